@@ -1,0 +1,75 @@
+# Every target sets up what it needs on a machine that has only Python >= 3.11 and make.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+READY := .venv/ready
+SNAKEMAKE := $(BIN)/snakemake --cores all
+
+# A machine may forbid bytecode; without it every job imports torch twice as slowly.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPATH :=
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z_-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(READY): envs/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than 3.11; run make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { echo "error: $(PYTHON) cannot make a virtual environment; install its venv package (Debian: python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --require-hashes --compile-bytecode --requirements envs/requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q src
+	@touch $(READY)
+
+.PHONY: setup
+setup: $(READY) ## Make the environment in .venv (locked, hash-checked)
+
+.PHONY: demo
+demo: $(READY) ## The main job: config/config.yaml on embedded data, with figures and report
+	$(SNAKEMAKE)
+	$(SNAKEMAKE) --report results/report.html
+	@echo "results/summary.parquet, results/figures/ and results/report.html are ready"
+
+.PHONY: demo_single
+demo_single: $(READY) ## Fashion-MNIST, ResNet-20, three kinds of glitch (needs the data)
+	$(SNAKEMAKE) --configfile config/studies/demo_single.yaml
+	@echo "bar plots:"
+	@ls results/studies/demo_single/figures/*/signals-*.svg
+
+.PHONY: demo_mixed
+demo_mixed: $(READY) ## MNIST, label noise and anomalies together (needs the data)
+	$(SNAKEMAKE) --configfile config/studies/demo_mixed.yaml
+	@cat results/studies/demo_mixed/tables/mixed.md
+
+.PHONY: test
+test: $(READY) ## Unit, golden, property and workflow tests (at most 10 minutes on 2 cores)
+	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+
+.PHONY: lint
+lint: $(READY) ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/snakefmt --check Snakefile workflow/rules
+	$(BIN)/snakemake --lint
+
+.PHONY: docs
+docs: $(READY) ## Remake the generated schema, parameter table and rule graph
+	$(BIN)/python -m glitchtrace.configuration
+	$(BIN)/python -m glitchtrace.reporting.rulegraph docs/rulegraph.svg
+
+.PHONY: lock
+lock: $(READY) ## Refresh the locked environment from pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --no-emit-index-url --no-annotate --no-header \
+	  --python-version 3.11 --extra dev pyproject.toml --output-file envs/requirements.lock
+
+.PHONY: clean
+clean: ## Remove results (the environment stays)
+	find results -mindepth 1 ! -name .gitkeep -delete

@@ -1,0 +1,264 @@
+"""The configuration: checked against the schema with readable messages, and resolved to complete settings.
+
+``workflow/schemas/config.schema.yaml`` is written by hand; ``components.schema.yaml`` beside it is made from the
+cards of the registered components (``python -m glitchtrace.configuration``), as is the parameter table of
+``config/README.md``.
+"""
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from glitchtrace import grid, registry
+from glitchtrace.errors import GlitchtraceError
+
+# Configuration table -> kind of component.
+TABLES = {"datasets": "dataset", "glitches": "glitch", "models": "model", "estimators": "estimator"}
+SCHEMAS = Path("workflow/schemas")
+_TABLE_MARKS = ("<!-- parameters: begin -->", "<!-- parameters: end -->")
+
+
+def load_schema(folder: Path = SCHEMAS) -> dict[str, Any]:
+    """The whole configuration schema: the hand-written file with the tables of components filled in."""
+    schema = _yaml(folder / "config.schema.yaml")
+    schema["properties"].update(_yaml(folder / "components.schema.yaml"))
+    return schema
+
+
+def component_tables(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of the four component tables: settings common to the kind plus those of each card.
+
+    The lists of names that other keys refer to (signals, policies) are in the same file.
+    """
+    tables: dict[str, Any] = {}
+    for table, kind in TABLES.items():
+        common = schema["$defs"].get(f"{kind}_settings", {})
+        tables[table] = {
+            "type": "object",
+            "description": f"Settings by {kind} name; `name@variant` gives the same {kind} other settings.",
+            "default": {},
+            "additionalProperties": False,
+            "patternProperties": {
+                f"^{name}(@[a-z0-9_]+)?$": {
+                    "type": "object",
+                    "description": registry.card(kind, name)["summary"],
+                    "additionalProperties": False,
+                    "properties": {**common, **registry.card(kind, name).get("settings", {})},
+                }
+                for name in registry.names(kind)
+            },
+        }
+    tables["signals"] = {
+        "description": "Signals to score: `all`, or a list of names.",
+        "default": "all",
+        "anyOf": [{"const": "all"}, {"type": "array", "items": {"enum": list(registry.names("signal"))}}],
+    }
+    tables["policies"] = {
+        "description": "Repair policies to apply and to retrain with.",
+        "default": ["none", "random", "influence", "oracle"],
+        "type": "array",
+        "items": {"enum": list(registry.names("policy"))},
+    }
+    return tables
+
+
+def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raise GlitchtraceError with one line for the most telling violation of the schema."""
+    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    if errors:
+        raise GlitchtraceError(_explain(jsonschema.exceptions.best_match(errors), config))
+    for block in config["grid"]:
+        grid.check_ratios(block["ratios"])
+    grid.check_names(config)
+
+
+def check_study(config: Mapping[str, Any], base: Mapping[str, Any]) -> None:
+    """Raise GlitchtraceError where a study changes settings that other studies share.
+
+    ``base`` is the content of config/config.yaml, ``config`` the same merged with the study.  A name with other
+    settings would write other content to the same files; it must become a variant.
+    """
+    for table, kind in TABLES.items():
+        shared = base.get(table) or {}
+        for name, settings in (config.get(table) or {}).items():
+            if ("@" not in name or name in shared) and settings != (shared.get(name) or {}):
+                raise GlitchtraceError(
+                    f"{table}.{name}: a study may not change the settings of a {kind} that other studies share; "
+                    f"name a variant, e.g. {table}: {{'{registry.base_name(name)}@mine': ...}}, and use it in the grid"
+                )
+
+
+def resolve(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a checked configuration with every default filled in.
+
+    ``settings`` is added: kind -> name -> complete settings of every component that the grid names, where a
+    variant inherits from its base name.
+    """
+    resolved = {**_defaults(schema["properties"]), **config}
+    for key, value in _defaults(schema["properties"]).items():
+        if isinstance(value, dict):
+            resolved[key] = merge(value, config.get(key) or {})
+    resolved["grid"] = [{**_defaults(_block(schema)), **block} for block in config["grid"]]
+    chosen: dict[str, dict[str, Any]] = {}
+    for table, kind in TABLES.items():
+        names = {str(name) for block in resolved["grid"] for name in block[table]}
+        chosen[kind] = {name: _settings(resolved, schema, table, name) for name in sorted(names)}
+    for settings in chosen["glitch"].values():
+        if "steps" in settings:
+            settings["steps"] = [_step(resolved, schema, step) for step in settings["steps"] or ()]
+    resolved["settings"] = chosen
+    return resolved
+
+
+def study_name(file: str | Path) -> str:
+    """The name of a study whose file does not give one: the file's own name.
+
+    Raises GlitchtraceError if that is not a legal folder name.
+    """
+    name = Path(file).stem
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise GlitchtraceError(
+            f"{Path(file).name}: '{name}' cannot name a study; add the key 'study: <lower_case_name>' to the file"
+        )
+    return name
+
+
+def training_settings(model: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """Learning rate, batch size and epochs of a model on a dataset: by name, base name, or default."""
+    table = model["training"]
+    row = table.get(dataset) or table.get(registry.base_name(dataset)) or {}
+    return {**table["default"], **row}
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` updated by ``over``; nested mappings are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        merged[key] = merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def parameters(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """Every parameter of the schema as (key, type, default, description), in the order of the schema."""
+    yield from _walk("", schema["properties"])
+
+
+def parameter_table(schema: Mapping[str, Any]) -> str:
+    """The parameters as a Markdown table."""
+    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    lines += [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in parameters(schema)]
+    return "\n".join(lines)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+def _block(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    return schema["properties"]["grid"]["items"]["properties"]
+
+
+def _defaults(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Defaults of a level of the schema; a nested object with properties has a default made of theirs."""
+    found = {}
+    for key, fragment in properties.items():
+        if "properties" in fragment:
+            found[key] = _defaults(fragment["properties"])
+        elif "default" in fragment:
+            found[key] = fragment["default"]
+    return found
+
+
+def _settings(config: Mapping[str, Any], schema: Mapping[str, Any], table: str, name: str) -> dict[str, Any]:
+    """Complete settings of one component: defaults, then its base name's, then the variant's."""
+    base = registry.base_name(name)
+    fragment = schema["properties"][table]["patternProperties"][f"^{base}(@[a-z0-9_]+)?$"]
+    given = config[table]
+    if name != base and name not in given:
+        raise GlitchtraceError(f"grid: {name} is a variant without settings; add {table}: {{'{name}': ...}}")
+    settings = merge(_defaults(fragment["properties"]), given.get(base) or {})
+    return merge(settings, given.get(name) or {}) if name != base else settings
+
+
+def _step(config: Mapping[str, Any], schema: Mapping[str, Any], step: Mapping[str, Any]) -> dict[str, Any]:
+    """One step of a mixture with the complete settings of its glitch."""
+    return {**_settings(config, schema, "glitches", step["glitch"]), "seed": None, **step}
+
+
+def _explain(error: jsonschema.ValidationError, config: Mapping[str, Any]) -> str:
+    """One line for one violation: the key, what is wrong, and the remedy."""
+    key = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in error.absolute_path)
+    key = key.replace(".[", "[") or "config"
+    if error.validator == "additionalProperties":
+        known = [*error.schema.get("properties", {})]
+        patterns = error.schema.get("patternProperties", {})
+        known += [re.match(r"\^([a-z0-9_]+)", pattern)[1] for pattern in patterns]  # type: ignore[index]
+        unknown = [
+            name for name in error.instance if name not in known and not any(re.search(p, name) for p in patterns)
+        ]
+        close = difflib.get_close_matches(registry.base_name(unknown[0]), known, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
+        return f"{key}: unknown key '{unknown[0]}'; {hint}"
+    if error.validator == "enum":
+        known = [str(value) for value in error.validator_value]
+        close = difflib.get_close_matches(str(error.instance), known, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
+        return f"{key}: unknown value '{error.instance}'; {hint}"
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"{key}: the key '{missing[0]}' is missing"
+    if error.validator == "type":
+        wanted = error.validator_value
+        wanted = " or ".join(wanted) if isinstance(wanted, list) else wanted
+        return f"{key}: {error.instance!r} should be of type {wanted}"
+    return f"{key}: {error.message}"
+
+
+def _walk(prefix: str, properties: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    for key, fragment in properties.items():
+        name = f"{prefix}{key}"
+        yield name, _type(fragment), _show(fragment), " ".join(fragment.get("description", "").split())
+        yield from _walk(f"{name}.", fragment.get("properties", {}))
+        for pattern, inner in fragment.get("patternProperties", {}).items():
+            base = re.match(r"\^?([a-z0-9_]+)", pattern)
+            yield from _walk(f"{name}.{base[1] if base else '<name>'}.", inner.get("properties", {}))
+        if "properties" in fragment.get("items", {}):
+            yield from _walk(f"{name}[].", fragment["items"]["properties"])
+
+
+def _type(fragment: Mapping[str, Any]) -> str:
+    if "enum" in fragment:
+        return ", ".join(str(value) for value in fragment["enum"])
+    kind = fragment.get("type", "")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+def _show(fragment: Mapping[str, Any]) -> str:
+    if "default" not in fragment:
+        return ""
+    value = yaml.safe_dump(fragment["default"], default_flow_style=True, width=1000).strip()
+    return f"`{value.removesuffix('...').strip()}`"
+
+
+def _write_generated_files() -> None:
+    """Write components.schema.yaml and the parameter table of config/README.md."""
+    schema = _yaml(SCHEMAS / "config.schema.yaml")
+    text = "# Made from the cards of the registered components by `make docs`; do not edit.\n"
+    text += yaml.safe_dump(component_tables(schema), sort_keys=False, width=110, allow_unicode=True)
+    (SCHEMAS / "components.schema.yaml").write_text(text, encoding="utf-8")
+    readme = Path("config/README.md")
+    begin, end = _TABLE_MARKS
+    before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
+    after = rest.partition(end)[2]
+    table = parameter_table(load_schema())
+    readme.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    _write_generated_files()

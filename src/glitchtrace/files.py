@@ -1,0 +1,67 @@
+"""Atomic writing: a reader sees the old file, the whole new file, or none."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@contextmanager
+def replacing(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target``; move it over ``target`` on success, remove it on failure."""
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix is kept: seaborn, pyarrow and safetensors choose formats by it.
+    handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(value: Any, target: str | Path) -> None:
+    """Write ``value`` as sorted, indented JSON."""
+    with replacing(target) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_npy(array: "np.ndarray", target: str | Path) -> None:
+    """Write one array, readable with ``numpy.load(..., mmap_mode="r")``."""
+    import numpy as np
+
+    with replacing(target) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def write_parquet(table: "pd.DataFrame", target: str | Path) -> None:
+    """Write a table without its index; the same table gives the same bytes."""
+    with replacing(target) as temporary:
+        table.to_parquet(temporary, index=False, compression="zstd")
+
+
+def write_tensors(
+    tensors: "dict[str, np.ndarray]", target: str | Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write named arrays as safetensors."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    with replacing(target) as temporary:
+        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata=metadata)

@@ -1,0 +1,178 @@
+"""Which cells exist: the one place for legality.
+
+A grid is a list of blocks; each block is the product of its axes, and every combination in it must be legal.
+An illegal combination is refused before any job starts, with the block's position and the remedy.
+"""
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from glitchtrace import paths, registry
+from glitchtrace.errors import GlitchtraceError
+
+AXES = {
+    "datasets": "dataset",
+    "models": "model",
+    "glitches": "glitch",
+    "ratios": "ratio",
+    "seeds": "seed",
+    "estimators": "estimator",
+}
+# Ratio tokens of the glitches that have no ratio of their own.
+FIXED_RATIO = {"none": "clean", "mixture": "native"}
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One cell of the grid; the fields are the wildcards of its files."""
+
+    dataset: str
+    model: str
+    glitch: str
+    ratio: str
+    seed: int
+    estimator: str
+
+    def wildcards(self) -> dict[str, str]:
+        """The cell's keys as Snakemake wildcards."""
+        return {axis: str(value) for axis, value in zip(AXES.values(), astuple(self), strict=True)}
+
+
+def cells(grid: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]) -> tuple[Cell, ...]:
+    """All cells of a grid, sorted, each once.
+
+    ``settings`` is the resolved configuration: kind -> name -> settings.  Raises GlitchtraceError for an unknown
+    name, a ratio written in two ways, or an illegal combination.
+    """
+    check_ratios(itertools.chain.from_iterable(block["ratios"] for block in grid))
+    found: set[Cell] = set()
+    for position, block in enumerate(grid):
+        axes = [[str(value) for value in block[axis]] for axis in AXES]
+        for dataset, model, glitch, ratio, seed, estimator in itertools.product(*axes):
+            problem = illegal(dataset, model, glitch, ratio, settings)
+            if problem:
+                raise GlitchtraceError(f"grid[{position}]: {problem}")
+            found.add(Cell(dataset, model, glitch, ratio, int(seed), estimator))
+    return tuple(sorted(found))
+
+
+def check_ratios(ratios: Iterable[object]) -> None:
+    """Raise GlitchtraceError where a ratio is not a number in (0, 1), clean or native, or is written in two ways."""
+    written: dict[float, str] = {}
+    for ratio in ratios:
+        token = str(ratio)
+        if token in FIXED_RATIO.values():
+            continue
+        if not re.fullmatch(r"0\.\d+", token) or float(token) == 0:
+            raise GlitchtraceError(
+                f"ratios: {token} is not a ratio; write a decimal fraction between 0 and 1 such as 0.1, "
+                "or 'clean' (glitch none) or 'native' (a mixture)"
+            )
+        first = written.setdefault(float(token), token)
+        if first != token:
+            raise GlitchtraceError(f"ratios: {first} and {token} are the same ratio; write {first} everywhere")
+
+
+def illegal(
+    dataset: str, model: str, glitch: str, ratio: str, settings: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Why a combination cannot exist, with the remedy; None if it is legal."""
+    data, network, kind = (
+        registry.card("dataset", dataset),
+        registry.card("model", model),
+        registry.card("glitch", glitch),
+    )
+    if data.get("foreign_only"):
+        return f"dataset {dataset} only serves as a source of foreign samples; choose another dataset"
+    if data["modality"] not in network["modalities"]:
+        return _mismatch("model", model, network, dataset, data)
+    if data["modality"] not in kind["modalities"]:
+        return _mismatch("glitch", glitch, kind, dataset, data)
+    expected = FIXED_RATIO.get(registry.base_name(glitch))
+    if expected and ratio != expected:
+        return f"glitch {glitch} has no ratio of its own: write ratios: [{expected}], not {ratio}"
+    if not expected and ratio in FIXED_RATIO.values():
+        return f"glitch {glitch} needs a ratio such as 0.1, not {ratio}"
+    chosen = settings.get("glitch", {}).get(glitch, {})
+    for foreign in foreign_sources(dataset, glitch, chosen):
+        if foreign is None:
+            return f"glitch {glitch} has no foreign dataset for {dataset}; set glitches.{glitch}.foreign"
+        if foreign == registry.base_name(dataset):
+            return f"glitch {glitch} would take {dataset} as its own foreign dataset; set glitches.{glitch}.foreign"
+        if registry.card("dataset", foreign)["modality"] != data["modality"]:
+            return f"glitches.{glitch}.foreign: {foreign} and {dataset} are not of one modality"
+    for step in chosen.get("steps") or ():
+        name = step["glitch"]
+        if registry.base_name(name) in FIXED_RATIO:
+            return f"glitches.{glitch}.steps: {name} cannot be a step of a mixture"
+        problem = illegal(dataset, model, name, str(step["ratio"]), settings)
+        if problem:
+            return f"glitches.{glitch}.steps: {problem}"
+    return None
+
+
+def _mismatch(kind: str, name: str, card: Mapping[str, Any], dataset: str, data: Mapping[str, Any]) -> str:
+    return (
+        f"{kind} {name} takes {' and '.join(card['modalities'])} data, {dataset} is of modality {data['modality']}; "
+        f"move the {kind} or the dataset to another block"
+    )
+
+
+def foreign_sources(dataset: str, glitch: str, settings: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """Base datasets from which a glitch takes foreign samples, in a fixed order; None where no default exists."""
+    if "steps" in settings:
+        steps = [foreign_sources(dataset, step["glitch"], step) for step in settings["steps"] or ()]
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(steps)))
+    if not registry.card("glitch", glitch).get("foreign"):
+        return ()
+    return (settings.get("foreign") or registry.card("dataset", dataset).get("foreign"),)
+
+
+def sources(dataset: str, glitch: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Base datasets whose rows a cell uses: the host first."""
+    foreign = [name for name in foreign_sources(dataset, glitch, settings) if name]
+    return (registry.base_name(dataset), *foreign)
+
+
+def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
+    """Training rows before injection and validation rows of a dataset under its settings, within rounding.
+
+    Exact where the card knows the rows; serves to plan memory and disk before the data are read.
+    """
+    rows = registry.card("dataset", dataset)["rows"]
+
+    def subset(count: int) -> int:
+        if settings["subset_size"]:
+            return min(settings["subset_size"], count)
+        return int(count * settings["subset_ratio"]) if settings["subset_ratio"] else count
+
+    if settings["validation_source"] == "test_split" or (settings["validation_source"] is None and "test" in rows):
+        ratio = settings["validation_ratio"] or settings["subset_ratio"] or 0.5
+        return subset(rows["train"]), int(rows["test"] * ratio)
+    pool = rows.get("train")
+    if pool is None:
+        pool = rows["all"] - (settings["test_size"] or int(rows["all"] * settings["test_ratio"]))
+    kept = subset(pool)
+    return kept - int(kept * settings["holdout_ratio"]), int(kept * settings["holdout_ratio"])
+
+
+def rows(cell_list: Iterable[Cell], **keys: str) -> list[dict[str, str]]:
+    """The cells whose keys equal the given values, as dictionaries of wildcards."""
+    wanted = [cell.wildcards() for cell in cell_list]
+    return [cell for cell in wanted if all(cell[key] == str(value) for key, value in keys.items())]
+
+
+def check_names(config: Mapping[str, Any]) -> None:
+    """Raise GlitchtraceError where a configured name is not a registered component or not a legal folder name."""
+    for block in config["grid"]:
+        for axis in ("datasets", "models", "glitches", "estimators"):
+            for name in block[axis]:
+                if not re.fullmatch(paths.NAME, str(name)):
+                    raise GlitchtraceError(
+                        f"{axis}: '{name}' is not a legal name; use lower-case letters, digits and _, "
+                        "and @variant for other settings"
+                    )
+                registry.card(AXES[axis], name)

@@ -1,0 +1,81 @@
+"""Where every file lies: path templates and wildcard patterns, used by rules, library and tests.
+
+Templates carry Snakemake's path variables (``<results>``, ``<study>``, ``<logs>``) and wildcards.  ``<results>``
+is the results folder; ``<study>`` is the same folder for the default configuration and a folder of its own for a
+named study, so that two studies share their cells and never overwrite each other's summaries.
+"""
+
+import re
+
+from glitchtrace.errors import GlitchtraceError
+
+NAME = r"[a-z][a-z0-9_]*(?:@[a-z0-9_]+)?"
+
+# ``clean`` = no glitch injected; ``native`` = the glitch itself fixes its ratio (a mixture, real noise).
+WILDCARDS = {
+    "source": r"[a-z][a-z0-9_]*",
+    "dataset": NAME,
+    "model": NAME,
+    "glitch": NAME,
+    "ratio": r"0\.\d+|clean|native",
+    "seed": r"\d+",
+    "estimator": NAME,
+}
+
+_SOURCE = "<results>/sources/{source}"
+SOURCE_FEATURES = f"{_SOURCE}/features.npy"
+SOURCE_LABELS = f"{_SOURCE}/labels.npy"
+SOURCE_DESCRIPTION = f"{_SOURCE}/source.json"
+
+SPLIT = "<results>/{dataset}/seed-{seed}/split.parquet"
+GLITCH = "<results>/{dataset}/{glitch}-{ratio}/seed-{seed}/glitch.parquet"
+
+TRAINING = "<results>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}"
+CHECKPOINTS = f"{TRAINING}/checkpoints.safetensors"
+FACTORS = f"{TRAINING}/factors.safetensors"
+HISTORY = f"{TRAINING}/history.parquet"
+
+CELL = f"{TRAINING}/{{estimator}}"
+INFLUENCE = f"{CELL}/influence.npy"
+PROFILE = f"{CELL}/profile.safetensors"
+SIGNALS = f"{CELL}/signals.parquet"
+METRICS = f"{CELL}/metrics.parquet"
+COST = f"{CELL}/cost.parquet"
+REPAIRED = f"{CELL}/repaired.parquet"
+GAIN = f"{CELL}/gain.parquet"
+
+DATASET_SUMMARY = "<study>/{dataset}/summary.parquet"
+DATASET_GAIN = "<study>/{dataset}/gain.parquet"
+DATASET_COST = "<study>/{dataset}/cost.parquet"
+SUMMARY = "<study>/summary.parquet"
+STUDY_GAIN = "<study>/gain.parquet"
+STUDY_COST = "<study>/cost.parquet"
+FIGURES = "<study>/figures"
+TABLES = "<study>/tables"
+
+# Folders of <results> that are not datasets.
+RESERVED = ("sources", "studies", "figures", "tables", "logs", "benchmarks", "weights")
+
+
+def record(output: str, stage: str) -> str:
+    """The job record (parameters, versions, cost) that lies beside an output of ``stage``."""
+    return f"{output.rpartition('/')[0]}/{stage}.json"
+
+
+def fill(template: str, *, results: str = "results", study: str | None = None, **wildcards: object) -> str:
+    """A template with its path variables and wildcards filled in.
+
+    ``study`` is the name of a study, None for the default configuration.  Raises GlitchtraceError for a wildcard
+    value that its pattern refuses: such a name could leave the results folder.
+    """
+    for name, value in wildcards.items():
+        if name in WILDCARDS and not re.fullmatch(WILDCARDS[name], str(value)):
+            raise GlitchtraceError(f"{name} '{value}' is not a legal name; it must match {WILDCARDS[name]}")
+    folder = study_folder(study).replace("<results>", results)
+    path = template.replace("<study>", folder).replace("<results>", results).replace("<logs>", f"{results}/logs")
+    return path.format(**wildcards)
+
+
+def study_folder(study: str | None) -> str:
+    """The folder of a study's summaries and figures."""
+    return f"<results>/studies/{study}" if study else "<results>"
