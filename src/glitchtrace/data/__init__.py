@@ -1,0 +1,1 @@
+"""Data: base datasets, splits, and the inputs of one training problem."""

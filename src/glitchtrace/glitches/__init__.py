@@ -1,0 +1,1 @@
+"""Glitches: what is put into training data, and the record of it."""

@@ -14,4 +14,5 @@ class Kind(IntEnum):
 
     @property
     def label(self) -> str:
+        """The kind's name in tables and figures."""
         return self.name.lower()

@@ -1,0 +1,1 @@
+"""Base datasets, one module each."""

@@ -1,0 +1,76 @@
+"""One training problem, assembled from a split, a sample table and the sources they refer to."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from glitchtrace import registry
+from glitchtrace.data.description import read_description
+from glitchtrace.data.preprocess import Inputs, PictureInputs, VectorInputs, standardisation
+from glitchtrace.data.sources import Sources
+from glitchtrace.data.split import TEST, TRAIN, VALIDATION, rows_of
+from glitchtrace.errors import GlitchtraceError
+
+
+@dataclass(frozen=True)
+class CellData:
+    """Training samples with their glitches, and clean validation and test samples.
+
+    Labels are int64 in 0 … K−1; ``true_labels`` is −1 where a sample belongs to no class; ``kinds`` is int8,
+    see ``glitches.kinds``.
+    """
+
+    train: Inputs
+    train_labels: np.ndarray
+    true_labels: np.ndarray
+    kinds: np.ndarray
+    validation: Inputs
+    validation_labels: np.ndarray
+    test: Inputs
+    test_labels: np.ndarray
+    classes: int
+
+
+def load_cell(
+    *, features: Sequence[str | Path], split: str | Path, glitch: str | Path, dataset: str, view: str
+) -> CellData:
+    """Assemble the cell; only the rows it uses are read.
+
+    ``features``: the ``features.npy`` of the host first, then of foreign sources; ``labels.npy`` and
+    ``source.json`` lie beside.  ``view``: ``pictures`` or ``vector``, standardised on the training rows of
+    the split, that is before injection.  Raises GlitchtraceError for a view that the dataset cannot have.
+    """
+    parts, table = pd.read_parquet(split), pd.read_parquet(glitch)
+    folder = Path(features[0]).parent
+    labels = np.load(folder / "labels.npy", mmap_mode="r")
+    sources = Sources(features)
+    train = sources.gather(table["source"].to_numpy(), table["row"].to_numpy())
+    prepare = _view(view, dataset, lambda: sources.host_rows(rows_of(parts, TRAIN)))
+    held_out = {part: rows_of(parts, part) for part in (VALIDATION, TEST)}
+    return CellData(
+        train=prepare(train),
+        train_labels=table["label"].to_numpy(np.int64),
+        true_labels=table["true_label"].to_numpy(np.int64),
+        kinds=table["kind"].to_numpy(np.int8),
+        validation=prepare(sources.host_rows(held_out[VALIDATION])),
+        validation_labels=np.asarray(labels[held_out[VALIDATION]]),
+        test=prepare(sources.host_rows(held_out[TEST])),
+        test_labels=np.asarray(labels[held_out[TEST]]),
+        classes=len(read_description(folder / "source.json")["classes"]),
+    )
+
+
+def _view(view: str, dataset: str, clean_rows: Callable[[], np.ndarray]) -> Callable[[np.ndarray], Inputs]:
+    """The function that turns stored rows into inputs of one view."""
+    card = registry.card("dataset", dataset)
+    if view == "pictures" and card["modality"] == "image":
+        return lambda stored: PictureInputs(stored, card["convolution_size"])
+    if view == "vector":
+        mean, std = standardisation(clean_rows())
+        return lambda stored: VectorInputs(stored, mean, std)
+    raise GlitchtraceError(
+        f"dataset {dataset} ({card['modality']}) has no view '{view}'; choose another model"
+    )

@@ -1,0 +1,37 @@
+"""Stage function of the rule ``fetch_data``: all rows of a base dataset, once."""
+
+import os
+from pathlib import Path
+
+from glitchtrace import files, registry
+
+
+def fetch_data(
+    *,
+    dataset: str,
+    features: str | Path,
+    labels: str | Path,
+    description: str | Path,
+    data_root: str | Path | None = None,
+) -> None:
+    """Write all rows of a base dataset: ``features.npy``, ``labels.npy`` and ``source.json``.
+
+    ``data_root``: the folder of raw data; None takes the environment variable GLITCHTRACE_DATA, and where
+    that is unset a cache folder in the user's home.  Raises GlitchtraceError where raw files are missing,
+    altered or unusable; then nothing is written.
+    """
+    root = data_root or os.environ.get("GLITCHTRACE_DATA")
+    pool = registry.load("dataset", dataset).load(Path(root).expanduser() if root else None)
+    pool.check(dataset)
+    files.write_npy(pool.features, features)
+    files.write_npy(pool.labels, labels)
+    files.write_json(
+        {
+            "modality": registry.card("dataset", dataset)["modality"],
+            "classes": list(pool.class_names),
+            "parts": {part: list(bounds) for part, bounds in pool.parts.items()},
+            "columns": list(pool.columns) if pool.columns else None,
+            "checksums": dict(pool.checksums),
+        },
+        description,
+    )

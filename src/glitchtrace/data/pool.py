@@ -1,0 +1,94 @@
+"""All rows of one base dataset, as its module loads them."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.errors import GlitchtraceError
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All rows of one base dataset.
+
+    ``features``: pictures uint8 (N, H, W) or (N, H, W, 3), or a table float32 (N, d).  ``labels``: int64 (N,)
+    in 0 … K−1.  ``class_names``: K names.  ``parts``: part -> (first row, row after the last), where the
+    parts follow each other and cover all rows.  ``columns``: names of a table's d columns, None for pictures.
+    ``checksums``: "algorithm:digest" of each raw file.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    parts: Mapping[str, tuple[int, int]]
+    columns: tuple[str, ...] | None = None
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, name: str) -> None:
+        """Raise GlitchtraceError, with the dataset's name, where features or labels cannot be used."""
+        for what, values in (("features", self.features), ("labels", self.labels)):
+            problem = _problem_of_values(values)
+            if problem:
+                raise GlitchtraceError(f"dataset {name}: {what} {problem}")
+        problem = _problem_of_labels(self.labels, len(self.features), self.class_names)
+        if problem:
+            raise GlitchtraceError(f"dataset {name}: {problem}")
+
+
+def _problem_of_values(values: np.ndarray) -> str | None:
+    if values.dtype.kind not in "uif":
+        return f"are not numeric ({values.dtype}); encode them as numbers"
+    # Integers are finite by type: pictures need no scan.
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+        if not finite.all():
+            return f"of row {int(finite.argmin())} are NaN or infinite; fill in or remove such rows"
+    return None
+
+
+def _problem_of_labels(labels: np.ndarray, rows: int, class_names: tuple[str, ...]) -> str | None:
+    classes = len(class_names)
+    if labels.dtype.kind == "f":
+        return f"labels are not integers ({labels.dtype}); number the classes 0 … {classes - 1}"
+    if labels.shape != (rows,):
+        return f"{rows} rows of features but labels of shape {labels.shape}; give one label per row"
+    if classes < 2:
+        return f"{classes} class; at least 2 are needed"
+    if rows and not 0 <= labels.min() <= labels.max() < classes:
+        return (
+            f"labels run from {labels.min()} to {labels.max()}, outside 0 … {classes - 1}; "
+            "renumber the classes or name all of them"
+        )
+    counts = np.bincount(labels, minlength=classes)
+    if counts.min() < 2:
+        scarce = int(counts.argmin())
+        return (
+            f"class '{class_names[scarce]}' has {counts[scarce]} sample(s), at least 2 are needed; "
+            "add samples or remove the class"
+        )
+    return None
+
+
+def from_table(bunch: Any) -> Pool:
+    """A table that scikit-learn ships: its ``Bunch`` as a Pool with the single part ``all``."""
+    features = np.ascontiguousarray(bunch.data, dtype=np.float32)
+    labels = np.asarray(bunch.target, dtype=np.int64)
+    return Pool(
+        features=features,
+        labels=labels,
+        class_names=tuple(str(name) for name in bunch.target_names),
+        parts={"all": (0, len(labels))},
+        columns=tuple(str(name) for name in bunch.feature_names),
+        checksums={"arrays": array_checksum(features, labels)},
+    )
+
+
+def array_checksum(*arrays: np.ndarray) -> str:
+    """SHA-256 over the bytes of arrays, for data without a raw file of their own."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return f"sha256:{digest.hexdigest()}"

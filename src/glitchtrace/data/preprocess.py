@@ -1,0 +1,99 @@
+"""From stored rows to the tensors that networks take."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+_BLOCK = 4096  # rows held as float64 at a time
+
+
+class Inputs(ABC):
+    """Samples in storage form, turned into float32 tensors batch by batch.
+
+    ``shape``: of one prepared sample, (C, H, W) or (d,).
+    """
+
+    shape: tuple[int, ...]
+
+    def __init__(self, stored: np.ndarray) -> None:
+        self._stored = stored
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    @abstractmethod
+    def batch(self, rows: np.ndarray | slice) -> torch.Tensor:
+        """The prepared samples, (b, *shape)."""
+
+
+class PictureInputs(Inputs):
+    """Pictures for convolutional networks: NCHW in [−1, 1], channels_last.
+
+    Pixels become (x/255 − 0.5)/0.5, the same for all datasets and models (specification glitch-detection
+    2.1).  ``stored``: uint8 (n, H, W) or (n, H, W, 3).  ``side``: pictures are resized to side × side
+    (bilinear) where it is given.
+    """
+
+    def __init__(self, stored: np.ndarray, side: int | None = None) -> None:
+        super().__init__(stored)
+        channels = stored.shape[3] if stored.ndim == 4 else 1
+        self._side = side
+        self.shape = (channels, side, side) if side else (channels, *stored.shape[1:3])
+
+    def batch(self, rows: np.ndarray | slice) -> torch.Tensor:
+        """The prepared samples, (b, C, H, W) float32."""
+        import torch
+
+        pixels = torch.from_numpy(np.ascontiguousarray(self._stored[rows]))
+        pictures = pixels.permute(0, 3, 1, 2) if pixels.ndim == 4 else pixels.unsqueeze(1)
+        scaled = pictures.to(torch.float32, memory_format=torch.channels_last).div_(255).sub_(0.5).div_(0.5)
+        if self._side:
+            scaled = torch.nn.functional.interpolate(
+                scaled, size=self.shape[1:], mode="bilinear", antialias=True
+            )
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+
+class VectorInputs(Inputs):
+    """Rows for fully connected networks: flattened and standardised, (x − mean)/std per column.
+
+    ``stored``: (n, …) float32, or uint8, which counts as x/255.  ``mean``, ``std``: (d,), see
+    ``standardisation``.
+    """
+
+    def __init__(self, stored: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
+        super().__init__(stored)
+        self._mean, self._std = mean, std
+        self.shape = (len(mean),)
+
+    def batch(self, rows: np.ndarray | slice) -> torch.Tensor:
+        """The prepared samples, (b, d) float32."""
+        import torch
+
+        return torch.from_numpy(((_flat(self._stored[rows]) - self._mean) / self._std).astype(np.float32))
+
+
+def standardisation(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (d,) float64 of the columns of rows (n, …), flattened.
+
+    The deviation is that of the population, sqrt(Σ (x − mean)²/n); a constant column gets 1.
+    """
+    blocks = [stored[first : first + _BLOCK] for first in range(0, len(stored), _BLOCK)]
+    mean = sum(_flat(block).sum(axis=0) for block in blocks) / len(stored)
+    variance = sum(((_flat(block) - mean) ** 2).sum(axis=0) for block in blocks) / len(stored)
+    # Rounding of the mean must not pass for variation.
+    constant = (stored.max(axis=0) == stored.min(axis=0)).ravel()
+    return mean, np.where(constant, 1.0, np.sqrt(variance))
+
+
+def _flat(stored: np.ndarray) -> np.ndarray:
+    """Rows as float64 (n, d), pixels in [0, 1]."""
+    flat = stored.reshape(len(stored), math.prod(stored.shape[1:])).astype(np.float64)
+    return flat / 255 if stored.dtype == np.uint8 else flat

@@ -1,0 +1,85 @@
+"""Raw files of datasets: where they lie, whether they are the right ones, and where to get them."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from glitchtrace import files
+from glitchtrace.errors import GlitchtraceError
+
+
+@dataclass(frozen=True)
+class RawFile:
+    """One raw file: its path below the data folder, and "algorithm:digest" of its content."""
+
+    path: str
+    checksum: str
+
+
+def cache_folder() -> Path:
+    """Where downloads go when no data folder is configured."""
+    return Path.home() / ".cache" / "glitchtrace"
+
+
+def locate(raw: RawFile, data_root: Path | None, sources: Callable[[], Sequence[str]] | None = None) -> Path:
+    """The verified raw file: from ``data_root``, else the cache folder, else downloaded into the first.
+
+    ``sources`` gives the addresses to try in turn; None means that the file is published nowhere.  Raises
+    GlitchtraceError if the file is missing and cannot be had, or if its checksum is not the expected one.
+    """
+    folders = [data_root, cache_folder()] if data_root else [cache_folder()]
+    for folder in folders:
+        if (folder / raw.path).is_file():
+            verify(folder / raw.path, raw.checksum)
+            return folder / raw.path
+    looked = " or ".join(str(folder / raw.path) for folder in folders)
+    remedy = (
+        f"put it at {folders[0] / raw.path}, or set data_root (GLITCHTRACE_DATA) to the folder that has it"
+    )
+    if sources is None:
+        raise GlitchtraceError(
+            f"{Path(raw.path).name} is not at {looked}, and no download of it exists; {remedy}"
+        )
+    target = folders[0] / raw.path
+    reason = _download(sources(), target, raw.checksum)
+    if reason:
+        raise GlitchtraceError(
+            f"{target.name} is not at {looked}, and its download failed ({reason}); {remedy}"
+        )
+    return target
+
+
+def verify(path: Path, expected: str) -> None:
+    """Raise GlitchtraceError unless the file's checksum is ``expected`` ("algorithm:digest")."""
+    found = _checksum(path, expected.partition(":")[0])
+    if found != expected:
+        raise GlitchtraceError(
+            f"{path}: truncated or altered ({expected} expected, {found} found); replace it by the original, "
+            "or delete it to have it downloaded again where that is possible"
+        )
+
+
+def _checksum(path: Path, algorithm: str) -> str:
+    with open(path, "rb") as stream:
+        return f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
+
+
+def _download(addresses: Sequence[str], target: Path, checksum: str) -> str | None:
+    """Download ``target`` from the first address that has it; None, or why no address did."""
+    from torchvision.datasets.utils import download_url
+
+    reasons = []
+    for address in addresses:
+        try:
+            with files.replacing(target) as temporary:
+                # torchvision takes a file that is there already for a finished download.
+                temporary.unlink()
+                download_url(address, str(temporary.parent), temporary.name)
+                if _checksum(temporary, checksum.partition(":")[0]) != checksum:
+                    raise RuntimeError(f"{address} has another content")
+            return None
+        # torchvision reports an unreachable address as OSError, too many redirections as RecursionError.
+        except (OSError, RuntimeError) as error:
+            reasons.append(" ".join(str(error).split()))
+    return "; ".join(dict.fromkeys(reasons))

@@ -1,0 +1,63 @@
+"""Rows of several sources, gathered in the form of the host's rows."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from glitchtrace.errors import GlitchtraceError
+
+
+class Sources:
+    """The host dataset and its foreign sources, memory-mapped: only the rows asked for are read.
+
+    ``features``: the ``features.npy`` of the host first, then of the foreign sources; a source is named by
+    the folder of its file.
+    """
+
+    def __init__(self, features: Sequence[str | Path]) -> None:
+        self._features = {Path(path).parent.name: np.load(path, mmap_mode="r") for path in features}
+        self.host = Path(features[0]).parent.name
+
+    def gather(self, sources: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """The given rows of the given sources, (n, …) in the host's shape and type.
+
+        Foreign pictures are fitted to the host's size and channels, see ``fit_pictures``.  Raises
+        GlitchtraceError for a source that was not opened.
+        """
+        host = self._features[self.host]
+        gathered = np.empty((len(rows), *host.shape[1:]), dtype=host.dtype)
+        for source in np.unique(sources):
+            if source not in self._features:
+                known = ", ".join(self._features)
+                raise GlitchtraceError(
+                    f"glitch.parquet names the source {source}, but the cell has {known}; make it anew"
+                )
+            chosen = sources == source
+            found = self._features[source][rows[chosen]]
+            gathered[chosen] = (
+                found if found.shape[1:] == host.shape[1:] else fit_pictures(found, host.shape[1:])
+            )
+        return gathered
+
+    def host_rows(self, rows: np.ndarray) -> np.ndarray:
+        """The given rows of the host, (n, …)."""
+        return self._features[self.host][rows]
+
+
+def fit_pictures(pictures: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Pictures uint8 (n, h, w) or (n, h, w, 3) in another ``shape``, (H, W) or (H, W, 3).
+
+    Grey pictures are repeated into three channels; colour becomes grey by luminance, 0.299 R + 0.587 G +
+    0.114 B (ITU-R BT.601).  Sizes change bilinearly, with antialiasing.  Source: specification
+    glitch-detection 3.3.
+    """
+    from PIL import Image
+
+    mode = "RGB" if len(shape) == 3 else "L"
+    size = (shape[1], shape[0])
+    fitted = [
+        np.asarray(Image.fromarray(picture).convert(mode).resize(size, Image.Resampling.BILINEAR))
+        for picture in pictures
+    ]
+    return np.stack(fitted)

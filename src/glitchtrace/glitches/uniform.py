@@ -1,0 +1,69 @@
+"""Uniform class noise: any sample may get any other label."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from glitchtrace.glitches.table import Foreign, clean_rows, mislabel, number_of_glitches
+from glitchtrace.seeding import generator
+
+CARD = {
+    "summary": "Uniform class noise: floor(ratio·n) samples get a random label of another class.",
+    "modalities": ["image", "table"],
+    "foreign": False,
+    "settings": {
+        "compat": {
+            "type": "object",
+            "description": "Switches that reproduce the published code.",
+            "additionalProperties": False,
+            "properties": {
+                "uniform_noise_may_keep_label": {
+                    "type": "boolean",
+                    "description": (
+                        "Draw from all classes, the own one included, by a generator seeded with the number "
+                        "of the draw: about 1/K of the marked samples keep their label."
+                    ),
+                    "default": False,
+                }
+            },
+            "default": {},
+        }
+    },
+}
+
+
+def inject(
+    table: pd.DataFrame,
+    *,
+    ratio: float,
+    seed: int,
+    classes: int,
+    settings: Mapping[str, Any],
+    foreign: Mapping[str, Foreign],
+) -> pd.DataFrame:
+    """Mislabel k = floor(ratio·n) of the clean samples, n the size of the table.
+
+    The samples are those that scikit-learn's unstratified ``train_test_split`` of the clean positions puts
+    into its training part with ``random_state=seed``, which is the published choice; it is given k itself,
+    not the ratio, so the count is exact.  A new label is the own label + u modulo K, u uniform in 1 … K−1,
+    drawn from one generator.  Source: specification glitch-detection 3.1.
+
+    With ``compat.uniform_noise_may_keep_label`` the label of the r-th marked sample (from 0) is the first of
+    0 … K−1 that NumPy's legacy generator draws after being seeded with r, whatever the run seed; the sample
+    counts as mislabelled even where this is its own label.
+
+    Raises GlitchtraceError where k is 0 or exceeds the clean samples.
+    """
+    from sklearn.model_selection import train_test_split
+
+    candidates = clean_rows(table)
+    count = number_of_glitches(ratio, len(table), len(candidates))
+    marked, _ = train_test_split(candidates, train_size=count, random_state=seed)
+    if settings.get("compat", {}).get("uniform_noise_may_keep_label", False):
+        labels = np.array([np.random.RandomState(position).randint(classes) for position in range(count)])
+    else:
+        own = table["label"].to_numpy()[marked]
+        labels = (own + generator(seed, "uniform noise").integers(1, classes, size=count)) % classes
+    return mislabel(table, marked, labels)

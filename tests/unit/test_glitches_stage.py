@@ -1,0 +1,111 @@
+"""The stage ``inject_glitch``, from files to a file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from glitchtrace import files, registry
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.glitches.stage import complete, inject_glitch
+from glitchtrace.glitches.table import counts
+
+
+def source(root: Path, name: str, labels: np.ndarray, parts: dict[str, list[int]]) -> None:
+    files.write_npy(labels, root / name / "labels.npy")
+    description = {"modality": "image", "classes": [f"c{c}" for c in range(labels.max() + 1)], "parts": parts}
+    files.write_json(description, root / name / "source.json")
+
+
+@pytest.fixture
+def cell(tmp_path):
+    source(tmp_path, "digits", np.arange(200) % 10, {"all": [0, 200]})
+    source(tmp_path, "photo_patches", np.arange(100) % 2, {"all": [0, 100]})
+    split = pd.DataFrame({"row": np.arange(200)[::-1], "part": ["train"] * 150 + ["validation"] * 50})
+    files.write_parquet(split, tmp_path / "split.parquet")
+    return tmp_path
+
+
+def run(root: Path, name: str, ratio: str, settings: dict, seed: int = 0, target: str = "glitch.parquet"):
+    names = ["digits", "photo_patches"]
+    inject_glitch(
+        split=root / "split.parquet",
+        labels=[str(root / source / "labels.npy") for source in names],
+        descriptions=[str(root / source / "source.json") for source in names],
+        glitch=root / target,
+        dataset="digits@variant",
+        name=name,
+        ratio=ratio,
+        seed=seed,
+        settings=settings,
+    )
+    return pd.read_parquet(root / target)
+
+
+@pytest.mark.parametrize(
+    ("name", "ratio", "settings", "expected"),
+    [
+        ("none", "clean", {}, {"clean": 150}),
+        ("uniform", "0.1", {}, {"clean": 135, "mislabelled": 15}),
+        ("class_dependent@all", "0.2", {"classes_to_contaminate": "all"}, {"clean": 120, "mislabelled": 30}),
+        ("far_anomalies", "0.1", {}, {"clean": 150, "anomalous": 15}),
+        (
+            "mixture@mu_ua",
+            "native",
+            {"steps": [{"glitch": "uniform", "ratio": 0.1}, {"glitch": "far_anomalies", "ratio": 0.2}]},
+            {"clean": 135, "mislabelled": 15, "anomalous": 30},
+        ),
+    ],
+)
+def test_each_glitch_is_made_with_its_defaults_filled_in(cell, name, ratio, settings, expected):
+    table = run(cell, name, ratio, settings)
+    assert counts(table) == expected
+    assert list(table["row"][:150]) == list(range(199, 49, -1))
+
+
+def test_the_same_seed_gives_the_same_bytes(cell):
+    for target in ("a.parquet", "b.parquet"):
+        run(cell, "uniform", "0.1", {}, target=target)
+    run(cell, "uniform", "0.1", {}, seed=1, target="c.parquet")
+    content = [(cell / f"{name}.parquet").read_bytes() for name in "abc"]
+    assert content[0] == content[1] != content[2]
+
+
+def test_an_impossible_glitch_writes_nothing_and_names_dataset_and_glitch(cell):
+    with pytest.raises(GlitchtraceError, match=r"^digits@variant, glitches\.uniform: ratio 0\.001"):
+        run(cell, "uniform", "0.001", {})
+    assert not list(cell.glob("*glitch*"))
+
+
+def test_an_unknown_key_of_a_step_is_refused(cell):
+    steps = [{"glitch": "uniform", "ratio": 0.1, "ood_split": "test"}]
+    with pytest.raises(GlitchtraceError, match="unknown key 'ood_split' of glitch uniform; known: compat"):
+        run(cell, "mixture@mine", "native", {"steps": steps})
+
+
+def test_the_default_foreign_dataset_is_that_of_the_host_unless_given():
+    assert complete("far_anomalies", {}, "mnist@tenth")["foreign"] == "fmnist"
+    assert complete("far_anomalies", {"foreign": "cifar10"}, "mnist")["foreign"] == "cifar10"
+    steps = complete("mixture", {"steps": [{"glitch": "far_anomalies", "ratio": 0.1, "seed": 2}]}, "fmnist")[
+        "steps"
+    ]
+    assert steps == [
+        {
+            "glitch": "far_anomalies",
+            "ratio": 0.1,
+            "seed": 2,
+            "foreign": "mnist",
+            "ood_split": "auto",
+            "compat": {},
+        }
+    ]
+
+
+def test_every_setting_of_a_glitch_has_a_description_a_default_and_a_json_form():
+    for name in registry.names("glitch"):
+        for key, fragment in registry.card("glitch", name)["settings"].items():
+            assert fragment["description"], key
+            assert "default" in fragment
+            json.dumps(fragment)
