@@ -1,0 +1,1 @@
+"""Figures, tables and galleries, all in one style."""

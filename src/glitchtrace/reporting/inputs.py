@@ -1,0 +1,47 @@
+"""Summary tables as the figures read them, with one clear line where a table is missing, broken or empty."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from glitchtrace.errors import GlitchtraceError
+
+# What identifies one cell of the grid but for the seed, over which figures take means.
+CELL_KEYS = ["dataset", "model", "glitch", "ratio", "estimator"]
+
+
+def read_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
+    """Read a parquet table; the keys of a cell become text.
+
+    Raises GlitchtraceError where the file is missing or unreadable, has no rows, or lacks one of ``columns``.
+    """
+    try:
+        table = pd.read_parquet(path)
+    except FileNotFoundError:
+        raise GlitchtraceError(f"{path} does not exist; ask snakemake for it by this name") from None
+    except (pa.ArrowException, OSError):
+        raise GlitchtraceError(f"{path} is not a readable parquet file; delete it and run again") from None
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise GlitchtraceError(f"{path} has no column {', '.join(missing)}; delete it and run again")
+    if table.empty:
+        raise GlitchtraceError(f"{path} has no rows; add cells to the grid and run again")
+    return table.astype({key: str for key in CELL_KEYS if key in table})
+
+
+def each_cell(table: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """The keys of every cell and its rows over all seeds, sorted by the keys."""
+    for key, rows in table.groupby(CELL_KEYS, observed=True):
+        yield {name: str(value) for name, value in zip(CELL_KEYS, key, strict=True)}, rows
+
+
+def has_several(values: pd.Series) -> bool:
+    """Whether a column holds more than one value, so that figures have to name it."""
+    return len(set(values)) > 1
+
+
+def read_summary(path: str | Path) -> pd.DataFrame:
+    """Read ``summary.parquet``: one row per cell, seed, signal and metric.  Errors as ``read_table``."""
+    return read_table(path, [*CELL_KEYS, "seed", "signal", "metric", "value"])
