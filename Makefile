@@ -63,7 +63,7 @@ lint: $(READY) ## Style and types
 .PHONY: docs
 docs: $(READY) ## Remake the generated schema, parameter table and rule graph
 	$(BIN)/python -m glitchtrace.configuration
-	$(BIN)/python -m glitchtrace.reporting.rulegraph docs/rulegraph.svg
+	$(BIN)/python docs/rulegraph.py
 
 .PHONY: lock
 lock: $(READY) ## Refresh the locked environment from pyproject.toml

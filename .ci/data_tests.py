@@ -7,7 +7,9 @@ from xml.etree import ElementTree
 if not Path(sys.argv[1]).is_file():
     sys.exit("tests: no result file; pytest did not run")
 cases = list(ElementTree.parse(sys.argv[1]).iter("testcase"))
-skipped = {id(case): case.find("skipped").get("message", "") for case in cases if case.find("skipped") is not None}
+skipped = {
+    id(case): case.find("skipped").get("message", "") for case in cases if case.find("skipped") is not None
+}
 failed = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
 marked = [case for case in cases if any(p.get("name") == "data" for p in case.iter("property"))]
 print(f"tests: {len(cases)} in all, {len(failed)} failed, {len(skipped)} skipped")

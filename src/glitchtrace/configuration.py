@@ -14,13 +14,12 @@ from typing import Any
 import jsonschema
 import yaml
 
-from glitchtrace import grid, registry
+from glitchtrace import files, grid, registry
 from glitchtrace.errors import GlitchtraceError
 
 # Configuration table -> kind of component.
 TABLES = {"datasets": "dataset", "glitches": "glitch", "models": "model", "estimators": "estimator"}
 SCHEMAS = Path("workflow/schemas")
-_TABLE_MARKS = ("<!-- parameters: begin -->", "<!-- parameters: end -->")
 
 
 def load_schema(folder: Path = SCHEMAS) -> dict[str, Any]:
@@ -72,8 +71,7 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if errors:
         raise GlitchtraceError(_explain(jsonschema.exceptions.best_match(errors), config))
-    for block in config["grid"]:
-        grid.check_ratios(block["ratios"])
+    grid.check_ratios(ratio for block in config["grid"] for ratio in block["ratios"])
     grid.check_names(config)
 
 
@@ -110,7 +108,7 @@ def resolve(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, A
         chosen[kind] = {name: _settings(resolved, schema, table, name) for name in sorted(names)}
     for settings in chosen["glitch"].values():
         if "steps" in settings:
-            settings["steps"] = [_step(resolved, schema, step) for step in settings["steps"] or ()]
+            settings["steps"] = [_step(resolved, schema, step) for step in settings["steps"]]
     resolved["settings"] = chosen
     return resolved
 
@@ -140,7 +138,9 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
         inner = merged.get(key)
-        merged[key] = merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = (
+            merge(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        )
     return merged
 
 
@@ -188,7 +188,14 @@ def _settings(config: Mapping[str, Any], schema: Mapping[str, Any], table: str, 
 
 def _step(config: Mapping[str, Any], schema: Mapping[str, Any], step: Mapping[str, Any]) -> dict[str, Any]:
     """One step of a mixture with the complete settings of its glitch."""
-    return {**_settings(config, schema, "glitches", step["glitch"]), "seed": None, **step}
+    complete = {**_settings(config, schema, "glitches", step["glitch"]), "seed": None}
+    unknown = sorted(set(step) - {"glitch", "ratio", *complete})
+    if unknown:
+        raise GlitchtraceError(
+            f"glitches: a mixture's step {step['glitch']} has the unknown key '{unknown[0]}'; "
+            f"known: {', '.join(sorted(complete))}"
+        )
+    return {**complete, **step}
 
 
 def _explain(error: jsonschema.ValidationError, config: Mapping[str, Any]) -> str:
@@ -200,7 +207,9 @@ def _explain(error: jsonschema.ValidationError, config: Mapping[str, Any]) -> st
         patterns = error.schema.get("patternProperties", {})
         known += [re.match(r"\^([a-z0-9_]+)", pattern)[1] for pattern in patterns]  # type: ignore[index]
         unknown = [
-            name for name in error.instance if name not in known and not any(re.search(p, name) for p in patterns)
+            name
+            for name in error.instance
+            if name not in known and not any(re.search(p, name) for p in patterns)
         ]
         close = difflib.get_close_matches(registry.base_name(unknown[0]), known, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
@@ -210,6 +219,10 @@ def _explain(error: jsonschema.ValidationError, config: Mapping[str, Any]) -> st
         close = difflib.get_close_matches(str(error.instance), known, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
         return f"{key}: unknown value '{error.instance}'; {hint}"
+    if error.validator == "uniqueItems":
+        values = [str(value) for value in error.instance]
+        twice = next(value for value in values if values.count(value) > 1)
+        return f"{key}: {twice} is given twice; name each value once (0.10 and 0.1 are the same ratio)"
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
         return f"{key}: the key '{missing[0]}' is missing"
@@ -252,12 +265,7 @@ def _write_generated_files() -> None:
     text = "# Made from the cards of the registered components by `make docs`; do not edit.\n"
     text += yaml.safe_dump(component_tables(schema), sort_keys=False, width=110, allow_unicode=True)
     (SCHEMAS / "components.schema.yaml").write_text(text, encoding="utf-8")
-    readme = Path("config/README.md")
-    begin, end = _TABLE_MARKS
-    before, _, rest = readme.read_text(encoding="utf-8").partition(begin)
-    after = rest.partition(end)[2]
-    table = parameter_table(load_schema())
-    readme.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
+    files.replace_section("config/README.md", "parameters", parameter_table(load_schema()))
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ def replacing(target: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -40,6 +40,20 @@ def write_json(value: Any, target: str | Path) -> None:
     """Write ``value`` as sorted, indented JSON."""
     with replacing(target) as temporary:
         temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def replace_section(file: str | Path, section: str, text: str) -> None:
+    """Replace what stands between the marks ``<!-- section: begin -->`` and ``<!-- section: end -->`` of a text file.
+
+    Raises ValueError if the marks are missing.
+    """
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    before, found, rest = Path(file).read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{file} has no section {section}")
+    with replacing(file) as temporary:
+        temporary.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
 
 
 def write_npy(array: "np.ndarray", target: str | Path) -> None:

@@ -8,9 +8,11 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from fractions import Fraction
 from typing import Any
 
 from glitchtrace import paths, registry
+from glitchtrace.data.portion import portion
 from glitchtrace.errors import GlitchtraceError
 
 AXES = {
@@ -44,10 +46,9 @@ class Cell:
 def cells(grid: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]) -> tuple[Cell, ...]:
     """All cells of a grid, sorted, each once.
 
-    ``settings`` is the resolved configuration: kind -> name -> settings.  Raises GlitchtraceError for an unknown
-    name, a ratio written in two ways, or an illegal combination.
+    ``grid`` and ``settings`` (kind -> name -> settings) are of a checked and resolved configuration.  Raises
+    GlitchtraceError for an illegal combination.
     """
-    check_ratios(itertools.chain.from_iterable(block["ratios"] for block in grid))
     found: set[Cell] = set()
     for position, block in enumerate(grid):
         axes = [[str(value) for value in block[axis]] for axis in AXES]
@@ -73,7 +74,9 @@ def check_ratios(ratios: Iterable[object]) -> None:
             )
         first = written.setdefault(float(token), token)
         if first != token:
-            raise GlitchtraceError(f"ratios: {first} and {token} are the same ratio; write {first} everywhere")
+            raise GlitchtraceError(
+                f"ratios: {first} and {token} are the same ratio; write {first} everywhere"
+            )
 
 
 def illegal(
@@ -97,13 +100,8 @@ def illegal(
     if not expected and ratio in FIXED_RATIO.values():
         return f"glitch {glitch} needs a ratio such as 0.1, not {ratio}"
     chosen = settings.get("glitch", {}).get(glitch, {})
-    for foreign in foreign_sources(dataset, glitch, chosen):
-        if foreign is None:
-            return f"glitch {glitch} has no foreign dataset for {dataset}; set glitches.{glitch}.foreign"
-        if foreign == registry.base_name(dataset):
-            return f"glitch {glitch} would take {dataset} as its own foreign dataset; set glitches.{glitch}.foreign"
-        if registry.card("dataset", foreign)["modality"] != data["modality"]:
-            return f"glitches.{glitch}.foreign: {foreign} and {dataset} are not of one modality"
+    if "steps" in chosen and not chosen["steps"]:
+        return f"glitch {glitch} has no steps; set glitches.{glitch}.steps, or use a recipe such as mixture@mu_ua"
     for step in chosen.get("steps") or ():
         name = step["glitch"]
         if registry.base_name(name) in FIXED_RATIO:
@@ -111,6 +109,13 @@ def illegal(
         problem = illegal(dataset, model, name, str(step["ratio"]), settings)
         if problem:
             return f"glitches.{glitch}.steps: {problem}"
+    for foreign in foreign_sources(dataset, glitch, chosen):
+        if foreign is None:
+            return f"glitch {glitch} has no foreign dataset for {dataset}; set glitches.{glitch}.foreign"
+        if foreign == registry.base_name(dataset):
+            return f"glitch {glitch} would take {dataset} as its own foreign dataset; set glitches.{glitch}.foreign"
+        if registry.card("dataset", foreign)["modality"] != data["modality"]:
+            return f"glitches.{glitch}.foreign: {foreign} and {dataset} are not of one modality"
     return None
 
 
@@ -138,25 +143,22 @@ def sources(dataset: str, glitch: str, settings: Mapping[str, Any]) -> tuple[str
 
 
 def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
-    """Training rows before injection and validation rows of a dataset under its settings, within rounding.
+    """Training rows before injection and validation rows of a dataset under its settings.
 
-    Exact where the card knows the rows; serves to plan memory and disk before the data are read.
+    Known from the card, so that memory and disk are planned before the data are read.
     """
     rows = registry.card("dataset", dataset)["rows"]
-
-    def subset(count: int) -> int:
-        if settings["subset_size"]:
-            return min(settings["subset_size"], count)
-        return int(count * settings["subset_ratio"]) if settings["subset_ratio"] else count
-
-    if settings["validation_source"] == "test_split" or (settings["validation_source"] is None and "test" in rows):
-        ratio = settings["validation_ratio"] or settings["subset_ratio"] or 0.5
-        return subset(rows["train"]), int(rows["test"] * ratio)
     pool = rows.get("train")
     if pool is None:
-        pool = rows["all"] - (settings["test_size"] or int(rows["all"] * settings["test_ratio"]))
-    kept = subset(pool)
-    return kept - int(kept * settings["holdout_ratio"]), int(kept * settings["holdout_ratio"])
+        pool = rows["all"] - (settings["test_size"] or portion(settings["test_ratio"], rows["all"]))
+    kept = settings["subset_size"] or portion(settings["subset_ratio"] or 1, pool)
+    if settings["validation_source"] == "test_split" or (
+        settings["validation_source"] is None and "test" in rows
+    ):
+        ratio = settings["validation_ratio"] or (Fraction(kept, pool) if kept < pool else 0.5)
+        return kept, portion(ratio, rows["test"])
+    held_out = portion(settings["holdout_ratio"], kept)
+    return kept - held_out, held_out
 
 
 def rows(cell_list: Iterable[Cell], **keys: str) -> list[dict[str, str]]:
@@ -169,7 +171,7 @@ def check_names(config: Mapping[str, Any]) -> None:
     """Raise GlitchtraceError where a configured name is not a registered component or not a legal folder name."""
     for block in config["grid"]:
         for axis in ("datasets", "models", "glitches", "estimators"):
-            for name in block[axis]:
+            for name in block.get(axis, ()):
                 if not re.fullmatch(paths.NAME, str(name)):
                     raise GlitchtraceError(
                         f"{axis}: '{name}' is not a legal name; use lower-case letters, digits and _, "

@@ -92,5 +92,7 @@ def _checksums(arguments: dict[str, Any]) -> dict[str, Any]:
         for path in value if isinstance(value, list) else [value]:
             description = Path(str(path)).parent / "source.json"
             if "/sources/" in str(path) and description.is_file():
-                found[description.parent.name] = json.loads(description.read_text(encoding="utf-8"))["checksums"]
+                found[description.parent.name] = json.loads(description.read_text(encoding="utf-8"))[
+                    "checksums"
+                ]
     return found

@@ -72,7 +72,9 @@ def fill(template: str, *, results: str = "results", study: str | None = None, *
         if name in WILDCARDS and not re.fullmatch(WILDCARDS[name], str(value)):
             raise GlitchtraceError(f"{name} '{value}' is not a legal name; it must match {WILDCARDS[name]}")
     folder = study_folder(study).replace("<results>", results)
-    path = template.replace("<study>", folder).replace("<results>", results).replace("<logs>", f"{results}/logs")
+    path = (
+        template.replace("<study>", folder).replace("<results>", results).replace("<logs>", f"{results}/logs")
+    )
     return path.format(**wildcards)
 
 

@@ -50,10 +50,9 @@ def _tree(module: str) -> ast.Module:
         raise ModuleNotFoundError(module)
     tree = ast.parse(file.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-                node.body = node.body[1:] or [ast.Pass()]
+        documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
     return tree
 
 
@@ -65,7 +64,7 @@ def _tree_hash(module: str) -> str:
 @cache
 def _imports(module: str) -> frozenset[str]:
     """Modules of glitchtrace that one module imports, at its top level or inside a function."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(_tree(module)):
         if isinstance(node, ast.Import):
             candidates = [alias.name for alias in node.names]

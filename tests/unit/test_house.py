@@ -1,0 +1,320 @@
+"""Registry, paths, grid, configuration, provenance, atomic files: the rooms that everything stands in."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glitchtrace import configuration, files, grid, paths, provenance, registry
+from glitchtrace.errors import GlitchtraceError
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = configuration.load_schema(ROOT / configuration.SCHEMAS)
+CONFIGS = [ROOT / "config/config.yaml", *sorted((ROOT / "config/studies").glob("*.yaml"))]
+
+
+def load(file: Path) -> dict:
+    """A configuration as Snakemake merges it: the default, then the study."""
+    base = yaml.safe_load(CONFIGS[0].read_text())
+    return base if file == CONFIGS[0] else configuration.merge(base, yaml.safe_load(file.read_text()))
+
+
+def resolved(**changes: object) -> dict:
+    return configuration.resolve({**load(CONFIGS[0]), **changes}, SCHEMA)
+
+
+# --- registry ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", registry.KINDS)
+def test_every_component_has_a_card_with_a_summary_and_documented_settings(kind: str) -> None:
+    assert registry.names(kind)
+    for name in registry.names(kind):
+        card = registry.card(kind, name)
+        assert card["summary"].strip()
+        for key, fragment in card.get("settings", {}).items():
+            assert fragment["description"].strip(), (name, key)
+            assert "default" in fragment or "properties" in fragment, (name, key)
+        assert registry.load(kind, name).__doc__
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(GlitchtraceError, match=r"unknown model 'resnet21'; known: .*resnet20"):
+        registry.card("model", "resnet21")
+
+
+def test_a_variant_has_the_card_of_its_base_name() -> None:
+    assert registry.card("dataset", "mnist@tenth") == registry.card("dataset", "mnist")
+
+
+def test_parsing_the_workflow_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from glitchtrace import configuration, grid, paths, provenance, registry;"
+        "[registry.card(k, n) for k in registry.KINDS for n in registry.names(k)];"
+        "print([m for m in ('torch', 'pandas', 'numpy', 'sklearn', 'pyarrow') if m in sys.modules])"
+    )
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.strip() == "[]"
+
+
+# --- paths ------------------------------------------------------------------------------------------------------
+
+TEMPLATES = {name: value for name, value in vars(paths).items() if isinstance(value, str) and "{" in value}
+VALUES = {
+    "source": "mnist",
+    "dataset": "mnist@tenth",
+    "model": "resnet20@akamaster",
+    "glitch": "mixture@mu_ua",
+    "ratio": "native",
+    "seed": 12,
+    "estimator": "tracin",
+}
+
+
+@pytest.mark.parametrize("name", sorted(TEMPLATES))
+def test_a_template_is_filled_and_lies_in_the_results_folder(name: str) -> None:
+    wildcards = {key: value for key, value in VALUES.items() if f"{{{key}}}" in TEMPLATES[name]}
+    assert paths.fill(TEMPLATES[name], **wildcards).startswith("results/")
+
+
+def test_no_two_templates_claim_one_file() -> None:
+    filled = [
+        paths.fill(value, **{k: v for k, v in VALUES.items() if f"{{{k}}}" in value})
+        for name, value in TEMPLATES.items()
+        if name not in ("TRAINING", "CELL")
+    ]
+    assert len(set(filled)) == len(filled)
+
+
+@pytest.mark.parametrize("name", ["..", "../../etc", "a/b", "", "Mnist", "mnist@", "mnist-2", "a b"])
+def test_a_name_that_could_leave_the_results_folder_is_refused(name: str) -> None:
+    with pytest.raises(GlitchtraceError, match="is not a legal name"):
+        paths.fill(paths.SPLIT, dataset=name, seed=0)
+
+
+def test_a_study_has_summaries_of_its_own_and_shares_the_cells() -> None:
+    assert paths.fill(paths.SUMMARY) == "results/summary.parquet"
+    assert paths.fill(paths.SUMMARY, study="mine") == "results/studies/mine/summary.parquet"
+    assert paths.fill(paths.SPLIT, dataset="iris", seed=1) == paths.fill(
+        paths.SPLIT, study="mine", dataset="iris", seed=1
+    )
+
+
+def test_no_dataset_has_the_name_of_a_reserved_folder() -> None:
+    assert not set(registry.names("dataset")) & set(paths.RESERVED)
+
+
+# --- configuration and grid -----------------------------------------------------------------------------------------
+
+
+def test_the_schema_lists_exactly_the_registered_components() -> None:
+    base = yaml.safe_load((ROOT / configuration.SCHEMAS / "config.schema.yaml").read_text())
+    written = yaml.safe_load((ROOT / configuration.SCHEMAS / "components.schema.yaml").read_text())
+    assert written == configuration.component_tables(base), "run `make docs`"
+
+
+def test_every_parameter_is_documented() -> None:
+    table = configuration.parameter_table(SCHEMA)
+    assert table in (ROOT / "config/README.md").read_text(), "run `make docs`"
+    assert all(text for _, _, _, text in configuration.parameters(SCHEMA))
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_every_shipped_configuration_is_legal_and_shares_its_settings(file: Path) -> None:
+    config = load(file)
+    configuration.check(config, SCHEMA)
+    configuration.check_study(config, load(CONFIGS[0]))
+    complete = configuration.resolve(config, SCHEMA)
+    assert grid.cells(complete["grid"], complete["settings"])
+
+
+def test_two_shipped_studies_never_give_one_variant_two_settings() -> None:
+    seen: dict = {}
+    for file in CONFIGS:
+        for table in configuration.TABLES:
+            for name, value in (load(file).get(table) or {}).items():
+                assert seen.setdefault((table, name), value) == value, (file.stem, name)
+
+
+BLOCK = {"datasets": ["digits"], "models": ["linear"], "glitches": ["uniform"], "ratios": [0.1], "seeds": [0]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gird": []}, "unknown key 'gird'; did you mean 'grid'"),
+        ({"grid": []}, "grid"),
+        ({"grid": [{**BLOCK, "datasets": ["digit"]}]}, "unknown dataset 'digit'"),
+        ({"grid": [{**BLOCK, "models": ["resnet21"]}]}, "unknown model 'resnet21'"),
+        ({"grid": [{**BLOCK, "glitches": ["unifrom"]}]}, "unknown glitch 'unifrom'"),
+        ({"grid": [{**BLOCK, "estimators": ["trakin"]}]}, "unknown estimator 'trakin'"),
+        ({"grid": [{**BLOCK, "datasets": ["../../etc"]}]}, r"datasets: '\.\./\.\./etc' is not a legal name"),
+        ({"grid": [{**BLOCK, "models": ["linear@a/b"]}]}, "models: 'linear@a/b' is not a legal name"),
+        ({"grid": [{**BLOCK, "ratios": [1.5]}]}, r"ratios: 1\.5 is not a ratio"),
+        ({"grid": [{**BLOCK, "ratios": [0]}]}, "ratios: 0 is not a ratio"),
+        ({"grid": [{**BLOCK, "ratios": [1]}]}, "ratios: 1 is not a ratio"),
+        ({"grid": [{**BLOCK, "ratios": ["0.10", 0.1]}]}, r"ratios: 0\.10 and 0\.1 are the same ratio"),
+        ({"grid": [BLOCK, {**BLOCK, "ratios": ["0.100"]}]}, r"ratios: 0\.1 and 0\.100 are the same ratio"),
+        ({"grid": [{**BLOCK, "ratios": [0.10, 0.1]}]}, r"grid\[0\]\.ratios: 0\.1 is given twice"),
+        ({"grid": [{**BLOCK, "seeds": [-1]}]}, r"grid\[0\]\.seeds\[0\]"),
+        ({"grid": [{**BLOCK, "seeds": ["a"]}]}, r"grid\[0\]\.seeds\[0\]: 'a' should be of type integer"),
+        (
+            {"grid": [{k: v for k, v in BLOCK.items() if k != "seeds"}]},
+            r"grid\[0\]: the key 'seeds' is missing",
+        ),
+        ({"signals": ["SI", "CNCY"]}, "CNCY"),
+        ({"models": {"linear": {"learning_rte": 1}}}, "models.linear: unknown key 'learning_rte'"),
+        ({"models": {"linaer": {}}}, "models: unknown key 'linaer'; did you mean 'linear'"),
+        ({"datasets": {"mnist@x": {"subset_ratio": 2}}}, "datasets.mnist@x.subset_ratio"),
+        ({"device": "tpu"}, "device: unknown value 'tpu'"),
+        ({"evaluation_batch": "many"}, "evaluation_batch: 'many' should be of type integer"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_that_names_the_key(changes: dict, message: str) -> None:
+    with pytest.raises(GlitchtraceError, match=message) as caught:
+        configuration.check({**load(CONFIGS[0]), **changes}, SCHEMA)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"datasets": ["breast_cancer"], "glitches": ["far_anomalies"]}, "far_anomalies takes image data"),
+        ({"datasets": ["wine"], "models": ["resnet20"]}, "resnet20 takes image data"),
+        ({"datasets": ["photo_patches"]}, "only serves as a source of foreign samples"),
+        ({"glitches": ["mixture@mu_ua"]}, r"ratios: \[native\]"),
+        ({"glitches": ["none"]}, r"ratios: \[clean\]"),
+        ({"ratios": ["native"]}, "needs a ratio such as 0.1"),
+        ({"glitches": ["mixture"], "ratios": ["native"]}, "mixture has no steps"),
+        ({"glitches": ["uniform@mine"]}, "uniform@mine is a variant without settings"),
+        (
+            {"datasets": ["wine"], "glitches": ["mixture@mu_ua"], "ratios": ["native"]},
+            "takes image data",
+        ),
+    ],
+)
+def test_an_illegal_combination_is_refused_with_a_remedy(block: dict, message: str) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        complete = resolved(grid=[{**BLOCK, **block}])
+        grid.cells(complete["grid"], complete["settings"])
+
+
+def test_a_block_is_the_product_of_its_axes_and_cells_are_shared_between_blocks() -> None:
+    complete = resolved(grid=[{**BLOCK, "seeds": [0, 1], "models": ["linear", "mlp"]}, BLOCK])
+    assert len(grid.cells(complete["grid"], complete["settings"])) == 4
+
+
+def test_a_variant_inherits_from_its_base_name() -> None:
+    complete = resolved(
+        grid=[{**BLOCK, "models": ["resnet20@akamaster"]}],
+    )
+    model = complete["settings"]["model"]["resnet20@akamaster"]
+    assert model["weights"] == "akamaster"
+    assert configuration.training_settings(model, "mnist@tenth") == {
+        "learning_rate": 0.1,
+        "batch_size": 128,
+        "epochs": 7,
+    }
+    assert configuration.training_settings(model, "cifar10")["learning_rate"] == 0.01
+
+
+def test_a_study_may_add_a_variant_but_not_change_what_others_share() -> None:
+    base = load(CONFIGS[0])
+    configuration.check_study(configuration.merge(base, {"models": {"linear@mine": {}}}), base)
+    for change in (
+        {"models": {"linear": {"training": {"default": {"epochs": 2}}}}},
+        {"datasets": {"iris": {"test_ratio": 0.5}}},
+        {"datasets": {"mnist@tenth": {"subset_ratio": 0.2}}},
+    ):
+        with pytest.raises(GlitchtraceError, match="name a variant"):
+            configuration.check_study(configuration.merge(base, change), base)
+
+
+def test_a_study_file_names_its_study() -> None:
+    assert configuration.study_name("somewhere/my_study.yaml") == "my_study"
+    with pytest.raises(GlitchtraceError, match="cannot name a study"):
+        configuration.study_name("My Study.yaml")
+
+
+def test_sizes_are_known_before_the_data_are_read() -> None:
+    complete = resolved(grid=[{**BLOCK, "datasets": ["mnist@tenth", "digits"]}])
+    assert grid.sizes("mnist@tenth", complete["settings"]["dataset"]["mnist@tenth"]) == (6000, 1000)
+    assert grid.sizes("digits", complete["settings"]["dataset"]["digits"]) == (1151, 287)
+    assert grid.sizes(
+        "mnist",
+        configuration.resolve({**load(CONFIGS[0]), "grid": [{**BLOCK, "datasets": ["mnist"]}]}, SCHEMA)[
+            "settings"
+        ]["dataset"]["mnist"],
+    ) == (60000, 5000)
+
+
+# --- provenance -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small package of the same name, so that its files may be edited."""
+    root = tmp_path / "glitchtrace"
+    (root / "inner").mkdir(parents=True)
+    (root / "inner/__init__.py").write_text("")
+    (root / "a.py").write_text('"""Doc."""\n\ndef f():\n    from glitchtrace.inner import b\n    return b\n')
+    (root / "inner/b.py").write_text("x = 1\n")
+    (root / "c.py").write_text("y = 1\n")
+    monkeypatch.setattr(provenance, "_ROOT", tmp_path)
+    return root
+
+
+def fresh_fingerprint() -> str:
+    for cached in (provenance._tree, provenance._tree_hash, provenance._imports):
+        cached.cache_clear()
+    return provenance.fingerprint("glitchtrace.a")
+
+
+@pytest.fixture(autouse=True)
+def _clear_caches_afterwards():
+    yield
+    for cached in (provenance._tree, provenance._tree_hash, provenance._imports):
+        cached.cache_clear()
+
+
+def test_a_comment_or_docstring_leaves_the_fingerprint_and_an_edit_changes_it(package: Path) -> None:
+    before = fresh_fingerprint()
+    (package / "a.py").write_text(
+        '"""Other."""\n# why\ndef f():\n    """New."""\n    from glitchtrace.inner import b\n\n    return b\n'
+    )
+    assert fresh_fingerprint() == before
+    (package / "inner/b.py").write_text("x = 2\n")
+    assert fresh_fingerprint() != before
+
+
+def test_an_edit_of_a_module_that_is_not_imported_leaves_the_fingerprint(package: Path) -> None:
+    before = fresh_fingerprint()
+    (package / "c.py").write_text("y = 2\n")
+    assert fresh_fingerprint() == before
+
+
+# --- files ------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_temporary(tmp_path: Path) -> None:
+    target = tmp_path / "table.json"
+    files.write_json({"old": 1}, target)
+    with pytest.raises(RuntimeError, match="power cut"), files.replacing(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("power cut")
+    assert json.loads(target.read_text()) == {"old": 1}
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@given(st.lists(st.integers(-5, 5), min_size=1, max_size=20))
+@settings(deadline=None, derandomize=True, max_examples=20)
+def test_arrays_come_back_as_written(tmp_path_factory: pytest.TempPathFactory, values: list[int]) -> None:
+    folder = tmp_path_factory.mktemp("npy")
+    files.write_npy(np.array(values), folder / "x.npy")
+    np.testing.assert_array_equal(np.load(folder / "x.npy", mmap_mode="r"), values)
