@@ -1,0 +1,1 @@
+"""How well glitches are found, told apart and repaired, and what the numbers of many seeds say together."""

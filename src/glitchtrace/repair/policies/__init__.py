@@ -1,0 +1,1 @@
+"""Repair policies, one module each."""

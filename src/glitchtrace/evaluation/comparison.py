@@ -1,0 +1,46 @@
+"""Which signal is better, seed by seed: paired comparisons over a summary table."""
+
+from itertools import combinations
+
+import pandas as pd
+
+from glitchtrace import files
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.evaluation.statistics import compare
+
+_CELL_KEYS = ["dataset", "model", "glitch", "ratio", "estimator"]
+
+
+def compare_signals(*, summary: str, comparison: str, metric: str = "f1") -> None:
+    """Write the paired comparison of every two signals over the seeds of each cell, as a table.
+
+    ``summary`` is a summary of metrics.  The columns of ``comparison`` are the keys of the cell without its
+    seed, ``signal`` and ``other``, then ``count`` of seeds, ``difference`` (mean of signal − other) with its
+    Student-t interval ``low`` and ``high``, the Wilcoxon ``p_value``, and ``wins``, ``ties`` and ``losses``
+    of ``signal``. Raises GlitchtraceError where fewer than two signals have the metric.
+    """
+    table = pd.read_parquet(summary)
+    measured = table[(table["metric"] == metric) & (table["signal"] != "")]
+    if measured["signal"].nunique() < 2:
+        raise GlitchtraceError(f"{summary} holds the metric '{metric}' of fewer than two signals to compare")
+    rows = []
+    for keys, cell in measured.groupby(_CELL_KEYS):
+        by_seed = cell.pivot_table(index="seed", columns="signal", values="value", dropna=False)
+        for signal, other in combinations(by_seed.columns, 2):
+            found = compare(by_seed[signal].to_numpy(), by_seed[other].to_numpy())
+            rows.append(
+                dict(zip(_CELL_KEYS, keys, strict=True))
+                | {
+                    "signal": signal,
+                    "other": other,
+                    "count": found.difference.count,
+                    "difference": found.difference.mean,
+                    "low": found.difference.low,
+                    "high": found.difference.high,
+                    "p_value": found.p_value,
+                    "wins": found.wins,
+                    "ties": found.ties,
+                    "losses": found.losses,
+                }
+            )
+    files.write_parquet(pd.DataFrame(rows), comparison)

@@ -1,0 +1,138 @@
+"""Statistics over seeds: mean and interval, paired comparison, share of the oracle's gain."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.seeding import generator
+
+CONFIDENCE = 0.95
+RESAMPLES = 10_000
+WILCOXON_MINIMUM = 6
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over ``count`` seeds with its standard deviation and its confidence interval."""
+
+    count: int
+    mean: float
+    standard_deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Paired comparison of two methods: the difference first − second over seeds.
+
+    ``p_value`` is that of the two-sided Wilcoxon signed-rank test, NaN with fewer than six seeds.
+    """
+
+    difference: Estimate
+    p_value: float
+    wins: int
+    ties: int
+    losses: int
+
+
+@dataclass(frozen=True)
+class Share:
+    """A ratio of two mean gains with its bootstrap interval."""
+
+    share: float
+    low: float
+    high: float
+
+
+def estimate(values: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
+    """Mean, standard deviation (denominator n − 1) and Student-t interval of the mean of ``values`` (n,).
+
+    The interval is mean ± t_{n−1, (1 + confidence) / 2} · standard deviation / √n.  NaN values (a measure
+    that is not defined for a seed) are left out, and ``count`` says how many remain; the mean of none is NaN,
+    and so are the standard deviation and the interval of a single value.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    values = values[~np.isnan(values)]
+    count = len(values)
+    mean = float(values.mean()) if count else math.nan
+    if count < 2:
+        return Estimate(count, mean, math.nan, math.nan, math.nan)
+    standard_deviation = float(values.std(ddof=1))
+    half_width = float(stats.t.ppf((1 + confidence) / 2, count - 1)) * standard_deviation / math.sqrt(count)
+    return Estimate(count, mean, standard_deviation, mean - half_width, mean + half_width)
+
+
+def compare(first: np.ndarray, second: np.ndarray, confidence: float = CONFIDENCE) -> Comparison:
+    """Compare two methods seed by seed; ``first`` and ``second`` are (n,), entry by entry of the same seed.
+
+    Pairs with a NaN on either side are left out.  Equal methods have p = 1.  Raises GlitchtraceError where
+    the lengths differ.
+    """
+    minuend, subtrahend = _paired(first, second)
+    difference = minuend - subtrahend
+    difference = difference[~np.isnan(difference)]
+    return Comparison(
+        estimate(difference, confidence),
+        _wilcoxon(difference),
+        wins=int((difference > 0).sum()),
+        ties=int((difference == 0).sum()),
+        losses=int((difference < 0).sum()),
+    )
+
+
+def _wilcoxon(difference: np.ndarray) -> float:
+    if len(difference) < WILCOXON_MINIMUM:
+        return math.nan
+    if not difference.any():
+        return 1.0
+    return float(stats.wilcoxon(difference).pvalue)
+
+
+def share_of_oracle_gain(
+    none: np.ndarray,
+    policy: np.ndarray,
+    oracle: np.ndarray,
+    *,
+    confidence: float = CONFIDENCE,
+    seed: int = 0,
+) -> Share:
+    """How much of what perfect repair gains a policy gains: mean(policy − none) / mean(oracle − none).
+
+    ``none``, ``policy`` and ``oracle`` are (n,) accuracies, entry by entry of the same seed.  The interval is
+    the percentile bootstrap over seeds, all three drawn together.  A resample in which the oracle gains
+    nothing has no ratio and leaves that side of the interval open: it counts as −inf for the lower end and as
+    +inf for the upper. All NaN where the oracle gains nothing in the mean, and the interval alone with a
+    single seed.  Raises GlitchtraceError where the lengths differ.
+    """
+    baseline, repaired, perfect = _paired(none, policy, oracle)
+    gains = np.stack([repaired - baseline, perfect - baseline])
+    gains = gains[:, ~np.isnan(gains).any(axis=0)]
+    count = gains.shape[1]
+    if count == 0 or gains[1].mean() <= 0:
+        return Share(math.nan, math.nan, math.nan)
+    share = float(gains[0].mean() / gains[1].mean())
+    if count == 1:
+        return Share(share, math.nan, math.nan)
+    draws = generator(seed, "share of the oracle's gain").integers(count, size=(RESAMPLES, count))
+    policy_gain, oracle_gain = gains[:, draws].mean(axis=2)
+    defined = oracle_gain > 0
+    ratios = np.divide(policy_gain, oracle_gain, out=np.zeros(RESAMPLES), where=defined)
+    # Order statistics, not interpolation: a quantile beside an infinite resample would be NaN.
+    tail = (1 - confidence) / 2
+    low = np.quantile(np.where(defined, ratios, -np.inf), tail, method="lower")
+    high = np.quantile(np.where(defined, ratios, np.inf), 1 - tail, method="higher")
+    return Share(share, float(low), float(high))
+
+
+def _paired(*samples: np.ndarray) -> list[np.ndarray]:
+    arrays = [np.asarray(sample, dtype=np.float64) for sample in samples]
+    if len({array.shape for array in arrays}) > 1:
+        lengths = ", ".join(str(len(array)) for array in arrays)
+        raise GlitchtraceError(
+            f"a paired comparison needs the same seeds on every side; got {lengths} values"
+        )
+    return arrays

@@ -1,0 +1,179 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glitchtrace import registry
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.glitches.kinds import Kind
+from glitchtrace.repair.actions import Action, resolve
+from glitchtrace.repair.context import Context, RevealedContext, read_context
+from glitchtrace.repair.policies import influence, none, oracle, random
+
+CLEAN, MISLABELLED, ANOMALOUS, CORRUPTED, NEAR_DUPLICATE = Kind
+
+
+def make_context(kinds, seed=0, classes=4, **columns):
+    """Random scores and labels for samples of the given kinds."""
+    rng = np.random.default_rng(seed)
+    kinds = np.asarray(kinds, dtype=np.int8)
+    size = len(kinds)
+    labels = rng.integers(classes, size=size)
+    true_labels = np.where(kinds == MISLABELLED, (labels + 1) % classes, labels)
+    fields = {
+        "labels": labels,
+        "proposed_labels": rng.integers(classes, size=size),
+        "verdicts": rng.integers(1, 3, size=size).astype(np.int8),
+        "scores": {name: rng.normal(size=size) for name in ("CNCI", "PCID", "CFRank")},
+        "mislabelled": int((kinds == MISLABELLED).sum()),
+        "anomalous": int((kinds > MISLABELLED).sum()),
+        "kinds": kinds,
+        "true_labels": np.where(kinds == ANOMALOUS, -1, true_labels),
+    }
+    return RevealedContext(**{**fields, **columns})
+
+
+KINDS = st.lists(st.sampled_from(list(Kind)), min_size=1, max_size=30)
+
+
+def test_every_policy_is_registered_with_a_summary():
+    assert registry.names("policy") == ("influence", "none", "oracle", "random")
+    assert all(registry.card("policy", name)["summary"] for name in registry.names("policy"))
+    revealing = [
+        name for name in registry.names("policy") if registry.card("policy", name).get("reveals_truth")
+    ]
+    assert revealing == ["oracle"]
+
+
+def test_a_context_without_truth_has_no_marks_and_no_true_labels():
+    hidden = make_context([CLEAN, MISLABELLED, ANOMALOUS]).without_truth()
+    assert type(hidden) is Context
+    assert not hasattr(hidden, "kinds")
+    assert not hasattr(hidden, "true_labels")
+
+
+def test_relabelling_to_the_observed_label_keeps_the_sample():
+    labels, new = np.array([1, 1, 2, 2]), np.array([1, 2, 1, 2])
+    relabel = np.array([True, True, False, False])
+    drop = np.array([False, False, False, True])
+    actions, repaired = resolve(labels, new, relabel, drop)
+    assert actions.tolist() == [Action.KEEP, Action.RELABEL, Action.KEEP, Action.DROP]
+    assert repaired.tolist() == [1, 2, 2, 2]
+    assert relabel.tolist() == [True, True, False, False]
+
+
+def test_none_keeps_everything():
+    context = make_context([CLEAN, MISLABELLED, ANOMALOUS])
+    actions, labels = none.propose(context.without_truth(), np.random.default_rng(0))
+    assert (actions == Action.KEEP).all()
+    assert labels.tolist() == context.labels.tolist()
+
+
+def top(scores, count):
+    return set(sorted(range(len(scores)), key=lambda index: (-scores[index], index))[:count])
+
+
+@given(KINDS, st.integers(0, 2**16))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_influence_follows_the_known_ratio_protocol(kinds, seed):
+    context = make_context(kinds, seed)
+    actions, labels = influence.propose(context.without_truth(), np.random.default_rng(0))
+    for index in range(len(kinds)):
+        if context.mislabelled and context.anomalous:
+            chosen = index in top(context.scores["CFRank"], context.mislabelled + context.anomalous)
+            relabelled = chosen and context.verdicts[index] == MISLABELLED
+            dropped = chosen and not relabelled
+        else:
+            relabelled = index in top(context.scores["CNCI"], context.mislabelled)
+            dropped = index in top(context.scores["PCID"], context.anomalous)
+        changed = relabelled and context.proposed_labels[index] != context.labels[index]
+        expected = Action.RELABEL if changed else Action.DROP if dropped else Action.KEEP
+        assert actions[index] == expected
+        assert labels[index] == (context.proposed_labels if changed else context.labels)[index]
+
+
+def test_influence_breaks_ties_by_the_lower_index():
+    scores = {"CNCI": np.zeros(6)}
+    context = make_context([CLEAN] * 4 + [MISLABELLED] * 2, scores=scores, proposed_labels=np.full(6, 9))
+    actions, _ = influence.propose(context.without_truth(), np.random.default_rng(0))
+    assert np.flatnonzero(actions).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "needed"),
+    [([CLEAN, MISLABELLED], "CNCI"), ([CLEAN, ANOMALOUS], "PCID"), ([MISLABELLED, CORRUPTED], "CFRank")],
+)
+def test_a_signal_that_was_not_scored_is_named(kinds, needed):
+    context = make_context(kinds, scores={"SI": np.zeros(2)})
+    with pytest.raises(GlitchtraceError, match=f"signal '{needed}'.*'signals' in the config"):
+        influence.propose(context.without_truth(), np.random.default_rng(0))
+
+
+@given(KINDS, st.integers(0, 2**16))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_random_does_as_much_as_influence(kinds, seed):
+    context = make_context(kinds, seed)
+    hidden = context.without_truth()
+    actions, labels = random.propose(hidden, np.random.default_rng(seed))
+    reference, _ = influence.propose(hidden, np.random.default_rng(seed))
+    assert np.bincount(actions, minlength=3).tolist() == np.bincount(reference, minlength=3).tolist()
+    relabelled = actions == Action.RELABEL
+    assert (labels[relabelled] == context.proposed_labels[relabelled]).all()
+    assert (labels[~relabelled] == context.labels[~relabelled]).all()
+
+
+def test_random_draws_uniformly_and_from_its_generator_alone():
+    context = make_context([CLEAN] * 15 + [MISLABELLED] * 5, proposed_labels=np.full(20, 9)).without_truth()
+    drawn = np.zeros(20)
+    for seed in range(400):
+        actions, _ = random.propose(context, np.random.default_rng(seed))
+        again, _ = random.propose(context, np.random.default_rng(seed))
+        assert actions.tolist() == again.tolist()
+        drawn += actions == Action.RELABEL
+    # Each sample is drawn with probability 5/20; 400 draws have a standard deviation of 8.7.
+    assert drawn.sum() == 400 * 5
+    assert np.abs(drawn - 100).max() < 5 * 8.7
+
+
+@given(KINDS, st.integers(0, 2**16))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_the_oracle_leaves_clean_data(kinds, seed):
+    context = make_context(kinds, seed)
+    actions, labels = oracle.propose(context, np.random.default_rng(0))
+    kept = actions != Action.DROP
+    assert kept.tolist() == [kind in (CLEAN, MISLABELLED) for kind in kinds]
+    assert (labels[kept] == context.true_labels[kept]).all()
+    assert ((actions == Action.RELABEL) == (context.kinds == MISLABELLED)).all()
+
+
+def test_the_oracle_keeps_a_marked_sample_whose_label_is_right():
+    context = make_context([MISLABELLED], labels=np.array([2]), true_labels=np.array([2]))
+    actions, labels = oracle.propose(context, np.random.default_rng(0))
+    assert (actions[0], labels[0]) == (Action.KEEP, 2)
+
+
+def test_the_context_is_read_from_the_two_tables(tmp_path):
+    kinds = np.array([CLEAN, MISLABELLED, ANOMALOUS, CORRUPTED, NEAR_DUPLICATE], dtype=np.int8)
+    scored = pd.DataFrame(
+        {
+            "sample": range(5),
+            "label": [0, 1, 2, 0, 1],
+            "SI": [0.1, 0.2, 0.3, 0.4, 0.5],
+            "SLIP": [1, 2, 3, 4, 5],
+            "proposed_label": [0, 2, 2, 1, 1],
+            "verdict": np.array([1, 1, 2, 2, 1], dtype=np.int8),
+        }
+    )
+    samples = pd.DataFrame({"label": [0, 1, 2, 0, 1], "true_label": [0, 2, -1, 0, 1], "kind": kinds})
+    scored.to_parquet(tmp_path / "signals.parquet")
+    samples.to_parquet(tmp_path / "glitch.parquet")
+    context = read_context(tmp_path / "signals.parquet", tmp_path / "glitch.parquet")
+    assert (context.mislabelled, context.anomalous) == (1, 3)
+    assert list(context.scores) == ["SI", "SLIP"]
+    assert context.scores["SLIP"].dtype == np.float64
+    assert context.true_labels.tolist() == [0, 2, -1, 0, 1]
+    assert context.verdicts.tolist() == [1, 1, 2, 2, 1]
+    samples.iloc[:4].to_parquet(tmp_path / "glitch.parquet")
+    with pytest.raises(GlitchtraceError, match="describe different samples"):
+        read_context(tmp_path / "signals.parquet", tmp_path / "glitch.parquet")
