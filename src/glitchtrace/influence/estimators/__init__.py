@@ -1,0 +1,1 @@
+"""Influence estimators, one module each, registered by name."""

@@ -1,0 +1,244 @@
+"""TracIn of a linear softmax head in closed form: exact, streamed, without per-sample gradients or torch.
+
+With residuals e = p − onehot(y) and features h of training sample i and validation sample j at checkpoint t,
+
+    J_ij = Σ_t η_t (e_ti · e_tj)(h_ti · h_tj + b),    s_i = Σ_t η_t ‖e_ti‖² (‖h_ti‖² + b),
+
+where b = 1 if the head's bias counts and 0 if not.  Features that do not change in training give one Gram
+product and one product of the residuals of all checkpoints side by side.  Another label for a training sample
+changes its residual only.  float32 factors give float32 products, float64 factors float64.
+
+Source: Pruthi et al. 2020 (TracIn), appendix F; specification of glitch detection, section 5.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from glitchtrace.influence.blocks import rows_in, slices
+from glitchtrace.influence.factors import Factors
+
+MEMORY_MIB = 8.0
+# Arrays of one block alive at once: J, its Gram and residual products, and two copies of a reducer.
+_BLOCK_ARRAYS = 5
+
+
+def residuals(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Gradient of the cross-entropy with respect to the logits, p − onehot(y).
+
+    ``probabilities`` (rows, K) and ``labels`` (rows,) in 0 … K−1; returns (rows, K).
+    """
+    gradient = probabilities.copy()
+    gradient[np.arange(len(labels)), labels] -= 1
+    return gradient
+
+
+def step_sizes(factors: Factors, divide_by_batch_size: bool = False) -> np.ndarray:
+    """The weight of each checkpoint, (T,) float64: η_t, or η_t / |B| where the mean of the batch counts."""
+    return factors.learning_rates / factors.batch_size if divide_by_batch_size else factors.learning_rates
+
+
+def influence_matrix(
+    factors: Factors,
+    *,
+    labels: np.ndarray | None = None,
+    epochs: Sequence[int] | None = None,
+    include_bias: bool = True,
+    divide_by_batch_size: bool = False,
+    memory_mib: float = MEMORY_MIB,
+) -> np.ndarray:
+    """The influence matrix J, (n, m): J_ij > 0 where training on i lowers the loss of j.
+
+    ``labels`` (n,) stand in for the observed training labels (a counterfactual).  ``epochs``: positions of
+    checkpoints, 0 … T−1; None for all.  Peak memory is the matrix and ``memory_mib`` MiB of blocks.
+    """
+    samples, columns = len(factors.train), len(factors.validation)
+    matrix = np.empty((samples, columns), factors.dtype)
+    kernel = _Kernel.of(factors, labels, epochs, include_bias, divide_by_batch_size)
+    for rows in row_blocks(samples, columns, matrix.itemsize, memory_mib):
+        kernel.write(rows, matrix[rows])
+    return matrix
+
+
+def influence_blocks(
+    factors: Factors,
+    *,
+    labels: np.ndarray | None = None,
+    epochs: Sequence[int] | None = None,
+    include_bias: bool = True,
+    divide_by_batch_size: bool = False,
+    memory_mib: float = MEMORY_MIB,
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The influence matrix in blocks of rows: pairs of rows and their part of J, (b, m), in order.
+
+    Arguments as in ``influence_matrix``.  Memory does not depend on n × m: ``memory_mib`` holds a block and
+    what computing and reducing it takes.
+    """
+    kernel = _Kernel.of(factors, labels, epochs, include_bias, divide_by_batch_size)
+    columns, dtype = len(factors.validation), factors.dtype
+    for rows in row_blocks(len(factors.train), columns, dtype.itemsize, memory_mib):
+        block = np.empty((rows.stop - rows.start, columns), dtype)
+        kernel.write(rows, block)
+        yield rows, block
+
+
+def epoch_blocks(
+    factors: Factors,
+    *,
+    include_bias: bool = True,
+    divide_by_batch_size: bool = False,
+    memory_mib: float = MEMORY_MIB,
+) -> Iterator[tuple[slice, int, np.ndarray]]:
+    """The influence of each checkpoint alone, in blocks: rows, position of the checkpoint, J_t (b, m).
+
+    All checkpoints of one block of rows come before the next block, so that their sum is the cumulative
+    influence; features that do not change are multiplied once per block.
+    """
+    kernel = _Kernel.of(factors, None, None, include_bias, divide_by_batch_size)
+    columns, dtype = len(factors.validation), factors.dtype
+    for rows in row_blocks(len(factors.train), columns, dtype.itemsize, memory_mib):
+        for epoch, block in kernel.by_epoch(rows):
+            yield rows, epoch, block
+
+
+def self_influence_per_epoch(
+    factors: Factors, *, include_bias: bool = True, divide_by_batch_size: bool = False
+) -> np.ndarray:
+    """The self influence of every training sample at each checkpoint alone, (T, n) float64, all ≥ 0."""
+    weights = step_sizes(factors, divide_by_batch_size)
+    part = factors.train
+    squares = [_squared_norms(features) + include_bias for features in part.features]
+    influence = np.empty((factors.epochs, len(part)))
+    for epoch, weight in enumerate(weights):
+        gradients = _squared_norms(residuals(part.probabilities[epoch], part.labels))
+        influence[epoch] = weight * gradients * squares[0 if factors.frozen else epoch]
+    return influence
+
+
+def self_influence(
+    factors: Factors, *, include_bias: bool = True, divide_by_batch_size: bool = False
+) -> np.ndarray:
+    """The self influence s, (n,) float64: the diagonal of the influence of the training set on itself."""
+    return self_influence_per_epoch(
+        factors, include_bias=include_bias, divide_by_batch_size=divide_by_batch_size
+    ).sum(axis=0)
+
+
+def class_influence(
+    factors: Factors, *, include_bias: bool = True, divide_by_batch_size: bool = False
+) -> np.ndarray:
+    """Influence of each training sample on each class, (n, K): entry (i, c) is the sum of J_ij over v_j = c.
+
+    Since J is bilinear, the sum over a class is the influence on the sum of its validation gradients, and no
+    n × m term arises.  MI is the sum of a row, GD-class the negated minimum over the classes of the training
+    set.
+    """
+    weights = step_sizes(factors, divide_by_batch_size)
+    train, validation = factors.train, factors.validation
+    influence = np.zeros((len(train), train.probabilities[0].shape[1]), np.float64)
+    for epoch, weight in enumerate(weights):
+        gradient = residuals(train.probabilities[epoch], train.labels)
+        features, other_features = train.features_at(epoch), validation.features_at(epoch)
+        other_gradient = residuals(validation.probabilities[epoch], validation.labels)
+        for label in np.unique(validation.labels):
+            members = validation.labels == label
+            total = other_gradient[members].T @ other_features[members]
+            response = features @ total.T
+            if include_bias:
+                response += other_gradient[members].sum(axis=0)
+            influence[:, label] += weight * np.vecdot(gradient, response)
+    return influence
+
+
+def row_blocks(rows: int, columns: int, itemsize: int, memory_mib: float) -> Iterator[slice]:
+    """Consecutive slices of ``rows``, such that the arrays of one block of J fit into ``memory_mib`` MiB."""
+    return slices(0, rows, rows_in(memory_mib, _BLOCK_ARRAYS * columns * itemsize))
+
+
+def _squared_norms(rows: np.ndarray) -> np.ndarray:
+    return np.vecdot(rows, rows).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Checkpoints that share their features; their weighted validation residuals side by side, (m, K·size)."""
+
+    epochs: tuple[int, ...]
+    train_features: np.ndarray
+    validation_features: np.ndarray
+    validation_residuals: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """Computes blocks of J from groups of checkpoints that share their features."""
+
+    groups: tuple[_Group, ...]
+    probabilities: tuple[np.ndarray, ...]
+    labels: np.ndarray
+    include_bias: bool
+
+    @classmethod
+    def of(
+        cls,
+        factors: Factors,
+        labels: np.ndarray | None,
+        epochs: Sequence[int] | None,
+        include_bias: bool,
+        divide_by_batch_size: bool,
+    ) -> "_Kernel":
+        chosen = tuple(range(factors.epochs)) if epochs is None else tuple(epochs)
+        together = [chosen] if factors.frozen else [(epoch,) for epoch in chosen]
+        weights = step_sizes(factors, divide_by_batch_size)
+        return cls(
+            groups=tuple(_group(factors, members, weights) for members in together),
+            probabilities=factors.train.probabilities,
+            labels=factors.train.labels if labels is None else labels,
+            include_bias=include_bias,
+        )
+
+    def write(self, rows: slice, block: np.ndarray) -> None:
+        """Write J of these rows, summed over all checkpoints, into ``block`` (b, m)."""
+        scratch = np.empty((2, *block.shape), block.dtype)
+        for position, group in enumerate(self.groups):
+            gram = self._gram(group, rows, block if position == 0 else scratch[0])
+            gram *= np.matmul(
+                self._residuals(group.epochs, rows), group.validation_residuals.T, out=scratch[1]
+            )
+            if position > 0:
+                block += gram
+
+    def by_epoch(self, rows: slice) -> Iterator[tuple[int, np.ndarray]]:
+        """J of these rows for each checkpoint alone."""
+        for group in self.groups:
+            gram = self._gram(group, rows, None)
+            width = group.validation_residuals.shape[1] // len(group.epochs)
+            for position, epoch in enumerate(group.epochs):
+                columns = slice(position * width, (position + 1) * width)
+                block = self._residuals((epoch,), rows) @ group.validation_residuals[:, columns].T
+                block *= gram
+                yield epoch, block
+
+    def _gram(self, group: _Group, rows: slice, out: np.ndarray | None) -> np.ndarray:
+        gram = np.matmul(group.train_features[rows], group.validation_features.T, out=out)
+        if self.include_bias:
+            gram += 1
+        return gram
+
+    def _residuals(self, epochs: tuple[int, ...], rows: slice) -> np.ndarray:
+        stacked = [residuals(self.probabilities[epoch][rows], self.labels[rows]) for epoch in epochs]
+        return stacked[0] if len(stacked) == 1 else np.concatenate(stacked, axis=1)
+
+
+def _group(factors: Factors, epochs: tuple[int, ...], weights: np.ndarray) -> _Group:
+    validation = factors.validation
+    weighted = [
+        residuals(validation.probabilities[epoch], validation.labels) * weights[epoch] for epoch in epochs
+    ]
+    return _Group(
+        epochs=epochs,
+        train_features=factors.train.features_at(epochs[0]),
+        validation_features=validation.features_at(epochs[0]),
+        validation_residuals=np.concatenate(weighted, axis=1).astype(factors.dtype),
+    )

@@ -1,0 +1,86 @@
+"""Captum's TracInCPFast on the head: the weight only, without the bias.
+
+Source: captum.influence.TracInCPFast; Pruthi et al. 2020, appendix F.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from glitchtrace.influence.estimator import Estimator, EstimatorInputs, complete_settings
+
+CARD = {
+    "summary": "Captum's TracInCPFast on the head, without its bias: an independent implementation.",
+    "settings": {
+        "epochs": {
+            "description": "Epochs whose checkpoints count, numbered from 1; null takes all.",
+            "default": None,
+            "anyOf": [
+                {"type": "null"},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 1},
+                    "minItems": 1,
+                    "uniqueItems": True,
+                },
+            ],
+        },
+        "divide_by_batch_size": {
+            "description": "Divide the influence by the batch size of the training.",
+            "default": False,
+            "type": "boolean",
+        },
+        "per_epoch": {
+            "description": "Profile the influence of each checkpoint alone, too.",
+            "default": True,
+            "type": "boolean",
+        },
+        "counterfactual_epochs": {
+            "description": "Checkpoints of the influence under counterfactual labels (CNCI, PCID).",
+            "default": "last",
+            "enum": ["last", "all"],
+        },
+        "exclude_own_class": {
+            "description": "Whether the negative counterfactual label must differ from the observed label.",
+            "default": False,
+            "type": "boolean",
+        },
+        "mi_orientation": {
+            "description": "Which sign of marginal influence is suspicious.",
+            "default": "positive",
+            "enum": ["positive", "negative"],
+        },
+        "batch": {
+            "description": "Samples per pass through the network.",
+            "default": 128,
+            "type": "integer",
+            "minimum": 1,
+        },
+        "memory_mib": {
+            "description": "Memory of one block of rows of the influence matrix, MiB.",
+            "default": 64,
+            "type": "number",
+            "exclusiveMinimum": 0,
+        },
+    },
+}
+
+
+def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
+    """The estimator of one cell."""
+    from captum.influence import TracInCPFast
+    from torch.nn import CrossEntropyLoss
+
+    from glitchtrace.influence.captum_bridge import CaptumInfluence
+
+    def construct(network: Any, train: Any, checkpoints: Any, restore: Any) -> TracInCPFast:
+        return TracInCPFast(
+            model=network,
+            final_fc_layer=network.head,
+            train_dataset=train,
+            checkpoints=checkpoints,
+            checkpoints_load_func=restore,
+            loss_fn=CrossEntropyLoss(reduction="sum"),
+        )
+
+    complete = complete_settings("captum_tracincp_fast", CARD, settings)
+    return CaptumInfluence(cell, complete, construct, validation_in_batches=False)

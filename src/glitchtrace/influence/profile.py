@@ -1,0 +1,272 @@
+"""Profiles: everything the signals need to know of an influence matrix, reduced from its blocks.
+
+Source: specification of glitch detection, sections 5 and 6; the layout of the file is the nesting of
+``Profiles``.
+"""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.files import write_tensors
+from glitchtrace.influence.class_tables import ClassProfile, ClassReducer, concatenate
+from glitchtrace.influence.estimator import Estimator
+
+_VECTORS = (
+    "classes",
+    "labels",
+    "validation_counts",
+    "self_influence",
+    "self_influence_per_epoch",
+    "negative_label",
+    "positive_label",
+)
+_TABLES = ("cumulative", "counterfactual_negative", "counterfactual_positive")
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """What the signals see of a cell with n training samples, K classes and T checkpoints.
+
+    ``classes`` (K,): sorted labels of the training set, and of the validation set where it knows more;
+    ``labels`` (n,): observed training labels; ``validation_counts`` (K,).  ``self_influence`` (n,), per epoch
+    (T, n).  ``cumulative`` sums all checkpoints, ``per_epoch`` holds each alone (both per-epoch fields may be
+    empty).  ``counterfactual_negative`` is the profile of the samples under the labels ``negative_label``
+    (y⁻), ``counterfactual_positive`` under ``positive_label`` (y⁺), see ``negative_labels`` and
+    ``positive_labels``.
+    """
+
+    classes: np.ndarray
+    labels: np.ndarray
+    validation_counts: np.ndarray
+    self_influence: np.ndarray
+    cumulative: ClassProfile
+    per_epoch: tuple[ClassProfile, ...]
+    self_influence_per_epoch: np.ndarray
+    negative_label: np.ndarray
+    counterfactual_negative: ClassProfile
+    positive_label: np.ndarray
+    counterfactual_positive: ClassProfile
+
+    @property
+    def trained(self) -> np.ndarray:
+        """Whether a class has training samples, (K,) bool: the class signals run over these."""
+        return np.isin(self.classes, self.labels)
+
+    def of_own_class(self, table: np.ndarray) -> np.ndarray:
+        """The entry of each sample's observed class in an (n, K) table, (n,) float64."""
+        own = np.searchsorted(self.classes, self.labels)
+        return table[np.arange(len(own)), own].astype(np.float64)
+
+    def at_epoch(self, epoch: int) -> "Profiles":
+        """The profiles with one checkpoint (position 0 … T−1) in place of the sum of all."""
+        return replace(
+            self, cumulative=self.per_epoch[epoch], self_influence=self.self_influence_per_epoch[epoch]
+        )
+
+
+def build_profiles(
+    estimator: Estimator,
+    labels: np.ndarray,
+    validation_labels: np.ndarray,
+    *,
+    per_epoch: bool = True,
+    counterfactual_epochs: str = "last",
+    exclude_own_class: bool = False,
+) -> Profiles:
+    """Reduce the influence of a cell to profiles: cumulative, per epoch and counterfactual.
+
+    ``labels`` (n,) observed and ``validation_labels`` (m,), any integers.  ``counterfactual_epochs``:
+    ``last`` or ``all`` checkpoints for J⁻ and J⁺.  ``exclude_own_class``: y⁻ is never the observed label.
+    The matrix is never held.  Raises GlitchtraceError where the training labels are of one class only.
+    """
+    classes = _classes(labels, validation_labels)
+    reducer = ClassReducer(validation_labels, classes)
+    selves = estimator.self_influence_per_epoch()
+    if per_epoch:
+        cumulative, single = _reduce_epochs(estimator, reducer, epochs=len(selves))
+    else:
+        cumulative, single = reducer.reduce(estimator.blocks()), ()
+    chosen = (len(selves) - 1,) if counterfactual_epochs == "last" else None
+    negative = negative_labels(cumulative, classes, labels, exclude_own_class=exclude_own_class)
+    positive = positive_labels(cumulative, classes, labels)
+    return Profiles(
+        classes=classes,
+        labels=labels,
+        validation_counts=_counts(validation_labels, classes),
+        self_influence=selves.sum(axis=0),
+        cumulative=cumulative,
+        per_epoch=single,
+        self_influence_per_epoch=selves if per_epoch else selves[:0],
+        negative_label=negative,
+        counterfactual_negative=reducer.reduce(estimator.blocks(negative, chosen)),
+        positive_label=positive,
+        counterfactual_positive=reducer.reduce(estimator.blocks(positive, chosen)),
+    )
+
+
+def profile_from_matrix(
+    influence: np.ndarray, validation_labels: np.ndarray, classes: np.ndarray
+) -> ClassProfile:
+    """The class profile of a whole matrix J, (n, m), in its own precision.
+
+    ``classes`` (K,) sorted, a superset of ``validation_labels`` (m,).  Raises GlitchtraceError where J has
+    another width or is not finite.
+    """
+    if influence.ndim != 2 or influence.shape[1] != len(validation_labels):
+        raise GlitchtraceError(
+            f"the influence matrix has shape {influence.shape}; expected {len(validation_labels)} columns, "
+            "one per validation sample"
+        )
+    return ClassReducer(validation_labels, classes).tables(influence)
+
+
+def profiles_from_matrices(
+    *,
+    influence: np.ndarray,
+    self_influence: np.ndarray,
+    labels: np.ndarray,
+    validation_labels: np.ndarray,
+    counterfactual_negative: np.ndarray,
+    counterfactual_positive: np.ndarray,
+) -> Profiles:
+    """Profiles of matrices made elsewhere: J, J⁻ and J⁺, each (n, m), and s (n,); nothing per epoch.
+
+    J⁻ and J⁺ are the influence of the training inputs under ``negative_labels`` and ``positive_labels`` of J.
+    """
+    classes = _classes(labels, validation_labels)
+    cumulative = profile_from_matrix(influence, validation_labels, classes)
+    return Profiles(
+        classes=classes,
+        labels=labels,
+        validation_counts=_counts(validation_labels, classes),
+        self_influence=self_influence,
+        cumulative=cumulative,
+        per_epoch=(),
+        self_influence_per_epoch=np.empty((0, len(labels))),
+        negative_label=negative_labels(cumulative, classes, labels),
+        counterfactual_negative=profile_from_matrix(counterfactual_negative, validation_labels, classes),
+        positive_label=positive_labels(cumulative, classes, labels),
+        counterfactual_positive=profile_from_matrix(counterfactual_positive, validation_labels, classes),
+    )
+
+
+def negative_labels(
+    profile: ClassProfile, classes: np.ndarray, labels: np.ndarray, *, exclude_own_class: bool = False
+) -> np.ndarray:
+    """y⁻, (n,): the class a sample hurts most, argmin_c N_ic over the classes of the training set.
+
+    The lowest class wins ties.  ``exclude_own_class`` leaves out the observed label.
+    """
+    negative = np.where(np.isin(classes, labels), profile.negative, np.inf)
+    if exclude_own_class:
+        negative[np.arange(len(labels)), np.searchsorted(classes, labels)] = np.inf
+    return classes[negative.argmin(axis=1)]
+
+
+def positive_labels(profile: ClassProfile, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """y⁺, (n,): the class with the second largest P_ic among the classes of the training set.
+
+    Ties go to the lowest class, for the first place and then for the second.
+    """
+    positive = np.where(np.isin(classes, labels), profile.positive, -np.inf)
+    return classes[np.argsort(-positive, axis=1, kind="stable")[:, 1]]
+
+
+def save_profiles(profiles: Profiles, path: str | Path) -> None:
+    """Write ``profile.safetensors``, atomically."""
+    tensors = {name: getattr(profiles, name) for name in _VECTORS}
+    for name, profile in _named_tables(profiles).items():
+        tensors |= {f"{name}/{field.name}": getattr(profile, field.name) for field in fields(profile)}
+    write_tensors(tensors, path)
+
+
+def load_profiles(path: str | Path) -> Profiles:
+    """Read ``profile.safetensors``.
+
+    Raises GlitchtraceError, naming the file, where it cannot be read or does not hold exactly the tensors of
+    ``Profiles`` in fitting shapes.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    remedy = "delete it and profile the influence again"
+    try:
+        tensors = load_file(path)
+        profiles = _assemble(tensors)
+    except (OSError, SafetensorError) as error:
+        raise GlitchtraceError(f"{path} cannot be read as safetensors ({error}); {remedy}") from None
+    except KeyError as error:
+        raise GlitchtraceError(f"{path} lacks the tensor {error}; {remedy}") from None
+    if tensors:
+        raise GlitchtraceError(f"{path} holds the unknown tensor '{min(tensors)}'; {remedy}")
+    _check_shapes(profiles, path, remedy)
+    return profiles
+
+
+def _classes(labels: np.ndarray, validation_labels: np.ndarray) -> np.ndarray:
+    if len(np.unique(labels)) < 2:
+        raise GlitchtraceError("all training samples have one label; class signals need at least two classes")
+    return np.union1d(labels, validation_labels)
+
+
+def _counts(validation_labels: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    return np.bincount(np.searchsorted(classes, validation_labels), minlength=len(classes))
+
+
+def _reduce_epochs(
+    estimator: Estimator, reducer: ClassReducer, epochs: int
+) -> tuple[ClassProfile, tuple[ClassProfile, ...]]:
+    """The profiles of the sum of all checkpoints and of each alone, from one pass over the blocks."""
+    together: list[ClassProfile] = []
+    single: list[list[ClassProfile]] = [[] for _ in range(epochs)]
+    total = np.empty(0)
+    for _, epoch, block in estimator.epoch_blocks():
+        single[epoch].append(reducer.tables(block))
+        total = block if epoch == 0 else np.add(total, block, out=total)
+        if epoch == epochs - 1:
+            together.append(reducer.tables(total))
+    return concatenate(together), tuple(concatenate(profiles) for profiles in single)
+
+
+def _epoch_name(epoch: int) -> str:
+    return f"per_epoch/{epoch + 1:03d}"
+
+
+def _named_tables(profiles: Profiles) -> dict[str, ClassProfile]:
+    named = {name: getattr(profiles, name) for name in _TABLES}
+    return named | {_epoch_name(epoch): profile for epoch, profile in enumerate(profiles.per_epoch)}
+
+
+def _class_profile(tensors: dict[str, np.ndarray], name: str) -> ClassProfile:
+    return ClassProfile(*(tensors.pop(f"{name}/{field.name}") for field in fields(ClassProfile)))
+
+
+def _assemble(tensors: dict[str, np.ndarray]) -> Profiles:
+    """Take the tensors of ``Profiles`` out of ``tensors``.  Raises KeyError for one that is missing."""
+    vectors = {name: tensors.pop(name) for name in _VECTORS}
+    epochs = range(len(vectors["self_influence_per_epoch"]))
+    parts: dict[str, Any] = vectors | {name: _class_profile(tensors, name) for name in _TABLES}
+    return Profiles(**parts, per_epoch=tuple(_class_profile(tensors, _epoch_name(epoch)) for epoch in epochs))
+
+
+def _check_shapes(profiles: Profiles, path: str | Path, remedy: str) -> None:
+    samples, classes = len(profiles.labels), len(profiles.classes)
+    expected = {
+        "validation_counts": (classes,),
+        "self_influence_per_epoch": (len(profiles.per_epoch), samples),
+    }
+    expected |= dict.fromkeys(("self_influence", "negative_label", "positive_label"), (samples,))
+    found = {name: getattr(profiles, name) for name in expected}
+    for name, profile in _named_tables(profiles).items():
+        tables = {f"{name}/{field.name}": getattr(profile, field.name) for field in fields(profile)}
+        found |= tables
+        expected |= dict.fromkeys(tables, (samples, classes))
+    for name, shape in expected.items():
+        if found[name].shape != shape:
+            raise GlitchtraceError(
+                f"{path}: {name} has shape {found[name].shape}, expected {shape}; {remedy}"
+            )
