@@ -69,6 +69,7 @@ docs: $(READY) ## Remake the generated schema, parameter table and rule graph
 lock: $(READY) ## Refresh the locked environment from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --no-emit-index-url --no-annotate --no-header \
 	  --python-version 3.11 --extra dev pyproject.toml --output-file envs/requirements.lock
+	$(BIN)/python envs/refresh.py
 
 .PHONY: clean
 clean: ## Remove results (the environment stays)

@@ -14,6 +14,16 @@ from glitchtrace import files, provenance
 from glitchtrace.errors import GlitchtraceError
 
 
+def export_environment(source: Path, data_root: str | None) -> None:
+    """Set what jobs find in their environment: the package, whatever environment they run in, and the data.
+
+    The data root is no parameter of a rule, so that moving the data re-runs nothing.
+    """
+    os.environ["PYTHONPATH"] = str(source)
+    if data_root:
+        os.environ["GLITCHTRACE_DATA"] = data_root
+
+
 def run(snakemake: Any, function: Callable[..., None]) -> None:
     """Call a stage function with the job's named inputs, outputs and parameters as keyword arguments.
 

@@ -1,0 +1,66 @@
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config/config.yaml"
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+
+
+container: CONFIG["container"]
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/influence.smk"
+include: "workflow/rules/signals.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/repair.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    checkpoints,
+    influence,
+    signals,
+    figures,
+    pretrained_weights,
+
+
+rule all:
+    default_target: True
+    input:
+        small_matrices,
+        rules.summarise_study.output,
+        all_figures,
+
+
+rule checkpoints:
+    input:
+        collect_cells(rules.train.output.checkpoints),
+
+
+rule influence:
+    input:
+        collect_cells(rules.compute_influence.output.influence),
+
+
+rule signals:
+    input:
+        collect_cells(rules.score_signals.output.signals),
+
+
+rule figures:
+    input:
+        all_figures,
+
+
+rule pretrained_weights:
+    input:
+        rules.pretrain.output.weights,

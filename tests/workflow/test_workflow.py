@@ -1,0 +1,245 @@
+"""The workflow as a user runs it: dry runs of every shipped study, a smoke run, partial reruns, kill and resume."""
+
+import collections
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+SNAKEMAKE = [str(Path(sys.executable).with_name("snakemake")), "--snakefile", str(ROOT / "Snakefile")]
+SMOKE = ["--configfile", str(ROOT / "config/studies/smoke.yaml")]
+CELL_STAGES = (
+    "train",
+    "compute_influence",
+    "profile_influence",
+    "score_signals",
+    "evaluate_cell",
+    "repair_cell",
+    "retrain",
+)
+
+
+def folder_with_config(folder: Path) -> Path:
+    """A working folder in which the workflow runs without touching the checkout."""
+    folder.mkdir(exist_ok=True)
+    (folder / "config").symlink_to(ROOT / "config")
+    return folder
+
+
+def snakemake(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [*SNAKEMAKE, "--directory", str(folder), *arguments]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / ".cache")}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500, check=False)
+    if check and done.returncode:
+        raise AssertionError(done.stdout + done.stderr)
+    return done
+
+
+def planned(folder: Path, *arguments: str) -> collections.Counter[str]:
+    """Jobs per rule that a call would run."""
+    output = snakemake(folder, "--cores", "2", "--dry-run", *arguments)
+    text = output.stdout + output.stderr
+    if "Nothing to be done" in text:
+        return collections.Counter()
+    table = re.search(r"Job stats:\njob +count\n[- ]+\n(.*?)\ntotal", text, re.DOTALL)
+    assert table, text
+    return collections.Counter({line.split()[0]: int(line.split()[1]) for line in table[1].splitlines()})
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the smoke study has run to its end."""
+    folder = folder_with_config(tmp_path_factory.mktemp("smoke"))
+    snakemake(folder, *SMOKE, "--cores", "2")
+    return folder
+
+
+@pytest.fixture
+def results(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the finished folder that a test may change."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder, symlinks=True)
+    return folder
+
+
+# --- text of the workflow -------------------------------------------------------------------------------------------
+
+
+def test_lint_is_clean(tmp_path: Path) -> None:
+    output = snakemake(folder_with_config(tmp_path / "run"), "--lint")
+    assert "Congratulations" in output.stdout + output.stderr
+
+
+def test_snakefmt_is_content() -> None:
+    command = [str(Path(sys.executable).with_name("snakefmt")), "--check", "Snakefile", "workflow/rules"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_compute_rule_has_a_thin_shim_of_its_name() -> None:
+    shims = {file.stem: file.read_text() for file in (ROOT / "workflow/scripts").glob("*.py")}
+    for file in (ROOT / "workflow/rules").glob("*.smk"):
+        text = file.read_text()
+        for rule, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\w|\Z)", text, re.DOTALL | re.MULTILINE):
+            assert f'"../scripts/{rule}.py"' in body, rule
+            assert len(shims.pop(rule).splitlines()) <= 15
+    assert not shims, f"shims without a rule: {sorted(shims)}"
+
+
+# --- dry runs of every shipped configuration --------------------------------------------------------------------
+
+
+def cells_of(file: Path | None) -> list[dict]:
+    from glitchtrace import configuration, grid
+
+    base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config = configuration.merge(base, yaml.safe_load(file.read_text())) if file else base
+    complete = configuration.resolve(config, configuration.load_schema(ROOT / configuration.SCHEMAS))
+    return grid.rows(grid.cells(complete["grid"], complete["settings"]))
+
+
+@pytest.mark.parametrize(
+    "file",
+    [None, *sorted((ROOT / "config/studies").glob("*.yaml"))],
+    ids=lambda file: file.stem if file else "default",
+)
+def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | None, tmp_path: Path) -> None:
+    folder = folder_with_config(tmp_path / "run")
+    jobs = planned(folder, *(["--configfile", str(file)] if file else []))
+    cells = cells_of(file)
+    for stage in CELL_STAGES:
+        assert jobs[stage] == len(cells), stage
+    assert jobs["inject_glitch"] == len({(c["dataset"], c["glitch"], c["ratio"], c["seed"]) for c in cells})
+    assert jobs["prepare_data"] == len({(c["dataset"], c["seed"]) for c in cells})
+    assert jobs["summarise_dataset"] == len({c["dataset"] for c in cells})
+    assert jobs["summarise_study"] == 1
+    assert jobs["pretrain"] == 0
+
+
+# --- bad configuration: one line, nothing started ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gird: []\n", "unknown key 'gird'; did you mean 'grid'?"),
+        ("models: {linear: {training: {default: {epochs: 2}}}}\n", "name a variant"),
+        (
+            "grid: [{datasets: [wine], models: [linear], glitches: [far_anomalies], ratios: [0.1], seeds: [0]}]\n",
+            "far_anomalies takes image data",
+        ),
+        (
+            "grid: [{datasets: [../up], models: [linear], glitches: [uniform], ratios: [0.1], seeds: [0]}]\n",
+            "'../up' is not a legal name",
+        ),
+        (
+            "grid: [{datasets: [wine], models: [linear], glitches: [uniform], ratios: ['0.10', 0.1], seeds: [0]}]\n",
+            "0.10 and 0.1 are the same ratio",
+        ),
+    ],
+)
+def test_a_bad_configuration_stops_before_any_job(text: str, message: str, tmp_path: Path) -> None:
+    folder = folder_with_config(tmp_path / "run")
+    (folder / "mine.yaml").write_text(text)
+    done = snakemake(folder, "--configfile", "mine.yaml", "--cores", "1", check=False)
+    assert done.returncode
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if message in line]
+    assert len(lines) == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (folder / "results").exists()
+
+
+# --- the smoke run ----------------------------------------------------------------------------------------------
+
+
+def test_the_smoke_run_makes_every_target(finished: Path) -> None:
+    study = finished / "results/studies/smoke"
+    summary = pd.read_parquet(study / "summary.parquet")
+    assert set(summary["dataset"]) == {"iris", "wine"}
+    f1 = summary[(summary["metric"] == "f1") & (summary["signal"] == "CNCI")]
+    assert len(f1) == 3
+    assert f1["value"].between(0, 1).all()
+    assert list((study / "figures").rglob("*.svg"))
+    assert len(list(finished.rglob("influence.npy"))) == 3
+
+
+def test_a_second_call_has_nothing_to_do(finished: Path) -> None:
+    assert planned(finished, *SMOKE) == collections.Counter()
+
+
+def test_a_deleted_signal_file_re_runs_exactly_its_cone(results: Path) -> None:
+    (results / "results/iris/linear/uniform-0.1/seed-0/tracin/signals.parquet").unlink()
+    jobs = planned(results, *SMOKE)
+    once = {rule: jobs.pop(rule) for rule in ("score_signals", "evaluate_cell", "repair_cell", "retrain")}
+    assert set(once.values()) == {1}
+    assert jobs.pop("summarise_dataset") == 1
+    assert not {"train", "profile_influence", "compute_influence", "inject_glitch"} & set(jobs)
+    assert jobs.pop("summarise_study") == 1
+
+
+def test_one_dataset_can_be_asked_for_alone(results: Path) -> None:
+    shutil.rmtree(results / "results")
+    jobs = planned(results, *SMOKE, "results/studies/smoke/wine/summary.parquet")
+    assert jobs["summarise_dataset"] == 1
+    assert jobs["train"] == 1
+    assert jobs["fetch_data"] == 1
+
+
+def test_another_study_on_the_same_cells_leaves_the_first_untouched(results: Path) -> None:
+    other = {
+        "grid": [
+            {"datasets": ["iris"], "models": ["linear", "linear@slow"], "glitches": ["uniform"]}
+            | {"ratios": [0.1], "seeds": [0]}
+        ],
+        "models": {"linear@slow": {"training": {"default": {"learning_rate": 0.01}}}},
+        "policies": ["none", "oracle"],
+    }
+    (results / "other.yaml").write_text(yaml.safe_dump(other))
+    second = ["--configfile", "other.yaml"]
+    jobs = planned(results, *second)
+    assert jobs["train"] == 1, "the cell that both studies share is trained once"
+    snakemake(results, *second, "--cores", "2", "results/studies/other/summary.parquet")
+    assert planned(results, *SMOKE) == collections.Counter()
+
+
+def test_one_more_seed_adds_its_cells_only(results: Path) -> None:
+    text = (ROOT / "config/studies/smoke.yaml").read_text().replace("[0, 1]", "[0, 1, 2]")
+    (results / "smoke.yaml").write_text(text)
+    jobs = planned(results, "--configfile", "smoke.yaml")
+    assert {rule: jobs[rule] for rule in CELL_STAGES} == dict.fromkeys(CELL_STAGES, 1)
+    assert jobs["fetch_data"] == 0
+
+
+def test_a_killed_run_resumes_and_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    folder = folder_with_config(tmp_path / "run")
+    command = [*SNAKEMAKE, "--directory", str(folder), *SMOKE, "--cores", "2"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    deadline = time.monotonic() + 200
+    while not list(folder.rglob("split.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    snakemake(folder, *SMOKE, "--unlock")
+    snakemake(folder, *SMOKE, "--cores", "2")
+    assert planned(folder, *SMOKE) == collections.Counter()
+    ours = {
+        path.relative_to(folder): path.read_bytes()
+        for suffix in ("parquet", "safetensors", "npy", "svg", "csv")
+        for path in (folder / "results").rglob(f"*.{suffix}")
+        if path.name != "cost.parquet" and "cost" not in path.stem
+    }
+    assert ours
+    for path, content in ours.items():
+        assert content == (finished / path).read_bytes(), path

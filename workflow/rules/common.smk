@@ -1,0 +1,257 @@
+# The configuration, the cells of the grid, and the functions that rules take their inputs and parameters from.
+
+import functools
+from pathlib import Path
+
+import yaml
+from snakemake.exceptions import WorkflowError
+
+from glitchtrace import configuration, grid, jobs, paths, provenance, registry
+from glitchtrace.errors import GlitchtraceError
+
+
+def _load():
+    """The checked and resolved configuration and the cells of its grid."""
+    schema = configuration.load_schema(Path(workflow.basedir) / configuration.SCHEMAS)
+    configuration.check(config, schema)
+    base_file = Path(workflow.basedir) / "config/config.yaml"
+    base = yaml.safe_load(base_file.read_text(encoding="utf-8"))
+    configuration.check_study(config, base)
+    resolved = configuration.resolve(config, schema)
+    if resolved["study"] is None and workflow.overwrite_configfiles:
+        resolved["study"] = configuration.study_name(workflow.overwrite_configfiles[-1])
+    return resolved, grid.cells(resolved["grid"], resolved["settings"])
+
+
+try:
+    CONFIG, CELLS = _load()
+except GlitchtraceError as error:
+    raise WorkflowError(str(error))
+
+SETTINGS = CONFIG["settings"]
+CELL_KEYS = tuple(grid.AXES.values())
+
+jobs.export_environment(Path(workflow.basedir) / "src", CONFIG["data_root"])
+
+
+pathvars:
+    study=paths.study_folder(CONFIG["study"]),
+    logs="<results>/logs",
+    benchmarks="<results>/benchmarks",
+
+
+wildcard_constraints:
+    **paths.WILDCARDS,
+
+
+# --- cells -------------------------------------------------------------------------------------------------------
+
+
+def collect_cells(template, **keys):
+    """One file per cell of the grid whose keys equal the given ones."""
+    return sorted(
+        {part for cell in grid.rows(CELLS, **keys) for part in expand(template, **cell)}
+    )
+
+
+def collect_dataset(template):
+    """Input function: the files of all cells of the wildcard's dataset, in the order of ``dataset_cells``."""
+    return lambda wildcards: [
+        path for cell in dataset_cells(wildcards) for path in expand(template, **cell)
+    ]
+
+
+def dataset_cells(wildcards):
+    """The cells of the wildcard's dataset."""
+    return grid.rows(CELLS, dataset=wildcards.dataset)
+
+
+def datasets():
+    """Datasets of the grid, sorted."""
+    return sorted({cell.dataset for cell in CELLS})
+
+
+def small_matrices(wildcards):
+    """Influence matrices of at most ``matrix_entries`` entries."""
+    kept = []
+    for cell in CELLS:
+        rows, columns = grid.sizes(cell.dataset, SETTINGS["dataset"][cell.dataset])
+        if rows * columns <= CONFIG["matrix_entries"]:
+            kept.extend(expand(paths.INFLUENCE, **cell.wildcards()))
+    return kept
+
+
+# --- inputs and parameters of one job ------------------------------------------------------------------------------
+
+
+def source_files(template):
+    """Input function: one file of every source whose rows the cell uses, the host's first."""
+
+    def files(wildcards):
+        settings = SETTINGS["glitch"][wildcards.glitch]
+        names = grid.sources(wildcards.dataset, wildcards.glitch, settings)
+        return [path for name in names for path in expand(template, source=name)]
+
+    return files
+
+
+def host_file(template):
+    """Input function: one file of the dataset's own source."""
+    return lambda wildcards: expand(
+        template, source=registry.base_name(wildcards.dataset)
+    )[0]
+
+
+def settings(kind):
+    """Parameter function: the complete settings of the wildcard's component of one kind."""
+    return lambda wildcards: SETTINGS[kind][wildcards[kind]]
+
+
+def model_settings(wildcards):
+    """The settings of the model without its training table."""
+    return {
+        key: value
+        for key, value in SETTINGS["model"][wildcards.model].items()
+        if key != "training"
+    }
+
+
+def training_settings(wildcards):
+    """Learning rate, batch size and epochs of the model on the dataset."""
+    return configuration.training_settings(
+        SETTINGS["model"][wildcards.model], wildcards.dataset
+    )
+
+
+@functools.cache
+def _fingerprint(*modules):
+    return provenance.fingerprint(*modules)
+
+
+def code(stage, *kinds):
+    """Parameter function: the fingerprint of a stage's module and of the components that the wildcards name."""
+
+    def fingerprint(wildcards):
+        modules = [stage]
+        for kind in kinds:
+            if kind == "glitch":
+                steps = SETTINGS["glitch"][wildcards.glitch].get("steps") or ()
+                names = [wildcards.glitch, *(step["glitch"] for step in steps)]
+            else:
+                names = [wildcards[kind]]
+            modules += [registry.module_name(kind, name) for name in names]
+        return _fingerprint(*dict.fromkeys(modules))
+
+    return fingerprint
+
+
+def signal_names():
+    """Names of the signals to score, in registry order."""
+    return (
+        list(registry.names("signal"))
+        if CONFIG["signals"] == "all"
+        else list(CONFIG["signals"])
+    )
+
+
+def code_of(stage, kind, names):
+    """The fingerprint of a stage's module and of the named components."""
+    return _fingerprint(stage, *(registry.module_name(kind, name) for name in names))
+
+
+def published_contamination(wildcards):
+    """The contamination that the published code believes in: for appended anomalies the requested ratio."""
+    return (
+        float(wildcards.ratio)
+        if registry.base_name(wildcards.glitch) == "far_anomalies"
+        else None
+    )
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
+
+
+def figure_files(stem, caption, category):
+    """The files of one figure in all formats; the first goes into the report."""
+    first, *others = [
+        f"{stem}.{extension}" for extension in CONFIG["figures"]["formats"]
+    ]
+    return [_reported(first, caption, category, "figure"), *others]
+
+
+def table_file(path, caption, category):
+    """The table behind a figure, which goes into the report beside it."""
+    return _reported(path, caption, category, "table")
+
+
+def _reported(path, caption, category, form):
+    labels = {key: f"{{{key}}}" for key in CELL_KEYS if f"{{{key}}}" in path}
+    file = str(Path(workflow.basedir) / "workflow/report" / f"{caption}.rst")
+    return report(
+        path, caption=file, category=category, labels={**labels, "form": form}
+    )
+
+
+def _seeds(wildcards, template):
+    keys = {key: wildcards[key] for key in CELL_KEYS if key in wildcards.keys()}
+    return collect_cells(template, **keys)
+
+
+def collect_seeds(template):
+    """Input function: the files of all seeds of the grid for the wildcards' cell."""
+    return lambda wildcards: _seeds(wildcards, template)
+
+
+def first_seed(template):
+    """Input function: the file of the first seed of the grid for the wildcards' cell."""
+    return lambda wildcards: _seeds(wildcards, template)[0]
+
+
+def signal_for(glitch):
+    """The signal made for the kind of glitch: a gallery shows its finds."""
+    return {"mixture": "CFRank", "far_anomalies": "PCID"}.get(
+        registry.base_name(glitch), "CNCI"
+    )
+
+
+def all_figures(wildcards):
+    """Every figure that the grid and the chosen signals and policies allow."""
+    glitched = [cell.wildcards() for cell in CELLS if cell.ratio != "clean"]
+    names = set(signal_names())
+    figures = [rules.plot_cost.output.figures]
+    if {"none", "oracle"} < set(CONFIG["policies"]):
+        figures.append(rules.plot_gain.output.figures)
+    for cell in glitched:
+        figures.append(expand(rules.plot_signals.output.figures, **cell))
+        figures.append(expand(rules.plot_history.output.figures, **cell))
+        picture = registry.card("dataset", cell["dataset"])["modality"] == "image"
+        if picture and signal_for(cell["glitch"]) in names:
+            figures.append(expand(rules.plot_gallery.output.figures, **cell))
+    if "CFRank" in names and any(
+        registry.base_name(cell["glitch"]) == "mixture" for cell in glitched
+    ):
+        figures.append(rules.plot_characterisation.output.figures)
+        if {"CNCI", "PCID"} < names:
+            figures.append([rules.tabulate_mixed.output.table])
+    return sorted({path for group in figures for path in group})
+
+
+# --- memory, measured (see docs/architecture.md) -------------------------------------------------------------------
+
+
+def training_memory(wildcards):
+    """MiB of a training job: torch and the data of the cell."""
+    rows, columns = grid.sizes(
+        wildcards.dataset, SETTINGS["dataset"][wildcards.dataset]
+    )
+    return 900 + int((rows + columns) * 0.03)
+
+
+def influence_memory(wildcards):
+    """MiB of an influence job: the factors and the blocks of the matrix."""
+    rows, columns = grid.sizes(
+        wildcards.dataset, SETTINGS["dataset"][wildcards.dataset]
+    )
+    return 400 + int((rows + columns) * 0.01)

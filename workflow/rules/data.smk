@@ -1,0 +1,76 @@
+# Data: each base dataset once, then a split per seed, then the glitches.
+
+
+rule fetch_data:
+    output:
+        features=ensure(paths.SOURCE_FEATURES, non_empty=True),
+        labels=ensure(paths.SOURCE_LABELS, non_empty=True),
+        description=paths.SOURCE_DESCRIPTION,
+        record=paths.record(paths.SOURCE_LABELS, "fetch_data"),
+    log:
+        "<logs>/fetch_data/{source}.log",
+    benchmark:
+        "<benchmarks>/fetch_data/{source}.jsonl"
+    # Downloads fail for passing reasons; on a cluster this repeats within the same allocation.
+    retries: 2
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+    params:
+        dataset="{source}",
+        code=lambda wildcards: code_of(
+            "glitchtrace.data.fetch", "dataset", [wildcards.source]
+        ),
+    script:
+        "../scripts/fetch_data.py"
+
+
+rule prepare_data:
+    input:
+        labels=host_file(rules.fetch_data.output.labels),
+        description=host_file(rules.fetch_data.output.description),
+    output:
+        split=paths.SPLIT,
+        record=paths.record(paths.SPLIT, "prepare_data"),
+    log:
+        "<logs>/{dataset}/seed-{seed}/prepare_data.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        dataset="{dataset}",
+        seed=lambda wildcards: int(wildcards.seed),
+        settings=settings("dataset"),
+        code=code("glitchtrace.data.prepare"),
+    script:
+        "../scripts/prepare_data.py"
+
+
+rule inject_glitch:
+    input:
+        split=rules.prepare_data.output.split,
+        labels=source_files(rules.fetch_data.output.labels),
+        descriptions=source_files(rules.fetch_data.output.description),
+    output:
+        glitch=paths.GLITCH,
+        record=paths.record(paths.GLITCH, "inject_glitch"),
+    log:
+        "<logs>/{dataset}/{glitch}-{ratio}/seed-{seed}/inject_glitch.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        dataset="{dataset}",
+        name="{glitch}",
+        ratio="{ratio}",
+        seed=lambda wildcards: int(wildcards.seed),
+        settings=settings("glitch"),
+        code=code("glitchtrace.glitches.stage", "dataset", "glitch"),
+    script:
+        "../scripts/inject_glitch.py"

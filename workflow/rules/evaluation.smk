@@ -1,0 +1,74 @@
+# Evaluation: one cell, then one dataset, then the study; each reads exactly its inputs.
+
+
+rule evaluate_cell:
+    input:
+        signals=rules.score_signals.output.signals,
+        glitch=rules.inject_glitch.output.glitch,
+        history=rules.train.output.history,
+        records=[
+            rules.train.output.record,
+            rules.profile_influence.output.record,
+            rules.score_signals.output.record,
+        ],
+    output:
+        metrics=paths.METRICS,
+        cost=paths.COST,
+        record=paths.record(paths.METRICS, "evaluate_cell"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/evaluate_cell.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        published_contamination=published_contamination,
+        code=code("glitchtrace.evaluation.stage"),
+    script:
+        "../scripts/evaluate_cell.py"
+
+
+rule summarise_dataset:
+    input:
+        metrics=collect_dataset(rules.evaluate_cell.output.metrics),
+        gains=collect_dataset(paths.GAIN),
+        costs=collect_dataset(rules.evaluate_cell.output.cost),
+    output:
+        summary=paths.DATASET_SUMMARY,
+        gain=paths.DATASET_GAIN,
+        cost=paths.DATASET_COST,
+    log:
+        "<logs>/summarise_dataset/<study>/{dataset}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        cells=dataset_cells,
+        code=code("glitchtrace.evaluation.summary"),
+    script:
+        "../scripts/summarise_dataset.py"
+
+
+rule summarise_study:
+    input:
+        metrics=expand(rules.summarise_dataset.output.summary, dataset=datasets()),
+        gains=expand(rules.summarise_dataset.output.gain, dataset=datasets()),
+        costs=expand(rules.summarise_dataset.output.cost, dataset=datasets()),
+    output:
+        summary=paths.SUMMARY,
+        gain=paths.STUDY_GAIN,
+        cost=paths.STUDY_COST,
+    log:
+        "<logs>/summarise_study/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        code=code("glitchtrace.evaluation.summary"),
+    script:
+        "../scripts/summarise_study.py"

@@ -1,0 +1,61 @@
+# Influence: the matrix J as a file of its own, and the class profiles, streamed, that all signals are made from.
+
+
+rule compute_influence:
+    input:
+        factors=rules.train.output.factors,
+        checkpoints=rules.train.output.checkpoints,
+        features=source_files(rules.fetch_data.output.features),
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+    output:
+        influence=ensure(paths.INFLUENCE, non_empty=True),
+        record=paths.record(paths.INFLUENCE, "compute_influence"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/compute_influence.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/compute_influence.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=influence_memory,
+    params:
+        dataset="{dataset}",
+        model="{model}",
+        model_settings=model_settings,
+        estimator="{estimator}",
+        settings=settings("estimator"),
+        code=code("glitchtrace.influence.stage", "estimator"),
+    script:
+        "../scripts/compute_influence.py"
+
+
+rule profile_influence:
+    input:
+        factors=rules.train.output.factors,
+        checkpoints=rules.train.output.checkpoints,
+        features=source_files(rules.fetch_data.output.features),
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+    output:
+        profile=ensure(paths.PROFILE, non_empty=True),
+        record=paths.record(paths.PROFILE, "profile_influence"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/profile_influence.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/profile_influence.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=influence_memory,
+    params:
+        dataset="{dataset}",
+        model="{model}",
+        model_settings=model_settings,
+        estimator="{estimator}",
+        settings=settings("estimator"),
+        code=code("glitchtrace.influence.stage", "estimator"),
+    script:
+        "../scripts/profile_influence.py"

@@ -1,0 +1,158 @@
+# Figures and tables of a study, drawn from its summaries.
+
+
+rule plot_signals:
+    input:
+        summary=rules.summarise_dataset.output.summary,
+    output:
+        figures=figure_files(
+            "<study>/figures/{dataset}/signals-{glitch}", "signals", "Detection"
+        ),
+        table=table_file(
+            "<study>/tables/{dataset}/signals-{glitch}.csv", "signals", "Detection"
+        ),
+    log:
+        "<logs>/plot_signals/<study>/{dataset}-{glitch}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        dataset="{dataset}",
+        glitch="{glitch}",
+        headline=HEADLINE,
+        code=code("glitchtrace.reporting.figures.signals"),
+    script:
+        "../scripts/plot_signals.py"
+
+
+rule plot_characterisation:
+    input:
+        summary=rules.summarise_study.output.summary,
+    output:
+        figures=figure_files(
+            "<study>/figures/characterisation", "characterisation", "Characterisation"
+        ),
+        table=table_file(
+            "<study>/tables/characterisation.csv",
+            "characterisation",
+            "Characterisation",
+        ),
+    log:
+        "<logs>/plot_characterisation/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.characterisation"),
+    script:
+        "../scripts/plot_characterisation.py"
+
+
+rule tabulate_mixed:
+    input:
+        summary=rules.summarise_study.output.summary,
+    output:
+        table="<study>/tables/mixed.md",
+    log:
+        "<logs>/tabulate_mixed/<study>/table.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        code=code("glitchtrace.reporting.tables"),
+    script:
+        "../scripts/tabulate_mixed.py"
+
+
+rule plot_gain:
+    input:
+        gain=rules.summarise_study.output.gain,
+    output:
+        figures=figure_files("<study>/figures/gain", "gain", "Repair"),
+        table=table_file("<study>/tables/gain.csv", "gain", "Repair"),
+    log:
+        "<logs>/plot_gain/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.gain"),
+    script:
+        "../scripts/plot_gain.py"
+
+
+rule plot_history:
+    input:
+        histories=collect_seeds(rules.train.output.history),
+    output:
+        figures=figure_files(
+            "<study>/figures/{dataset}/{model}/{glitch}-{ratio}/history",
+            "history",
+            "Training",
+        ),
+    log:
+        "<logs>/plot_history/<study>/{dataset}/{model}/{glitch}-{ratio}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.history"),
+    script:
+        "../scripts/plot_history.py"
+
+
+rule plot_gallery:
+    input:
+        signals=first_seed(rules.score_signals.output.signals),
+        glitch=first_seed(rules.inject_glitch.output.glitch),
+        features=source_files(rules.fetch_data.output.features),
+        descriptions=source_files(rules.fetch_data.output.description),
+    output:
+        figures=figure_files(
+            "<study>/figures/{dataset}/{model}/{glitch}-{ratio}/gallery-{estimator}",
+            "gallery",
+            "Gallery",
+        ),
+    log:
+        "<logs>/plot_gallery/<study>/{dataset}/{model}/{glitch}-{ratio}/{estimator}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        dataset="{dataset}",
+        signal=lambda wildcards: signal_for(wildcards.glitch),
+        size=CONFIG["figures"]["gallery"],
+        code=code("glitchtrace.reporting.figures.gallery"),
+    script:
+        "../scripts/plot_gallery.py"
+
+
+rule plot_cost:
+    input:
+        cost=rules.summarise_study.output.cost,
+    output:
+        figures=figure_files("<study>/figures/cost", "cost", "Cost"),
+        table=table_file("<study>/tables/cost.csv", "cost", "Cost"),
+    log:
+        "<logs>/plot_cost/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.cost"),
+    script:
+        "../scripts/plot_cost.py"

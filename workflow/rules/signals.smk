@@ -1,0 +1,22 @@
+# Signals: all scores of one cell in one job, from its class profiles.
+
+
+rule score_signals:
+    input:
+        profile=rules.profile_influence.output.profile,
+    output:
+        signals=paths.SIGNALS,
+        record=paths.record(paths.SIGNALS, "score_signals"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/score_signals.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        names=signal_names(),
+        settings=settings("estimator"),
+        code=code_of("glitchtrace.signals.stage", "signal", signal_names()),
+    script:
+        "../scripts/score_signals.py"

@@ -1,0 +1,63 @@
+# Training: a checkpoint per epoch, and the factors of the influence from the evaluation pass after each epoch.
+
+
+rule train:
+    input:
+        features=source_files(rules.fetch_data.output.features),
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+    output:
+        checkpoints=ensure(paths.CHECKPOINTS, non_empty=True),
+        factors=ensure(paths.FACTORS, non_empty=True),
+        history=paths.HISTORY,
+        record=paths.record(paths.CHECKPOINTS, "train"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/train.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/train.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    # Sums depend on the number of threads in their last bits; sixteen jobs of one thread beat one of sixteen.
+    threads: 1
+    resources:
+        mem_mb=training_memory,
+    params:
+        dataset="{dataset}",
+        model="{model}",
+        settings=model_settings,
+        training=training_settings,
+        seed=lambda wildcards: int(wildcards.seed),
+        evaluation_batch=CONFIG["evaluation_batch"],
+        device=CONFIG["device"],
+        code=code("glitchtrace.training.stage", "dataset", "model"),
+    script:
+        "../scripts/train.py"
+
+
+# Our own ResNet-20 weights, as shipped in the package; runs only when asked for.
+rule pretrain:
+    input:
+        features="<results>/sources/cifar10_jpeg/features.npy",
+        labels="<results>/sources/cifar10_jpeg/labels.npy",
+        description="<results>/sources/cifar10_jpeg/source.json",
+    output:
+        weights=ensure(
+            "<results>/weights/cifar10_resnet20_jpeg.safetensors", non_empty=True
+        ),
+        card="<results>/weights/cifar10_resnet20_jpeg.md",
+        record="<results>/weights/pretrain.json",
+    log:
+        "<logs>/pretrain.log",
+    benchmark:
+        "<benchmarks>/pretrain.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=4000,
+    params:
+        seed=0,
+        epochs=12,
+        code=code_of("glitchtrace.training.pretrain", "model", ["resnet20"]),
+    script:
+        "../scripts/pretrain.py"
