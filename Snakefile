@@ -38,6 +38,7 @@ rule all:
     input:
         small_matrices,
         rules.summarise_study.output,
+        rules.summarise_study_gain.output if CONFIG["repair"] else [],
         all_figures,
 
 

@@ -17,6 +17,8 @@ import yaml
 from glitchtrace import files, grid, registry
 from glitchtrace.errors import GlitchtraceError
 
+# What shared files depend on beside the settings of components.
+SHARED_KEYS = ("device", "evaluation_batch")
 # Configuration table -> kind of component.
 TABLES = {"datasets": "dataset", "glitches": "glitch", "models": "model", "estimators": "estimator"}
 SCHEMAS = Path("workflow/schemas")
@@ -32,7 +34,7 @@ def load_schema(folder: Path = SCHEMAS) -> dict[str, Any]:
 def component_tables(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of the four component tables: settings common to the kind plus those of each card.
 
-    The lists of names that other keys refer to (signals, policies) are in the same file.
+    The list of signals is in the same file.
     """
     tables: dict[str, Any] = {}
     for table, kind in TABLES.items():
@@ -53,15 +55,10 @@ def component_tables(schema: Mapping[str, Any]) -> dict[str, Any]:
             },
         }
     tables["signals"] = {
-        "description": "Signals to score: `all`, or a list of names.",
+        "description": "Signals to draw: `all`, or a list of names. All are scored; that costs next to nothing.",
         "default": "all",
         "anyOf": [{"const": "all"}, {"type": "array", "items": {"enum": list(registry.names("signal"))}}],
-    }
-    tables["policies"] = {
-        "description": "Repair policies to apply and to retrain with.",
-        "default": ["none", "random", "influence", "oracle"],
-        "type": "array",
-        "items": {"enum": list(registry.names("policy"))},
+        "type": ["string", "array"],
     }
     return tables
 
@@ -81,6 +78,9 @@ def check_study(config: Mapping[str, Any], base: Mapping[str, Any]) -> None:
     ``base`` is the content of config/config.yaml, ``config`` the same merged with the study.  A name with other
     settings would write other content to the same files; it must become a variant.
     """
+    for key in SHARED_KEYS:
+        if config.get(key) != base.get(key):
+            raise GlitchtraceError(f"{key}: all studies share it; set it in config/config.yaml")
     for table, kind in TABLES.items():
         shared = base.get(table) or {}
         for name, settings in (config.get(table) or {}).items():

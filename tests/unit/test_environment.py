@@ -30,4 +30,6 @@ def test_the_lock_has_hashes_and_no_address() -> None:
 
 
 def test_the_conda_file_is_made_from_the_lock() -> None:
-    assert (ROOT / "envs/environment.yaml").read_text() == refresh.environment(), "run `python envs/refresh.py`"
+    assert (ROOT / "envs/environment.yaml").read_text() == refresh.environment(), (
+        "run `python envs/refresh.py`"
+    )

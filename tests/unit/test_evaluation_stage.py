@@ -7,7 +7,13 @@ import pytest
 
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.evaluation.stage import evaluate_cell
-from glitchtrace.evaluation.summary import summarise, summarise_dataset, summarise_study
+from glitchtrace.evaluation.summary import (
+    summarise,
+    summarise_dataset,
+    summarise_dataset_gain,
+    summarise_study,
+    summarise_study_gain,
+)
 from glitchtrace.glitches.kinds import Kind
 
 
@@ -294,13 +300,15 @@ def test_a_dataset_and_then_a_study_gather_metrics_gains_and_costs(tmp_path):
     for name, column in columns.items():
         pd.DataFrame({column: ["x"], "value": [0.5]}).to_parquet(inputs[name])
     for seed in (0, 1):
-        tables = {name: [path] for name, path in inputs.items()}
-        summarise_dataset(**tables, cells=[keys(seed)], **paths(seed))
-    gathered = {
-        name: [paths(seed)[output] for seed in (1, 0)]
-        for name, output in (("metrics", "summary"), ("gains", "gain"), ("costs", "cost"))
-    }
-    summarise_study(**gathered, **paths("study"))
+        metrics, gains, costs = ([path] for path in inputs.values())
+        target = paths(seed)
+        gain = target.pop("gain")
+        summarise_dataset(metrics=metrics, costs=costs, cells=[keys(seed)], **target)
+        summarise_dataset_gain(gains=gains, cells=[keys(seed)], gain=gain)
+    metrics, gains, costs = ([paths(seed)[name] for seed in (1, 0)] for name in ("summary", "gain", "cost"))
+    target = paths("study")
+    summarise_study_gain(gains=gains, gain=target.pop("gain"))
+    summarise_study(metrics=metrics, costs=costs, **target)
     for (output, path), column in zip(paths("study").items(), columns.values(), strict=True):
         table = pd.read_parquet(path)
         assert list(table.columns) == [*keys(0), column, "value"], output

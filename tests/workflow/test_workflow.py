@@ -201,7 +201,8 @@ def test_another_study_on_the_same_cells_leaves_the_first_untouched(results: Pat
             | {"ratios": [0.1], "seeds": [0]}
         ],
         "models": {"linear@slow": {"training": {"default": {"learning_rate": 0.01}}}},
-        "policies": ["none", "oracle"],
+        "repair": False,
+        "signals": ["SI", "CNCI"],
     }
     (results / "other.yaml").write_text(yaml.safe_dump(other))
     second = ["--configfile", "other.yaml"]

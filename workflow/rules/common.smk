@@ -145,15 +145,6 @@ def code(stage, *kinds):
     return fingerprint
 
 
-def signal_names():
-    """Names of the signals to score, in registry order."""
-    return (
-        list(registry.names("signal"))
-        if CONFIG["signals"] == "all"
-        else list(CONFIG["signals"])
-    )
-
-
 def code_of(stage, kind, names):
     """The fingerprint of a stage's module and of the named components."""
     return _fingerprint(stage, *(registry.module_name(kind, name) for name in names))
@@ -170,6 +161,9 @@ def published_contamination(wildcards):
 
 # --- figures ---------------------------------------------------------------------------------------------------------
 
+DRAWN = (
+    list(registry.names("signal")) if CONFIG["signals"] == "all" else CONFIG["signals"]
+)
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
 
 
@@ -217,24 +211,19 @@ def signal_for(glitch):
 
 
 def all_figures(wildcards):
-    """Every figure that the grid and the chosen signals and policies allow."""
+    """Every figure and table that the grid allows."""
     glitched = [cell.wildcards() for cell in CELLS if cell.ratio != "clean"]
-    names = set(signal_names())
     figures = [rules.plot_cost.output.figures]
-    if {"none", "oracle"} < set(CONFIG["policies"]):
+    if CONFIG["repair"]:
         figures.append(rules.plot_gain.output.figures)
     for cell in glitched:
         figures.append(expand(rules.plot_signals.output.figures, **cell))
         figures.append(expand(rules.plot_history.output.figures, **cell))
-        picture = registry.card("dataset", cell["dataset"])["modality"] == "image"
-        if picture and signal_for(cell["glitch"]) in names:
+        if registry.card("dataset", cell["dataset"])["modality"] == "image":
             figures.append(expand(rules.plot_gallery.output.figures, **cell))
-    if "CFRank" in names and any(
-        registry.base_name(cell["glitch"]) == "mixture" for cell in glitched
-    ):
+    if any(registry.base_name(cell["glitch"]) == "mixture" for cell in glitched):
         figures.append(rules.plot_characterisation.output.figures)
-        if {"CNCI", "PCID"} < names:
-            figures.append([rules.tabulate_mixed.output.table])
+        figures.append([rules.tabulate_mixed.output.table])
     return sorted({path for group in figures for path in group})
 
 

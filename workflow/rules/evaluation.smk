@@ -32,11 +32,9 @@ rule evaluate_cell:
 rule summarise_dataset:
     input:
         metrics=collect_dataset(rules.evaluate_cell.output.metrics),
-        gains=collect_dataset(paths.GAIN),
         costs=collect_dataset(rules.evaluate_cell.output.cost),
     output:
         summary=paths.DATASET_SUMMARY,
-        gain=paths.DATASET_GAIN,
         cost=paths.DATASET_COST,
     log:
         "<logs>/summarise_dataset/<study>/{dataset}.log",
@@ -55,11 +53,9 @@ rule summarise_dataset:
 rule summarise_study:
     input:
         metrics=expand(rules.summarise_dataset.output.summary, dataset=datasets()),
-        gains=expand(rules.summarise_dataset.output.gain, dataset=datasets()),
         costs=expand(rules.summarise_dataset.output.cost, dataset=datasets()),
     output:
         summary=paths.SUMMARY,
-        gain=paths.STUDY_GAIN,
         cost=paths.STUDY_COST,
     log:
         "<logs>/summarise_study/<study>/summary.log",

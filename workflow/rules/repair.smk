@@ -16,9 +16,9 @@ rule repair_cell:
     resources:
         mem_mb=600,
     params:
-        policies=CONFIG["policies"],
+        policies=list(registry.names("policy")),
         seed=lambda wildcards: int(wildcards.seed),
-        code=code_of("glitchtrace.repair.proposals", "policy", CONFIG["policies"]),
+        code=code_of("glitchtrace.repair.proposals", "policy", registry.names("policy")),
     script:
         "../scripts/repair_cell.py"
 
@@ -53,3 +53,40 @@ rule retrain:
         code=code("glitchtrace.repair.retraining", "dataset", "model"),
     script:
         "../scripts/retrain.py"
+
+
+rule summarise_dataset_gain:
+    input:
+        gains=collect_dataset(rules.retrain.output.gain),
+    output:
+        gain=paths.DATASET_GAIN,
+    log:
+        "<logs>/summarise_dataset_gain/<study>/{dataset}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        cells=dataset_cells,
+        code=code("glitchtrace.evaluation.summary"),
+    script:
+        "../scripts/summarise_dataset_gain.py"
+
+
+rule summarise_study_gain:
+    input:
+        gains=expand(rules.summarise_dataset_gain.output.gain, dataset=datasets()),
+    output:
+        gain=paths.STUDY_GAIN,
+    log:
+        "<logs>/summarise_study_gain/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        code=code("glitchtrace.evaluation.summary"),
+    script:
+        "../scripts/summarise_study_gain.py"

@@ -22,6 +22,7 @@ rule plot_signals:
         dataset="{dataset}",
         glitch="{glitch}",
         headline=HEADLINE,
+        signals=DRAWN,
         code=code("glitchtrace.reporting.figures.signals"),
     script:
         "../scripts/plot_signals.py"
@@ -72,7 +73,7 @@ rule tabulate_mixed:
 
 rule plot_gain:
     input:
-        gain=rules.summarise_study.output.gain,
+        gain=rules.summarise_study_gain.output.gain,
     output:
         figures=figure_files("<study>/figures/gain", "gain", "Repair"),
         table=table_file("<study>/tables/gain.csv", "gain", "Repair"),

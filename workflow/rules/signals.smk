@@ -15,8 +15,8 @@ rule score_signals:
     resources:
         mem_mb=600,
     params:
-        names=signal_names(),
+        names=list(registry.names("signal")),
         settings=settings("estimator"),
-        code=code_of("glitchtrace.signals.stage", "signal", signal_names()),
+        code=code_of("glitchtrace.signals.stage", "signal", registry.names("signal")),
     script:
         "../scripts/score_signals.py"

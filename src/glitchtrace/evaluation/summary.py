@@ -12,31 +12,30 @@ from glitchtrace.errors import GlitchtraceError
 def summarise_dataset(
     *,
     metrics: Sequence[str],
-    gains: Sequence[str],
     costs: Sequence[str],
     cells: Sequence[Mapping[str, Any]],
     summary: str,
-    gain: str,
     cost: str,
 ) -> None:
-    """Write the metrics, gains and costs of all cells of a dataset, one table each; see ``summarise``."""
+    """Write the metrics and costs of all cells of a dataset, one table each; see ``summarise``."""
     summarise(cells=cells, tables=metrics, summary=summary)
-    summarise(cells=cells, tables=gains, summary=gain)
     summarise(cells=cells, tables=costs, summary=cost)
 
 
-def summarise_study(
-    *,
-    metrics: Sequence[str],
-    gains: Sequence[str],
-    costs: Sequence[str],
-    summary: str,
-    gain: str,
-    cost: str,
-) -> None:
-    """Write the metrics, gains and costs of a study from those of its datasets, which have their keys already."""
-    for tables, target in ((metrics, summary), (gains, gain), (costs, cost)):
-        summarise(cells=[{}] * len(tables), tables=tables, summary=target)
+def summarise_study(*, metrics: Sequence[str], costs: Sequence[str], summary: str, cost: str) -> None:
+    """Write the metrics and costs of a study from those of its datasets, which have their keys already."""
+    summarise(cells=[{}] * len(metrics), tables=metrics, summary=summary)
+    summarise(cells=[{}] * len(costs), tables=costs, summary=cost)
+
+
+def summarise_dataset_gain(*, gains: Sequence[str], cells: Sequence[Mapping[str, Any]], gain: str) -> None:
+    """Write the gains of all cells of a dataset as one table."""
+    summarise(cells=cells, tables=gains, summary=gain)
+
+
+def summarise_study_gain(*, gains: Sequence[str], gain: str) -> None:
+    """Write the gains of a study from those of its datasets, which have their keys already."""
+    summarise(cells=[{}] * len(gains), tables=gains, summary=gain)
 
 
 def summarise(*, cells: Sequence[Mapping[str, Any]], tables: Sequence[str], summary: str) -> None:

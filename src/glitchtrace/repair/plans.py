@@ -61,7 +61,7 @@ def read_plans(repaired: str | Path, *, samples: int) -> dict[str, Plan]:
         if not plan.kept.any():
             raise GlitchtraceError(
                 f"{repaired}: policy '{policy}' drops all {samples} samples and leaves nothing to train on; "
-                "remove it from 'policies' or lower the ratio of the glitch"
+                "lower the ratio of the glitch"
             )
         plans[str(policy)] = plan
     return plans

@@ -28,6 +28,7 @@ def plot_signals(
     dataset: str,
     headline: str = "f1",
     glitch: str | None = None,
+    signals: Sequence[str] | None = None,
 ) -> None:
     """Stage: draw and tabulate the F1 of every signal on one dataset.
 
@@ -35,7 +36,10 @@ def plot_signals(
     ``glitch`` restricts the figure to one glitch of the dataset.  Raises GlitchtraceError where the summary
     cannot be read or holds no such cell.
     """
-    cells = detection_cells(read_summary(summary), dataset=dataset, headline=headline, glitch=glitch)
+    found = read_summary(summary)
+    if signals is not None:
+        found = found[found["signal"].isin(["", *signals])]
+    cells = detection_cells(found, dataset=dataset, headline=headline, glitch=glitch)
     if cells.empty:
         wanted = f"{dataset}, {glitch}" if glitch else dataset
         raise GlitchtraceError(f"{summary} has no {headline} of {wanted}; add such cells to the grid")

@@ -1,0 +1,264 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from glitchtrace import registry
+from glitchtrace.data.cells import load_cell
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.glitches.kinds import Kind
+from glitchtrace.influence.factors import load_factors
+from glitchtrace.training.checkpoints import read_checkpoints
+from glitchtrace.training.evaluation import evaluate
+from glitchtrace.training.stage import build, fit_cell, train_cell, view
+
+CPU = torch.device("cpu")
+CLASSES = 3
+TRAINING = {"learning_rate": 0.05, "batch_size": 16, "epochs": 3}
+MODELS = {
+    "linear": {},
+    "mlp": {"hidden": [7]},
+    "resnet20": {"weights": "random"},
+    "resnet20@frozen": {"weights": "random", "trainable_layers": [], "freeze_bn_stats": True},
+}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def cell_files(tmp_path_factory):
+    """A source of 8 × 8 pictures under the name mnist, its split, and labels with three kinds of sample."""
+    folder = tmp_path_factory.mktemp("cell")
+    source = folder / "sources" / "mnist"
+    source.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    labels = np.arange(90) % CLASSES
+    pictures = (random.integers(0, 60, (90, 8, 8)) + 60 * labels[:, None, None]).astype(np.uint8)
+    np.save(source / "features.npy", pictures)
+    np.save(source / "labels.npy", labels)
+    description = {
+        "modality": "image",
+        "classes": ["a", "b", "c"],
+        "parts": {"all": [0, 90]},
+        "columns": None,
+    }
+    (source / "source.json").write_text(json.dumps({**description, "checksums": {}}))
+    rows = random.permutation(90)
+    split = pd.DataFrame({"row": rows, "part": ["train"] * 50 + ["validation"] * 25 + ["test"] * 15})
+    split.to_parquet(folder / "split.parquet")
+    glitch = pd.DataFrame({"source": "mnist", "row": rows[:50], "label": labels[rows[:50]]})
+    glitch["true_label"] = glitch["source_label"] = glitch["label"]
+    glitch["kind"] = np.int8(Kind.CLEAN)
+    glitch.loc[[3, 8, 20], "kind"] = np.int8(Kind.MISLABELLED)
+    glitch.loc[[3, 8, 20], "label"] = (glitch.loc[[3, 8, 20], "label"] + 1) % CLASSES
+    glitch.loc[[5, 30], "kind"] = np.int8(Kind.ANOMALOUS)
+    glitch.to_parquet(folder / "glitch.parquet")
+    return {
+        "features": [source / "features.npy"],
+        "split": folder / "split.parquet",
+        "glitch": folder / "glitch.parquet",
+        "dataset": "mnist",
+    }
+
+
+def complete(model: str) -> dict:
+    settings = registry.card("model", model)["settings"]
+    return {key: fragment["default"] for key, fragment in settings.items()} | MODELS[model]
+
+
+def outputs(folder):
+    return {
+        "checkpoints": folder / "checkpoints.safetensors",
+        "factors": folder / "factors.safetensors",
+        "history": folder / "history.parquet",
+    }
+
+
+def run(cell_files, folder, model, **changed):
+    options = {
+        "settings": complete(model),
+        "training": TRAINING,
+        "seed": 0,
+        "evaluation_batch": 20,
+        **changed,
+    }
+    train_cell(**cell_files, **outputs(folder), model=model, **options)
+    return outputs(folder)
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def trained(request, cell_files, tmp_path_factory):
+    """Model, cell and the three files of one training of each model."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    files = run(cell_files, tmp_path_factory.mktemp("trained"), request.param)
+    torch.set_num_threads(threads)
+    return request.param, load_cell(**cell_files, view=view(request.param)), files
+
+
+def test_the_last_checkpoint_gives_the_last_factors(trained):
+    model, cell, files = trained
+    tensors = load_file(files["factors"])
+    network = build(cell, model, complete(model))
+    for epoch, checkpoint in enumerate(read_checkpoints(files["checkpoints"]), start=1):
+        network.restore(checkpoint)
+        for part, samples in (("train", cell.train), ("validation", cell.validation)):
+            found = evaluate(network, samples, batch_size=20, device=CPU)
+            key = f"{part}/features" if network.frozen_features else f"{part}/features/{epoch:03d}"
+            np.testing.assert_allclose(tensors[key], found.features, rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(
+                tensors[f"{part}/probabilities/{epoch:03d}"], found.probabilities, rtol=1e-5, atol=1e-6
+            )
+
+
+def test_the_factors_have_the_layout_of_the_contract(trained):
+    _, cell, files = trained
+    tensors = load_file(files["factors"])
+    assert tensors["learning_rates"].dtype == np.float64
+    np.testing.assert_array_equal(tensors["learning_rates"], [0.05] * 3)
+    np.testing.assert_array_equal(tensors["batch_size"], [16])
+    np.testing.assert_array_equal(tensors["train/labels"], cell.train_labels)
+    np.testing.assert_array_equal(tensors["validation/labels"], cell.validation_labels)
+    factors = load_factors(files["factors"])
+    assert factors.epochs == 3
+    assert factors.dtype == np.float32
+    model = trained[0]
+    assert factors.frozen == build(cell, model, complete(model)).frozen_features
+
+
+def test_the_history_is_brute_force_over_the_factors(trained):
+    _, cell, files = trained
+    tensors = load_file(files["factors"])
+    history = pd.read_parquet(files["history"])
+    columns = ["epoch", "learning_rate", "part", "kind", "count", "accuracy", "loss"]
+    assert list(history.columns) == columns
+    kinds = {"all": range(50), "mislabelled": [3, 8, 20], "anomalous": [5, 30]}
+    kinds["clean"] = [i for i in range(50) if cell.kinds[i] == Kind.CLEAN]
+    groups = {("train", kind): members for kind, members in kinds.items()} | {
+        ("validation", "all"): range(25)
+    }
+    labels = {"train": cell.train_labels, "validation": cell.validation_labels}
+    assert len(history) == 3 * len(groups)
+    for row in history.to_dict("records"):
+        members, observed = groups[row["part"], row["kind"]], labels[row["part"]]
+        p = tensors[f"{row['part']}/probabilities/{row['epoch']:03d}"]
+        assert row["count"] == len(members)
+        assert row["accuracy"] == pytest.approx(np.mean([p[i].argmax() == observed[i] for i in members]))
+        assert row["loss"] == pytest.approx(-np.mean([np.log(p[i, observed[i]]) for i in members]), rel=1e-4)
+        assert row["learning_rate"] == 0.05
+
+
+def test_the_training_learns(trained):
+    history = pd.read_parquet(trained[2]["history"])
+    clean = history[(history["part"] == "train") & (history["kind"] == "clean")].set_index("epoch")
+    assert clean.loc[3, "loss"] < clean.loc[1, "loss"]
+
+
+def test_refitting_on_the_observed_labels_gives_the_last_checkpoint(trained):
+    model, cell, files = trained
+    options = {"settings": complete(model), "training": TRAINING, "seed": 0, "evaluation_batch": 20}
+    network = fit_cell(cell, cell.train_labels, np.ones(50, dtype=bool), model=model, **options)
+    assert not network.training
+    for name, tensor in read_checkpoints(files["checkpoints"])[-1].items():
+        np.testing.assert_array_equal(network.checkpoint()[name], tensor, err_msg=name)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(cell_files, tmp_path):
+    first = run(cell_files, tmp_path / "first", "mlp")
+    second = run(cell_files, tmp_path / "second", "mlp")
+    other = run(cell_files, tmp_path / "other", "mlp", seed=1)
+    for name, path in first.items():
+        assert path.read_bytes() == second[name].read_bytes()
+        assert path.read_bytes() != other[name].read_bytes()
+
+
+def test_freezing_the_statistics_changes_the_factors(cell_files, tmp_path):
+    drifting = load_file(run(cell_files, tmp_path / "a", "resnet20")["factors"])
+    settings = {**complete("resnet20"), "freeze_bn_stats": True}
+    frozen = load_file(run(cell_files, tmp_path / "b", "resnet20", settings=settings)["factors"])
+    difference = np.abs(drifting["train/probabilities/003"] - frozen["train/probabilities/003"])
+    assert difference.max() > 1e-3
+
+
+def test_statistics_of_frozen_layers_drift_from_epoch_to_epoch(cell_files, tmp_path):
+    states = read_checkpoints(run(cell_files, tmp_path, "resnet20")["checkpoints"])
+    assert not np.array_equal(states[0]["layer1.0.bn1.running_mean"], states[1]["layer1.0.bn1.running_mean"])
+    assert "layer1.0.bn1.weight" not in states[0]
+
+
+def test_a_frozen_network_is_passed_once(cell_files, monkeypatch):
+    """Its features are computed once per part, whatever the number of epochs."""
+    from glitchtrace.models.resnet20 import ResNet20
+
+    passed = []
+    features = ResNet20.features
+    monkeypatch.setattr(ResNet20, "features", lambda self, x: passed.append(len(x)) or features(self, x))
+    cell = load_cell(**cell_files, view="pictures")
+    options = {
+        "settings": complete("resnet20@frozen"),
+        "training": TRAINING,
+        "seed": 0,
+        "evaluation_batch": 20,
+    }
+    fit_cell(cell, cell.train_labels, np.arange(50), model="resnet20@frozen", **options)
+    assert sum(passed) == 50
+
+
+@pytest.mark.parametrize("keep", [np.arange(50) % 2 == 0, np.arange(0, 50, 2)])
+def test_refitting_uses_the_kept_rows_and_given_labels_only(cell_files, keep):
+    cell = load_cell(**cell_files, view="vector")
+    options = {
+        "settings": complete("mlp"),
+        "training": TRAINING,
+        "seed": 0,
+        "evaluation_batch": 20,
+        "model": "mlp",
+    }
+    labels = (cell.train_labels + 1) % CLASSES
+    first = fit_cell(cell, labels, keep, **options).checkpoint()
+    noise = labels.copy()
+    noise[1::2] = 0
+    second = fit_cell(cell, noise, keep, **options).checkpoint()
+    observed = fit_cell(cell, cell.train_labels, keep, **options).checkpoint()
+    np.testing.assert_array_equal(first["head.weight"], second["head.weight"])
+    assert not np.array_equal(first["head.weight"], observed["head.weight"])
+
+
+@pytest.mark.parametrize("model", ["linear", "resnet20"])
+def test_a_diverged_training_writes_nothing(cell_files, tmp_path, model):
+    with pytest.raises(GlitchtraceError, match="training diverged in epoch"):
+        run(cell_files, tmp_path, model, training={**TRAINING, "learning_rate": 1e38})
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_model_and_a_missing_gpu_are_one_line(cell_files, tmp_path, monkeypatch):
+    with pytest.raises(GlitchtraceError, match="unknown model 'resnet2'"):
+        train_cell(
+            **cell_files,
+            **outputs(tmp_path),
+            model="resnet2",
+            settings={},
+            training=TRAINING,
+            seed=0,
+            evaluation_batch=20,
+        )
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(GlitchtraceError, match="device: cuda, but torch finds no GPU"):
+        run(cell_files, tmp_path, "linear", device="cuda")
+    assert not list(tmp_path.iterdir())
+
+
+def test_auto_takes_the_processor_where_there_is_no_gpu(cell_files, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    first = run(cell_files, tmp_path / "cpu", "linear", device="cpu")
+    second = run(cell_files, tmp_path / "auto", "linear", device="auto")
+    assert first["factors"].read_bytes() == second["factors"].read_bytes()
