@@ -37,7 +37,7 @@ rule all:
     default_target: True
     input:
         small_matrices,
-        rules.summarise_study.output,
+        rules.compare_signals.output,
         rules.summarise_study_gain.output if CONFIG["repair"] else [],
         all_figures,
 

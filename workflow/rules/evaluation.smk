@@ -68,3 +68,22 @@ rule summarise_study:
         code=code("glitchtrace.evaluation.summary"),
     script:
         "../scripts/summarise_study.py"
+
+
+rule compare_signals:
+    input:
+        summary=rules.summarise_study.output.summary,
+    output:
+        comparison=paths.COMPARISON,
+    log:
+        "<logs>/compare_signals/<study>/comparison.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        metric=HEADLINE,
+        code=code("glitchtrace.evaluation.comparison"),
+    script:
+        "../scripts/compare_signals.py"

@@ -28,7 +28,7 @@ def plot_gain(*, gain: str | Path, figures: Sequence[str | Path], table: str | P
     gains = gain_table(measured)
     if gains.empty:
         raise GlitchtraceError(
-            f"{gain} has no repair to compare with none on test; put 'none' and others into 'policies'"
+            f"{gain} has no repair to compare with none on test; run the target 'all' of a study with repair: true"
         )
     style.save(draw_gain(gains), figures)
     write_csv(gains, table)

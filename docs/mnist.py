@@ -1,0 +1,107 @@
+"""Fill the tables of docs/mnist.md from the results of its two studies (the commands stand in the page)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from glitchtrace import registry
+from glitchtrace.evaluation.statistics import compare, share_of_oracle_gain
+from glitchtrace.files import replace_section
+from glitchtrace.reporting.style import ordered_policies, ordered_signals
+from glitchtrace.reporting.tables import markdown_table, mean_and_deviation, summary_table
+
+PAGE = "docs/mnist.md"
+STUDIES = Path("results/studies")
+OLD = ("SI", "MAI", "GD_class")
+
+
+def main() -> None:
+    """Fill every section of the page."""
+    summary = pd.read_parquet(STUDIES / "mnist/summary.parquet")
+    far = pd.read_parquet(STUDIES / "mnist_anomalies/summary.parquet")
+    gain = pd.read_parquet(STUDIES / "mnist/gain.parquet")
+    sections = {
+        "detection": detection(pd.concat([summary, far])),
+        "networks": summary_table(
+            pd.concat([summary, far]),
+            {
+                "validation accuracy": ("", "validation_accuracy"),
+                "label repair right (CNCI)": ("CNCI", "label_repair_accuracy"),
+                "mislabelled told right": ("CFRank", "characterisation_accuracy_mislabelled"),
+                "anomalous told right": ("CFRank", "characterisation_accuracy_anomalous"),
+            },
+        ).drop(columns=["dataset", "model"]),
+        "anomalies": anomalies(far, "far_anomalies"),
+        "anomalies with the published label rule": anomalies(far, "far_anomalies@label_equals_class"),
+        "repair": repair(gain),
+    }
+    for section, table in sections.items():
+        replace_section(PAGE, section, markdown_table(table))
+
+
+def detection(summary: pd.DataFrame) -> pd.DataFrame:
+    """F1 of every signal, one column per glitch."""
+    found = summary[summary["metric"] == "f1"]
+    rows = []
+    for signal in ordered_signals(found["signal"].unique()):
+        values = found[found["signal"] == signal].groupby("glitch")["value"]
+        row = {"signal": registry.card("signal", signal)["label"]}
+        rows.append(row | {glitch: mean_and_deviation(group.to_numpy()) for glitch, group in values})
+    return pd.DataFrame(rows)
+
+
+def anomalies(summary: pd.DataFrame, glitch: str) -> pd.DataFrame:
+    """F1 of PCID per seed beside 1/MPI and the older signals, with the foreign class and the host label."""
+    cells = summary[summary["glitch"] == glitch]
+    signals = ("PCID", "inverse_MPI", *OLD)
+    f1 = _wide(cells[(cells["metric"] == "f1") & cells["signal"].isin(signals)], "signal", signals)
+    facts = _wide(
+        cells[cells["metric"].isin(["foreign_class", "host_label"])],
+        "metric",
+        ("foreign_class", "host_label"),
+    )
+    table = facts.astype(int).join(f1.map("{:.3f}".format)).reset_index()
+    means = {"seed": "mean", "foreign_class": "", "host_label": ""}
+    means |= {signal: mean_and_deviation(f1[signal].to_numpy()) for signal in signals}
+    table = pd.concat([table, pd.DataFrame([means])], ignore_index=True)
+    return table.rename(columns={signal: registry.card("signal", signal)["label"] for signal in signals})
+
+
+def repair(gain: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy and loss after each repair, the paired change, and the share of the oracle's gain."""
+    rows = []
+    tested = gain[gain["part"] == "test"]
+    for glitch, cells in tested.groupby("glitch"):
+        accuracy = cells.pivot_table(index="seed", columns="policy", values="accuracy")
+        loss = cells.pivot_table(index="seed", columns="policy", values="loss")
+        for policy in ["none", *ordered_policies(accuracy.columns.drop("none"))]:
+            row = {
+                "glitch": glitch,
+                "repair": policy,
+                "test accuracy": mean_and_deviation(accuracy[policy].to_numpy(), 4),
+                "test loss": mean_and_deviation(loss[policy].to_numpy()),
+                "change in points [95 %]": "",
+                "share of the oracle's gain [95 %]": "",
+            }
+            if policy != "none":
+                change = compare(
+                    100 * accuracy[policy].to_numpy(), 100 * accuracy["none"].to_numpy()
+                ).difference
+                share = share_of_oracle_gain(
+                    *(accuracy[name].to_numpy() for name in ("none", policy, "oracle"))
+                )
+                row["change in points [95 %]"] = f"{change.mean:+.2f} [{change.low:+.2f}, {change.high:+.2f}]"
+                row["share of the oracle's gain [95 %]"] = (
+                    f"{share.share:.2f} [{share.low:.2f}, {share.high:.2f}]"
+                )
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _wide(rows: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataFrame:
+    return rows.pivot_table(index="seed", columns=column, values="value")[list(names)]
+
+
+if __name__ == "__main__":
+    main()
