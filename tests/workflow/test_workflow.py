@@ -36,9 +36,9 @@ def folder_with_config(folder: Path) -> Path:
 
 
 def snakemake(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [*SNAKEMAKE, "--directory", str(folder), *arguments]
-    environment = {**os.environ, "XDG_CACHE_HOME": str(folder / ".cache")}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=500, check=False)
+    done = subprocess.run(
+        [*SNAKEMAKE, *arguments], cwd=folder, capture_output=True, text=True, timeout=500, check=False
+    )
     if check and done.returncode:
         raise AssertionError(done.stdout + done.stderr)
     return done
@@ -224,9 +224,12 @@ def test_one_more_seed_adds_its_cells_only(results: Path) -> None:
 
 def test_a_killed_run_resumes_and_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     folder = folder_with_config(tmp_path / "run")
-    command = [*SNAKEMAKE, "--directory", str(folder), *SMOKE, "--cores", "2"]
     process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [*SNAKEMAKE, *SMOKE, "--cores", "2"],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 200
     while not list(folder.rglob("split.parquet")) and time.monotonic() < deadline:
