@@ -78,4 +78,8 @@ def write_tensors(
     from safetensors.numpy import save_file
 
     with replacing(target) as temporary:
-        save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, temporary, metadata=metadata)
+        save_file(
+            {name: np.asarray(array, order="C") for name, array in tensors.items()},
+            temporary,
+            metadata=metadata,
+        )

@@ -151,6 +151,27 @@ def test_features_are_frozen_only_without_trained_layers_and_with_frozen_statist
             assert unchanged == network.frozen_features
 
 
+@pytest.mark.parametrize("shortcut", ["padding", "convolution"])
+def test_folding_leaves_no_batch_norm_and_the_same_numbers(shortcut):
+    network = build(shortcut=shortcut)
+    for _ in range(3):
+        pass_in_training(network)
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            if ".bn" in name or ".shortcut.1" in name:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    folded = network.for_evaluation()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    assert not folded.training
+    x = pictures(4, 3, 32, 32)
+    expected = network.eval().features(x)
+    difference = (folded.features(x) - expected).abs().max() / expected.abs().max()
+    assert difference < 5e-6
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+
+
 def test_a_checkpoint_carries_the_statistics():
     network, other = build(), build()
     pass_in_training(network)

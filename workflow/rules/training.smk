@@ -52,12 +52,12 @@ rule pretrain:
         "<benchmarks>/pretrain.jsonl"
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: 1
     resources:
         mem_mb=4000,
     params:
         seed=0,
-        epochs=12,
+        epochs=10,
         code=code_of("glitchtrace.training.pretrain", "model", ["resnet20"]),
     script:
         "../scripts/pretrain.py"

@@ -1,0 +1,153 @@
+"""Training one cell of the grid, and training again on repaired labels."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from glitchtrace import files, registry
+from glitchtrace.data.cells import CellData, load_cell
+from glitchtrace.models.network import Head, Network
+from glitchtrace.training.checkpoints import write_checkpoints
+from glitchtrace.training.device import choose
+from glitchtrace.training.evaluation import evaluate
+from glitchtrace.training.record import Part, Recorder
+from glitchtrace.training.sgd import Samples, train
+
+
+def train_cell(
+    *,
+    features: Sequence[str | Path],
+    split: str | Path,
+    glitch: str | Path,
+    checkpoints: str | Path,
+    factors: str | Path,
+    history: str | Path,
+    dataset: str,
+    model: str,
+    settings: Mapping[str, Any],
+    training: Mapping[str, Any],
+    seed: int,
+    evaluation_batch: int,
+    device: str = "cpu",
+) -> None:
+    """Train a model on the observed labels of a cell; write its checkpoints, factors and history.
+
+    ``features``: features.npy of the host and of foreign sources; ``settings``: those of the model;
+    ``training``: ``learning_rate``, ``batch_size``, ``epochs``; ``evaluation_batch``: rows per pass in eval
+    mode.  After each epoch one pass over training and validation samples gives what the closed form and the
+    history need.  The layout of the three files is in docs/architecture.md.  The same arguments give the same
+    bytes on one machine and thread count.
+
+    Raises GlitchtraceError for bad settings, a diverged training and exhausted memory; nothing is written
+    then.
+    """
+    place = choose(device)
+    cell = load_cell(features=features, split=split, glitch=glitch, dataset=dataset, view=view(model))
+    network = build(cell, model, settings).to(place)
+    learner = _learner(network)
+    parts = {
+        "train": Part(_seen(network, cell.train, evaluation_batch, place), cell.train_labels, cell.kinds),
+        "validation": Part(_seen(network, cell.validation, evaluation_batch, place), cell.validation_labels),
+    }
+    recorder = Recorder(
+        learner,
+        parts,
+        learning_rate=training["learning_rate"],
+        batch_size=training["batch_size"],
+        evaluation_batch=evaluation_batch,
+        device=place,
+    )
+    states: list[dict[str, np.ndarray]] = []
+
+    def after_epoch(epoch: int) -> None:
+        states.append(network.checkpoint())
+        recorder.record(epoch)
+
+    samples, labels = parts["train"].samples, cell.train_labels
+    train(learner, samples, labels, **training, seed=seed, device=place, on_epoch=after_epoch)
+    write_checkpoints(states, checkpoints)
+    files.write_tensors(recorder.factors(), factors)
+    files.write_parquet(recorder.history(), history)
+
+
+def fit_cell(
+    cell: CellData,
+    labels: np.ndarray,
+    keep_rows: np.ndarray,
+    *,
+    model: str,
+    settings: Mapping[str, Any],
+    training: Mapping[str, Any],
+    seed: int,
+    evaluation_batch: int,
+    device: str = "cpu",
+) -> Network:
+    """A new network, trained as in ``train_cell`` on other labels and on some of a cell's samples only.
+
+    ``cell``: from ``load_cell`` with ``view(model)``; ``labels``: (n,) integers in 0 … K−1; ``keep_rows``:
+    mask (n,) or indices of the samples to train on.  With the observed labels and all samples the network is
+    that of ``train_cell`` after its last epoch.  It is returned in eval mode, on ``device``.
+
+    Raises GlitchtraceError as ``train_cell``.
+    """
+    place = choose(device)
+    rows = np.arange(len(labels))[keep_rows]
+    network = build(cell, model, settings).to(place)
+    samples = _seen(network, _Chosen(cell.train, rows), evaluation_batch, place)
+    train(_learner(network), samples, labels[rows], **training, seed=seed, device=place)
+    network.eval()
+    return network
+
+
+def view(model: str) -> str:
+    """The view of the data that a model takes, for ``load_cell``."""
+    name: str = registry.card("model", model)["view"]
+    return name
+
+
+def build(cell: CellData, model: str, settings: Mapping[str, Any]) -> Network:
+    """The untrained network of a model for a cell."""
+    network: Network = registry.load("model", model).build(cell.train.shape, cell.classes, settings)
+    return network
+
+
+def _learner(network: Network) -> Network:
+    """What is passed in training: with frozen features the head alone, shared with ``network``."""
+    return Head(network.head) if network.frozen_features else network
+
+
+def _seen(network: Network, samples: Samples, evaluation_batch: int, device: torch.device) -> Samples:
+    """The samples as the learner takes them: frozen features are computed once, here."""
+    if not network.frozen_features:
+        return samples
+    return _Stored(evaluate(network, samples, batch_size=evaluation_batch, device=device).features)
+
+
+class _Chosen:
+    """Some rows of samples."""
+
+    def __init__(self, samples: Samples, rows: np.ndarray) -> None:
+        self._samples = samples
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, rows: np.ndarray | slice) -> torch.Tensor:
+        return self._samples.batch(self._rows[rows])
+
+
+class _Stored:
+    """Samples that are at hand as tensors."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._tensor = torch.from_numpy(array)
+
+    def __len__(self) -> int:
+        return len(self._tensor)
+
+    def batch(self, rows: np.ndarray | slice) -> torch.Tensor:
+        return self._tensor[rows]
