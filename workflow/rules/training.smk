@@ -57,7 +57,7 @@ rule pretrain:
         mem_mb=4000,
     params:
         seed=0,
-        epochs=10,
+        epochs=8,
         code=code_of("glitchtrace.training.pretrain", "model", ["resnet20"]),
     script:
         "../scripts/pretrain.py"
