@@ -50,7 +50,7 @@ demo_mixed: $(READY) ## MNIST, label noise and anomalies together (needs the dat
 
 .PHONY: test
 test: $(READY) ## Unit, golden, property and workflow tests (at most 10 minutes on 2 cores)
-	$(BIN)/python -m pytest --numprocesses=auto --dist=worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 .PHONY: lint
 lint: $(READY) ## Style and types

@@ -160,6 +160,22 @@ def test_a_bad_configuration_stops_before_any_job(text: str, message: str, tmp_p
     assert not (folder / "results").exists()
 
 
+def test_a_diverged_training_says_so_in_one_line_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    folder = folder_with_config(tmp_path / "run")
+    study = yaml.safe_load((ROOT / "config/studies/smoke.yaml").read_text())
+    study["grid"] = [{**study["grid"][1], "models": ["linear@wild"]}]
+    study["models"] = {"linear@wild": {"training": {"default": {"learning_rate": 1e38}}}}
+    (folder / "wild.yaml").write_text(yaml.safe_dump(study))
+    done = snakemake(folder, "signals", "--cores", "1", "--configfile", "wild.yaml", check=False)
+    assert done.returncode
+    output = done.stdout + done.stderr
+    line = next(line for line in output.splitlines() if line.startswith("error in train:"))
+    assert "diverged in epoch 1 at learning rate 1e+38" in line
+    assert "learning_rate" in line.split(";")[1], "the remedy names the key"
+    assert "Traceback" not in output
+    assert not list(folder.rglob("*.safetensors"))
+
+
 # --- the smoke run ----------------------------------------------------------------------------------------------
 
 
