@@ -36,6 +36,9 @@ localrules:
 rule all:
     default_target: True
     input:
+        # Named here, so that a deleted file is made again although what follows from it is at hand.
+        collect_cells(rules.train.output.checkpoints),
+        collect_cells(rules.score_signals.output.signals),
         small_matrices,
         rules.compare_signals.output,
         rules.summarise_study_gain.output if CONFIG["repair"] else [],

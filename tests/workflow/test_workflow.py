@@ -46,7 +46,7 @@ def snakemake(folder: Path, *arguments: str, check: bool = True) -> subprocess.C
 
 def planned(folder: Path, *arguments: str) -> collections.Counter[str]:
     """Jobs per rule that a call would run."""
-    output = snakemake(folder, "--cores", "2", "--dry-run", *arguments)
+    output = snakemake(folder, *arguments, "--cores", "2", "--dry-run")
     text = output.stdout + output.stderr
     if "Nothing to be done" in text:
         return collections.Counter()
@@ -206,7 +206,7 @@ def test_a_deleted_signal_file_re_runs_exactly_its_cone(results: Path) -> None:
 
 def test_one_dataset_can_be_asked_for_alone(results: Path) -> None:
     shutil.rmtree(results / "results")
-    jobs = planned(results, *SMOKE, "results/studies/smoke/wine/summary.parquet")
+    jobs = planned(results, "results/studies/smoke/wine/summary.parquet", *SMOKE)
     assert jobs["summarise_dataset"] == 1
     assert jobs["train"] == 1
     assert jobs["fetch_data"] == 1
@@ -226,7 +226,7 @@ def test_another_study_on_the_same_cells_leaves_the_first_untouched(results: Pat
     second = ["--configfile", "other.yaml"]
     jobs = planned(results, *second)
     assert jobs["train"] == 1, "the cell that both studies share is trained once"
-    snakemake(results, *second, "--cores", "2", "results/studies/other/summary.parquet")
+    snakemake(results, "results/studies/other/summary.parquet", *second, "--cores", "2")
     assert planned(results, *SMOKE) == collections.Counter()
 
 
