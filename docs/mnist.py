@@ -14,30 +14,45 @@ from glitchtrace.reporting.tables import markdown_table, mean_and_deviation, sum
 PAGE = "docs/mnist.md"
 STUDIES = Path("results/studies")
 OLD = ("SI", "MAI", "GD_class")
+SECTIONS = (
+    "detection",
+    "networks",
+    "anomalies",
+    "anomalies with the published label rule",
+    "repair",
+)
 
 
 def main() -> None:
-    """Fill every section of the page."""
-    summary = pd.read_parquet(STUDIES / "mnist/summary.parquet")
-    far = pd.read_parquet(STUDIES / "mnist_anomalies/summary.parquet")
-    gain = pd.read_parquet(STUDIES / "mnist/gain.parquet")
-    sections = {
-        "detection": detection(pd.concat([summary, far])),
-        "networks": summary_table(
-            pd.concat([summary, far]),
-            {
-                "validation accuracy": ("", "validation_accuracy"),
-                "label repair right (CNCI)": ("CNCI", "label_repair_accuracy"),
-                "mislabelled told right": ("CFRank", "characterisation_accuracy_mislabelled"),
-                "anomalous told right": ("CFRank", "characterisation_accuracy_anomalous"),
-            },
-        ).drop(columns=["dataset", "model"]),
-        "anomalies": anomalies(far, "far_anomalies"),
-        "anomalies with the published label rule": anomalies(far, "far_anomalies@label_equals_class"),
-        "repair": repair(gain),
-    }
-    for section, table in sections.items():
-        replace_section(PAGE, section, markdown_table(table))
+    """Fill every section of the page whose study has been run, and say which has not."""
+    studies = {name: _read(name, "summary") for name in ("mnist", "mnist_anomalies", "mnist_label_rule")}
+    ready = [table for table in studies.values() if table is not None]
+    summary = pd.concat(ready)
+    sections = {"detection": detection(summary), "networks": networks(summary)}
+    if studies["mnist_anomalies"] is not None:
+        sections["anomalies"] = anomalies(studies["mnist_anomalies"], "far_anomalies")
+    if studies["mnist_label_rule"] is not None:
+        table = anomalies(studies["mnist_label_rule"], "far_anomalies@label_equals_class")
+        sections["anomalies with the published label rule"] = table
+    gain = _read("mnist", "gain")
+    if gain is not None:
+        sections["repair"] = repair(gain)
+    for section in SECTIONS:
+        text = markdown_table(sections[section]) if section in sections else "Its study has not been run yet."
+        replace_section(PAGE, section, text)
+
+
+def networks(summary: pd.DataFrame) -> pd.DataFrame:
+    """Validation accuracy, repair proposals and characterisation, one row per glitch."""
+    return summary_table(
+        summary,
+        {
+            "validation accuracy": ("", "validation_accuracy"),
+            "label repair right (CNCI)": ("CNCI", "label_repair_accuracy"),
+            "mislabelled told right": ("CFRank", "characterisation_accuracy_mislabelled"),
+            "anomalous told right": ("CFRank", "characterisation_accuracy_anomalous"),
+        },
+    ).drop(columns=["dataset", "model"])
 
 
 def detection(summary: pd.DataFrame) -> pd.DataFrame:
@@ -97,6 +112,11 @@ def repair(gain: pd.DataFrame) -> pd.DataFrame:
                 )
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _read(study: str, table: str) -> pd.DataFrame | None:
+    file = STUDIES / study / f"{table}.parquet"
+    return pd.read_parquet(file) if file.is_file() else None
 
 
 def _wide(rows: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataFrame:
