@@ -43,7 +43,7 @@ TABLE: Mapping[str, Published] = {
         shortcut="padding",
         licence="MIT",
         file="cifar10_resnet20_jpeg.safetensors",
-        sha256="SHA_OF_OURS",
+        sha256="464d62540c95ae4df268d800eb226268d5504e4a3845d3ae59981a21690b9ff9",
         packaged=True,
     ),
     "akamaster": Published(
