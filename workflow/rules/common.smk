@@ -18,7 +18,9 @@ def _load():
     base = yaml.safe_load(base_file.read_text(encoding="utf-8"))
     configuration.check_study(config, base)
     resolved = configuration.resolve(config, schema)
-    studies = [file for file in workflow.overwrite_configfiles if not base_file.samefile(file)]
+    studies = [
+        file for file in workflow.overwrite_configfiles if not base_file.samefile(file)
+    ]
     if resolved["study"] is None and studies:
         resolved["study"] = configuration.study_name(studies[-1])
     return resolved, grid.cells(resolved["grid"], resolved["settings"])
