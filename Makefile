@@ -61,9 +61,10 @@ lint: $(READY) ## Style and types
 	$(BIN)/snakemake --lint
 
 .PHONY: docs
-docs: $(READY) ## Remake the generated schema, parameter table and rule graph
+docs: $(READY) ## Remake schema, parameter table, rule graph and README figure (after make demo)
 	$(BIN)/python -m glitchtrace.configuration
 	$(BIN)/python docs/rulegraph.py
+	$(BIN)/python docs/readme_figure.py
 
 .PHONY: lock
 lock: $(READY) ## Refresh the locked environment from pyproject.toml
