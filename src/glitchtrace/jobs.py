@@ -1,5 +1,6 @@
 """The frame around every job of the workflow: log, threads, record, and one readable line on bad input."""
 
+import json
 import logging
 import os
 import resource
@@ -95,14 +96,11 @@ def _check_threads(declared: int) -> None:
 
 def _checksums(arguments: dict[str, Any]) -> dict[str, Any]:
     """Checksums of the raw data behind the sources that a job reads."""
-    import json
-
     found = {}
     for value in arguments.values():
         for path in value if isinstance(value, list) else [value]:
             description = Path(str(path)).parent / "source.json"
             if "/sources/" in str(path) and description.is_file():
-                found[description.parent.name] = json.loads(description.read_text(encoding="utf-8"))[
-                    "checksums"
-                ]
+                content = json.loads(description.read_text(encoding="utf-8"))
+                found[description.parent.name] = content["checksums"]
     return found

@@ -51,8 +51,6 @@ SUMMARY = "<study>/summary.parquet"
 COMPARISON = "<study>/comparison.parquet"
 STUDY_GAIN = "<study>/gain.parquet"
 STUDY_COST = "<study>/cost.parquet"
-FIGURES = "<study>/figures"
-TABLES = "<study>/tables"
 
 # Folders of <results> that are not datasets.
 RESERVED = ("sources", "studies", "figures", "tables", "logs", "benchmarks", "weights")

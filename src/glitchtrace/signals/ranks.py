@@ -22,8 +22,16 @@ def flag_top(scores: np.ndarray, count: int) -> np.ndarray:
     Exactly min(count, n) samples are flagged.  Raises GlitchtraceError for NaN.
     """
     flags = np.zeros(len(scores), dtype=bool)
-    flags[np.argsort(-_ordered(scores), kind="stable")[:count]] = True
+    flags[most_suspicious(scores, count)] = True
     return flags
+
+
+def most_suspicious(scores: np.ndarray, count: int) -> np.ndarray:
+    """Positions of the ``count`` highest scores, (min(count, n),), by (score descending, index ascending).
+
+    Raises GlitchtraceError for NaN.
+    """
+    return np.argsort(-_ordered(scores), kind="stable")[:count]
 
 
 def verdicts(cnci: np.ndarray, pcid: np.ndarray) -> np.ndarray:

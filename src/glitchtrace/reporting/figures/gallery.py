@@ -14,6 +14,7 @@ from glitchtrace.errors import GlitchtraceError
 from glitchtrace.evaluation.samples import read_samples, signal_names
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.reporting import style
+from glitchtrace.signals.ranks import most_suspicious
 
 _COLUMNS = 6
 _CELL_INCHES = 1.2
@@ -54,11 +55,6 @@ def plot_gallery(
     finds = (shown["kind"] != Kind.CLEAN).to_numpy()
     title = f"{style.human_name('dataset', dataset)}: most suspicious by {style.human_name('signal', signal)}"
     style.save(draw_gallery(pictures(shown, features), captions, finds, title=title), figures)
-
-
-def most_suspicious(scores: np.ndarray, count: int) -> np.ndarray:
-    """Positions of the ``count`` highest scores (n,), by (score descending, index ascending)."""
-    return np.argsort(-scores, kind="stable")[:count]
 
 
 def caption(row: Any, names: dict[str, list[str]], *, host: list[str]) -> list[str]:
