@@ -40,8 +40,7 @@ rule all:
         collect_cells(rules.train.output.checkpoints),
         collect_cells(rules.score_signals.output.signals),
         small_matrices,
-        rules.compare_signals.output,
-        rules.summarise_study_gain.output if CONFIG["repair"] else [],
+        summaries,
         all_figures,
 
 

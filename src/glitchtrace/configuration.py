@@ -21,6 +21,8 @@ from glitchtrace.errors import GlitchtraceError
 SHARED_KEYS = ("device", "evaluation_batch")
 # Configuration table -> kind of component.
 TABLES = {"datasets": "dataset", "glitches": "glitch", "models": "model", "estimators": "estimator"}
+# Lists of blocks, one of every system that expands over a grid.
+GRIDS = ("grid",)
 SCHEMAS = Path("workflow/schemas")
 
 
@@ -68,8 +70,11 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
     if errors:
         raise GlitchtraceError(_explain(jsonschema.exceptions.best_match(errors), config))
-    grid.check_ratios(ratio for block in config["grid"] for ratio in block["ratios"])
-    grid.check_names(config)
+    blocks = [block for key in GRIDS for block in config.get(key) or ()]
+    if not blocks:
+        raise GlitchtraceError(f"nothing to do: add a block to {' or '.join(GRIDS)}")
+    grid.check_ratios(ratio for block in blocks for ratio in block.get("ratios", ()))
+    grid.check_names(blocks, TABLES)
 
 
 def check_study(config: Mapping[str, Any], base: Mapping[str, Any]) -> None:
@@ -101,10 +106,11 @@ def resolve(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, A
     for key, value in _defaults(schema["properties"]).items():
         if isinstance(value, dict):
             resolved[key] = merge(value, config.get(key) or {})
-    resolved["grid"] = [{**_defaults(_block(schema)), **block} for block in config["grid"]]
+    for key in GRIDS:
+        resolved[key] = [{**_defaults(_block(schema, key)), **block} for block in config.get(key) or ()]
     chosen: dict[str, dict[str, Any]] = {}
     for table, kind in TABLES.items():
-        names = {str(name) for block in resolved["grid"] for name in block[table]}
+        names = {str(name) for key in GRIDS for block in resolved[key] for name in block.get(table, ())}
         chosen[kind] = {name: _settings(resolved, schema, table, name) for name in sorted(names)}
     for settings in chosen["glitch"].values():
         if "steps" in settings:
@@ -160,8 +166,8 @@ def _yaml(path: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
-def _block(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    return schema["properties"]["grid"]["items"]["properties"]
+def _block(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    return schema["properties"][key]["items"]["properties"]
 
 
 def _defaults(properties: Mapping[str, Any]) -> dict[str, Any]:

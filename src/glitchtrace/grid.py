@@ -6,7 +6,7 @@ An illegal combination is refused before any job starts, with the block's positi
 
 import itertools
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
 from typing import Any
@@ -50,14 +50,26 @@ def cells(grid: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str,
     GlitchtraceError for an illegal combination.
     """
     found: set[Cell] = set()
-    for position, block in enumerate(grid):
-        axes = [[str(value) for value in block[axis]] for axis in AXES]
-        for dataset, model, glitch, ratio, seed, estimator in itertools.product(*axes):
-            problem = illegal(dataset, model, glitch, ratio, settings)
-            if problem:
-                raise GlitchtraceError(f"grid[{position}]: {problem}")
-            found.add(Cell(dataset, model, glitch, ratio, int(seed), estimator))
+    for position, keys in product(grid, AXES):
+        dataset, model, glitch, ratio, seed, estimator = keys.values()
+        problem = illegal(dataset, model, glitch, ratio, settings)
+        if problem:
+            raise GlitchtraceError(f"grid[{position}]: {problem}")
+        found.add(Cell(dataset, model, glitch, ratio, int(seed), estimator))
     return tuple(sorted(found))
+
+
+def product(
+    blocks: Sequence[Mapping[str, Any]], axes: Mapping[str, str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Every combination of every block: the block's position and wildcard -> value, as written.
+
+    ``axes`` maps the keys of a block to the wildcards of its files.
+    """
+    for position, block in enumerate(blocks):
+        values = [[str(value) for value in block[axis]] for axis in axes]
+        for combination in itertools.product(*values):
+            yield position, dict(zip(axes.values(), combination, strict=True))
 
 
 def check_ratios(ratios: Iterable[object]) -> None:
@@ -167,14 +179,17 @@ def rows(cell_list: Iterable[Cell], **keys: str) -> list[dict[str, str]]:
     return [cell for cell in wanted if all(cell[key] == str(value) for key, value in keys.items())]
 
 
-def check_names(config: Mapping[str, Any]) -> None:
-    """Raise GlitchtraceError where a configured name is not a registered component or not a legal folder name."""
-    for block in config["grid"]:
-        for axis in ("datasets", "models", "glitches", "estimators"):
+def check_names(blocks: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]) -> None:
+    """Raise GlitchtraceError where a block names no registered component or what is not a legal folder name.
+
+    ``kinds`` maps the keys of a block to kinds of components.
+    """
+    for block in blocks:
+        for axis, kind in kinds.items():
             for name in block.get(axis, ()):
                 if not re.fullmatch(paths.NAME, str(name)):
                     raise GlitchtraceError(
                         f"{axis}: '{name}' is not a legal name; use lower-case letters, digits and _, "
                         "and @variant for other settings"
                     )
-                registry.card(AXES[axis], name)
+                registry.card(kind, name)

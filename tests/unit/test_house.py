@@ -149,7 +149,7 @@ BLOCK = {"datasets": ["digits"], "models": ["linear"], "glitches": ["uniform"], 
     ("changes", "message"),
     [
         ({"gird": []}, "unknown key 'gird'; did you mean 'grid'"),
-        ({"grid": []}, "grid"),
+        ({"grid": []}, "nothing to do: add a block to grid"),
         ({"grid": [{**BLOCK, "datasets": ["digit"]}]}, "unknown dataset 'digit'"),
         ({"grid": [{**BLOCK, "models": ["resnet21"]}]}, "unknown model 'resnet21'"),
         ({"grid": [{**BLOCK, "glitches": ["unifrom"]}]}, "unknown glitch 'unifrom'"),

@@ -74,6 +74,14 @@ def datasets():
     return sorted({cell.dataset for cell in CELLS})
 
 
+def summaries(wildcards):
+    """The summaries of the grid, where it has cells."""
+    if not CELLS:
+        return []
+    gains = rules.summarise_study_gain.output if CONFIG["repair"] else []
+    return [*rules.compare_signals.output, *gains]
+
+
 def small_matrices(wildcards):
     """Influence matrices of at most ``matrix_entries`` entries."""
     kept = []
@@ -215,6 +223,8 @@ def signal_for(glitch):
 
 def all_figures(wildcards):
     """Every figure and table that the grid allows."""
+    if not CELLS:
+        return []
     glitched = [cell.wildcards() for cell in CELLS if cell.ratio != "clean"]
     figures = [rules.plot_cost.output.figures]
     if CONFIG["repair"]:
