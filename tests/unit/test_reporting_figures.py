@@ -91,7 +91,7 @@ def history_rows(kinds: tuple[str, ...] = ("clean", "mislabelled"), epochs: int 
         {"epoch": epoch, "part": part, "kind": kind, "accuracy": rng.uniform(), "loss": rng.uniform(0, 3)}
         for epoch in range(1, epochs + 1)
         for part, kind in curves
-    )
+    ).assign(model="linear", glitch="uniform", ratio="0.1", seed=0)
 
 
 def cost_rows(**axes: Any) -> pd.DataFrame:
@@ -201,8 +201,11 @@ def test_gains_and_costs_are_legible(axes: dict[str, Any]) -> None:
 @pytest.mark.parametrize("epochs", [1, 7, 60])
 def test_histories_are_legible(epochs: int) -> None:
     kinds = ("clean", "mislabelled", "anomalous", "corrupted", "near_duplicate")
-    rows = history_rows(kinds, epochs).assign(run=0)
+    rows = history_rows(kinds, epochs)
     assert_legible(history.draw_history(rows))
+    assert_legible(
+        history.draw_history(pd.concat([rows, rows.assign(model="mlp"), rows.assign(ratio="0.05")]))
+    )
 
 
 # --- what is drawn -----------------------------------------------------------------------------------------
@@ -303,14 +306,27 @@ def test_gain_leaves_out_cells_without_glitch() -> None:
 
 
 def test_history_curves_are_means_over_runs() -> None:
-    runs = pd.concat([history_rows().assign(run=0), history_rows().assign(run=1, accuracy=0.5)])
+    runs = pd.concat([history_rows(), history_rows().assign(seed=1, accuracy=0.5)])
     accuracy, _ = history.draw_history(runs).axes
     expected = runs[(runs["part"] == "train") & (runs["kind"] == "clean")].groupby("epoch")["accuracy"].mean()
     np.testing.assert_allclose(accuracy.lines[0].get_ydata(), expected)
 
 
+def test_history_has_a_row_of_panels_per_model_and_ratio() -> None:
+    rows = [
+        history_rows().assign(model=model, ratio=ratio)
+        for model in ("linear", "mlp")
+        for ratio in ("0.1", "0.2")
+    ]
+    figure = history.draw_history(pd.concat(rows))
+    assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == [
+        f"{model}, uniform label noise, {ratio} %" for model in ("Linear head", "MLP") for ratio in (10, 20)
+    ]
+    assert len(figure.axes) == 8
+
+
 def test_history_leaves_out_kinds_without_samples() -> None:
-    rows = history_rows().assign(run=0)
+    rows = history_rows()
     rows.loc[rows["kind"] == "mislabelled", ["accuracy", "loss"]] = np.nan
     [legend] = history.draw_history(rows).legends
     assert [text.get_text() for text in legend.get_texts()] == ["clean", "validation"]
@@ -336,7 +352,12 @@ STAGES: dict[str, tuple[Stage, str, pd.DataFrame, dict[str, Any]]] = {
     "signals": (signals.plot_signals, "summary", detection_summary(), {"dataset": "mnist"}),
     "characterisation": (characterisation.plot_characterisation, "summary", mixed_summary(), {}),
     "gain": (gain.plot_gain, "gain", gain_rows(), {}),
-    "history": (history.plot_history, "histories", history_rows(), {}),
+    "history": (
+        history.plot_history,
+        "histories",
+        history_rows().drop(columns=["model", "glitch", "ratio", "seed"]),
+        {"cells": [{"model": "linear", "glitch": "uniform", "ratio": "0.1", "seed": seed} for seed in "01"]},
+    ),
     "cost": (cost.plot_cost, "cost", cost_rows(), {}),
 }
 
@@ -417,7 +438,7 @@ def test_a_stage_refuses_a_table_without_its_subject(
 
 def test_a_history_of_no_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GlitchtraceError, match="no training history to draw"):
-        history.plot_history(histories=[], figures=[tmp_path / "history.svg"])
+        history.plot_history(histories=[], cells=[], figures=[tmp_path / "history.svg"])
 
 
 # --- captions ----------------------------------------------------------------------------------------------

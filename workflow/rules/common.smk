@@ -199,19 +199,28 @@ def _reported(path, caption, category, form):
     )
 
 
-def _seeds(wildcards, template):
-    keys = {key: wildcards[key] for key in CELL_KEYS if key in wildcards.keys()}
-    return collect_cells(template, **keys)
+def trainings(wildcards):
+    """The trained cells of the wildcards' dataset and glitch, each once whatever its estimators."""
+    cells = grid.rows(CELLS, dataset=wildcards.dataset, glitch=wildcards.glitch)
+    by_path = {expand(paths.TRAINING, **cell)[0]: cell for cell in cells}
+    return list(by_path.values())
 
 
-def collect_seeds(template):
-    """Input function: the files of all seeds of the grid for the wildcards' cell."""
-    return lambda wildcards: _seeds(wildcards, template)
+def collect_trainings(template):
+    """Input function: one file of each training, in the order of ``trainings``."""
+    return lambda wildcards: [
+        path for cell in trainings(wildcards) for path in expand(template, **cell)
+    ]
 
 
 def first_seed(template):
     """Input function: the file of the first seed of the grid for the wildcards' cell."""
-    return lambda wildcards: _seeds(wildcards, template)[0]
+
+    def file(wildcards):
+        keys = {key: wildcards[key] for key in CELL_KEYS if key in wildcards.keys()}
+        return collect_cells(template, **keys)[0]
+
+    return file
 
 
 def signal_for(glitch):

@@ -92,21 +92,20 @@ rule plot_gain:
 
 rule plot_history:
     input:
-        histories=collect_seeds(rules.train.output.history),
+        histories=collect_trainings(rules.train.output.history),
     output:
         figures=figure_files(
-            "<study>/figures/{dataset}/{model}/{glitch}-{ratio}/history",
-            "history",
-            "Training",
+            "<study>/figures/{dataset}/history-{glitch}", "history", "Training"
         ),
     log:
-        "<logs>/plot_history/<study>/{dataset}/{model}/{glitch}-{ratio}.log",
+        "<logs>/plot_history/<study>/{dataset}-{glitch}.log",
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=800,
     params:
+        cells=trainings,
         code=code("glitchtrace.reporting.figures.history"),
     script:
         "../scripts/plot_history.py"

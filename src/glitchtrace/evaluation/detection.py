@@ -8,8 +8,6 @@ there is nothing to separate: every measure is NaN.
 import math
 
 import numpy as np
-from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.signals.ranks import flag_top
@@ -82,13 +80,24 @@ def f1_expected(scores: np.ndarray, glitch: np.ndarray) -> float:
 
 
 def average_precision(scores: np.ndarray, glitch: np.ndarray) -> float:
-    """Area under the step-wise precision-recall curve (scikit-learn), on ranks that keep ties."""
-    return float(average_precision_score(glitch, _ranks(scores))) if separable(glitch) else math.nan
+    """Area under the step-wise precision-recall curve: Σ_g (recall_g − recall_{g−1}) · precision_g.
+
+    g runs over the distinct scores from the highest down; tied samples enter together.
+    """
+    if not separable(glitch):
+        return math.nan
+    hits, others = _tied(scores, glitch)
+    precision = hits.cumsum() / (hits + others).cumsum()
+    return float((hits * precision).sum() / hits.sum())
 
 
 def auroc(scores: np.ndarray, glitch: np.ndarray) -> float:
-    """Probability that a glitch scores above another sample, ties counted half (scikit-learn)."""
-    return float(roc_auc_score(glitch, _ranks(scores))) if separable(glitch) else math.nan
+    """Probability that a glitch scores above another sample, ties counted half."""
+    if not separable(glitch):
+        return math.nan
+    hits, others = _tied(scores, glitch)
+    below = others.sum() - others.cumsum() + others / 2
+    return float((hits * below).sum() / (hits.sum() * others.sum()))
 
 
 def precision_at(scores: np.ndarray, glitch: np.ndarray, depth: int) -> float:
@@ -98,9 +107,11 @@ def precision_at(scores: np.ndarray, glitch: np.ndarray, depth: int) -> float:
     return float(glitch[flag_top(scores, depth)].mean())
 
 
-def _ranks(scores: np.ndarray) -> np.ndarray:
-    """Dense ranks: the order and the ties of the scores without their infinities."""
-    return rankdata(scores, method="dense")
+def _tied(scores: np.ndarray, glitch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers of glitches and of other samples at each distinct score, the highest first."""
+    _, group = np.unique(-scores, return_inverse=True)
+    hits = np.bincount(group, weights=glitch)
+    return hits, np.bincount(group) - hits
 
 
 def detection_metrics(

@@ -74,22 +74,20 @@ def inject(
     sample of class c draws its label b ≠ c with probability T_cb / (1 − T_cc) from one generator; sources are
     the classes whose row has mass off the diagonal.  Source: specification glitch-detection 3.2.
 
-    The order of the classes is scikit-learn's ``shuffle(random_state=seed)``, and the samples come from one
-    NumPy legacy generator seeded once with the seed: these reproduce the published choice for one class.
+    The order of the classes is a permutation, and the samples are draws, of NumPy's legacy generator seeded
+    with the seed for each: these reproduce the published choice for one class.
     ``compat.class_noise_reseeds_each_draw`` seeds it anew for each class, which reproduces it for several.
 
     Raises GlitchtraceError for an impossible setting, and where no sample would be hit or a class has too
     few.
     """
-    from sklearn.utils import check_random_state, shuffle
-
-    order = shuffle(np.arange(classes), random_state=seed)
+    order = np.random.RandomState(seed).permutation(classes)
     targets = transition_matrix(settings.get("transition_matrix"), order)
     possible = [source for source in order if targets[source].any()]
     reseed = settings.get("compat", {}).get("class_noise_reseeds_each_draw", False)
     observed = table["label"].to_numpy()
     clean = table["kind"].to_numpy() == Kind.CLEAN
-    picks, draws = check_random_state(seed), generator(seed, "class-dependent noise")
+    picks, draws = np.random.RandomState(seed), generator(seed, "class-dependent noise")
     marked, labels = [], []
     for source in possible[: _number_of_sources(settings, len(possible))]:
         members = observed == source
@@ -100,7 +98,7 @@ def inject(
                 f"ratio {ratio} of class {source} is {count} samples, but only {len(candidates)} are clean; "
                 "lower the ratio"
             )
-        picks = check_random_state(seed) if reseed else picks
+        picks = np.random.RandomState(seed) if reseed else picks
         marked.append(picks.choice(candidates, count, replace=False))
         labels.append(draws.choice(classes, size=count, p=targets[source]))
     positions = np.concatenate(marked)

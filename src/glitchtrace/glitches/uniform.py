@@ -45,9 +45,9 @@ def inject(
 ) -> pd.DataFrame:
     """Mislabel k = floor(ratio·n) of the clean samples, n the size of the table.
 
-    The samples are those that scikit-learn's unstratified ``train_test_split`` of the clean positions puts
-    into its training part with ``random_state=seed``, which is the published choice; it is given k itself,
-    not the ratio, so the count is exact.  A new label is the own label + u modulo K, u uniform in 1 … K−1,
+    The samples are the last k of a permutation of the clean positions by NumPy's legacy generator, seeded
+    with the seed: what scikit-learn's unstratified ``train_test_split`` puts into a training part of size k,
+    which is the published choice.  A new label is the own label + u modulo K, u uniform in 1 … K−1,
     drawn from one generator.  Source: specification glitch-detection 3.1.
 
     With ``compat.uniform_noise_may_keep_label`` the label of the r-th marked sample (from 0) is the first of
@@ -56,11 +56,9 @@ def inject(
 
     Raises GlitchtraceError where k is 0 or exceeds the clean samples.
     """
-    from sklearn.model_selection import train_test_split
-
     candidates = clean_rows(table)
     count = number_of_glitches(ratio, len(table), len(candidates))
-    marked, _ = train_test_split(candidates, train_size=count, random_state=seed)
+    marked = candidates[np.random.RandomState(seed).permutation(len(candidates))[len(candidates) - count :]]
     if settings.get("compat", {}).get("uniform_noise_may_keep_label", False):
         labels = np.array([np.random.RandomState(position).randint(classes) for position in range(count)])
     else:
