@@ -16,6 +16,7 @@ import yaml
 
 from glitchtrace import files, grid, registry
 from glitchtrace.errors import GlitchtraceError
+from glitchtrace.influence.settings import COMMON
 
 # What shared files depend on beside the settings of components.
 SHARED_KEYS = ("device", "evaluation_batch")
@@ -40,7 +41,7 @@ def component_tables(schema: Mapping[str, Any]) -> dict[str, Any]:
     """
     tables: dict[str, Any] = {}
     for table, kind in TABLES.items():
-        common = schema["$defs"].get(f"{kind}_settings", {})
+        common = COMMON if kind == "estimator" else schema["$defs"].get(f"{kind}_settings", {})
         tables[table] = {
             "type": "object",
             "description": f"Settings by {kind} name; `name@variant` gives the same {kind} other settings.",

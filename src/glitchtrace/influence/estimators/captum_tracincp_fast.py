@@ -11,44 +11,6 @@ from glitchtrace.influence.estimator import Estimator, EstimatorInputs, complete
 CARD = {
     "summary": "Captum's TracInCPFast on the head, without its bias: an independent implementation.",
     "settings": {
-        "epochs": {
-            "description": "Epochs whose checkpoints count, numbered from 1; null takes all.",
-            "default": None,
-            "anyOf": [
-                {"type": "null"},
-                {
-                    "type": "array",
-                    "items": {"type": "integer", "minimum": 1},
-                    "minItems": 1,
-                    "uniqueItems": True,
-                },
-            ],
-        },
-        "divide_by_batch_size": {
-            "description": "Divide the influence by the batch size of the training.",
-            "default": False,
-            "type": "boolean",
-        },
-        "per_epoch": {
-            "description": "Profile the influence of each checkpoint alone, too.",
-            "default": True,
-            "type": "boolean",
-        },
-        "counterfactual_epochs": {
-            "description": "Checkpoints of the influence under counterfactual labels (CNCI, PCID).",
-            "default": "last",
-            "enum": ["last", "all"],
-        },
-        "exclude_own_class": {
-            "description": "Whether the negative counterfactual label must differ from the observed label.",
-            "default": False,
-            "type": "boolean",
-        },
-        "mi_orientation": {
-            "description": "Which sign of marginal influence is suspicious.",
-            "default": "positive",
-            "enum": ["positive", "negative"],
-        },
         "batch": {
             "description": "Samples per pass through the network.",
             "default": 128,

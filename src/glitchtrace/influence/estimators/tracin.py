@@ -23,38 +23,10 @@ CARD = {
             "default": "head",
             "anyOf": [{"const": "head"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
         },
-        "epochs": {
-            "description": "Epochs whose checkpoints count, numbered from 1; null takes all.",
-            "default": None,
-            "anyOf": [
-                {"type": "null"},
-                {
-                    "type": "array",
-                    "items": {"type": "integer", "minimum": 1},
-                    "minItems": 1,
-                    "uniqueItems": True,
-                },
-            ],
-        },
         "include_bias": {
             "description": "Whether the bias of the layers counts.",
             "default": True,
             "type": "boolean",
-        },
-        "divide_by_batch_size": {
-            "description": "Divide the influence by the batch size of the training.",
-            "default": False,
-            "type": "boolean",
-        },
-        "per_epoch": {
-            "description": "Profile the influence of each checkpoint alone, too.",
-            "default": True,
-            "type": "boolean",
-        },
-        "counterfactual_epochs": {
-            "description": "Checkpoints of the influence under counterfactual labels (CNCI, PCID).",
-            "default": "last",
-            "enum": ["last", "all"],
         },
         "counterfactual_include_bias": {
             "description": "Whether the bias counts in the influence under counterfactual labels.",
@@ -66,16 +38,6 @@ CARD = {
             "the input of the last residual block at the last checkpoint (last_block_input).",
             "default": "head",
             "enum": ["head", "last_block_input"],
-        },
-        "exclude_own_class": {
-            "description": "Whether the negative counterfactual label must differ from the observed label.",
-            "default": False,
-            "type": "boolean",
-        },
-        "mi_orientation": {
-            "description": "Which sign of marginal influence is suspicious.",
-            "default": "positive",
-            "enum": ["positive", "negative"],
         },
         "batch": {
             "description": "Samples per pass through the network, where one is needed.",
