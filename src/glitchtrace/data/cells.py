@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from glitchtrace import registry
-from glitchtrace.data.description import read_description
+from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.preprocess import Inputs, PictureInputs, VectorInputs, standardisation
 from glitchtrace.data.sources import Sources
 from glitchtrace.data.split import TEST, TRAIN, VALIDATION, rows_of
@@ -40,15 +40,19 @@ def load_cell(
     """Assemble the cell; only the rows it uses are read.
 
     ``features``: the ``features.npy`` of the host first, then of foreign sources; ``labels.npy`` and
-    ``source.json`` lie beside.  ``view``: ``pictures`` or ``vector``, standardised on the training rows of
-    the split, that is before injection.  Raises GlitchtraceError for a view that the dataset cannot have.
+    ``source.json`` lie beside.  ``view``: ``pictures``, or ``vector``, whose numbers are standardised on the
+    training rows of the split, that is before injection, and whose categories are 0 or 1.  Raises
+    GlitchtraceError for a view that the dataset cannot have.
     """
     parts, table = pd.read_parquet(split), pd.read_parquet(glitch)
     folder = Path(features[0]).parent
     labels = np.load(folder / "labels.npy", mmap_mode="r")
+    description = read_description(folder / "source.json")
     sources = Sources(features)
     train = sources.gather(table["source"].to_numpy(), table["row"].to_numpy())
-    prepare = _view(view, dataset, lambda: sources.host_rows(rows_of(parts, TRAIN)))
+    prepare = _view(
+        view, dataset, lambda: sources.host_rows(rows_of(parts, TRAIN)), category_counts(description)
+    )
     held_out = {part: rows_of(parts, part) for part in (VALIDATION, TEST)}
     return CellData(
         train=prepare(train),
@@ -59,18 +63,20 @@ def load_cell(
         validation_labels=np.asarray(labels[held_out[VALIDATION]]),
         test=prepare(sources.host_rows(held_out[TEST])),
         test_labels=np.asarray(labels[held_out[TEST]]),
-        classes=len(read_description(folder / "source.json")["classes"]),
+        classes=len(description["classes"]),
     )
 
 
-def _view(view: str, dataset: str, clean_rows: Callable[[], np.ndarray]) -> Callable[[np.ndarray], Inputs]:
+def _view(
+    view: str, dataset: str, clean_rows: Callable[[], np.ndarray], counts: tuple[int, ...]
+) -> Callable[[np.ndarray], Inputs]:
     """The function that turns stored rows into inputs of one view."""
     card = registry.card("dataset", dataset)
     if view == "pictures" and card["modality"] == "image":
         return lambda stored: PictureInputs(stored, card["convolution_size"])
     if view == "vector":
         mean, std = standardisation(clean_rows())
-        return lambda stored: VectorInputs(stored, mean, std)
+        return lambda stored: VectorInputs(stored, mean, std, counts)
     raise GlitchtraceError(
         f"dataset {dataset} ({card['modality']}) has no view '{view}'; choose another model"
     )

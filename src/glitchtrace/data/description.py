@@ -1,4 +1,4 @@
-"""The description of a source: modality, class names, parts, columns, checksums."""
+"""The description of a source: modality, class names, parts, columns and their categories, checksums."""
 
 import json
 from pathlib import Path
@@ -8,3 +8,10 @@ from typing import Any
 def read_description(path: str | Path) -> dict[str, Any]:
     """The content of a ``source.json``."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def category_counts(description: dict[str, Any]) -> tuple[int, ...]:
+    """Number of categories of each column of a table, 0 for a column of numbers; empty where all are numbers."""
+    categories = description.get("categories") or {}
+    columns = description.get("columns") or ()
+    return tuple(len(categories.get(column, ())) for column in columns) if categories else ()

@@ -31,6 +31,7 @@ def fetch_data(
             "classes": list(pool.class_names),
             "parts": {part: list(bounds) for part, bounds in pool.parts.items()},
             "columns": list(pool.columns) if pool.columns else None,
+            "categories": {column: list(names) for column, names in pool.categories.items()},
             "checksums": dict(pool.checksums),
         },
         description,

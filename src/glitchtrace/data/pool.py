@@ -17,6 +17,7 @@ class Pool:
     ``features``: pictures uint8 (N, H, W) or (N, H, W, 3), or a table float32 (N, d).  ``labels``: int64 (N,)
     in 0 … K−1.  ``class_names``: K names.  ``parts``: part -> (first row, row after the last), where the
     parts follow each other and cover all rows.  ``columns``: names of a table's d columns, None for pictures.
+    ``categories``: categorical column -> names of its categories, where the column holds their codes 0, 1, …
     ``checksums``: "algorithm:digest" of each raw file.
     """
 
@@ -25,6 +26,7 @@ class Pool:
     class_names: tuple[str, ...]
     parts: Mapping[str, tuple[int, int]]
     columns: tuple[str, ...] | None = None
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     checksums: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, name: str) -> None:
@@ -34,6 +36,7 @@ class Pool:
             if problem:
                 raise GlitchtraceError(f"dataset {name}: {what} {problem}")
         problem = _problem_of_labels(self.labels, len(self.features), self.class_names)
+        problem = problem or _problem_of_columns(self.features, self.columns, self.categories)
         if problem:
             raise GlitchtraceError(f"dataset {name}: {problem}")
 
@@ -69,6 +72,32 @@ def _problem_of_labels(labels: np.ndarray, rows: int, class_names: tuple[str, ..
             f"class '{class_names[scarce]}' has {counts[scarce]} sample(s), at least 2 are needed; "
             "add samples or remove the class"
         )
+    return None
+
+
+def _problem_of_columns(
+    features: np.ndarray, columns: tuple[str, ...] | None, categories: Mapping[str, tuple[str, ...]]
+) -> str | None:
+    if columns is None:
+        return f"categories of {', '.join(categories)}, but no columns; name them" if categories else None
+    if features.ndim != 2 or len(columns) != features.shape[1]:
+        return (
+            f"{len(columns)} names of columns for features of shape {features.shape}; name each column once"
+        )
+    if len(set(columns)) < len(columns):
+        twice = next(name for name in columns if columns.count(name) > 1)
+        return f"two columns are named '{twice}'; give each a name of its own"
+    for name, known in categories.items():
+        if name not in columns:
+            return f"categories of '{name}', which is no column; known: {', '.join(columns)}"
+        codes = features[:, columns.index(name)]
+        wrong = (codes != np.floor(codes)) | (codes < 0) | (codes >= len(known))
+        if wrong.any():
+            row = int(wrong.argmax())
+            return (
+                f"column '{name}' holds {codes[row]:g} in row {row}, which is no code of its {len(known)} "
+                "categories; number them from 0"
+            )
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,23 +62,52 @@ class PictureInputs(Inputs):
         return scaled.contiguous(memory_format=torch.channels_last)
 
 
-class VectorInputs(Inputs):
-    """Rows for fully connected networks: flattened and standardised, (x − mean)/std per column.
+class TableInputs(Inputs):
+    """Rows of columns, split into standardised numbers, (x − mean)/std, and codes of categories.
 
-    ``stored``: (n, …) float32, or uint8, which counts as x/255.  ``mean``, ``std``: (d,), see
-    ``standardisation``.
+    ``stored``: (n, …) float32, or uint8, which counts as x/255.  ``mean``, ``std``: one per column, see
+    ``standardisation``.  ``counts``: number of categories per column, 0 for numbers; empty where all columns
+    hold numbers.
     """
 
-    def __init__(self, stored: np.ndarray, mean: np.ndarray, std: np.ndarray) -> None:
+    def __init__(
+        self, stored: np.ndarray, mean: np.ndarray, std: np.ndarray, counts: Sequence[int] = ()
+    ) -> None:
         super().__init__(stored)
-        self._mean, self._std = mean, std
-        self.shape = (len(mean),)
+        by_column = np.array(counts or [0] * len(mean))
+        self._numbers, self._codes = np.flatnonzero(by_column == 0), np.flatnonzero(by_column)
+        self._mean, self._std = mean[self._numbers], std[self._numbers]
+        self.categories = tuple(by_column[self._codes].tolist())
+
+    def _split(self, rows: np.ndarray | slice) -> tuple[np.ndarray, np.ndarray]:
+        """Standardised numbers (b, q) float64 and codes (b, c) of some rows."""
+        flat = _flat(self._stored[rows])
+        if not self.categories:
+            return (flat - self._mean) / self._std, flat[:, :0]
+        return (flat[:, self._numbers] - self._mean) / self._std, flat[:, self._codes]
+
+
+class VectorInputs(TableInputs):
+    """Rows for fully connected networks: the standardised numbers, then each category as 0 or 1 (one-hot)."""
+
+    def __init__(
+        self, stored: np.ndarray, mean: np.ndarray, std: np.ndarray, counts: Sequence[int] = ()
+    ) -> None:
+        super().__init__(stored, mean, std, counts)
+        self.shape = (len(self._numbers) + sum(self.categories),)
+        self._first = len(self._numbers) + np.cumsum([0, *self.categories[:-1]])
 
     def batch(self, rows: np.ndarray | slice) -> torch.Tensor:
         """The prepared samples, (b, d) float32."""
         import torch
 
-        return torch.from_numpy(((_flat(self._stored[rows]) - self._mean) / self._std).astype(np.float32))
+        numbers, codes = self._split(rows)
+        if not self.categories:
+            return torch.from_numpy(numbers.astype(np.float32))
+        vectors = np.zeros((len(numbers), *self.shape), dtype=np.float32)
+        vectors[:, : numbers.shape[1]] = numbers
+        np.put_along_axis(vectors, self._first + codes.astype(np.int64), 1.0, axis=1)
+        return torch.from_numpy(vectors)
 
 
 def standardisation(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -28,11 +28,10 @@ def locate(raw: RawFile, data_root: Path | None, sources: Callable[[], Sequence[
     ``sources`` gives the addresses to try in turn; None means that the file is published nowhere.  Raises
     GlitchtraceError if the file is missing and cannot be had, or if its checksum is not the expected one.
     """
-    folders = [data_root, cache_folder()] if data_root else [cache_folder()]
-    for folder in folders:
-        if (folder / raw.path).is_file():
-            verify(folder / raw.path, raw.checksum)
-            return folder / raw.path
+    found = find(raw, data_root)
+    if found:
+        return found
+    folders = _folders(data_root)
     looked = " or ".join(str(folder / raw.path) for folder in folders)
     remedy = (
         f"put it at {folders[0] / raw.path}, or set data_root (GLITCHTRACE_DATA) to the folder that has it"
@@ -48,6 +47,22 @@ def locate(raw: RawFile, data_root: Path | None, sources: Callable[[], Sequence[
             f"{target.name} is not at {looked}, and its download failed ({reason}); {remedy}"
         )
     return target
+
+
+def find(raw: RawFile, data_root: Path | None) -> Path | None:
+    """The verified raw file where it is at hand, in ``data_root`` or in the cache folder; else None.
+
+    Raises GlitchtraceError if its checksum is not the expected one.
+    """
+    for folder in _folders(data_root):
+        if (folder / raw.path).is_file():
+            verify(folder / raw.path, raw.checksum)
+            return folder / raw.path
+    return None
+
+
+def _folders(data_root: Path | None) -> list[Path]:
+    return [data_root, cache_folder()] if data_root else [cache_folder()]
 
 
 def verify(path: Path, expected: str) -> None:

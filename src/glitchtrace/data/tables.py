@@ -1,0 +1,116 @@
+"""Tables with named columns, encoded for storage: numbers as they are, categories as codes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from glitchtrace.data.pool import Pool
+from glitchtrace.errors import GlitchtraceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# The category of a missing value; it comes after all others.
+MISSING = "missing"
+
+
+def read_frame(path: Path) -> "pd.DataFrame":
+    """The table in a parquet file.  Raises GlitchtraceError where the file is none such."""
+    import pandas as pd
+    import pyarrow as pa
+
+    try:
+        return pd.read_parquet(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise GlitchtraceError(f"{path}: not a parquet file ({reason}); replace it by the original") from None
+
+
+def encode(
+    frame: "pd.DataFrame",
+    *,
+    origin: str,
+    columns: Sequence[str],
+    categorical: Sequence[str],
+    label: str,
+    classes: Mapping[object, str],
+    parts: Mapping[str, tuple[int, int]],
+    checksums: Mapping[str, str],
+) -> Pool:
+    """A table as a Pool: ``columns`` in their order, those of ``categorical`` as codes, ``label`` as 0 … K−1.
+
+    The categories of a column are its values, sorted as text; the code is the position.  A missing category is a
+    category of its own, ``missing``, the last; a missing number has no such treatment and is refused by the
+    Pool's check.  ``classes``: value in the column ``label`` -> name of the class, in the order of the labels.
+    ``origin``: the table's name in messages.
+
+    Raises GlitchtraceError where a column is missing, a column of numbers holds something else, or a label is no
+    class.
+    """
+    check_columns(frame, [*columns, label], origin)
+    features = np.empty((len(frame), len(columns)), dtype=np.float32)
+    categories = {}
+    for position, name in enumerate(columns):
+        if name in categorical:
+            features[:, position], categories[name] = _codes(frame[name])
+        else:
+            features[:, position] = _numbers(frame[name], origin)
+    return Pool(
+        features=features,
+        labels=labels_of(frame[label], classes, origin),
+        class_names=tuple(classes.values()),
+        parts=parts,
+        columns=tuple(columns),
+        categories=categories,
+        checksums=checksums,
+    )
+
+
+def check_columns(frame: "pd.DataFrame", wanted: Sequence[str], origin: str) -> None:
+    """Raise GlitchtraceError, naming ``origin``, where a wanted column is missing."""
+    missing = [name for name in wanted if name not in frame.columns]
+    if missing:
+        raise GlitchtraceError(
+            f"{origin}: column '{missing[0]}' is missing ({len(missing)} of {len(wanted)} wanted columns are); "
+            f"the table has {', '.join(map(str, frame.columns[:6]))}, …: replace it by the original"
+        )
+
+
+def labels_of(column: "pd.Series", classes: Mapping[object, str], origin: str) -> np.ndarray:
+    """The position (n,) int64 of each label among ``classes``.  Raises GlitchtraceError for a label that is none."""
+    numbers = {value: position for position, value in enumerate(classes)}
+    labels = column.map(numbers)
+    if labels.isna().any():
+        row = int(labels.isna().to_numpy().argmax())
+        raise GlitchtraceError(
+            f"{origin}: column '{column.name}' holds {column.iloc[row]!r} in row {row}, which is no class; "
+            f"known: {', '.join(map(str, classes))}"
+        )
+    return labels.to_numpy(np.int64)
+
+
+def _codes(column: "pd.Series") -> tuple[np.ndarray, tuple[str, ...]]:
+    """Codes (n,) and the categories behind them."""
+    missing = column.isna().to_numpy()
+    values = column.astype(str).to_numpy(dtype=object)
+    categories = sorted(set(values[~missing]))
+    numbers = {value: code for code, value in enumerate(categories)}
+    codes = np.array([numbers.get(value, -1) for value in values])
+    codes[missing] = len(categories)
+    return codes, (*categories, MISSING) if missing.any() else tuple(categories)
+
+
+def _numbers(column: "pd.Series", origin: str) -> np.ndarray:
+    import pandas as pd
+
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = (numbers.isna() & column.notna()).to_numpy()
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise GlitchtraceError(
+            f"{origin}: column '{column.name}' holds {column.iloc[row]!r} in row {row}, which is no number; "
+            "replace the file by the original"
+        )
+    return numbers.to_numpy(np.float32)
