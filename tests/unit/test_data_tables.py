@@ -1,8 +1,9 @@
-"""Tables with categories: encoding, the files of Adult, German credit and 20 Newsgroups, and the vector view."""
+"""Tables: encoding, categories, the vector view, and the files of each dataset."""
 
 import gzip
 import io
 import tarfile
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from sklearn.preprocessing import OneHotEncoder
 
 from glitchtrace import files, registry
 from glitchtrace.data.cells import load_cell
-from glitchtrace.data.datasets import adult, german, newsgroups
+from glitchtrace.data.datasets import adult, covtype, epsilon, german, jannis, jannis_sample, newsgroups
 from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.fetch import fetch_data
+from glitchtrace.data.forest_cover import fold
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.preprocess import VectorInputs, standardisation
 from glitchtrace.data.raw_files import RawFile
@@ -323,3 +325,142 @@ def test_texts_are_reduced_by_what_the_training_texts_know(monkeypatch):
     centres = np.stack([train[topics[:50] == topic, :2].mean(axis=0) for topic in (0, 1)])
     nearest = np.linalg.norm(test[:, None, :2] - centres, axis=2).argmin(axis=1)
     np.testing.assert_array_equal(nearest, topics[50:])
+
+
+# --- Forest Cover, Jannis, Epsilon ---------------------------------------------------------------------
+
+
+def covers(rows: int = 40, seed: int = 0) -> np.ndarray:
+    """Rows of the official file of Forest Cover, the label last."""
+    rng = np.random.default_rng(seed)
+    table = np.zeros((rows, 55), dtype=np.int16)
+    table[:, :10] = rng.integers(-200, 7000, (rows, 10))
+    table[np.arange(rows), 10 + np.arange(rows) % 4] = 1
+    table[np.arange(rows), 14 + rng.permutation(rows) % 40] = 1
+    table[:, 54] = np.arange(rows) % 7 + 1
+    return table
+
+
+def test_groups_of_zeros_and_ones_become_two_categories_and_back():
+    table = covers()
+    pool = fold(table[:, :-1], table[:, -1], "toy", {})
+    pool.check("toy")
+    assert pool.features.shape == (40, 12)
+    assert pool.columns[10:] == ("Wilderness_Area", "Soil_Type")
+    np.testing.assert_array_equal(pool.labels, table[:, -1] - 1)
+    counts = (0,) * 10 + (4, 40)
+    vectors = VectorInputs(pool.features, np.zeros(12), np.ones(12), counts).batch(slice(None)).numpy()
+    np.testing.assert_array_equal(vectors, table[:, :-1])
+
+
+@pytest.mark.parametrize(("column", "value"), [(10, 1), (14, 2), (13, 0)])
+def test_a_row_in_none_or_several_categories_is_refused(column, value):
+    table = covers()
+    row = 3 if (column, value) != (10, 1) else 1
+    table[row, column] = value
+    with pytest.raises(GlitchtraceError, match=f"toy: row {row} is not in exactly one of the columns"):
+        fold(table[:, :-1], table[:, -1], "toy", {})
+
+
+def test_the_official_file_of_forest_cover_is_read(tmp_path, monkeypatch):
+    table = covers()
+    content = "\n".join(",".join(map(str, row)) for row in table.tolist()).encode()
+    monkeypatch.setattr(covtype, "OFFICIAL", put(tmp_path, "covtype.data.gz", gzip.compress(content)))
+    pool = covtype.load(tmp_path)
+    np.testing.assert_array_equal(pool.features[:, :10], table[:, :10])
+    assert pool.checksums["covtype.data.gz"].startswith("md5:")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1,2,3\n", "3 columns, 55 expected"),
+        (b"a,b\n", "not the official file"),
+        (b"", "not the official file"),
+    ],
+)
+def test_another_file_of_forest_cover_is_refused(tmp_path, content, message):
+    (tmp_path / "covtype.data.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(GlitchtraceError, match=rf"covtype\.data\.gz: {message}"):
+        covtype.read_rows(tmp_path / "covtype.data.gz")
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("covtype_sample", [33894, 45328, 5721, 439, 1519, 2779, 3282]),
+        ("jannis_sample", [607, 10365, 5304, 13869]),
+        ("epsilon_sample", [54 + 64, 46 + 36]),
+    ],
+)
+def test_a_sample_at_hand_is_what_its_card_says(name, counts, data_root):
+    card, pool = registry.card("dataset", name), registry.load("dataset", name).load(data_root)
+    pool.check(name)
+    assert {part: end - first for part, (first, end) in pool.parts.items()} == card["rows"]
+    assert len(pool.class_names) == card["classes"]
+    assert list(np.bincount(pool.labels)) == counts
+    assert pool.features.dtype == np.float32
+
+
+def test_jannis_is_the_table_of_openml(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(12, 54)), columns=list(jannis_sample.COLUMNS))
+    frame["class"] = pd.Categorical([str(i % 4) for i in range(12)])
+    bunch = types.SimpleNamespace(frame=frame, details={"md5_checksum": "0"})
+    asked = {}
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **options: asked.update(options) or bunch)
+    pool = jannis.load(tmp_path)
+    pool.check("jannis")
+    assert asked["data_id"] == 41168
+    assert asked["data_home"] == str(tmp_path)
+    np.testing.assert_array_equal(pool.labels, np.arange(12) % 4)
+    np.testing.assert_array_equal(pool.features, frame.iloc[:, :54].astype(np.float32))
+
+
+@pytest.mark.parametrize("error", [OSError("no\nnetwork"), ValueError("md5 checksum differs")])
+def test_openml_out_of_reach_is_one_line_with_a_remedy(tmp_path, monkeypatch, error):
+    def fail(**_options):
+        raise error
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fail)
+    with pytest.raises(
+        GlitchtraceError, match=r"jannis \(OpenML 41168\) is not in .*GLITCHTRACE_DATA"
+    ) as caught:
+        jannis.load(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def epsilon_archive(path: Path, rows: dict[str, np.ndarray]) -> None:
+    members = {
+        f"epsilon/{part}.tsv": "".join("\t".join(map(repr, row.tolist())) + "\n" for row in table)
+        for part, table in rows.items()
+    }
+    archive(path, members)
+
+
+def test_epsilon_is_read_line_by_line_in_any_order_of_its_files(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    tables = {}
+    for part, count in (("test", 3), ("train", 5)):
+        tables[part] = rng.normal(size=(count, 2001)).astype(np.float32)
+        tables[part][:, 0] = np.where(np.arange(count) % 2, 1, -1)
+    epsilon_archive(tmp_path / "e.tar.gz", tables)
+    features, labels = epsilon.read_archive(tmp_path / "e.tar.gz", {"train": 5, "test": 3})
+    np.testing.assert_array_equal(labels, [0, 1, 0, 1, 0, 0, 1, 0])
+    np.testing.assert_array_equal(features, np.concatenate([tables["train"], tables["test"]])[:, 1:])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"train": (5, 2001), "test": (2, 2001)}, "test.tsv has 2 rows, 3 expected"),
+        ({"train": (5, 2001), "test": (3, 7)}, "not the expected archive"),
+        ({"train": (5, 2001)}, "it lacks train.tsv or test.tsv"),
+        ({"train": (6, 2001), "test": (9, 2001)}, "not the expected archive"),
+    ],
+)
+def test_another_archive_of_epsilon_is_refused(tmp_path, rows, message):
+    epsilon_archive(tmp_path / "e.tar.gz", {part: np.ones(shape) for part, shape in rows.items()})
+    with pytest.raises(GlitchtraceError, match=rf"e\.tar\.gz: .*{message}"):
+        epsilon.read_archive(tmp_path / "e.tar.gz", {"train": 5, "test": 3})

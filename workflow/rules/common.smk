@@ -252,6 +252,11 @@ def all_figures(wildcards):
 # --- memory, measured (see docs/architecture.md) -------------------------------------------------------------------
 
 
+def fetch_memory(wildcards):
+    """MiB of fetching a dataset: 2000 unless its card knows better."""
+    return registry.card("dataset", wildcards.source).get("memory_mib", 2000)
+
+
 def training_memory(wildcards):
     """MiB of a training job: torch and the data of the cell."""
     rows, columns = grid.sizes(

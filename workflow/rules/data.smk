@@ -17,7 +17,7 @@ rule fetch_data:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=fetch_memory,
     params:
         dataset="{source}",
         code=lambda wildcards: code_of(
