@@ -9,7 +9,7 @@ import pandas as pd
 
 from glitchtrace import registry
 from glitchtrace.data.description import category_counts, read_description
-from glitchtrace.data.preprocess import Inputs, PictureInputs, VectorInputs, standardisation
+from glitchtrace.data.preprocess import Inputs, PictureInputs, TokenInputs, VectorInputs, standardisation
 from glitchtrace.data.sources import Sources
 from glitchtrace.data.split import TEST, TRAIN, VALIDATION, rows_of
 from glitchtrace.errors import GlitchtraceError
@@ -40,9 +40,9 @@ def load_cell(
     """Assemble the cell; only the rows it uses are read.
 
     ``features``: the ``features.npy`` of the host first, then of foreign sources; ``labels.npy`` and
-    ``source.json`` lie beside.  ``view``: ``pictures``, or ``vector``, whose numbers are standardised on the
-    training rows of the split, that is before injection, and whose categories are 0 or 1.  Raises
-    GlitchtraceError for a view that the dataset cannot have.
+    ``source.json`` lie beside.  ``view``: ``pictures``; ``vector``, whose numbers are standardised on the training
+    rows of the split, that is before injection, and whose categories are 0 or 1; or ``tokens``, of a table, the
+    same numbers followed by codes of categories.  Raises GlitchtraceError for a view that the dataset cannot have.
     """
     parts, table = pd.read_parquet(split), pd.read_parquet(glitch)
     folder = Path(features[0]).parent
@@ -74,9 +74,10 @@ def _view(
     card = registry.card("dataset", dataset)
     if view == "pictures" and card["modality"] == "image":
         return lambda stored: PictureInputs(stored, card["convolution_size"])
-    if view == "vector":
+    form = {"vector": VectorInputs, "tokens": TokenInputs}.get(view)
+    if form and (view == "vector" or card["modality"] == "table"):
         mean, std = standardisation(clean_rows())
-        return lambda stored: VectorInputs(stored, mean, std, counts)
+        return lambda stored: form(stored, mean, std, counts)
     raise GlitchtraceError(
         f"dataset {dataset} ({card['modality']}) has no view '{view}'; choose another model"
     )

@@ -18,10 +18,12 @@ _BLOCK = 4096  # rows held as float64 at a time
 class Inputs(ABC):
     """Samples in storage form, turned into float32 tensors batch by batch.
 
-    ``shape``: of one prepared sample, (C, H, W) or (d,).
+    ``shape``: of one prepared sample, (C, H, W) or (d,).  ``categories``: number of categories of each
+    categorical column of a table.
     """
 
     shape: tuple[int, ...]
+    categories: tuple[int, ...] = ()
 
     def __init__(self, stored: np.ndarray) -> None:
         self._stored = stored
@@ -108,6 +110,22 @@ class VectorInputs(TableInputs):
         vectors[:, : numbers.shape[1]] = numbers
         np.put_along_axis(vectors, self._first + codes.astype(np.int64), 1.0, axis=1)
         return torch.from_numpy(vectors)
+
+
+class TokenInputs(TableInputs):
+    """Rows for networks that treat columns one by one: the standardised numbers, then the codes of categories."""
+
+    def __init__(
+        self, stored: np.ndarray, mean: np.ndarray, std: np.ndarray, counts: Sequence[int] = ()
+    ) -> None:
+        super().__init__(stored, mean, std, counts)
+        self.shape = (len(mean),)
+
+    def batch(self, rows: np.ndarray | slice) -> torch.Tensor:
+        """The prepared samples, (b, d) float32."""
+        import torch
+
+        return torch.from_numpy(np.concatenate(self._split(rows), axis=1).astype(np.float32))
 
 
 def standardisation(stored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,8 @@ class Network(nn.Module):
         frozen_features: whether ``features(x)`` in eval mode stays the same while the network is trained.
         freeze_bn_stats: keep the BatchNorm layers without trained parameters in eval mode in training, so
             that their running statistics do not drift.
+        smallest_batch: samples that a training step needs at least; more than 1 where BatchNorm would see a
+            single value.
         last_block: name of the module before pooling and head, whose input serves the influence option
             ``counterfactual_features: last_block_input``; None where the network has no such block.
     """
@@ -27,6 +29,7 @@ class Network(nn.Module):
     trained: tuple[str, ...] = ()
     frozen_features: bool = False
     freeze_bn_stats: bool = False
+    smallest_batch: int = 1
     last_block: str | None = None
 
     def features(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ samples are shuffled in each epoch and the last, partial batch is kept.  Source:
 glitch-detection 4.3.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -40,11 +41,13 @@ def train(
     epochs: int,
     seed: int,
     device: torch.device,
+    smallest_batch: int = 1,
     on_epoch: Callable[[int], None] | None = None,
 ) -> None:
     """Train, in place, the parameters of ``module`` that require a gradient; its outputs are logits (B, K).
 
-    ``labels``: (n,) integers in 0 … K−1.  The order of the samples depends on ``seed`` alone.  ``on_epoch``
+    ``labels``: (n,) integers in 0 … K−1.  The order of the samples and the units that dropout leaves out depend
+    on ``seed`` alone.  A last batch of fewer than ``smallest_batch`` samples joins the one before.  ``on_epoch``
     is called after each epoch with its number, from 1, and may change the module's mode.
 
     Raises GlitchtraceError where the loss or a parameter stops being finite, and where memory runs out.
@@ -53,6 +56,7 @@ def train(
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     order = generator(seed, "loader")
     with (
+        _dropout_seed(generator(seed, "dropout"), device),
         torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False),
         tqdm(range(1, epochs + 1), desc="training", unit="epoch", mininterval=0) as progress,
     ):
@@ -60,7 +64,7 @@ def train(
             module.train()
             total = torch.zeros((), device=device)
             with out_of_memory("batch_size", batch_size):
-                for rows in batches(order.permutation(len(samples)), batch_size):
+                for rows in batches(order.permutation(len(samples)), batch_size, smallest_batch):
                     loss = cross_entropy(module(samples.batch(rows).to(device)), targets[rows])
                     _step(parameters, torch.autograd.grad(loss, parameters), learning_rate)
                     total += loss.detach() * len(rows)
@@ -82,10 +86,21 @@ def _step(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor], learn
         parameter.sub_(gradient, alpha=learning_rate)
 
 
-def batches(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
-    """Successive batches of ``rows``; the last may be smaller."""
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
+def batches(rows: np.ndarray, size: int, smallest: int = 1) -> Iterator[np.ndarray]:
+    """Successive batches of ``rows``; the last may be smaller, but joins the one before if below ``smallest``."""
+    starts = [*range(0, len(rows), size)]
+    if len(starts) > 1 and len(rows) - starts[-1] < smallest:
+        starts.pop()
+    for start, end in itertools.pairwise([*starts, len(rows)]):
+        yield rows[start:end]
+
+
+@contextmanager
+def _dropout_seed(source: np.random.Generator, device: torch.device) -> Iterator[None]:
+    """Seed torch's own generators, which dropout draws from, and set them back afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(source.integers(2**63)))
+        yield
 
 
 @contextmanager

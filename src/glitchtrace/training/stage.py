@@ -67,7 +67,16 @@ def train_cell(
         recorder.record(epoch)
 
     samples, labels = parts["train"].samples, cell.train_labels
-    train(learner, samples, labels, **training, seed=seed, device=place, on_epoch=after_epoch)
+    train(
+        learner,
+        samples,
+        labels,
+        **training,
+        seed=seed,
+        device=place,
+        smallest_batch=learner.smallest_batch,
+        on_epoch=after_epoch,
+    )
     write_checkpoints(states, checkpoints)
     files.write_tensors(recorder.factors(), factors)
     files.write_parquet(recorder.history(), history)
@@ -97,7 +106,16 @@ def fit_cell(
     rows = np.arange(len(labels))[keep_rows]
     network = build(cell, model, settings).to(place)
     samples = _seen(network, _Chosen(cell.train, rows), evaluation_batch, place)
-    train(_learner(network), samples, labels[rows], **training, seed=seed, device=place)
+    learner = _learner(network)
+    train(
+        learner,
+        samples,
+        labels[rows],
+        **training,
+        seed=seed,
+        device=place,
+        smallest_batch=learner.smallest_batch,
+    )
     network.eval()
     return network
 
@@ -110,7 +128,11 @@ def view(model: str) -> str:
 
 def build(cell: CellData, model: str, settings: Mapping[str, Any]) -> Network:
     """The untrained network of a model for a cell."""
-    network: Network = registry.load("model", model).build(cell.train.shape, cell.classes, settings)
+    # Only a model that takes columns one by one needs to know which of them hold categories.
+    columns = {"categories": cell.train.categories} if view(model) == "tokens" else {}
+    network: Network = registry.load("model", model).build(
+        cell.train.shape, cell.classes, settings, **columns
+    )
     return network
 
 
