@@ -1,4 +1,4 @@
-"""Fill the tables of docs/mnist.md from the results of its two studies (the commands stand in the page)."""
+"""Fill the tables of docs/mnist.md from the results of its studies (the commands stand in the page)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,13 @@ from glitchtrace.reporting.tables import markdown_table, mean_and_deviation, sum
 PAGE = "docs/mnist.md"
 STUDIES = Path("results/studies")
 OLD = ("SI", "MAI", "GD_class")
+MIXED = ("CFRank", "CNCI", "PCID")
 SECTIONS = (
     "detection",
     "networks",
     "anomalies",
     "anomalies with the published label rule",
+    "mixed",
     "repair",
 )
 
@@ -27,6 +29,7 @@ def main() -> None:
     """Fill every section of the page whose study has been run, and say which has not."""
     studies = {name: _read(name, "summary") for name in ("mnist", "mnist_anomalies", "mnist_label_rule")}
     ready = [table for table in studies.values() if table is not None]
+    mixed_study = _read("mnist_mixed", "summary")
     summary = pd.concat(ready)
     sections = {"detection": detection(summary), "networks": networks(summary)}
     if studies["mnist_anomalies"] is not None:
@@ -34,6 +37,8 @@ def main() -> None:
     if studies["mnist_label_rule"] is not None:
         table = anomalies(studies["mnist_label_rule"], "far_anomalies@label_equals_class")
         sections["anomalies with the published label rule"] = table
+    if mixed_study is not None:
+        sections["mixed"] = mixed(mixed_study)
     gain = _read("mnist", "gain")
     if gain is not None:
         sections["repair"] = repair(gain)
@@ -81,6 +86,23 @@ def anomalies(summary: pd.DataFrame, glitch: str) -> pd.DataFrame:
     means |= {signal: mean_and_deviation(f1[signal].to_numpy()) for signal in signals}
     table = pd.concat([table, pd.DataFrame([means])], ignore_index=True)
     return table.rename(columns={signal: registry.card("signal", signal)["label"] for signal in signals})
+
+
+def mixed(summary: pd.DataFrame) -> pd.DataFrame:
+    """F1 of CFRank seed by seed, its mean beside those of CNCI and PCID: by label rule and counterfactual features."""
+    found = summary[summary["metric"] == "f1"]
+    rows = []
+    for (glitch, estimator), cells in found.groupby(["glitch", "estimator"]):
+        values = {signal: group.sort_values("seed")["value"] for signal, group in cells.groupby("signal")}
+        rows.append(
+            {
+                "label of the anomalies": "independent" if glitch == "mixture@mu_ua" else "published rule",
+                "counterfactual features": "head" if estimator == "tracin" else "last block input",
+                "CFRank by seed": " ".join(f"{value:.3f}" for value in values["CFRank"]),
+                **{signal: mean_and_deviation(values[signal].to_numpy()) for signal in MIXED},
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def repair(gain: pd.DataFrame) -> pd.DataFrame:
