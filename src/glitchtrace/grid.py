@@ -24,7 +24,7 @@ AXES = {
     "estimators": "estimator",
 }
 # Ratio tokens of the glitches that have no ratio of their own.
-FIXED_RATIO = {"none": "clean", "mixture": "native"}
+FIXED_RATIO = {"none": "clean", "mixture": "native", "human_labels": "native"}
 
 
 @dataclass(frozen=True, order=True)
@@ -82,7 +82,7 @@ def check_ratios(ratios: Iterable[object]) -> None:
         if not re.fullmatch(r"0\.\d+", token) or float(token) == 0:
             raise GlitchtraceError(
                 f"ratios: {token} is not a ratio; write a decimal fraction between 0 and 1 such as 0.1, "
-                "or 'clean' (glitch none) or 'native' (a mixture)"
+                "or 'clean' (glitch none) or 'native' (a mixture, human labels)"
             )
         first = written.setdefault(float(token), token)
         if first != token:
@@ -106,6 +106,9 @@ def illegal(
         return _mismatch("model", model, network, dataset, data)
     if data["modality"] not in kind["modalities"]:
         return _mismatch("glitch", glitch, kind, dataset, data)
+    hosts = kind.get("datasets")
+    if hosts and registry.base_name(dataset) not in hosts:
+        return f"glitch {glitch} is made for {', '.join(hosts)}, not for {dataset}; move it to another block"
     expected = FIXED_RATIO.get(registry.base_name(glitch))
     if expected and ratio != expected:
         return f"glitch {glitch} has no ratio of its own: write ratios: [{expected}], not {ratio}"

@@ -26,6 +26,7 @@ _SOURCE = "<results>/sources/{source}"
 SOURCE_FEATURES = f"{_SOURCE}/features.npy"
 SOURCE_LABELS = f"{_SOURCE}/labels.npy"
 SOURCE_DESCRIPTION = f"{_SOURCE}/source.json"
+ANNOTATIONS = "<results>/sources/annotations/cifar10n.parquet"
 
 SPLIT = "<results>/{dataset}/seed-{seed}/split.parquet"
 GLITCH = "<results>/{dataset}/{glitch}-{ratio}/seed-{seed}/glitch.parquet"

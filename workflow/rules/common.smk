@@ -106,6 +106,12 @@ def source_files(template):
     return files
 
 
+def annotation_files(wildcards):
+    """The table of human labels, where the glitch reads it."""
+    needed = registry.card("glitch", wildcards.glitch).get("annotations")
+    return [rules.fetch_annotations.output.annotations] if needed else []
+
+
 def host_file(template):
     """Input function: one file of the dataset's own source."""
     return lambda wildcards: expand(
@@ -225,9 +231,13 @@ def first_seed(template):
 
 def signal_for(glitch):
     """The signal made for the kind of glitch: a gallery shows its finds."""
-    return {"mixture": "CFRank", "far_anomalies": "PCID"}.get(
-        registry.base_name(glitch), "CNCI"
-    )
+    made_for = {
+        "mixture": "CFRank",
+        "far_anomalies": "PCID",
+        "near_anomalies": "PCID",
+        "corruption": "PCID",
+    }
+    return made_for.get(registry.base_name(glitch), "CNCI")
 
 
 def all_figures(wildcards):

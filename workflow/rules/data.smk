@@ -27,6 +27,23 @@ rule fetch_data:
         "../scripts/fetch_data.py"
 
 
+rule fetch_annotations:
+    output:
+        annotations=paths.ANNOTATIONS,
+        record=paths.record(paths.ANNOTATIONS, "fetch_annotations"),
+    log:
+        "<logs>/fetch_annotations/cifar10n.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        code=code("glitchtrace.data.annotations"),
+    script:
+        "../scripts/fetch_annotations.py"
+
+
 rule prepare_data:
     input:
         labels=host_file(rules.fetch_data.output.labels),
@@ -55,6 +72,7 @@ rule inject_glitch:
         split=rules.prepare_data.output.split,
         labels=source_files(rules.fetch_data.output.labels),
         descriptions=source_files(rules.fetch_data.output.description),
+        annotations=annotation_files,
     output:
         glitch=paths.GLITCH,
         record=paths.record(paths.GLITCH, "inject_glitch"),

@@ -17,7 +17,7 @@ from glitchtrace.errors import GlitchtraceError
 
 @dataclass(frozen=True)
 class CellData:
-    """Training samples with their glitches, and clean validation and test samples.
+    """Training samples with their glitches, validation samples as observed, and clean test samples.
 
     Labels are int64 in 0 … K−1; ``true_labels`` is −1 where a sample belongs to no class; ``kinds`` is int8,
     see ``glitches.kinds``.
@@ -49,7 +49,7 @@ def load_cell(
     labels = np.load(folder / "labels.npy", mmap_mode="r")
     description = read_description(folder / "source.json")
     sources = Sources(features)
-    train = sources.gather(table["source"].to_numpy(), table["row"].to_numpy())
+    train = sources.samples(table)
     prepare = _view(
         view, dataset, lambda: sources.host_rows(rows_of(parts, TRAIN)), category_counts(description)
     )
@@ -60,11 +60,18 @@ def load_cell(
         true_labels=table["true_label"].to_numpy(np.int64),
         kinds=table["kind"].to_numpy(np.int8),
         validation=prepare(sources.host_rows(held_out[VALIDATION])),
-        validation_labels=np.asarray(labels[held_out[VALIDATION]]),
+        validation_labels=_observed(parts, VALIDATION, labels),
         test=prepare(sources.host_rows(held_out[TEST])),
         test_labels=np.asarray(labels[held_out[TEST]]),
         classes=len(description["classes"]),
     )
+
+
+def _observed(split: pd.DataFrame, part: str, labels: np.ndarray) -> np.ndarray:
+    """The labels of a part as the split has them, else those of the source."""
+    if "label" in split:
+        return split.loc[split["part"] == part, "label"].to_numpy(np.int64)
+    return np.asarray(labels[rows_of(split, part)])
 
 
 def _view(

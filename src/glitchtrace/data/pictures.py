@@ -12,7 +12,7 @@ from glitchtrace.data.sources import Sources
 def pictures(table: pd.DataFrame, features: Sequence[str | Path]) -> np.ndarray:
     """The pictures of samples as models see them before scaling: uint8 (n, H, W) or (n, H, W, 3).
 
-    ``table``: rows of a sample table (``source``, ``row``); ``features``: the ``features.npy`` of the host
+    ``table``: rows of a sample table; ``features``: the ``features.npy`` of the host
     first, then of foreign sources.
     """
-    return Sources(features).gather(table["source"].to_numpy(), table["row"].to_numpy())
+    return Sources(features).samples(table)

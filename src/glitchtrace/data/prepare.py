@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from glitchtrace import files
 from glitchtrace.data.description import read_description
-from glitchtrace.data.split import make_split
+from glitchtrace.data.portion import portion
+from glitchtrace.data.split import VALIDATION, make_split
 from glitchtrace.errors import GlitchtraceError
+from glitchtrace.seeding import generator
 
 
 def prepare_data(
@@ -21,14 +24,41 @@ def prepare_data(
     settings: Mapping[str, Any],
     dataset: str | None = None,
 ) -> None:
-    """Write the split of a dataset for one run seed, see ``make_split``, whose options are ``settings``.
+    """Write the split of a dataset for one run seed: ``row``, ``part`` and observed ``label``.
 
-    ``dataset``: its name in messages, with the variant; None takes that of the source.  Raises
-    GlitchtraceError where the settings leave a part empty.
+    ``settings``: the options of ``make_split``, and ``validation_noise``, see ``contaminate``.  ``dataset``: its
+    name in messages, with the variant; None takes that of the source.  Raises GlitchtraceError where the settings
+    leave a part empty.
     """
-    bounds = {part: tuple(rows) for part, rows in read_description(description)["parts"].items()}
+    content = read_description(description)
+    bounds = {part: tuple(rows) for part, rows in content["parts"].items()}
+    options = dict(settings)
+    noise = options.pop("validation_noise", None)
+    own = np.load(labels)
     try:
-        table = make_split(np.load(labels), bounds, seed=seed, **settings)
+        table = make_split(own, bounds, seed=seed, **options)
+        table["label"] = own[table["row"]]
+        if noise:
+            table = contaminate(table, noise, len(content["classes"]), seed)
     except GlitchtraceError as error:
         raise GlitchtraceError(f"datasets.{dataset or Path(labels).parent.name}: {error}") from None
     files.write_parquet(table, split)
+
+
+def contaminate(split: pd.DataFrame, ratio: float, classes: int, seed: int) -> pd.DataFrame:
+    """A copy in which floor(ratio·m) of the m validation rows carry another label, drawn uniformly.
+
+    A validation set that is as dirty as data in the field: influence is measured on it, the test part stays as it
+    is.  Source: specification glitch-detection 7.  Raises GlitchtraceError where the ratio is no row.
+    """
+    positions = np.flatnonzero(split["part"] == VALIDATION)
+    count = portion(ratio, len(positions))
+    if not count:
+        raise GlitchtraceError(
+            f"validation_noise: {ratio} of {len(positions)} validation rows is none; raise it or use more rows"
+        )
+    rng = generator(seed, "validation noise")
+    marked = rng.choice(positions, count, replace=False)
+    labels = split["label"].to_numpy(copy=True)
+    labels[marked] = (labels[marked] + rng.integers(1, classes, size=count)) % classes
+    return split.assign(label=labels)

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from glitchtrace.data.corruptions import corrupt
 from glitchtrace.errors import GlitchtraceError
 
 
@@ -38,6 +40,21 @@ class Sources:
             gathered[chosen] = (
                 found if found.shape[1:] == host.shape[1:] else fit_pictures(found, host.shape[1:])
             )
+        return gathered
+
+    def samples(self, table: pd.DataFrame) -> np.ndarray:
+        """The samples of a sample table, (n, …): their rows, the corrupted ones as ``data.corruptions`` makes them.
+
+        A foreign picture is fitted to the host before it is corrupted.
+        """
+        gathered = self.gather(table["source"].to_numpy(), table["row"].to_numpy())
+        if "corruption" not in table:
+            return gathered
+        names, severities = table["corruption"].to_numpy(), table["severity"].to_numpy()
+        for name, severity in {*zip(names, severities, strict=True)}:
+            if name:
+                chosen = np.flatnonzero((names == name) & (severities == severity))
+                gathered[chosen] = corrupt(gathered[chosen], table["row"].to_numpy()[chosen], name, severity)
         return gathered
 
     def host_rows(self, rows: np.ndarray) -> np.ndarray:

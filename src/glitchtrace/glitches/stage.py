@@ -26,12 +26,14 @@ def inject_glitch(
     ratio: str | float,
     seed: int,
     settings: Mapping[str, Any],
+    annotations: Sequence[str | Path] = (),
 ) -> None:
     """Write the sample table of a cell: the training rows of the split after the glitch ``name``.
 
     ``labels``, ``descriptions``: ``labels.npy`` and ``source.json`` of the host first, then of foreign
     sources, each in the folder named as the source.  ``ratio``: as written in the grid.  ``settings``: of the
-    glitch; a missing one takes its default.  Raises GlitchtraceError where the glitch cannot be made.
+    glitch; a missing one takes its default.  ``annotations``: the table of human labels, for a glitch that needs
+    it.  Raises GlitchtraceError where the glitch cannot be made.
     """
     host, *others = [_foreign(*paths) for paths in zip(labels, descriptions, strict=True)]
     clean = clean_table(pd.read_parquet(split), host.labels, host.name)
@@ -43,6 +45,7 @@ def inject_glitch(
             classes=host.classes,
             settings=complete(name, settings, dataset),
             foreign={source.name: source for source in others},
+            **({"annotations": pd.read_parquet(annotations[0])} if annotations else {}),
         )
     except GlitchtraceError as error:
         raise GlitchtraceError(f"{dataset}, glitches.{name}: {error}") from None

@@ -2,7 +2,8 @@
 
 Columns: ``source`` and ``row`` (where the features lie), ``label`` (observed), ``true_label`` (−1 if the
 sample belongs to no class of the host), ``source_label`` (label in its own source), ``kind`` (see
-``kinds.Kind``).
+``kinds.Kind``), ``corruption`` and ``severity`` (what is done to the picture when it is read, see
+``data.corruptions``; empty and 0 where nothing is).
 """
 
 from collections.abc import Mapping
@@ -46,6 +47,8 @@ def sample_table(
             "true_label": np.broadcast_to(true_label, len(rows)).astype(np.int64),
             "source_label": source_label.astype(np.int64),
             "kind": np.full(len(rows), kind, dtype=np.int8),
+            "corruption": [""] * len(rows),
+            "severity": np.zeros(len(rows), dtype=np.int8),
         }
     )
 

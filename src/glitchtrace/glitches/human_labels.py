@@ -1,0 +1,58 @@
+"""Human labels: the noise of real annotators, CIFAR-10N."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from glitchtrace.data.annotations import labels_of_rows
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.glitches.table import Foreign, clean_rows, mislabel
+
+CARD = {
+    "summary": "Human labels: all samples carry the label that people gave them (CIFAR-10N), right or wrong.",
+    "modalities": ["image"],
+    "foreign": False,
+    # Only these are in the order of the annotations.
+    "datasets": ["cifar10", "cifar10_jpeg", "cifar10_lossless"],
+    "annotations": True,
+    "settings": {
+        "annotation": {
+            "type": "string",
+            "enum": ["aggregate", "worst", "random1", "random2", "random3"],
+            "description": (
+                "Set of labels: of one annotator in three (`random1` … `random3`), the majority of the three "
+                "(`aggregate`), or a wrong one wherever one of the three is wrong (`worst`)."
+            ),
+            "default": "aggregate",
+        }
+    },
+}
+
+
+def inject(
+    table: pd.DataFrame,
+    *,
+    ratio: float,
+    seed: int,
+    classes: int,
+    settings: Mapping[str, Any],
+    foreign: Mapping[str, Foreign],
+    annotations: pd.DataFrame,
+) -> pd.DataFrame:
+    """Give every clean sample its human label; those that differ from the official one are mislabelled.
+
+    The glitch fixes its own ratio, and there is nothing to draw: ``ratio`` and ``seed`` have no meaning.
+    ``annotations``: see ``data.annotations``.  Raises GlitchtraceError where the samples are not annotated, and
+    where no label differs.
+    """
+    candidates = clean_rows(table)
+    own = table["label"].to_numpy()[candidates]
+    human = labels_of_rows(annotations, table["row"].to_numpy()[candidates], own, settings["annotation"])
+    wrong = np.flatnonzero(human != own)
+    if not len(wrong):
+        raise GlitchtraceError(
+            f"no human label of {len(own)} samples differs from the official one; use more samples"
+        )
+    return mislabel(table, candidates[wrong], human[wrong])

@@ -1,0 +1,64 @@
+"""Near-clustered anomalies: one class becomes a rare event, and its remaining samples are the anomalies."""
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from glitchtrace.data.portion import portion
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.glitches.kinds import Kind
+from glitchtrace.glitches.table import Foreign
+from glitchtrace.seeding import generator
+
+CARD = {
+    "summary": (
+        "Near-clustered anomalies: one class is down-sampled until its remaining samples are the ratio of all; "
+        "these are the anomalies."
+    ),
+    "modalities": ["table"],
+    "foreign": False,
+    "settings": {},
+}
+
+
+def inject(
+    table: pd.DataFrame,
+    *,
+    ratio: float,
+    seed: int,
+    classes: int,
+    settings: Mapping[str, Any],
+    foreign: Mapping[str, Foreign],
+) -> pd.DataFrame:
+    """Keep r = floor(ratio/(1 − ratio)·(n − n_c)) of the n_c clean samples of one class c, as anomalous.
+
+    The other n_c − r are left out, so that r is the ratio of the samples that remain; nothing else changes, and
+    labels stay as they are.  c is drawn among the classes with r ≤ n_c, the samples that stay are drawn from
+    the same generator.  Source: specification glitch-detection 3.4.
+
+    Raises GlitchtraceError where no class is large enough, and where the ratio is no sample.
+    """
+    labels = table["label"].to_numpy()
+    clean = table["kind"].to_numpy() == Kind.CLEAN
+    sizes = np.bincount(labels[clean], minlength=classes)
+    share = Fraction(str(ratio))
+    wanted = np.array([portion(share / (1 - share), len(table) - int(size)) for size in sizes])
+    possible = np.flatnonzero((wanted >= 1) & (wanted <= sizes))
+    if not len(possible):
+        largest = int(sizes.argmax())
+        raise GlitchtraceError(
+            f"ratio {ratio} can be reached by down-sampling no class; class {largest}, the largest, has "
+            f"{sizes[largest]} samples of {len(table)} and would have to keep {wanted[largest]}: "
+            f"{'use more samples' if wanted[largest] < 1 else 'lower the ratio'}"
+        )
+    rng = generator(seed, "near anomalies")
+    rare = int(rng.choice(possible))
+    members = np.flatnonzero(clean & (labels == rare))
+    kept = rng.choice(members, wanted[rare], replace=False)
+    kinds = table["kind"].to_numpy(copy=True)
+    kinds[kept] = Kind.ANOMALOUS
+    dropped = np.setdiff1d(members, kept)
+    return table.assign(kind=kinds).drop(index=table.index[dropped]).reset_index(drop=True)
