@@ -1,13 +1,14 @@
 """The frame around every job of the workflow: log, threads, record, and one readable line on bad input."""
 
-import json
+import errno
 import logging
 import os
 import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ def export_environment(source: Path, data_root: str | None) -> None:
 
     The data root is no parameter of a rule, so that moving the data re-runs nothing.
     """
-    os.environ["PYTHONPATH"] = str(source)
+    others = [
+        path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", str(source))
+    ]
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(source), *others])
     if data_root:
         os.environ["GLITCHTRACE_DATA"] = data_root
 
@@ -30,51 +34,80 @@ def run(snakemake: Any, function: Callable[..., None]) -> None:
 
     The parameter ``code`` (fingerprint) and the output ``record`` belong to the frame: the record holds
     parameters, code, versions, threads, data checksums and the cost of the job.  Standard error goes to the log
-    file.  A GlitchtraceError ends the job with its one line; other exceptions leave their traceback in the log.
+    file.  A GlitchtraceError or a full disk ends the job with one line; other exceptions leave their traceback in
+    the log.
     """
     arguments = {**_named(snakemake.input), **_named(snakemake.output), **_named(snakemake.params)}
     code = arguments.pop("code", None)
     record = arguments.pop("record", None)
-    stage = snakemake.rule
+    header = f"{snakemake.rule} {dict(snakemake.wildcards.items())} versions {provenance.versions()}"
+    try:
+        with _logging_to(snakemake.log[0], header):
+            _check_threads(snakemake.threads)
+            cost = _measured(function, arguments)
+            if record is not None:
+                content = {
+                    "stage": snakemake.rule,
+                    "wildcards": dict(snakemake.wildcards.items()),
+                    "parameters": _named(snakemake.params),
+                    "code": code,
+                    "versions": provenance.versions(),
+                    "threads": snakemake.threads,
+                    "data": _checksums(arguments),
+                    "cost": cost,
+                }
+                files.write_record(content, record)
+    except GlitchtraceError as error:
+        problem = str(error)
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        problem = f"no space left for {snakemake.output[0]}; free some and run the same command again"
+    else:
+        return
+    print(f"error in {snakemake.rule}: {problem}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+@contextmanager
+def _logging_to(path: str, header: str) -> Iterator[None]:
+    """Send standard error, log messages and warnings to a file; what ends the block is noted there as well."""
     console = sys.stderr
-    with open(snakemake.log[0], "w", buffering=1, encoding="utf-8") as log:
+    with open(path, "w", buffering=1, encoding="utf-8") as log:
         sys.stderr = log
         logging.basicConfig(stream=log, level=logging.INFO, format="%(asctime)s %(message)s", force=True)
         logging.captureWarnings(True)
-        print(f"{stage} {dict(snakemake.wildcards.items())} versions {provenance.versions()}", file=log)
         try:
-            _check_threads(snakemake.threads)
-            started = time.perf_counter()
-            function(**arguments)
-            cost = {
-                "seconds": round(time.perf_counter() - started, 3),
-                "cpu_seconds": round(time.process_time(), 3),
-                "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-            }
+            print(header, file=log)
+            yield
         except GlitchtraceError as error:
             print(f"error: {error}", file=log)
-            print(f"error in {stage}: {error}", file=console)
-            sys.stderr = console
-            raise SystemExit(1) from None
-        except BaseException:
-            traceback.print_exc(file=log)
-            sys.stderr = console
             raise
-    sys.stderr = console
-    if record is not None:
-        files.write_json(
-            {
-                "stage": stage,
-                "wildcards": dict(snakemake.wildcards.items()),
-                "parameters": _named(snakemake.params),
-                "code": code,
-                "versions": provenance.versions(),
-                "threads": snakemake.threads,
-                "data": _checksums(arguments),
-                "cost": cost,
-            },
-            record,
-        )
+        except BaseException:
+            with suppress(OSError):  # a full disk may have ended the block
+                traceback.print_exc(file=log)
+            raise
+        finally:
+            sys.stderr = console
+
+
+def _measured(function: Callable[..., None], arguments: dict[str, Any]) -> dict[str, float]:
+    """Call a stage function; return what it cost."""
+    started = time.perf_counter()
+    function(**arguments)
+    return {
+        "seconds": round(time.perf_counter() - started, 3),
+        "cpu_seconds": round(time.process_time(), 3),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+    }
+
+
+def _is_full_disk(error: Exception) -> bool:
+    """Whether a write found no room.  NumPy and safetensors say so in words, not by the number of the error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    text = str(error)
+    return os.strerror(errno.ENOSPC) in text or ("requested and" in text and text.endswith("written"))
 
 
 def _named(items: Any) -> dict[str, Any]:
@@ -101,6 +134,5 @@ def _checksums(arguments: dict[str, Any]) -> dict[str, Any]:
         for path in value if isinstance(value, list) else [value]:
             description = Path(str(path)).parent / "source.json"
             if "/sources/" in str(path) and description.is_file():
-                content = json.loads(description.read_text(encoding="utf-8"))
-                found[description.parent.name] = content["checksums"]
+                found[description.parent.name] = files.read_record(description)["checksums"]
     return found

@@ -110,5 +110,5 @@ def test_truncated_file(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(GlitchtraceError, match=r"absent\.safetensors cannot be read"):
+    with pytest.raises(GlitchtraceError, match=r"absent\.safetensors does not exist"):
         load_factors(tmp_path / "absent.safetensors")

@@ -38,14 +38,14 @@ def test_a_truncated_file_is_one_line(tmp_path, kept):
     write_checkpoints([checkpoint(1.0)], file)
     file.write_bytes(file.read_bytes()[:kept])
     with pytest.raises(
-        GlitchtraceError, match=r"c\.safetensors cannot be read .*train the cell again"
+        GlitchtraceError, match=r"c\.safetensors cannot be read .*delete it and run"
     ) as caught:
         read_checkpoints(file)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    with pytest.raises(GlitchtraceError, match="train the cell again"):
+    with pytest.raises(GlitchtraceError, match=r"none\.safetensors does not exist"):
         read_checkpoints(tmp_path / "none.safetensors")
 
 

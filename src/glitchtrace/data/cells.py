@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from glitchtrace import registry
+from glitchtrace import files, registry
 from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.preprocess import Inputs, PictureInputs, TokenInputs, VectorInputs, standardisation
 from glitchtrace.data.sources import Sources
@@ -44,9 +44,9 @@ def load_cell(
     rows of the split, that is before injection, and whose categories are 0 or 1; or ``tokens``, of a table, the
     same numbers followed by codes of categories.  Raises GlitchtraceError for a view that the dataset cannot have.
     """
-    parts, table = pd.read_parquet(split), pd.read_parquet(glitch)
+    parts, table = files.read_parquet(split), files.read_parquet(glitch)
     folder = Path(features[0]).parent
-    labels = np.load(folder / "labels.npy", mmap_mode="r")
+    labels = files.read_npy(folder / "labels.npy", memory_mapped=True)
     description = read_description(folder / "source.json")
     sources = Sources(features)
     train = sources.samples(table)

@@ -1,13 +1,14 @@
 """The description of a source: modality, class names, parts, columns and their categories, checksums."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from glitchtrace import files
+
 
 def read_description(path: str | Path) -> dict[str, Any]:
-    """The content of a ``source.json``."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """The content of a ``source.json``.  Raises GlitchtraceError where it is truncated or of another version."""
+    return files.read_record(path)
 
 
 def category_counts(description: dict[str, Any]) -> tuple[int, ...]:

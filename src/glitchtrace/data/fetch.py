@@ -25,7 +25,7 @@ def fetch_data(
     pool.check(dataset)
     files.write_npy(pool.features, features)
     files.write_npy(pool.labels, labels)
-    files.write_json(
+    files.write_record(
         {
             "modality": registry.card("dataset", dataset)["modality"],
             "classes": list(pool.class_names),

@@ -34,7 +34,7 @@ def prepare_data(
     bounds = {part: tuple(rows) for part, rows in content["parts"].items()}
     options = dict(settings)
     noise = options.pop("validation_noise", None)
-    own = np.load(labels)
+    own = files.read_npy(labels)
     try:
         table = make_split(own, bounds, seed=seed, **options)
         table["label"] = own[table["row"]]

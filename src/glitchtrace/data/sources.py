@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from glitchtrace import files
 from glitchtrace.data.corruptions import corrupt
 from glitchtrace.errors import GlitchtraceError
 
@@ -18,7 +19,9 @@ class Sources:
     """
 
     def __init__(self, features: Sequence[str | Path]) -> None:
-        self._features = {Path(path).parent.name: np.load(path, mmap_mode="r") for path in features}
+        self._features = {
+            Path(path).parent.name: files.read_npy(path, memory_mapped=True) for path in features
+        }
         self.host = Path(features[0]).parent.name
 
     def gather(self, sources: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -19,7 +19,7 @@ def compare_signals(*, summary: str, comparison: str, metric: str = "f1") -> Non
     Student-t interval ``low`` and ``high``, the Wilcoxon ``p_value``, and ``wins``, ``ties`` and ``losses``
     of ``signal``. Raises GlitchtraceError where fewer than two signals have the metric.
     """
-    table = pd.read_parquet(summary)
+    table = files.read_parquet(summary)
     measured = table[(table["metric"] == metric) & (table["signal"] != "")]
     if measured["signal"].nunique() < 2:
         raise GlitchtraceError(f"{summary} holds the metric '{metric}' of fewer than two signals to compare")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from glitchtrace import files
 from glitchtrace.errors import GlitchtraceError
 
 _NOT_SIGNALS = ("sample", "label", "proposed_label", "verdict")
@@ -14,7 +15,7 @@ def read_samples(signals: str | Path, glitch: str | Path) -> tuple[pd.DataFrame,
 
     Raises GlitchtraceError where the two do not describe the same samples with the same observed labels.
     """
-    scored, samples = pd.read_parquet(signals), pd.read_parquet(glitch)
+    scored, samples = files.read_parquet(signals), files.read_parquet(glitch)
     if len(scored) != len(samples) or (scored["label"].to_numpy() != samples["label"].to_numpy()).any():
         raise GlitchtraceError(
             f"{signals} and {glitch} describe different samples; delete {signals} and score the signals anew"

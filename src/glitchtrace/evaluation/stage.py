@@ -1,8 +1,6 @@
 """Stage: measure one cell."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 
@@ -32,7 +30,7 @@ def evaluate_cell(
     for a NaN score, for tables of different samples and for a file that is no record.
     """
     scored, samples = read_samples(signals, glitch)
-    measured = [("", cell_measures(samples, pd.read_parquet(history)))]
+    measured = [("", cell_measures(samples, files.read_parquet(history)))]
     measured += signal_measures(scored, samples, published_contamination)
     rows = [(signal, metric, value) for signal, measures in measured for metric, value in measures.items()]
     costs = pd.DataFrame([_cost(record) for record in records], columns=["stage", *_COSTS])
@@ -42,8 +40,8 @@ def evaluate_cell(
 
 def _cost(record: str) -> tuple[str | float, ...]:
     """The stage of a job and what it cost."""
+    content = files.read_record(record)
     try:
-        content = json.loads(Path(record).read_text(encoding="utf-8"))
         return content["stage"], *(float(content["cost"][name]) for name in _COSTS)
     except (ValueError, KeyError, TypeError):
         raise GlitchtraceError(

@@ -52,7 +52,7 @@ def summarise(*, cells: Sequence[Mapping[str, Any]], tables: Sequence[str], summ
         )
     parts = []
     for keys, path in zip(cells, tables, strict=True):
-        part = pd.read_parquet(path)
+        part = files.read_parquet(path)
         for position, (key, value) in enumerate(keys.items()):
             part.insert(position, key, value)
         parts.append(part)

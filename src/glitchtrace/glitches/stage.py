@@ -4,9 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from glitchtrace import files, grid, registry
 from glitchtrace.data.description import read_description
 from glitchtrace.errors import GlitchtraceError
@@ -36,7 +33,7 @@ def inject_glitch(
     it.  Raises GlitchtraceError where the glitch cannot be made.
     """
     host, *others = [_foreign(*paths) for paths in zip(labels, descriptions, strict=True)]
-    clean = clean_table(pd.read_parquet(split), host.labels, host.name)
+    clean = clean_table(files.read_parquet(split), host.labels, host.name)
     try:
         table = registry.load("glitch", name).inject(
             clean,
@@ -45,7 +42,7 @@ def inject_glitch(
             classes=host.classes,
             settings=complete(name, settings, dataset),
             foreign={source.name: source for source in others},
-            **({"annotations": pd.read_parquet(annotations[0])} if annotations else {}),
+            **({"annotations": files.read_parquet(annotations[0])} if annotations else {}),
         )
     except GlitchtraceError as error:
         raise GlitchtraceError(f"{dataset}, glitches.{name}: {error}") from None
@@ -83,7 +80,7 @@ def _foreign(labels: str | Path, description: str | Path) -> Foreign:
     content = read_description(description)
     return Foreign(
         name=Path(labels).parent.name,
-        labels=np.load(labels, mmap_mode="r"),
+        labels=files.read_npy(labels, memory_mapped=True),
         parts={part: (first, end) for part, (first, end) in content["parts"].items()},
         classes=len(content["classes"]),
     )

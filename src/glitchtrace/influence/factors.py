@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from glitchtrace import files
 from glitchtrace.errors import GlitchtraceError
 
 
@@ -93,15 +94,7 @@ def load_factors(path: str | Path) -> Factors:
 
     Raises GlitchtraceError, naming the file, where it cannot be read, lacks a tensor or holds bad values.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise GlitchtraceError(
-            f"{path} cannot be read as safetensors ({error}); train the cell again"
-        ) from None
+    tensors = files.read_tensors(path)
     try:
         learning_rates = tensors["learning_rates"]
         return Factors(
@@ -111,7 +104,9 @@ def load_factors(path: str | Path) -> Factors:
             validation=_part(tensors, "validation", len(learning_rates)),
         )
     except KeyError as error:
-        raise GlitchtraceError(f"{path} lacks the tensor {error}; train the cell again") from None
+        raise GlitchtraceError(
+            f"{path} lacks the tensor {error}; delete it and train the cell again"
+        ) from None
     except GlitchtraceError as error:
         raise GlitchtraceError(f"{path}: {error}") from None
 

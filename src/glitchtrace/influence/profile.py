@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_tensors
+from glitchtrace.files import read_tensors, write_tensors
 from glitchtrace.influence.class_tables import ClassProfile, ClassReducer, concatenate
 from glitchtrace.influence.estimator import Estimator
 
@@ -190,15 +190,10 @@ def load_profiles(path: str | Path) -> Profiles:
     Raises GlitchtraceError, naming the file, where it cannot be read or does not hold exactly the tensors of
     ``Profiles`` in fitting shapes.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
     remedy = "delete it and profile the influence again"
+    tensors = read_tensors(path)
     try:
-        tensors = load_file(path)
         profiles = _assemble(tensors)
-    except (OSError, SafetensorError) as error:
-        raise GlitchtraceError(f"{path} cannot be read as safetensors ({error}); {remedy}") from None
     except KeyError as error:
         raise GlitchtraceError(f"{path} lacks the tensor {error}; {remedy}") from None
     if tensors:

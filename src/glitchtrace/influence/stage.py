@@ -9,7 +9,7 @@ import numpy as np
 
 from glitchtrace import registry
 from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import replacing
+from glitchtrace.files import mapped_npy
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs, Problem, complete_settings
 from glitchtrace.influence.factors import load_factors
 from glitchtrace.influence.profile import build_profiles, save_profiles
@@ -37,13 +37,12 @@ def compute_influence(
     ``dataset``).  Raises GlitchtraceError for unreadable files, bad settings, and where memory runs out.
     """
     cell = _inputs(factors, checkpoints, features, split, glitch, dataset, model, model_settings, threads)
-    with _resources(estimator, settings, threads), replacing(influence) as temporary:
+    with _resources(estimator, settings, threads):
         opened = _open(estimator, cell, settings)
         shape = (len(cell.factors.train), len(cell.factors.validation))
-        matrix = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape)
-        for rows, block in opened.blocks():
-            matrix[rows] = block
-        matrix.flush()
+        with mapped_npy(influence, shape=shape, dtype=np.float32) as matrix:
+            for rows, block in opened.blocks():
+                matrix[rows] = block
 
 
 def profile_influence(

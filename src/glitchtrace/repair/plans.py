@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from glitchtrace import files
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.repair.actions import Action
 
@@ -50,7 +51,7 @@ def read_plans(repaired: str | Path, *, samples: int) -> dict[str, Plan]:
     Raises GlitchtraceError for a plan of another number of samples, and for one that drops them all.
     """
     plans = {}
-    for policy, table in pd.read_parquet(repaired).groupby("policy", sort=False):
+    for policy, table in files.read_parquet(repaired).groupby("policy", sort=False):
         actions = table["action"].map({action.label: int(action) for action in Action})
         plan = Plan(actions.to_numpy(dtype=np.int8), table["label"].to_numpy())
         if len(plan.actions) != samples:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
 
+from glitchtrace import files
 from glitchtrace.errors import GlitchtraceError
 
 # What identifies one cell of the grid but for the seed, over which figures take means.
@@ -17,12 +17,7 @@ def read_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:
 
     Raises GlitchtraceError where the file is missing or unreadable, has no rows, or lacks one of ``columns``.
     """
-    try:
-        table = pd.read_parquet(path)
-    except FileNotFoundError:
-        raise GlitchtraceError(f"{path} does not exist; ask snakemake for it by this name") from None
-    except (pa.ArrowException, OSError):
-        raise GlitchtraceError(f"{path} is not a readable parquet file; delete it and run again") from None
+    table = files.read_parquet(path)
     missing = [column for column in columns if column not in table]
     if missing:
         raise GlitchtraceError(f"{path} has no column {', '.join(missing)}; delete it and run again")

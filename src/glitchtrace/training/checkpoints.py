@@ -29,21 +29,13 @@ def read_checkpoints(path: str | Path) -> list[dict[str, np.ndarray]]:
 
     Raises GlitchtraceError where the file cannot be read or does not hold the epochs from 1 on.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise GlitchtraceError(
-            f"{path} cannot be read as safetensors ({error}); train the cell again"
-        ) from None
+    tensors = files.read_tensors(path)
     found: dict[str, dict[str, np.ndarray]] = {}
     for key in sorted(tensors):
         epoch, _, name = key.partition("/")
         found.setdefault(epoch, {})[name] = tensors[key]
     if not found or list(found) != [f"{epoch:03d}" for epoch in range(1, len(found) + 1)]:
         raise GlitchtraceError(
-            f"{path} does not hold the checkpoints of epochs 1, 2, …; train the cell again"
+            f"{path} does not hold the checkpoints of epochs 1, 2, …; delete it and train the cell again"
         )
     return list(found.values())

@@ -16,6 +16,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from glitchtrace import files
+from glitchtrace.data.description import read_description
 from glitchtrace.data.preprocess import PictureInputs
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.models.resnet20 import ResNet20, Shortcut
@@ -69,8 +70,8 @@ def pretrain(
     Raises GlitchtraceError for a source of another kind and for a diverged training.
     """
     place = choose(device)
-    pictures, targets = np.load(features, mmap_mode="r"), np.load(labels)
-    source = json.loads(Path(description).read_text(encoding="utf-8"))
+    pictures, targets = files.read_npy(features, memory_mapped=True), files.read_npy(labels)
+    source = read_description(description)
     if pictures.ndim != 4 or not {"train", "test"} <= source["parts"].keys():
         raise GlitchtraceError(
             f"{description}: pretraining needs colour pictures in the parts train and test"
