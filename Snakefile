@@ -16,6 +16,7 @@ container: CONFIG["container"]
 
 
 include: "workflow/rules/data.smk"
+include: "workflow/rules/features.smk"
 include: "workflow/rules/training.smk"
 include: "workflow/rules/influence.smk"
 include: "workflow/rules/signals.smk"
@@ -26,6 +27,7 @@ include: "workflow/rules/report.smk"
 
 localrules:
     all,
+    features,
     checkpoints,
     influence,
     signals,
@@ -42,6 +44,11 @@ rule all:
         small_matrices,
         summaries,
         all_figures,
+
+
+rule features:
+    input:
+        feature_files,
 
 
 rule checkpoints:

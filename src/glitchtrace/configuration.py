@@ -16,7 +16,8 @@ import yaml
 
 from glitchtrace import files, grid, registry
 from glitchtrace.errors import GlitchtraceError
-from glitchtrace.influence.settings import COMMON
+from glitchtrace.influence import settings as estimator_settings
+from glitchtrace.models import frozen_settings
 
 # What shared files depend on beside the settings of components.
 SHARED_KEYS = ("device", "evaluation_batch")
@@ -41,7 +42,6 @@ def component_tables(schema: Mapping[str, Any]) -> dict[str, Any]:
     """
     tables: dict[str, Any] = {}
     for table, kind in TABLES.items():
-        common = COMMON if kind == "estimator" else schema["$defs"].get(f"{kind}_settings", {})
         tables[table] = {
             "type": "object",
             "description": f"Settings by {kind} name; `name@variant` gives the same {kind} other settings.",
@@ -52,7 +52,10 @@ def component_tables(schema: Mapping[str, Any]) -> dict[str, Any]:
                     "type": "object",
                     "description": registry.card(kind, name)["summary"],
                     "additionalProperties": False,
-                    "properties": {**common, **registry.card(kind, name).get("settings", {})},
+                    "properties": {
+                        **_common(schema, kind, name),
+                        **registry.card(kind, name).get("settings", {}),
+                    },
                 }
                 for name in registry.names(kind)
             },
@@ -64,6 +67,14 @@ def component_tables(schema: Mapping[str, Any]) -> dict[str, Any]:
         "type": ["string", "array"],
     }
     return tables
+
+
+def _common(schema: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any]:
+    """Settings that a component shares with others."""
+    if kind == "estimator":
+        return estimator_settings.COMMON
+    frozen = registry.card(kind, name).get("view") == "features"
+    return {**schema["$defs"].get(f"{kind}_settings", {}), **(frozen_settings.COMMON if frozen else {})}
 
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ NAME = r"[a-z][a-z0-9_]*(?:@[a-z0-9_]+)?"
 # ``clean`` = no glitch injected; ``native`` = the glitch itself fixes its ratio (a mixture, real noise).
 WILDCARDS = {
     "source": r"[a-z][a-z0-9_]*",
+    "backbone": r"[a-z][a-z0-9_]*-[0-9a-f]{12}",
     "dataset": NAME,
     "model": NAME,
     "glitch": NAME,
@@ -31,7 +32,13 @@ ANNOTATIONS = "<results>/sources/annotations/cifar10n.parquet"
 SPLIT = "<results>/{dataset}/seed-{seed}/split.parquet"
 GLITCH = "<results>/{dataset}/{glitch}-{ratio}/seed-{seed}/glitch.parquet"
 
+# Features of a frozen backbone, kept per picture; {backbone} is the model's base name with the digest of what the
+# features depend on.
+FEATURE_STORE = "<results>/features/{source}/{backbone}"
+TEST_FEATURES = "<results>/{dataset}/{model}/seed-{seed}/test_features.json"
+
 TRAINING = "<results>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}"
+FEATURES = f"{TRAINING}/features.json"
 CHECKPOINTS = f"{TRAINING}/checkpoints.safetensors"
 FACTORS = f"{TRAINING}/factors.safetensors"
 HISTORY = f"{TRAINING}/history.parquet"
@@ -54,7 +61,7 @@ STUDY_GAIN = "<study>/gain.parquet"
 STUDY_COST = "<study>/cost.parquet"
 
 # Folders of <results> that are not datasets.
-RESERVED = ("sources", "studies", "figures", "tables", "logs", "benchmarks", "weights")
+RESERVED = ("sources", "features", "studies", "figures", "tables", "logs", "benchmarks", "weights")
 
 
 def record(output: str, stage: str) -> str:

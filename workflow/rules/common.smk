@@ -92,6 +92,17 @@ def small_matrices(wildcards):
     return kept
 
 
+def feature_files(wildcards):
+    """What says that the features of all cells with a frozen backbone are at hand."""
+    found = []
+    for cell in CELLS:
+        if frozen(cell.model):
+            found.extend(expand(paths.FEATURES, **cell.wildcards()))
+            if CONFIG["repair"]:
+                found.extend(expand(paths.TEST_FEATURES, **cell.wildcards()))
+    return found
+
+
 # --- inputs and parameters of one job ------------------------------------------------------------------------------
 
 
@@ -119,6 +130,11 @@ def host_file(template):
     )[0]
 
 
+def host_files(template):
+    """Input function: the same as a list of one, for stages that also take foreign sources."""
+    return lambda wildcards: [host_file(template)(wildcards)]
+
+
 def settings(kind):
     """Parameter function: the complete settings of the wildcard's component of one kind."""
     return lambda wildcards: SETTINGS[kind][wildcards[kind]]
@@ -138,6 +154,31 @@ def training_settings(wildcards):
     return configuration.training_settings(
         SETTINGS["model"][wildcards.model], wildcards.dataset
     )
+
+
+def frozen(model):
+    """Whether a model is trained on the extracted features of a frozen backbone."""
+    return registry.card("model", model)["view"] == "features"
+
+
+def stored_features(wildcards):
+    """Input function: for a frozen backbone, what says that the features of the cell's pictures are at hand."""
+    if not frozen(wildcards.model):
+        return []
+    return expand(paths.FEATURES, **wildcards)
+
+
+def stored_test_features(wildcards):
+    """Input function: the same with the test pictures."""
+    if not frozen(wildcards.model):
+        return []
+    return [*stored_features(wildcards), *expand(paths.TEST_FEATURES, **wildcards)]
+
+
+def local_weights(wildcards):
+    """Input function: the file that a model takes its weights from, where it is a local one."""
+    file = Path(SETTINGS["model"][wildcards.model]["weights"])
+    return [str(file)] if file.suffix and file.is_file() else []
 
 
 @functools.cache
@@ -273,6 +314,11 @@ def training_memory(wildcards):
         wildcards.dataset, SETTINGS["dataset"][wildcards.dataset]
     )
     return 900 + int((rows + columns) * 0.03)
+
+
+def extraction_memory(wildcards):
+    """MiB of an extraction: the backbone, a batch of pictures in it, and a shard of features."""
+    return 2500
 
 
 def influence_memory(wildcards):

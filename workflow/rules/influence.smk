@@ -8,6 +8,7 @@ rule compute_influence:
         features=source_files(rules.fetch_data.output.features),
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
+        stored=stored_features,
     output:
         influence=ensure(paths.INFLUENCE, non_empty=True),
         record=paths.record(paths.INFLUENCE, "compute_influence"),
@@ -38,6 +39,7 @@ rule profile_influence:
         features=source_files(rules.fetch_data.output.features),
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
+        stored=stored_features,
     output:
         profile=ensure(paths.PROFILE, non_empty=True),
         record=paths.record(paths.PROFILE, "profile_influence"),

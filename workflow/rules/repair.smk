@@ -30,6 +30,7 @@ rule retrain:
         glitch=rules.inject_glitch.output.glitch,
         repaired=rules.repair_cell.output.repaired,
         checkpoints=rules.train.output.checkpoints,
+        stored=stored_test_features,
     output:
         gain=paths.GAIN,
         record=paths.record(paths.GAIN, "retrain"),

@@ -6,6 +6,7 @@ rule train:
         features=source_files(rules.fetch_data.output.features),
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
+        stored=stored_features,
     output:
         checkpoints=ensure(paths.CHECKPOINTS, non_empty=True),
         factors=ensure(paths.FACTORS, non_empty=True),

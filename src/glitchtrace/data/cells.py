@@ -1,6 +1,6 @@
 """One training problem, assembled from a split, a sample table and the sources they refer to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,33 +35,45 @@ class CellData:
 
 
 def load_cell(
-    *, features: Sequence[str | Path], split: str | Path, glitch: str | Path, dataset: str, view: str
+    *,
+    features: Sequence[str | Path],
+    split: str | Path,
+    glitch: str | Path,
+    dataset: str,
+    view: str,
+    stored: Sequence[str | Path] = (),
 ) -> CellData:
     """Assemble the cell; only the rows it uses are read.
 
     ``features``: the ``features.npy`` of the host first, then of foreign sources; ``labels.npy`` and
     ``source.json`` lie beside.  ``view``: ``pictures``; ``vector``, whose numbers are standardised on the training
     rows of the split, that is before injection, and whose categories are 0 or 1; or ``tokens``, of a table, the
-    same numbers followed by codes of categories.  Raises GlitchtraceError for a view that the dataset cannot have.
+    same numbers followed by codes of categories; or ``features``, those of a frozen backbone, for which ``stored``
+    is the file of the stage ``extract_features``.  Raises GlitchtraceError for a view that the dataset cannot have.
     """
     parts, table = files.read_parquet(split), files.read_parquet(glitch)
     folder = Path(features[0]).parent
     labels = files.read_npy(folder / "labels.npy", memory_mapped=True)
     description = read_description(folder / "source.json")
     sources = Sources(features)
-    train = sources.samples(table)
-    prepare = _view(
-        view, dataset, lambda: sources.host_rows(rows_of(parts, TRAIN)), category_counts(description)
-    )
     held_out = {part: rows_of(parts, part) for part in (VALIDATION, TEST)}
+    inputs: dict[str, Inputs]
+    if view == "features":
+        inputs = _stored(features, stored, sources.host, table, held_out)
+    else:
+        prepare = _view(
+            view, dataset, lambda: sources.host_rows(rows_of(parts, TRAIN)), category_counts(description)
+        )
+        inputs = {part: prepare(sources.host_rows(rows)) for part, rows in held_out.items()}
+        inputs[TRAIN] = prepare(sources.samples(table))
     return CellData(
-        train=prepare(train),
+        train=inputs[TRAIN],
         train_labels=table["label"].to_numpy(np.int64),
         true_labels=table["true_label"].to_numpy(np.int64),
         kinds=table["kind"].to_numpy(np.int8),
-        validation=prepare(sources.host_rows(held_out[VALIDATION])),
+        validation=inputs[VALIDATION],
         validation_labels=_observed(parts, VALIDATION, labels),
-        test=prepare(sources.host_rows(held_out[TEST])),
+        test=inputs[TEST],
         test_labels=np.asarray(labels[held_out[TEST]]),
         classes=len(description["classes"]),
     )
@@ -72,6 +84,29 @@ def _observed(split: pd.DataFrame, part: str, labels: np.ndarray) -> np.ndarray:
     if "label" in split:
         return split.loc[split["part"] == part, "label"].to_numpy(np.int64)
     return np.asarray(labels[rows_of(split, part)])
+
+
+def _stored(
+    features: Sequence[str | Path],
+    stored: Sequence[str | Path],
+    host: str,
+    table: pd.DataFrame,
+    held_out: Mapping[str, np.ndarray],
+) -> dict[str, Inputs]:
+    """The inputs of all parts as features that a frozen backbone has made of them."""
+    # Not at the top: extraction itself reads sources.
+    from glitchtrace.features import pictures
+    from glitchtrace.features.inputs import FeatureInputs
+    from glitchtrace.features.store import FeatureStore
+
+    if not stored:
+        raise GlitchtraceError(
+            "the model is trained on extracted features, which this stage does not take; choose another model"
+        )
+    store = FeatureStore.named(features[0], stored[0])
+    wanted = {part: pictures.of_rows(host, rows) for part, rows in held_out.items()}
+    wanted[TRAIN] = pictures.of_samples(table)
+    return {part: FeatureInputs(store, identities) for part, identities in wanted.items()}
 
 
 def _view(

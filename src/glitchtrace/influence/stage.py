@@ -29,14 +29,18 @@ def compute_influence(
     estimator: str,
     settings: Mapping[str, Any],
     threads: int = 1,
+    stored: Sequence[str | Path] = (),
 ) -> None:
     """Write the influence matrix J, (n, m) float32, as ``influence.npy``, block by block.
 
     ``estimator`` is a registered name and ``settings`` its settings; the closed form reads ``factors`` only,
     the others also ``checkpoints`` and the cell (``features`` of the sources, ``split``, ``glitch``,
-    ``dataset``).  Raises GlitchtraceError for unreadable files, bad settings, and where memory runs out.
+    ``dataset``; for a frozen backbone ``stored``, the file of the stage ``extract_features``).  Raises
+    GlitchtraceError for unreadable files, bad settings, and where memory runs out.
     """
-    cell = _inputs(factors, checkpoints, features, split, glitch, dataset, model, model_settings, threads)
+    cell = _inputs(
+        factors, checkpoints, features, split, glitch, dataset, model, model_settings, threads, stored
+    )
     with _resources(estimator, settings, threads):
         opened = _open(estimator, cell, settings)
         shape = (len(cell.factors.train), len(cell.factors.validation))
@@ -59,12 +63,15 @@ def profile_influence(
     estimator: str,
     settings: Mapping[str, Any],
     threads: int = 1,
+    stored: Sequence[str | Path] = (),
 ) -> None:
     """Write the class profiles of the influence as ``profile.safetensors``; the matrix is never held.
 
     Arguments and errors as in ``compute_influence``.
     """
-    cell = _inputs(factors, checkpoints, features, split, glitch, dataset, model, model_settings, threads)
+    cell = _inputs(
+        factors, checkpoints, features, split, glitch, dataset, model, model_settings, threads, stored
+    )
     complete = complete_settings(estimator, registry.card("estimator", estimator), settings)
     with _resources(estimator, settings, threads):
         profiles = build_profiles(
@@ -93,6 +100,7 @@ def _inputs(
     model: str,
     model_settings: Mapping[str, Any],
     threads: int,
+    stored: Sequence[str | Path],
 ) -> EstimatorInputs:
     def read_problem() -> Problem:
         import torch
@@ -102,7 +110,9 @@ def _inputs(
         from glitchtrace.training.stage import build, view
 
         torch.set_num_threads(threads)
-        cell = load_cell(features=features, split=split, glitch=glitch, dataset=dataset, view=view(model))
+        cell = load_cell(
+            features=features, split=split, glitch=glitch, dataset=dataset, view=view(model), stored=stored
+        )
         network = build(cell, model, model_settings)
         return Problem(network, read_checkpoints(checkpoints), cell.train, cell.validation)
 

@@ -30,6 +30,7 @@ def retrain(
     seed: int,
     evaluation_batch: int,
     device: str = "cpu",
+    stored: Sequence[str] = (),
 ) -> None:
     """Write ``gain.parquet``: accuracy and mean cross-entropy on validation and test after each repair.
 
@@ -37,9 +38,12 @@ def retrain(
     and with its labels.  A policy that changes nothing has been trained already: its network is the last of
     ``checkpoints``.  A class that a policy drops altogether stays in the head and in the test, and counts as
     it fares.  Columns: policy, part, accuracy, loss, and the numbers of samples relabelled and dropped.
+    ``stored``: for a frozen backbone, the file of the stage ``extract_features``.
     Raises GlitchtraceError where a policy drops every sample or is for other samples.
     """
-    cell = load_cell(features=features, split=split, glitch=glitch, dataset=dataset, view=view(model))
+    cell = load_cell(
+        features=features, split=split, glitch=glitch, dataset=dataset, view=view(model), stored=stored
+    )
     place = choose(device)
     rows = []
     for policy, plan in read_plans(repaired, samples=len(cell.train)).items():

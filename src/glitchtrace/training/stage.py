@@ -32,20 +32,24 @@ def train_cell(
     seed: int,
     evaluation_batch: int,
     device: str = "cpu",
+    stored: Sequence[str | Path] = (),
 ) -> None:
     """Train a model on the observed labels of a cell; write its checkpoints, factors and history.
 
     ``features``: features.npy of the host and of foreign sources; ``settings``: those of the model;
     ``training``: ``learning_rate``, ``batch_size``, ``epochs``; ``evaluation_batch``: rows per pass in eval
-    mode.  After each epoch one pass over training and validation samples gives what the closed form and the
-    history need.  The layout of the three files is in docs/architecture.md.  The same arguments give the same
-    bytes on one machine and thread count.
+    mode; ``stored``: for a frozen backbone, the file of the stage ``extract_features``.  After each epoch one
+    pass over training and validation samples gives what the closed form and the history need.  The layout of the
+    three files is in docs/architecture.md.  The same arguments give the same bytes on one machine and thread
+    count.
 
     Raises GlitchtraceError for bad settings, a diverged training and exhausted memory; nothing is written
     then.
     """
     place = choose(device)
-    cell = load_cell(features=features, split=split, glitch=glitch, dataset=dataset, view=view(model))
+    cell = load_cell(
+        features=features, split=split, glitch=glitch, dataset=dataset, view=view(model), stored=stored
+    )
     network = build(cell, model, settings).to(place)
     learner = _learner(network)
     parts = {
