@@ -1,0 +1,119 @@
+"""Frozen backbones through the workflow: a timm network with a local weight file, and pictures counted in the logs."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from safetensors.numpy import load_file
+from test_workflow import folder_with_config, planned, snakemake
+
+STUDY = {
+    "grid": [
+        {
+            "datasets": ["digits@few"],
+            "models": ["timm@small"],
+            "glitches": ["uniform", "far_anomalies"],
+            "ratios": [0.2],
+            "seeds": [0],
+        }
+    ],
+    "datasets": {"digits@few": {"subset_size": 50, "test_size": 30}},
+    "models": {
+        "timm@small": {
+            "backbone": "test_vit",
+            "weights": "small.safetensors",
+            "shards": 2,
+            "training": {"default": {"learning_rate": 0.1, "batch_size": 16, "epochs": 2}},
+        }
+    },
+    "figures": {"formats": ["svg"]},
+}
+CELL = "results/digits@few/timm@small/uniform-0.2"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the features of seed 0 are extracted and one cell is repaired."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    found = folder_with_config(tmp_path_factory.mktemp("frozen"))
+    torch.manual_seed(0)
+    save_file(timm.create_model("test_vit", pretrained=False).state_dict(), found / "small.safetensors")
+    write(found, STUDY)
+    run(found, "features", f"{CELL}/seed-0/tracin/gain.parquet")
+    return found
+
+
+def write(folder: Path, study: dict) -> None:
+    (folder / "frozen.yaml").write_text(yaml.safe_dump(study))
+
+
+def run(folder: Path, *targets: str) -> None:
+    snakemake(folder, *targets, "--cores", "2", "--configfile", "frozen.yaml")
+
+
+def extracted(folder: Path) -> int:
+    """Pictures that have passed the backbone, as the logs of the extractions say."""
+    logs = (folder / "results/logs").rglob("extract_*features.log")
+    return sum(
+        int(count) for log in logs for count in re.findall(r"extracted (\d+) pictures", log.read_text())
+    )
+
+
+def distinct(folder: Path) -> int:
+    """Pictures in the splits and sample tables, each counted once."""
+    found: set[tuple[str, int]] = set()
+    for split in (folder / "results").rglob("split.parquet"):
+        rows = pd.read_parquet(split)
+        found |= {("digits", row) for row in rows.loc[rows["part"] != "train", "row"]}
+    for table in (folder / "results").rglob("glitch.parquet"):
+        samples = pd.read_parquet(table)
+        found |= set(zip(samples["source"], samples["row"], strict=True))
+    return len(found)
+
+
+def test_each_distinct_picture_passes_once_and_a_new_seed_adds_its_own(folder: Path) -> None:
+    assert extracted(folder) == distinct(folder) > 80
+    study = {**STUDY, "grid": [{**STUDY["grid"][0], "seeds": [0, 1]}]}
+    write(folder, study)
+    jobs = planned(folder, "features", "--configfile", "frozen.yaml")
+    assert (jobs["extract_features"], jobs["extract_test_features"], jobs["train"]) == (2, 1, 0)
+    before = extracted(folder)
+    run(folder, "features")
+    assert before < extracted(folder) == distinct(folder)
+    assert not planned(
+        folder, "features", f"{CELL}/seed-0/tracin/gain.parquet", "--configfile", "frozen.yaml"
+    )
+    write(folder, STUDY)
+
+
+def test_the_head_is_trained_repaired_and_traced_on_features(folder: Path) -> None:
+    checkpoints = load_file(folder / CELL / "seed-0/checkpoints.safetensors")
+    assert {name.partition("/")[2] for name in checkpoints} == {"head.weight", "head.bias"}
+    factors = load_file(folder / CELL / "seed-0/factors.safetensors")
+    assert factors["train/features"].shape == (40, 64)
+    gain = pd.read_parquet(folder / CELL / "seed-0/tracin/gain.parquet")
+    assert set(gain["part"]) == {"validation", "test"}
+    assert gain["accuracy"].between(0, 1).all()
+
+
+def test_a_name_that_timm_does_not_have_ends_in_one_line(folder: Path) -> None:
+    models = {"timm@wrong": {**STUDY["models"]["timm@small"], "backbone": "tset_vit"}}
+    write(folder, {**STUDY, "grid": [{**STUDY["grid"][0], "models": ["timm@wrong"]}], "models": models})
+    done = snakemake(
+        folder,
+        "results/digits@few/timm@wrong/uniform-0.2/seed-0/features.json",
+        *("--cores", "1", "--configfile", "frozen.yaml"),
+        check=False,
+    )
+    write(folder, STUDY)
+    output = done.stdout + done.stderr
+    assert done.returncode
+    assert (
+        "error in extract_features: backbone: timm has no model 'tset_vit'; did you mean test_vit" in output
+    )
+    assert "Traceback" not in output
