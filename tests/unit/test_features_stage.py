@@ -16,6 +16,7 @@ from glitchtrace.data.cells import load_cell
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.data.preprocess import PictureInputs
+from glitchtrace.data.sources import Sources
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.features.extraction import Extractor
 from glitchtrace.features.stage import extract_features, extract_test_features
@@ -227,8 +228,16 @@ def test_corrupted_pictures_are_pictures_of_their_own(place: Path, body: Small) 
     table.loc[:4, ["corruption", "severity"]] = ["stripe", 2]
     (place / "uniform-0.1-0.parquet").unlink()
     table.to_parquet(place / "uniform-0.1-0.parquet")
-    extract(place)
+    stored = extract(place)
     assert body.passed == before + 5
+    files = cell(place)
+    ours = load_cell(**files, dataset="digits", view="features", stored=[stored]).train.batch(slice(None))
+    stored_pictures = Sources(files["features"]).samples(table)
+    with torch.inference_mode():
+        expected = Backbone(Small(), OWN, "published")(PictureInputs(stored_pictures).batch(slice(None)))
+    torch.testing.assert_close(ours, expected, rtol=0, atol=0)
+    clean = Sources(files["features"]).samples(table.drop(columns=["corruption", "severity"]))
+    assert (stored_pictures != clean).any(axis=(1, 2)).sum() == 5
 
 
 def test_bfloat16_is_recorded_with_its_deviation(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,6 +68,7 @@ def test_parsing_the_workflow_imports_nothing_heavy() -> None:
 TEMPLATES = {name: value for name, value in vars(paths).items() if isinstance(value, str) and "{" in value}
 VALUES = {
     "source": "mnist",
+    "backbone": "timm-0123456789ab",
     "dataset": "mnist@tenth",
     "model": "resnet20@akamaster",
     "glitch": "mixture@mu_ua",

@@ -6,15 +6,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from running import folder_with_config, planned, snakemake
 from safetensors.numpy import load_file
-from test_workflow import folder_with_config, planned, snakemake
 
 STUDY = {
     "grid": [
         {
             "datasets": ["digits@few"],
             "models": ["timm@small"],
-            "glitches": ["uniform", "far_anomalies"],
+            "glitches": ["uniform"],
             "ratios": [0.2],
             "seeds": [0],
         }
@@ -77,11 +77,11 @@ def distinct(folder: Path) -> int:
 
 
 def test_each_distinct_picture_passes_once_and_a_new_seed_adds_its_own(folder: Path) -> None:
-    assert extracted(folder) == distinct(folder) > 80
+    assert extracted(folder) == distinct(folder) > 70
     study = {**STUDY, "grid": [{**STUDY["grid"][0], "seeds": [0, 1]}]}
     write(folder, study)
     jobs = planned(folder, "features", "--configfile", "frozen.yaml")
-    assert (jobs["extract_features"], jobs["extract_test_features"], jobs["train"]) == (2, 1, 0)
+    assert (jobs["extract_features"], jobs["extract_test_features"], jobs["train"]) == (1, 1, 0)
     before = extracted(folder)
     run(folder, "features")
     assert before < extracted(folder) == distinct(folder)
