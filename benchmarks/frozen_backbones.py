@@ -31,7 +31,9 @@ def main(pictures: int = 8) -> None:
             features, seconds = timed(backbone, x, batch, precision)
             reference = features if reference is None else reference
             deviation = float((features - reference).abs().max() / reference.abs().max())
-            print(f"| {name} | {precision} | {batch} | {pictures / seconds:.2f} | {deviation:.1e} |", flush=True)
+            print(
+                f"| {name} | {precision} | {batch} | {pictures / seconds:.2f} | {deviation:.1e} |", flush=True
+            )
 
 
 @torch.inference_mode()

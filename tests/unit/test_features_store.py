@@ -1,6 +1,5 @@
 """The store of features: each picture once, in whatever order, by however many processes, killed or not."""
 
-import json
 import multiprocessing
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glitchtrace import files
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.features import pictures, store
 from glitchtrace.features.store import FeatureStore
@@ -176,4 +176,4 @@ def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytes
 def test_a_description_is_written_once(tmp_path: Path) -> None:
     opened(tmp_path)
     FeatureStore(tmp_path, 2).describe(lambda: pytest.fail("described twice"))
-    assert json.loads((tmp_path / "store.json").read_text()) == {"width": WIDTH}
+    assert files.read_record(tmp_path / "store.json")["width"] == WIDTH

@@ -47,8 +47,8 @@ def extract_features(
     without locks; what was extracted until then is kept.
     """
     sources = Sources(features)
-    validation = pictures.of_rows(sources.host, rows_of(pd.read_parquet(split), VALIDATION))
-    wanted = pd.concat([pictures.of_samples(pd.read_parquet(glitch)), validation], ignore_index=True)
+    validation = pictures.of_rows(sources.host, rows_of(files.read_parquet(split), VALIDATION))
+    wanted = pd.concat([pictures.of_samples(files.read_parquet(glitch)), validation], ignore_index=True)
     _extract(sources, features, wanted, stored, model, settings, device, weights)
 
 
@@ -64,7 +64,7 @@ def extract_test_features(
 ) -> None:
     """The same for the test pictures of a split, which only repaired cells need."""
     sources = Sources(features)
-    wanted = pictures.of_rows(sources.host, rows_of(pd.read_parquet(split), TEST))
+    wanted = pictures.of_rows(sources.host, rows_of(files.read_parquet(split), TEST))
     _extract(sources, features, wanted, stored, model, settings, device, weights)
 
 
@@ -99,7 +99,7 @@ def _extract(
     store.describe(describe)
     added = store.fill(wanted, extractor.blocks)
     print(f"extracted {added} pictures; {len(wanted) - added} were at hand", file=sys.stderr)
-    files.write_json({**store.description, "store": name, "shards": store.shards}, stored)
+    files.write_record({**store.description, "store": name, "shards": store.shards}, stored)
 
 
 def _defining(model: str, settings: Mapping[str, Any], weights: Sequence[str | Path]) -> dict[str, Any]:

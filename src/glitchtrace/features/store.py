@@ -11,7 +11,6 @@ locks) and end with their process.
 """
 
 import fcntl
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -42,27 +41,24 @@ class FeatureStore:
     @classmethod
     def named(cls, host: str | Path, stored: str | Path) -> "FeatureStore":
         """The store that the file ``stored`` of a cell names; ``host``: the stored pictures of the cell's dataset."""
-        manifest = json.loads(Path(stored).read_text(encoding="utf-8"))
+        manifest = files.read_record(stored)
         return cls(folder(host, manifest["store"]), manifest["shards"])
 
     @cached_property
     def description(self) -> dict[str, Any]:
         """What the features are, among it ``width``, the length d of a vector.
 
-        Raises GlitchtraceError where the store has not been made.
+        Raises GlitchtraceError where the store has not been made, or by another version.
         """
-        try:
-            text = (self.folder / "store.json").read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise GlitchtraceError(self._lacks("all")) from None
-        found: dict[str, Any] = json.loads(text)
-        return found
+        if not (self.folder / "store.json").is_file():
+            raise GlitchtraceError(self._lacks("all"))
+        return files.read_record(self.folder / "store.json")
 
     def describe(self, make: Callable[[], Mapping[str, Any]]) -> None:
         """Write the description that ``make`` returns, unless the store has one."""
         with self._locked("store.lock"):
             if not (self.folder / "store.json").is_file():
-                files.write_json(make(), self.folder / "store.json")
+                files.write_record(make(), self.folder / "store.json")
 
     def fill(self, pictures: pd.DataFrame, extract: Callable[[pd.DataFrame], Iterator[np.ndarray]]) -> int:
         """Add the features of those pictures that the store lacks; returns how many these were.
@@ -135,18 +131,8 @@ class FeatureStore:
         return len(missing)
 
     def _read_shard(self, number: int) -> Shard:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
         path = self.folder / f"{_name(number)}.safetensors"
-        if not path.is_file():
-            return {}
-        try:
-            tensors = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise GlitchtraceError(
-                f"{path} cannot be read as safetensors ({error}); delete it and extract again"
-            ) from None
+        tensors = files.read_tensors(path) if path.is_file() else {}
         names = {key.rpartition("/")[0] for key in tensors}
         return {name: (tensors[f"{name}/rows"], tensors[f"{name}/features"]) for name in sorted(names)}
 
