@@ -138,8 +138,9 @@ def test_every_shipped_configuration_is_legal_and_shares_its_settings(file: Path
 def test_two_shipped_studies_never_give_one_variant_two_settings() -> None:
     seen: dict = {}
     for file in CONFIGS:
+        config = load(file)
         for table in configuration.TABLES:
-            for name, value in (load(file).get(table) or {}).items():
+            for name, value in (config.get(table) or {}).items():
                 assert seen.setdefault((table, name), value) == value, (file.stem, name)
 
 

@@ -444,7 +444,10 @@ def test_a_history_of_no_seed_is_refused(tmp_path: Path) -> None:
 # --- captions ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["workflow", *STAGES, "gallery"])
+OTHER_CAPTIONS = ("gallery", "ratios", "epochs", "clustered_anomalies", "dirty_validation", "label_repair")
+
+
+@pytest.mark.parametrize("name", ["workflow", *STAGES, *OTHER_CAPTIONS])
 @pytest.mark.parametrize("headline", ["f1", "f1_published"])
 def test_captions_are_sound_templates_and_sound_text(name: str, headline: str) -> None:
     keys = SimpleNamespace(dataset="mnist", glitch="uniform", ratio="0.1", model="mlp", estimator="tracin")

@@ -281,6 +281,52 @@ def signal_for(glitch):
     return made_for.get(registry.base_name(glitch), "CNCI")
 
 
+def glitch_cells(wildcards):
+    """The cells of the wildcards' dataset and glitch."""
+    return grid.rows(CELLS, dataset=wildcards.dataset, glitch=wildcards.glitch)
+
+
+def collect_glitch(template):
+    """Input function: the files of all cells of a dataset and glitch, in the order of ``glitch_cells``."""
+    return lambda wildcards: [
+        path for cell in glitch_cells(wildcards) for path in expand(template, **cell)
+    ]
+
+
+# Cells whose labels are wrong: label repair is measured on them.
+LABEL_CELLS = [
+    cell.wildcards()
+    for cell in CELLS
+    if registry.base_name(cell.glitch) in ("uniform", "class_dependent", "human_labels")
+]
+CLUSTERED = ("far_anomalies", "near_anomalies")
+
+
+def study_figures(wildcards):
+    """The figures and tables that only some grids allow: several ratios, anomalies, two validation sets."""
+    ratios = {}
+    for cell in CELLS:
+        ratios.setdefault((cell.dataset, cell.glitch), set()).add(cell.ratio)
+    found = []
+    for (dataset, glitch), values in ratios.items():
+        if len(values) > 2:
+            found += expand(
+                rules.plot_ratios.output.figures, dataset=dataset, glitch=glitch
+            )
+        if CONFIG["figures"]["per_epoch"] and "clean" not in values:
+            found += expand(
+                rules.plot_epochs.output.figures, dataset=dataset, glitch=glitch
+            )
+    if any(registry.base_name(cell.glitch) in CLUSTERED for cell in CELLS):
+        found += [rules.tabulate_clustered.output.table]
+    variants = {cell.dataset for cell in CELLS}
+    if any(name.endswith("@dirty_validation") for name in variants):
+        found += rules.plot_dirty_validation.output.figures
+    if CONFIG["confident_learning"] and LABEL_CELLS:
+        found += rules.plot_label_repair.output.figures
+    return found
+
+
 def all_figures(wildcards):
     """Every figure and table that the grid allows."""
     if not CELLS:
@@ -297,6 +343,7 @@ def all_figures(wildcards):
     if any(registry.base_name(cell["glitch"]) == "mixture" for cell in glitched):
         figures.append(rules.plot_characterisation.output.figures)
         figures.append([rules.tabulate_mixed.output.table])
+    figures.append(study_figures(wildcards))
     return sorted({path for group in figures for path in group})
 
 

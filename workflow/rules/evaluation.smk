@@ -29,6 +29,56 @@ rule evaluate_cell:
         "../scripts/evaluate_cell.py"
 
 
+rule evaluate_epochs:
+    input:
+        profile=rules.profile_influence.output.profile,
+        glitch=rules.inject_glitch.output.glitch,
+    output:
+        epochs=paths.EPOCHS,
+        record=paths.record(paths.EPOCHS, "evaluate_epochs"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/evaluate_epochs.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        code=code("glitchtrace.evaluation.epochs"),
+    script:
+        "../scripts/evaluate_epochs.py"
+
+
+rule learn_confidently:
+    input:
+        features=source_files(rules.fetch_data.output.features),
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+    output:
+        confident=paths.CONFIDENT,
+        record=paths.record(paths.CONFIDENT, "learn_confidently"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/learn_confidently.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/learn_confidently.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=training_memory,
+    params:
+        dataset="{dataset}",
+        model="{model}",
+        settings=model_settings,
+        training=training_settings,
+        seed=lambda wildcards: int(wildcards.seed),
+        evaluation_batch=CONFIG["evaluation_batch"],
+        device=CONFIG["device"],
+        code=code("glitchtrace.baselines.confident_learning", "dataset", "model"),
+    script:
+        "../scripts/learn_confidently.py"
+
+
 rule summarise_dataset:
     input:
         metrics=collect_dataset(rules.evaluate_cell.output.metrics),

@@ -111,6 +111,132 @@ rule plot_history:
         "../scripts/plot_history.py"
 
 
+rule plot_ratios:
+    input:
+        summary=rules.summarise_dataset.output.summary,
+    output:
+        figures=figure_files(
+            "<study>/figures/{dataset}/ratios-{glitch}", "ratios", "Detection"
+        ),
+        table=table_file(
+            "<study>/tables/{dataset}/ratios-{glitch}.csv", "ratios", "Detection"
+        ),
+    log:
+        "<logs>/plot_ratios/<study>/{dataset}-{glitch}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        dataset="{dataset}",
+        glitch="{glitch}",
+        headline=HEADLINE,
+        code=code("glitchtrace.reporting.figures.curves"),
+    script:
+        "../scripts/plot_ratios.py"
+
+
+rule plot_epochs:
+    input:
+        epochs=collect_glitch(rules.evaluate_epochs.output.epochs),
+    output:
+        figures=figure_files(
+            "<study>/figures/{dataset}/epochs-{glitch}", "epochs", "Detection"
+        ),
+        table=table_file(
+            "<study>/tables/{dataset}/epochs-{glitch}.csv", "epochs", "Detection"
+        ),
+    log:
+        "<logs>/plot_epochs/<study>/{dataset}-{glitch}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        dataset="{dataset}",
+        glitch="{glitch}",
+        cells=glitch_cells,
+        code=code("glitchtrace.reporting.figures.curves"),
+    script:
+        "../scripts/plot_epochs.py"
+
+
+rule tabulate_clustered:
+    input:
+        summary=rules.summarise_study.output.summary,
+    output:
+        table=table_file(
+            "<study>/tables/clustered_anomalies.csv",
+            "clustered_anomalies",
+            "Training",
+        ),
+    log:
+        "<logs>/tabulate_clustered/<study>/table.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        code=code("glitchtrace.reporting.clustered"),
+    script:
+        "../scripts/tabulate_clustered.py"
+
+
+rule plot_dirty_validation:
+    input:
+        summary=rules.summarise_study.output.summary,
+    output:
+        figures=figure_files(
+            "<study>/figures/dirty_validation", "dirty_validation", "Detection"
+        ),
+        table=table_file(
+            "<study>/tables/dirty_validation.csv", "dirty_validation", "Detection"
+        ),
+    log:
+        "<logs>/plot_dirty_validation/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.dirty_validation"),
+    script:
+        "../scripts/plot_dirty_validation.py"
+
+
+rule plot_label_repair:
+    input:
+        confident=[
+            expand(rules.learn_confidently.output.confident, **cell)
+            for cell in LABEL_CELLS
+        ],
+        signals=[
+            expand(rules.score_signals.output.signals, **cell) for cell in LABEL_CELLS
+        ],
+        glitches=[
+            expand(rules.inject_glitch.output.glitch, **cell) for cell in LABEL_CELLS
+        ],
+    output:
+        figures=figure_files("<study>/figures/label_repair", "label_repair", "Repair"),
+        table=table_file("<study>/tables/label_repair.csv", "label_repair", "Repair"),
+    log:
+        "<logs>/plot_label_repair/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        cells=LABEL_CELLS,
+        code=code("glitchtrace.reporting.figures.label_repair"),
+    script:
+        "../scripts/plot_label_repair.py"
+
+
 rule plot_gallery:
     input:
         signals=first_seed(rules.score_signals.output.signals),

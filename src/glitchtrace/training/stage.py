@@ -109,7 +109,7 @@ def fit_cell(
     place = choose(device)
     rows = np.arange(len(labels))[keep_rows]
     network = build(cell, model, settings).to(place)
-    samples = _seen(network, _Chosen(cell.train, rows), evaluation_batch, place)
+    samples = _seen(network, ChosenSamples(cell.train, rows), evaluation_batch, place)
     learner = _learner(network)
     train(
         learner,
@@ -152,7 +152,7 @@ def _seen(network: Network, samples: Samples, evaluation_batch: int, device: tor
     return _Stored(evaluate(network, samples, batch_size=evaluation_batch, device=device).features)
 
 
-class _Chosen:
+class ChosenSamples:
     """Some rows of samples."""
 
     def __init__(self, samples: Samples, rows: np.ndarray) -> None:
@@ -163,6 +163,7 @@ class _Chosen:
         return len(self._rows)
 
     def batch(self, rows: np.ndarray | slice) -> torch.Tensor:
+        """The prepared samples of some of the rows."""
         return self._samples.batch(self._rows[rows])
 
 

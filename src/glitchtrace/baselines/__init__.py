@@ -1,0 +1,1 @@
+"""Baselines: detectors without influence, measured beside the signals."""

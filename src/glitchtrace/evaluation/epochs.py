@@ -1,0 +1,39 @@
+"""Stage: F1 of the signals that see one checkpoint at a time, after each epoch."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from glitchtrace import files
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.evaluation.detection import f1_known_ratio
+from glitchtrace.glitches.kinds import Kind
+from glitchtrace.influence.profile import load_profiles
+from glitchtrace.signals.stage import score
+
+# The counterfactual signals compare all checkpoints with the last one, and have no epoch of their own.
+SIGNALS = ("SI", "MI", "AAI", "GD_class")
+
+
+def evaluate_epochs(*, profile: str | Path, glitch: str | Path, epochs: str | Path) -> None:
+    """Write ``epochs.parquet``: epoch (from 1), signal and the F1 of the influence at that checkpoint alone.
+
+    Exactly as many samples are flagged as there are glitches; NaN in a cell without glitches.  Source:
+    specification glitch-detection 5 and 7.  Raises GlitchtraceError where the profile has nothing per epoch, or
+    is of other samples.
+    """
+    profiles = load_profiles(profile)
+    samples = pd.read_parquet(glitch)
+    if not profiles.per_epoch:
+        raise GlitchtraceError(f"{profile} holds nothing per epoch; set per_epoch of the estimator to true")
+    if len(samples) != len(profiles.labels):
+        raise GlitchtraceError(
+            f"{profile} and {glitch} describe different samples; delete {profile} and run again"
+        )
+    glitches = samples["kind"].to_numpy() != Kind.CLEAN
+    rows = [
+        (epoch + 1, signal, f1_known_ratio(score(signal, profiles.at_epoch(epoch)), glitches))
+        for epoch in range(len(profiles.per_epoch))
+        for signal in SIGNALS
+    ]
+    files.write_parquet(pd.DataFrame(rows, columns=["epoch", "signal", "f1"]), epochs)

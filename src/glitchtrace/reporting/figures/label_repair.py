@@ -1,0 +1,116 @@
+"""Labels that CNCI proposes beside those of confident learning."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.evaluation.detection import f1_known_ratio, precision_recall_f1
+from glitchtrace.evaluation.label_repair import label_repair_accuracy
+from glitchtrace.evaluation.samples import read_samples
+from glitchtrace.glitches.kinds import Kind
+from glitchtrace.reporting import style
+from glitchtrace.reporting.inputs import CELL_KEYS, read_table
+from glitchtrace.reporting.tables import aggregate, write_csv
+
+# Method -> colour and hatch.
+METHODS = {"CNCI": ("#D55E00", "////"), "confident learning": ("#2F5F9E", "")}
+MEASURES = {
+    "label_repair_accuracy": "true labels proposed,\nshare of the mislabelled",
+    "f1": "F1, exactly k flagged",
+}
+
+
+def plot_label_repair(
+    *,
+    confident: Sequence[str | Path],
+    signals: Sequence[str | Path],
+    glitches: Sequence[str | Path],
+    cells: Sequence[Mapping[str, str]],
+    figures: Sequence[str | Path],
+    table: str | Path,
+) -> None:
+    """Stage: draw and tabulate repair accuracy and F1 of CNCI and of confident learning, over seeds.
+
+    ``confident``, ``signals``, ``glitches``: the tables of each of ``cells``, in their order.  Accuracy is over all
+    truly mislabelled samples, detected or not.  Raises GlitchtraceError where the tables of a cell are of different
+    samples, or no cell has mislabelled samples.
+    """
+    rows = []
+    for cell, *paths in zip(cells, confident, signals, glitches, strict=True):
+        rows += [{**cell, **row} for row in measure(*paths)]
+    if not rows:
+        raise GlitchtraceError("no cell has mislabelled samples; add uniform or class_dependent to the grid")
+    summary = aggregate(pd.DataFrame(rows), [*CELL_KEYS, "method", "measure"])
+    style.save(draw_label_repair(summary), figures)
+    write_csv(summary, table)
+
+
+def measure(confident: str | Path, signals: str | Path, glitch: str | Path) -> list[dict[str, str | float]]:
+    """Method, measure and value of one cell; none without mislabelled samples."""
+    scored, samples = read_samples(signals, glitch)
+    baseline = read_table(confident, ["label", "score", "proposed_label", "flagged"])
+    if len(baseline) != len(samples) or (baseline["label"].to_numpy() != samples["label"].to_numpy()).any():
+        raise GlitchtraceError(
+            f"{confident} and {glitch} describe different samples; delete {confident} and run its job anew"
+        )
+    kinds, truth = samples["kind"].to_numpy(), samples["true_label"].to_numpy()
+    wrong = kinds == Kind.MISLABELLED
+    if not wrong.any():
+        return []
+    found: list[dict[str, str | float]] = []
+    for method, proposed, score in (
+        ("CNCI", scored["proposed_label"], scored["CNCI"]),
+        ("confident learning", baseline["proposed_label"], baseline["score"]),
+    ):
+        accuracy, _ = label_repair_accuracy(proposed.to_numpy(), truth, kinds)
+        values = {"label_repair_accuracy": accuracy, "f1": f1_known_ratio(score.to_numpy(), wrong)}
+        found += [{"method": method, "measure": name, "value": value} for name, value in values.items()]
+    own = precision_recall_f1(baseline["flagged"].to_numpy(), wrong)[2]
+    return [*found, {"method": "confident learning", "measure": "f1_own_choice", "value": own}]
+
+
+@style.styled()
+def draw_label_repair(summary: pd.DataFrame) -> Figure:
+    """Two panels of paired bars: repair accuracy and F1; a line per dataset, model and glitch."""
+    keys = ["dataset", "model", "glitch", "ratio"]
+    lines = sorted({*summary[keys].itertuples(index=False, name=None)})
+    figure = style.new_figure(style.PAGE, 0.42 * len(lines) + 1.1)
+    panels = figure.subplots(1, len(MEASURES), sharey=True)
+    for (name, label), axes in zip(MEASURES.items(), panels, strict=True):
+        for offset, (method, (colour, hatch)) in zip((-0.19, 0.19), METHODS.items(), strict=True):
+            found = summary[(summary["measure"] == name) & (summary["method"] == method)].set_index(keys)
+            means = found["mean"].reindex(lines).to_numpy()
+            spread = np.nan_to_num(found["std"].reindex(lines).to_numpy())
+            axes.barh(
+                np.arange(len(lines)) + offset,
+                means,
+                height=0.36,
+                xerr=spread,
+                color=colour,
+                hatch=hatch,
+                edgecolor=style.PAPER,
+                linewidth=0,
+                error_kw={"ecolor": style.INK, "elinewidth": 0.7, "capsize": 1.5},
+                label=method,
+            )
+            for place, mean in enumerate(means):
+                axes.text(1.02, place + offset, f"{mean:.2f}", va="center", fontsize=6)
+        axes.set(xlim=(0, 1), xlabel=label, xticks=np.linspace(0, 1, 5))
+        axes.grid(visible=False, axis="y")
+        axes.tick_params(left=False)
+        style.strip_frame(axes, keep="l")
+    panels[0].set_yticks(range(len(lines)), [_name(*line) for line in lines])
+    panels[0].invert_yaxis()
+    handles, labels = panels[0].get_legend_handles_labels()
+    title = style.spread("mean ± sd", summary["n"])
+    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _name(dataset: str, model: str, glitch: str, ratio: str) -> str:
+    first = f"{style.human_name('dataset', dataset)}, {style.human_name('model', model)}"
+    return "\n".join(style.wrapped(text, 2.2) for text in (first, style.human_glitch(glitch, ratio)))
