@@ -22,6 +22,8 @@ include: "workflow/rules/influence.smk"
 include: "workflow/rules/signals.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/repair.smk"
+include: "workflow/rules/common_rdia.smk"
+include: "workflow/rules/repair_rdia_ls.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -33,6 +35,7 @@ localrules:
     signals,
     figures,
     pretrained_weights,
+    rdia_ls,
 
 
 rule all:
@@ -44,6 +47,7 @@ rule all:
         small_matrices,
         summaries,
         all_figures,
+        rdia_ls_targets,
 
 
 rule features:
@@ -74,3 +78,8 @@ rule figures:
 rule pretrained_weights:
     input:
         rules.pretrain.output.weights,
+
+
+rule rdia_ls:
+    input:
+        rdia_ls_targets,

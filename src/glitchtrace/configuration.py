@@ -22,9 +22,17 @@ from glitchtrace.models import frozen_settings
 # What shared files depend on beside the settings of components.
 SHARED_KEYS = ("device", "evaluation_batch")
 # Configuration table -> kind of component.
-TABLES = {"datasets": "dataset", "glitches": "glitch", "models": "model", "estimators": "estimator"}
+TABLES = {
+    "datasets": "dataset",
+    "glitches": "glitch",
+    "models": "model",
+    "estimators": "estimator",
+    "learners": "learner",
+    "relabellings": "relabelling",
+    "selections": "selection",
+}
 # Lists of blocks, one of every system that expands over a grid.
-GRIDS = ("grid",)
+GRIDS = ("grid", "rdia", "rdia_ls")
 SCHEMAS = Path("workflow/schemas")
 
 
@@ -36,7 +44,7 @@ def load_schema(folder: Path = SCHEMAS) -> dict[str, Any]:
 
 
 def component_tables(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The schema of the four component tables: settings common to the kind plus those of each card.
+    """The schema of the component tables: settings common to the kind plus those of each card.
 
     The list of signals is in the same file.
     """

@@ -52,7 +52,7 @@ def cells(grid: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str,
     found: set[Cell] = set()
     for position, keys in product(grid, AXES):
         dataset, model, glitch, ratio, seed, estimator = keys.values()
-        problem = illegal(dataset, model, glitch, ratio, settings)
+        problem = illegal(dataset, model, glitch, ratio, settings) or without_validation(dataset, settings)
         if problem:
             raise GlitchtraceError(f"grid[{position}]: {problem}")
         found.add(Cell(dataset, model, glitch, ratio, int(seed), estimator))
@@ -95,15 +95,19 @@ def illegal(
     dataset: str, model: str, glitch: str, ratio: str, settings: Mapping[str, Mapping[str, Any]]
 ) -> str | None:
     """Why a combination cannot exist, with the remedy; None if it is legal."""
-    data, network, kind = (
-        registry.card("dataset", dataset),
-        registry.card("model", model),
-        registry.card("glitch", glitch),
-    )
+    data, network = registry.card("dataset", dataset), registry.card("model", model)
+    if data["modality"] not in network["modalities"] and not data.get("foreign_only"):
+        return _mismatch("model", model, network, dataset, data)
+    return illegal_data(dataset, glitch, ratio, settings)
+
+
+def illegal_data(
+    dataset: str, glitch: str, ratio: str, settings: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Why a dataset cannot have a glitch at a ratio, with the remedy; None if it can."""
+    data, kind = registry.card("dataset", dataset), registry.card("glitch", glitch)
     if data.get("foreign_only"):
         return f"dataset {dataset} only serves as a source of foreign samples; choose another dataset"
-    if data["modality"] not in network["modalities"]:
-        return _mismatch("model", model, network, dataset, data)
     if data["modality"] not in kind["modalities"]:
         return _mismatch("glitch", glitch, kind, dataset, data)
     hosts = kind.get("datasets")
@@ -121,7 +125,7 @@ def illegal(
         name = step["glitch"]
         if registry.base_name(name) in FIXED_RATIO:
             return f"glitches.{glitch}.steps: {name} cannot be a step of a mixture"
-        problem = illegal(dataset, model, name, str(step["ratio"]), settings)
+        problem = illegal_data(dataset, name, str(step["ratio"]), settings)
         if problem:
             return f"glitches.{glitch}.steps: {problem}"
     for foreign in foreign_sources(dataset, glitch, chosen):
@@ -131,6 +135,16 @@ def illegal(
             return f"glitch {glitch} would take {dataset} as its own foreign dataset; set glitches.{glitch}.foreign"
         if registry.card("dataset", foreign)["modality"] != data["modality"]:
             return f"glitches.{glitch}.foreign: {foreign} and {dataset} are not of one modality"
+    return None
+
+
+def without_validation(dataset: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why a dataset cannot serve a system that measures influence; None where it has validation rows."""
+    if settings.get("dataset", {}).get(dataset, {}).get("validation_source") == "none":
+        return (
+            f"dataset {dataset} has no validation rows, on which influence is measured; "
+            f"set datasets.{dataset}.validation_source: holdout"
+        )
     return None
 
 
@@ -167,6 +181,8 @@ def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
     if pool is None:
         pool = rows["all"] - (settings["test_size"] or portion(settings["test_ratio"], rows["all"]))
     kept = settings["subset_size"] or portion(settings["subset_ratio"] or 1, pool)
+    if settings["validation_source"] == "none":
+        return kept, 0
     if settings["validation_source"] == "test_split" or (
         settings["validation_source"] is None and "test" in rows
     ):

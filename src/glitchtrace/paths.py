@@ -21,6 +21,9 @@ WILDCARDS = {
     "ratio": r"0\.\d+|clean|native",
     "seed": r"\d+",
     "estimator": NAME,
+    "learner": NAME,
+    "relabelling": NAME,
+    "selection": NAME,
 }
 
 _SOURCE = "<results>/sources/{source}"
@@ -53,6 +56,18 @@ COST = f"{CELL}/cost.parquet"
 EPOCHS = f"{CELL}/epochs.parquet"
 REPAIRED = f"{CELL}/repaired.parquet"
 GAIN = f"{CELL}/gain.parquet"
+
+RDIA = "<results>/{dataset}/{learner}/{glitch}-{ratio}/seed-{seed}/rdia"
+RDIA_INFLUENCE = f"{RDIA}/influence.parquet"
+RDIA_FIT = f"{RDIA}/fit.safetensors"
+RDIA_CELL = f"{RDIA}/{{relabelling}}"
+RDIA_REPAIRED = f"{RDIA_CELL}/repaired.parquet"
+RDIA_GAIN = f"{RDIA_CELL}/gain.parquet"
+RDIA_SUMMARY = "<study>/rdia.parquet"
+
+RDIA_LS_CELL = f"{TRAINING}/rdia_ls/{{selection}}"
+RDIA_LS_HISTORY = f"{RDIA_LS_CELL}/history.parquet"
+RDIA_LS_SUMMARY = "<study>/rdia_ls.parquet"
 
 DATASET_SUMMARY = "<study>/{dataset}/summary.parquet"
 DATASET_GAIN = "<study>/{dataset}/gain.parquet"

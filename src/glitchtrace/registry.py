@@ -1,4 +1,4 @@
-"""Components by name: datasets, glitches, models, estimators, signals, repair policies.
+"""Components by name: datasets, glitches, models, estimators, signals, repair policies, …
 
 A component is one module that holds a literal dictionary ``CARD`` at its top level. ``names`` and ``card``
 read that literal from the source without importing the module, so the Snakefile and the config schema learn
@@ -25,6 +25,9 @@ KINDS = {
     "estimator": "influence/estimators",
     "signal": "signals",
     "policy": "repair/policies",
+    "learner": "repair/rdia/learners",
+    "relabelling": "repair/rdia/methods",
+    "selection": "repair/rdia_ls/methods",
 }
 _PACKAGE = Path(__file__).parent
 

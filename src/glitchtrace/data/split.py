@@ -25,6 +25,7 @@ def make_split(
     validation_source: str | None = None,
     validation_ratio: float | None = None,
     holdout_ratio: float = 0.2,
+    holdout_order: str = "random",
     test_ratio: float = 0.2,
     test_size: int | None = None,
 ) -> pd.DataFrame:
@@ -39,7 +40,10 @@ def make_split(
       subset's ratio, or 0.5 where there is no subset), the test rows are all other rows of that part;
     * ``holdout`` (default elsewhere): the test rows are the part ``test``, or ``test_ratio`` of all rows
       where there is none; a subset of the other rows is divided into training rows and ``holdout_ratio`` of
-      validation rows.
+      validation rows: by a draw, or with ``holdout_order`` ``tail`` in the order of the source, where the
+      validation rows are those after the first floor((1 − holdout_ratio)·n), as in RDIA's program;
+    * ``none``: the training rows are a subset of the part ``train``, the test rows are the part ``test``, and
+      there are no validation rows, for methods that do without.
 
     ``test_size`` gives the number of test rows instead, a stratified choice of those described.
 
@@ -69,9 +73,21 @@ def make_split(
         else:
             test, pool = draw.divide(np.arange(len(labels)), portion(test_ratio, len(labels)), "test_ratio")
         chosen = draw.subset(pool, subset_ratio, subset_size)
-        validation, train = draw.divide(chosen, portion(holdout_ratio, len(chosen)), "holdout_ratio")
+        if holdout_order == "tail":
+            train, validation = _tail(np.sort(chosen), holdout_ratio)
+        else:
+            validation, train = draw.divide(chosen, portion(holdout_ratio, len(chosen)), "holdout_ratio")
+    elif source == "none":
+        if "test" not in parts:
+            raise GlitchtraceError(
+                "validation_source: none needs a dataset with an official test part; use holdout"
+            )
+        train = draw.subset(np.arange(*parts["train"]), subset_ratio, subset_size)
+        validation, test = np.arange(0), draw.at_most(np.arange(*parts["test"]), test_size)
     else:
-        raise GlitchtraceError(f"validation_source: unknown value '{source}'; use test_split or holdout")
+        raise GlitchtraceError(
+            f"validation_source: unknown value '{source}'; use test_split, holdout or none"
+        )
     missing = np.setdiff1d(labels, labels[train])
     if len(missing):
         raise GlitchtraceError(
@@ -89,6 +105,17 @@ def make_split(
 def rows_of(split: pd.DataFrame, part: str) -> np.ndarray:
     """Source rows (n,) int64 of one part of a split, in its order."""
     return split.loc[split["part"] == part, "row"].to_numpy(np.int64)
+
+
+def _tail(rows: np.ndarray, ratio: float) -> tuple[np.ndarray, np.ndarray]:
+    """The first floor((1 − ratio)·n) rows and the others.  Raises GlitchtraceError where one part is empty."""
+    count = portion(1 - Fraction(str(ratio)), len(rows))
+    if not 0 < count < len(rows):
+        raise GlitchtraceError(
+            f"holdout_ratio: the tail of {len(rows)} rows has {len(rows) - count}, and both parts need some; "
+            "use another value"
+        )
+    return rows[:count], rows[count:]
 
 
 def _share(subset_ratio: float | None, subset_size: int | None, available: int) -> Fraction:

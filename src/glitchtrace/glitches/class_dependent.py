@@ -17,8 +17,9 @@ CARD = {
         "Class-dependent noise: floor(ratio·|class|) samples of one class, several or all turn into another "
         "class, or into classes drawn by a transition matrix."
     ),
-    "modalities": ["image", "table"],
+    "modalities": ["image", "table", "sparse"],
     "foreign": False,
+    "labels_only": True,
     "settings": {
         "classes_to_contaminate": {
             "type": ["integer", "string", "null"],

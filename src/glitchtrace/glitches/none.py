@@ -9,8 +9,9 @@ from glitchtrace.glitches.table import Foreign
 
 CARD = {
     "summary": "No glitch: the training samples as they are.",
-    "modalities": ["image", "table"],
+    "modalities": ["image", "table", "sparse"],
     "foreign": False,
+    "labels_only": True,
     "settings": {},
 }
 

@@ -11,8 +11,9 @@ from glitchtrace.seeding import generator
 
 CARD = {
     "summary": "Uniform class noise: floor(ratio·n) samples get a random label of another class.",
-    "modalities": ["image", "table"],
+    "modalities": ["image", "table", "sparse"],
     "foreign": False,
+    "labels_only": True,
     "settings": {
         "compat": {
             "type": "object",

@@ -1,0 +1,1 @@
+"""RDIA: harmful samples are found by their influence on clean validation data, and relabelled."""

@@ -1,0 +1,45 @@
+"""Which cells of RDIA exist: dataset × learner × glitch × ratio × seed × method.
+
+Standard library only: read while the Snakefile is parsed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glitchtrace import grid, registry
+from glitchtrace.errors import GlitchtraceError
+
+AXES = {
+    "datasets": "dataset",
+    "learners": "learner",
+    "glitches": "glitch",
+    "ratios": "ratio",
+    "seeds": "seed",
+    "relabellings": "relabelling",
+}
+
+
+def cells(
+    blocks: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, str]]:
+    """All cells of the blocks ``rdia`` as wildcards, sorted, each once.
+
+    ``settings``: of a resolved configuration.  Raises GlitchtraceError for an illegal combination.
+    """
+    found = set()
+    for position, keys in grid.product(blocks, AXES):
+        problem = _illegal(keys, settings)
+        if problem:
+            raise GlitchtraceError(f"rdia[{position}]: {problem}")
+        found.add(tuple(keys.values()))
+    return [dict(zip(AXES.values(), values, strict=True)) for values in sorted(found)]
+
+
+def _illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    dataset, glitch = keys["dataset"], keys["glitch"]
+    if not registry.card("glitch", glitch).get("labels_only"):
+        return (
+            f"glitch {glitch} changes more than labels, which RDIA repairs; use label noise such as uniform"
+        )
+    problem = grid.illegal_data(dataset, glitch, keys["ratio"], settings)
+    return problem or grid.without_validation(dataset, settings)

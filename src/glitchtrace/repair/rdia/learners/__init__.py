@@ -1,0 +1,1 @@
+"""Learners whose influence has a closed form, by name."""

@@ -1,0 +1,1 @@
+"""Ways to train on labels of which many are wrong, by name."""

@@ -1,0 +1,25 @@
+# The cells of RDIA and RDIA-LS, and the functions that their rules take inputs and parameters from.
+
+from glitchtrace.repair.rdia import cells as rdia_cells
+from glitchtrace.repair.rdia_ls import cells as rdia_ls_cells
+
+try:
+    RDIA_CELLS = rdia_cells.cells(CONFIG["rdia"], SETTINGS)
+    RDIA_LS_CELLS = rdia_ls_cells.cells(CONFIG["rdia_ls"], SETTINGS)
+except GlitchtraceError as error:
+    raise WorkflowError(str(error))
+
+
+def files_of(cells, template):
+    """One file per cell, in the order of the cells."""
+    return [path for cell in cells for path in expand(template, **cell)]
+
+
+def rdia_ls_targets(wildcards):
+    """The histories of RDIA-LS and what is made from them, where the study has cells of it."""
+    if not RDIA_LS_CELLS:
+        return []
+    return [
+        *files_of(RDIA_LS_CELLS, rules.train_selection.output.history),
+        *rules.summarise_rdia_ls.output,
+    ]

@@ -1,0 +1,50 @@
+# RDIA-LS and what it is compared with: one training per cell, then the study.
+
+
+rule train_selection:
+    input:
+        features=source_files(rules.fetch_data.output.features),
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+    output:
+        history=paths.RDIA_LS_HISTORY,
+        record=paths.record(paths.RDIA_LS_HISTORY, "train_selection"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/train_selection/{selection}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/train_selection/{selection}.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+    params:
+        model="{model}",
+        model_settings=model_settings,
+        selection="{selection}",
+        settings=settings("selection"),
+        ratio="{ratio}",
+        seed=lambda wildcards: int(wildcards.seed),
+        device=CONFIG["device"],
+        code=code("glitchtrace.repair.rdia_ls.stage", "model", "selection"),
+    script:
+        "../scripts/train_selection.py"
+
+
+rule summarise_rdia_ls:
+    input:
+        tables=files_of(RDIA_LS_CELLS, rules.train_selection.output.history),
+    output:
+        summary=paths.RDIA_LS_SUMMARY,
+    log:
+        "<logs>/summarise_rdia_ls/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        cells=RDIA_LS_CELLS,
+        code=code("glitchtrace.evaluation.summary"),
+    script:
+        "../scripts/summarise_rdia_ls.py"
