@@ -23,6 +23,7 @@ include: "workflow/rules/signals.smk"
 include: "workflow/rules/evaluation.smk"
 include: "workflow/rules/repair.smk"
 include: "workflow/rules/common_rdia.smk"
+include: "workflow/rules/repair_rdia.smk"
 include: "workflow/rules/repair_rdia_ls.smk"
 include: "workflow/rules/report.smk"
 
@@ -35,6 +36,7 @@ localrules:
     signals,
     figures,
     pretrained_weights,
+    rdia,
     rdia_ls,
 
 
@@ -47,6 +49,7 @@ rule all:
         small_matrices,
         summaries,
         all_figures,
+        rdia_targets,
         rdia_ls_targets,
 
 
@@ -78,6 +81,11 @@ rule figures:
 rule pretrained_weights:
     input:
         rules.pretrain.output.weights,
+
+
+rule rdia:
+    input:
+        rdia_targets,
 
 
 rule rdia_ls:

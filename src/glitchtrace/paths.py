@@ -28,6 +28,7 @@ WILDCARDS = {
 
 _SOURCE = "<results>/sources/{source}"
 SOURCE_FEATURES = f"{_SOURCE}/features.npy"
+SPARSE_FEATURES = f"{_SOURCE}/features.npz"
 SOURCE_LABELS = f"{_SOURCE}/labels.npy"
 SOURCE_DESCRIPTION = f"{_SOURCE}/source.json"
 ANNOTATIONS = "<results>/sources/annotations/cifar10n.parquet"

@@ -133,6 +133,13 @@ def host_file(template):
 def host_files(template):
     """Input function: the same as a list of one, for stages that also take foreign sources."""
     return lambda wildcards: [host_file(template)(wildcards)]
+def sources_of(*, sparse):
+    """Wildcard pattern: the datasets whose rows are, or are not, stored sparse."""
+    return "|".join(
+        name
+        for name in registry.names("dataset")
+        if (registry.card("dataset", name)["modality"] == "sparse") == sparse
+    )
 
 
 def settings(kind):

@@ -15,6 +15,24 @@ def files_of(cells, template):
     return [path for cell in cells for path in expand(template, **cell)]
 
 
+def source_features(wildcards):
+    """The features of the dataset's own source, dense or sparse."""
+    source = registry.base_name(wildcards.dataset)
+    sparse = registry.card("dataset", source)["modality"] == "sparse"
+    template = paths.SPARSE_FEATURES if sparse else paths.SOURCE_FEATURES
+    return expand(template, source=source)
+
+
+def rdia_targets(wildcards):
+    """The gains of RDIA and what is made from them, where the study has cells of it."""
+    if not RDIA_CELLS:
+        return []
+    return [
+        *files_of(RDIA_CELLS, rules.relabel_rdia.output.gain),
+        *rules.summarise_rdia.output,
+    ]
+
+
 def rdia_ls_targets(wildcards):
     """The histories of RDIA-LS and what is made from them, where the study has cells of it."""
     if not RDIA_LS_CELLS:

@@ -11,6 +11,8 @@ rule fetch_data:
         "<logs>/fetch_data/{source}.log",
     benchmark:
         "<benchmarks>/fetch_data/{source}.jsonl"
+    wildcard_constraints:
+        source=sources_of(sparse=False),
     # Downloads fail for passing reasons; on a cluster this repeats within the same allocation.
     retries: 2
     conda:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from glitchtrace import files, registry
+from glitchtrace.data.sparse import write_sparse
 
 
 def fetch_data(
@@ -14,7 +15,9 @@ def fetch_data(
     description: str | Path,
     data_root: str | Path | None = None,
 ) -> None:
-    """Write all rows of a base dataset: ``features.npy``, ``labels.npy`` and ``source.json``.
+    """Write all rows of a base dataset: its features, ``labels.npy`` and ``source.json``.
+
+    Features are ``features.npy``, or ``features.npz`` (see ``data.sparse``) of a dataset of the modality sparse.
 
     ``data_root``: the folder of raw data; None takes the environment variable GLITCHTRACE_DATA, and where
     that is unset a cache folder in the user's home.  Raises GlitchtraceError where raw files are missing,
@@ -23,7 +26,10 @@ def fetch_data(
     root = data_root or os.environ.get("GLITCHTRACE_DATA")
     pool = registry.load("dataset", dataset).load(Path(root).expanduser() if root else None)
     pool.check(dataset)
-    files.write_npy(pool.features, features)
+    if registry.card("dataset", dataset)["modality"] == "sparse":
+        write_sparse(pool.features, features)
+    else:
+        files.write_npy(pool.features, features)
     files.write_npy(pool.labels, labels)
     files.write_record(
         {

@@ -14,7 +14,8 @@ from glitchtrace.errors import GlitchtraceError
 class Pool:
     """All rows of one base dataset.
 
-    ``features``: pictures uint8 (N, H, W) or (N, H, W, 3), or a table float32 (N, d).  ``labels``: int64 (N,)
+    ``features``: pictures uint8 (N, H, W) or (N, H, W, 3), a table float32 (N, d), or a csr matrix float32 (N, d)
+    of a sparse dataset.  ``labels``: int64 (N,)
     in 0 … K−1.  ``class_names``: K names.  ``parts``: part -> (first row, row after the last), where the
     parts follow each other and cover all rows.  ``columns``: names of a table's d columns, None for pictures.
     ``categories``: categorical column -> names of its categories, where the column holds their codes 0, 1, …
@@ -31,12 +32,14 @@ class Pool:
 
     def check(self, name: str) -> None:
         """Raise GlitchtraceError, with the dataset's name, where features or labels cannot be used."""
-        for what, values in (("features", self.features), ("labels", self.labels)):
+        stored: Any = self.features.data if hasattr(self.features, "indptr") else self.features
+        for what, values in (("features", stored), ("labels", self.labels)):
             problem = _problem_of_values(values)
             if problem:
                 raise GlitchtraceError(f"dataset {name}: {what} {problem}")
         problem = _problem_of_labels(self.labels, len(self.features), self.class_names)
         problem = problem or _problem_of_columns(self.features, self.columns, self.categories)
+        problem = _problem_of_labels(self.labels, self.features.shape[0], self.class_names)
         if problem:
             raise GlitchtraceError(f"dataset {name}: {problem}")
 

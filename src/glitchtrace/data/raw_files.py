@@ -67,7 +67,7 @@ def _folders(data_root: Path | None) -> list[Path]:
 
 def verify(path: Path, expected: str) -> None:
     """Raise GlitchtraceError unless the file's checksum is ``expected`` ("algorithm:digest")."""
-    found = _checksum(path, expected.partition(":")[0])
+    found = checksum(path, expected.partition(":")[0])
     if found != expected:
         raise GlitchtraceError(
             f"{path}: truncated or altered ({expected} expected, {found} found); replace it by the original, "
@@ -75,12 +75,13 @@ def verify(path: Path, expected: str) -> None:
         )
 
 
-def _checksum(path: Path, algorithm: str) -> str:
+def checksum(path: Path, algorithm: str) -> str:
+    """Digest of the content of a file, as "algorithm:digest"."""
     with open(path, "rb") as stream:
         return f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
 
 
-def _download(addresses: Sequence[str], target: Path, checksum: str) -> str | None:
+def _download(addresses: Sequence[str], target: Path, expected: str) -> str | None:
     """Download ``target`` from the first address that has it; None, or why no address did."""
     from torchvision.datasets.utils import download_url
 
@@ -91,7 +92,7 @@ def _download(addresses: Sequence[str], target: Path, checksum: str) -> str | No
                 # torchvision takes a file that is there already for a finished download.
                 temporary.unlink()
                 download_url(address, str(temporary.parent), temporary.name)
-                if _checksum(temporary, checksum.partition(":")[0]) != checksum:
+                if checksum(temporary, expected.partition(":")[0]) != expected:
                     raise RuntimeError(f"{address} has another content")
             return None
         # torchvision reports an unreachable address as OSError, too many redirections as RecursionError.

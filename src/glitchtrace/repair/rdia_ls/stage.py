@@ -1,5 +1,6 @@
 """Stage: train one cell of RDIA-LS, or of a method that it is compared with."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def _prepared(stored: np.ndarray, view: str) -> np.ndarray:
     if view == "pictures":
         pictures = stored[:, None] if stored.ndim == 3 else stored.transpose(0, 3, 1, 2)
         return np.ascontiguousarray(pictures)
-    flat = stored.reshape(len(stored), -1)
+    flat = stored.reshape(len(stored), math.prod(stored.shape[1:]))
     return (
         flat.astype(np.float32) / np.float32(255) if stored.dtype == np.uint8 else np.array(flat, np.float32)
     )

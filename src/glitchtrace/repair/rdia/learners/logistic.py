@@ -1,7 +1,64 @@
 """L2 logistic regression without intercept; softmax regression where there are more than two classes."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from glitchtrace.repair.rdia.regression import Regression
+
 CARD = {
     "label": "logistic regression",
-    "summary": "L2 logistic regression without intercept, softmax regression for more than two classes.",
-    "settings": {"C": {"type": "number", "description": "x", "default": 0.1}},
+    "summary": "L2 logistic regression without intercept; softmax regression for more than two classes.",
+    "settings": {
+        "C": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "description": "Weight of the data against the regulariser ½‖θ‖².",
+            "default": 0.1,
+        },
+        "units": {
+            "enum": ["code", "mean"],
+            "description": (
+                "Units of the influence Φ, and so of α: with the sum of the validation gradients (`code`, of "
+                "the published program and its α), or with their mean (`mean`)."
+            ),
+            "default": "code",
+        },
+        "solver": {
+            "enum": ["cg", "direct", "lissa"],
+            "description": "Inverse Hessian-vector product: conjugate gradients, Cholesky, or LiSSA.",
+            "default": "cg",
+        },
+        "solver_settings": {
+            "type": "object",
+            "description": (
+                "Of cg: `tolerance`, `limit`, `precondition`; of lissa: `scale`, `damping`, `depth`, `repeat`, "
+                "`tolerance`, `seed`."
+            ),
+            "additionalProperties": False,
+            "properties": {
+                "tolerance": {"type": "number", "minimum": 0, "description": "Relative residual to reach."},
+                "limit": {"type": "integer", "minimum": 1, "description": "Most products to take."},
+                "precondition": {"type": "boolean", "description": "Divide by the diagonal of the Hessian."},
+                "scale": {
+                    "type": "number",
+                    "exclusiveMinimum": 0,
+                    "description": "Bound of the eigenvalues.",
+                },
+                "damping": {
+                    "type": "number",
+                    "minimum": 0,
+                    "description": "Added to the Hessian, times scale.",
+                },
+                "depth": {"type": "integer", "minimum": 1, "description": "Steps of one run."},
+                "repeat": {"type": "integer", "minimum": 1, "description": "Runs to take the mean of."},
+                "seed": {"type": "integer", "minimum": 0, "description": "Seed of the draws."},
+            },
+            "default": {},
+        },
+    },
 }
+
+
+def build(classes: int, settings: Mapping[str, Any]) -> Regression:
+    """The regression for a number of classes."""
+    return Regression(classes, settings["C"])

@@ -1,3 +1,21 @@
 """Empirical risk minimisation: the observed labels as they are."""
 
-CARD = {"label": "ERM", "summary": "Train on the observed labels as they are.", "settings": {}}
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.repair.rdia.proposal import Problem, Proposal, hard, nobody
+
+CARD = {
+    "label": "ERM",
+    "summary": "Train on the observed labels as they are.",
+    "settings": {},
+}
+
+
+def propose(
+    problem: Problem, alpha: float, settings: Mapping[str, Any], rng: np.random.Generator
+) -> Proposal:
+    """Keep every sample."""
+    return hard(problem, problem.labels, relabel=nobody(problem), drop=nobody(problem))

@@ -1,0 +1,41 @@
+"""Data dropout: harmful samples are deleted.
+
+Source: Wang, Huan, Li, Data dropout: optimizing training data for convolutional neural networks, 2018.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.repair.rdia.proposal import Problem, Proposal, hard, harmful, nobody
+
+CARD = {
+    "label": "dropping",
+    "summary": "Delete the samples of harmful influence.",
+    "settings": {
+        "alpha": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "description": (
+                "Threshold α of the influence, in the learner's units: Φ > α is harmful; null: the one of "
+                "`alphas` with the least validation loss after retraining."
+            ),
+            "default": None,
+        },
+        "alphas": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "number", "minimum": 0},
+            "description": "Thresholds to choose from where `alpha` is null.",
+            "default": [0.01, 0.002, 0.0002],
+        },
+    },
+}
+
+
+def propose(
+    problem: Problem, alpha: float, settings: Mapping[str, Any], rng: np.random.Generator
+) -> Proposal:
+    """Drop D₋.  Where all samples are harmful nothing is left, and the fit to nothing is θ = 0."""
+    return hard(problem, problem.labels, relabel=nobody(problem), drop=harmful(problem, alpha))

@@ -1,0 +1,32 @@
+"""A random part of the samples: the control of the subsampling methods."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.data.portion import portion
+from glitchtrace.repair.rdia.proposal import Problem, Proposal, subset
+
+CARD = {
+    "label": "random subset",
+    "summary": "Keep a random share of the samples.",
+    "settings": {
+        "ratio": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 1,
+            "description": "Share of the samples to keep.",
+            "default": 0.95,
+        },
+    },
+}
+
+
+def propose(
+    problem: Problem, alpha: float, settings: Mapping[str, Any], rng: np.random.Generator
+) -> Proposal:
+    """Keep floor(ratio·n) samples, drawn without replacement."""
+    weights = np.zeros(len(problem))
+    weights[rng.choice(len(problem), portion(settings["ratio"], len(problem)), replace=False)] = 1.0
+    return subset(problem, weights)

@@ -1,0 +1,104 @@
+# RDIA: one first model with its influence per cell, one relabelling and refit per method, then the study.
+
+
+rule fetch_sparse_data:
+    output:
+        features=ensure(paths.SPARSE_FEATURES, non_empty=True),
+        labels=ensure(paths.SOURCE_LABELS, non_empty=True),
+        description=paths.SOURCE_DESCRIPTION,
+        record=paths.record(paths.SOURCE_LABELS, "fetch_data"),
+    log:
+        "<logs>/fetch_data/{source}.log",
+    benchmark:
+        "<benchmarks>/fetch_data/{source}.jsonl"
+    wildcard_constraints:
+        source=sources_of(sparse=True),
+    retries: 2
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        dataset="{source}",
+        code=lambda wildcards: code_of(
+            "glitchtrace.data.fetch", "dataset", [wildcards.source]
+        ),
+    script:
+        "../scripts/fetch_sparse_data.py"
+
+
+rule measure_rdia:
+    input:
+        features=source_features,
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+    output:
+        influence=paths.RDIA_INFLUENCE,
+        fit=ensure(paths.RDIA_FIT, non_empty=True),
+        record=paths.record(paths.RDIA_INFLUENCE, "measure_rdia"),
+    log:
+        "<logs>/{dataset}/{learner}/{glitch}-{ratio}/seed-{seed}/rdia/measure_rdia.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{learner}/{glitch}-{ratio}/seed-{seed}/rdia/measure_rdia.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        learner="{learner}",
+        settings=settings("learner"),
+        code=code("glitchtrace.repair.rdia.stage", "learner"),
+    script:
+        "../scripts/measure_rdia.py"
+
+
+rule relabel_rdia:
+    input:
+        features=source_features,
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+        influence=rules.measure_rdia.output.influence,
+        fit=rules.measure_rdia.output.fit,
+    output:
+        repaired=paths.RDIA_REPAIRED,
+        gain=paths.RDIA_GAIN,
+        record=paths.record(paths.RDIA_GAIN, "relabel_rdia"),
+    log:
+        "<logs>/{dataset}/{learner}/{glitch}-{ratio}/seed-{seed}/rdia/{relabelling}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{learner}/{glitch}-{ratio}/seed-{seed}/rdia/{relabelling}.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        learner="{learner}",
+        learner_settings=settings("learner"),
+        relabelling="{relabelling}",
+        settings=settings("relabelling"),
+        seed=lambda wildcards: int(wildcards.seed),
+        code=code("glitchtrace.repair.rdia.stage", "learner", "relabelling"),
+    script:
+        "../scripts/relabel_rdia.py"
+
+
+rule summarise_rdia:
+    input:
+        tables=files_of(RDIA_CELLS, rules.relabel_rdia.output.gain),
+    output:
+        summary=paths.RDIA_SUMMARY,
+    log:
+        "<logs>/summarise_rdia/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        cells=RDIA_CELLS,
+        code=code("glitchtrace.evaluation.summary"),
+    script:
+        "../scripts/summarise_rdia.py"
