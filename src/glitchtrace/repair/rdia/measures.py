@@ -24,10 +24,11 @@ def area_under_curve(probabilities: np.ndarray, labels: np.ndarray) -> float:
     negatives = len(labels) - positives
     if probabilities.shape[1] != 2 or not positives or not negatives:
         return math.nan
-    from scipy.stats import rankdata
-
-    ranks = rankdata(probabilities[:, 1])[labels == 1].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+    # Not scipy.stats.rankdata: the import costs 0.4 CPU seconds of every job.
+    _, places, counts = np.unique(probabilities[:, 1], return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    total = ranks[places[labels == 1]].sum()
+    return float((total - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def precision_recall(chosen: np.ndarray, wrong: np.ndarray) -> tuple[float, float]:
