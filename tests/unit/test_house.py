@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from glitchtrace import configuration, files, grid, paths, provenance, registry
 from glitchtrace.errors import GlitchtraceError
+from glitchtrace.repair.rdia import cells as rdia_cells
+from glitchtrace.repair.rdia_ls import cells as rdia_ls_cells
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = configuration.load_schema(ROOT / configuration.SCHEMAS)
@@ -56,6 +58,7 @@ def test_a_variant_has_the_card_of_its_base_name() -> None:
 def test_parsing_the_workflow_imports_nothing_heavy() -> None:
     code = (
         "import sys; from glitchtrace import configuration, grid, paths, provenance, registry;"
+        "from glitchtrace.repair.rdia import cells; from glitchtrace.repair.rdia_ls import cells;"
         "[registry.card(k, n) for k in registry.KINDS for n in registry.names(k)];"
         "print([m for m in ('torch', 'pandas', 'numpy', 'sklearn', 'pyarrow') if m in sys.modules])"
     )
@@ -75,6 +78,9 @@ VALUES = {
     "ratio": "native",
     "seed": 12,
     "estimator": "tracin",
+    "learner": "logistic",
+    "relabelling": "rdia@alpha_0_002",
+    "selection": "rdia_ls@mnist",
 }
 
 
@@ -88,7 +94,7 @@ def test_no_two_templates_claim_one_file() -> None:
     filled = [
         paths.fill(value, **{k: v for k, v in VALUES.items() if f"{{{k}}}" in value})
         for name, value in TEMPLATES.items()
-        if name not in ("TRAINING", "CELL")
+        if name not in ("TRAINING", "CELL", "RDIA", "RDIA_CELL", "RDIA_LS_CELL")
     ]
     assert len(set(filled)) == len(filled)
 
@@ -132,7 +138,8 @@ def test_every_shipped_configuration_is_legal_and_shares_its_settings(file: Path
     configuration.check(config, SCHEMA)
     configuration.check_study(config, load(CONFIGS[0]))
     complete = configuration.resolve(config, SCHEMA)
-    assert grid.cells(complete["grid"], complete["settings"])
+    systems = ((grid, "grid"), (rdia_cells, "rdia"), (rdia_ls_cells, "rdia_ls"))
+    assert any(system.cells(complete[blocks], complete["settings"]) for system, blocks in systems)
 
 
 def test_two_shipped_studies_never_give_one_variant_two_settings() -> None:

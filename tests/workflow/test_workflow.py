@@ -69,14 +69,18 @@ def test_every_compute_rule_has_a_thin_shim_of_its_name() -> None:
 # --- dry runs of every shipped configuration --------------------------------------------------------------------
 
 
-def cells_of(file: Path | None) -> tuple[list[dict], bool]:
-    """The cells of a configuration, and whether it repairs them."""
-    from glitchtrace import configuration, grid
+def resolved(file: Path | None) -> dict:
+    """A configuration with every default, as Snakemake merges it."""
+    from glitchtrace import configuration
 
     base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config = configuration.merge(base, yaml.safe_load(file.read_text())) if file else base
-    complete = configuration.resolve(config, configuration.load_schema(ROOT / configuration.SCHEMAS))
-    return grid.rows(grid.cells(complete["grid"], complete["settings"])), complete["repair"]
+    return configuration.resolve(config, configuration.load_schema(ROOT / configuration.SCHEMAS))
+
+
+def different(cells: list[dict], *keys: str) -> int:
+    """How many different values the keys take."""
+    return len({tuple(cell[key] for key in keys) for cell in cells})
 
 
 @pytest.mark.parametrize(
@@ -85,16 +89,28 @@ def cells_of(file: Path | None) -> tuple[list[dict], bool]:
     ids=lambda file: file.stem if file else "default",
 )
 def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | None, tmp_path: Path) -> None:
+    from glitchtrace import grid
+    from glitchtrace.repair.rdia import cells as rdia
+    from glitchtrace.repair.rdia_ls import cells as rdia_ls
+
     folder = folder_with_config(tmp_path / "run")
     jobs = planned(folder, *(["--configfile", str(file)] if file else []))
-    cells, repairs = cells_of(file)
+    config = resolved(file)
+    settings = config["settings"]
+    cells = grid.rows(grid.cells(config["grid"], settings))
+    relabelled, selected = rdia.cells(config["rdia"], settings), rdia_ls.cells(config["rdia_ls"], settings)
     for stage in CELL_STAGES:
-        expected = 0 if stage in ("repair_cell", "retrain") and not repairs else len(cells)
+        expected = 0 if stage in ("repair_cell", "retrain") and not config["repair"] else len(cells)
         assert jobs[stage] == expected, stage
-    assert jobs["inject_glitch"] == len({(c["dataset"], c["glitch"], c["ratio"], c["seed"]) for c in cells})
-    assert jobs["prepare_data"] == len({(c["dataset"], c["seed"]) for c in cells})
-    assert jobs["summarise_dataset"] == len({c["dataset"] for c in cells})
-    assert jobs["summarise_study"] == 1
+    assert jobs["relabel_rdia"] == len(relabelled)
+    assert jobs["measure_rdia"] == different(relabelled, "dataset", "learner", "glitch", "ratio", "seed")
+    assert jobs["train_selection"] == len(selected)
+    every = cells + relabelled + selected
+    assert jobs["inject_glitch"] == different(every, "dataset", "glitch", "ratio", "seed")
+    assert jobs["prepare_data"] == different(every, "dataset", "seed")
+    assert jobs["summarise_dataset"] == different(cells, "dataset")
+    for stage, its_cells in (("study", cells), ("rdia", relabelled), ("rdia_ls", selected)):
+        assert jobs[f"summarise_{stage}"] == bool(its_cells)
     assert jobs["pretrain"] == 0
 
 

@@ -30,6 +30,7 @@ def rdia_targets(wildcards):
     return [
         *files_of(RDIA_CELLS, rules.relabel_rdia.output.gain),
         *rules.summarise_rdia.output,
+        *rules.plot_rdia.output,
     ]
 
 
@@ -40,4 +41,5 @@ def rdia_ls_targets(wildcards):
     return [
         *files_of(RDIA_LS_CELLS, rules.train_selection.output.history),
         *rules.summarise_rdia_ls.output,
+        *rules.plot_rdia_ls.output,
     ]

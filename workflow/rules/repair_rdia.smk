@@ -102,3 +102,22 @@ rule summarise_rdia:
         code=code("glitchtrace.evaluation.summary"),
     script:
         "../scripts/summarise_rdia.py"
+
+
+rule plot_rdia:
+    input:
+        summary=rules.summarise_rdia.output.summary,
+    output:
+        figures=figure_files("<study>/figures/rdia", "rdia", "RDIA"),
+        table=table_file("<study>/tables/rdia.csv", "rdia", "RDIA"),
+    log:
+        "<logs>/plot_rdia/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.rdia"),
+    script:
+        "../scripts/plot_rdia.py"

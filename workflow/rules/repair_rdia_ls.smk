@@ -48,3 +48,22 @@ rule summarise_rdia_ls:
         code=code("glitchtrace.evaluation.summary"),
     script:
         "../scripts/summarise_rdia_ls.py"
+
+
+rule plot_rdia_ls:
+    input:
+        summary=rules.summarise_rdia_ls.output.summary,
+    output:
+        figures=figure_files("<study>/figures/rdia_ls", "rdia_ls", "RDIA-LS"),
+        table=table_file("<study>/tables/rdia_ls.csv", "rdia_ls", "RDIA-LS"),
+    log:
+        "<logs>/plot_rdia_ls/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.rdia_ls"),
+    script:
+        "../scripts/plot_rdia_ls.py"

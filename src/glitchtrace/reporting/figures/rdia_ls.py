@@ -1,0 +1,106 @@
+"""RDIA-LS and what it is compared with: test accuracy by epoch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from glitchtrace import registry
+from glitchtrace.evaluation.statistics import estimate
+from glitchtrace.reporting import style
+from glitchtrace.reporting.inputs import read_table
+from glitchtrace.reporting.tables import write_csv
+
+KEYS = ["dataset", "model", "glitch", "ratio"]
+LAST = 10  # epochs behind the accuracy at the end
+STYLES = {
+    "plain": ("#7F7F7F", (1, 1)),
+    "small_loss": ("#2F5F9E", (4, 1.5)),
+    "coteaching": ("#009E73", (4, 1, 1, 1)),
+    "rdia_ls": ("#D55E00", ""),
+}
+_OTHER = ("#882255", (2, 1))
+
+
+def plot_rdia_ls(*, summary: str | Path, figures: Sequence[str | Path], table: str | Path) -> None:
+    """Stage: draw the test accuracy of every method by epoch, and tabulate its end, best and mean.
+
+    ``summary`` is the ``rdia_ls.parquet`` of a study.  Raises GlitchtraceError where it cannot be read.
+    """
+    histories = read_table(summary, [*KEYS, "seed", "selection", "epoch", "test_accuracy", "pure_ratio"])
+    style.save(draw_rdia_ls(histories), figures)
+    write_csv(rdia_ls_table(histories), table)
+
+
+def rdia_ls_table(histories: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy in percent, mean and standard deviation over seeds, one row per cell and method.
+
+    Of each seed: ``last`` is the mean of the last ten epochs, ``best`` the highest epoch, ``best_by_40`` the
+    highest of the epochs up to 40, ``mean`` that of all epochs (the untrained network included); ``pure_ratio`` is
+    the share of right labels among the samples kept in the last ten epochs.
+    """
+    rows = []
+    for keys, group in histories.groupby([*KEYS, "selection"], observed=True):
+        accuracies = 100 * group.pivot_table(index="epoch", columns="seed", values="test_accuracy")
+        pure = group.pivot_table(index="epoch", columns="seed", values="pure_ratio")
+        measures = {
+            "last": accuracies.tail(LAST).mean(),
+            "best": accuracies.max(),
+            "best_by_40": accuracies[accuracies.index <= 40].max(),
+            "mean": accuracies.mean(),
+            "pure_ratio": pure.tail(LAST).mean(),
+        }
+        row = {**dict(zip([*KEYS, "selection"], keys, strict=True)), "seeds": accuracies.shape[1]}
+        row["epochs"] = len(accuracies)
+        for measure, values in measures.items():
+            found = estimate(values.to_numpy())
+            row |= {measure: found.mean, f"{measure}_std": found.standard_deviation}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@style.styled()
+def draw_rdia_ls(histories: pd.DataFrame) -> Figure:
+    """Mean over seeds with a band of one standard deviation, one panel per dataset and glitch."""
+    panels = list(histories.groupby(KEYS, observed=True))
+    figure = style.new_figure(style.MIDDLE, 2.6 * len(panels))
+    grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axes, (keys, cell) in zip(grid, panels, strict=True):
+        _draw_panel(axes, cell)
+        dataset, model, glitch, ratio = (str(key) for key in keys)
+        names = (style.human_name("dataset", dataset), style.human_name("model", model))
+        axes.set_title(f"{', '.join(names)}: {style.human_glitch(glitch, ratio)}", loc="left")
+    grid[-1].set_xlabel("epoch")
+    figure.supylabel("test accuracy (%)", size="medium")
+    return figure
+
+
+def _draw_panel(axes: Any, cell: pd.DataFrame) -> None:
+    seeds = []
+    for selection in sorted(cell["selection"].unique(), key=_place):
+        accuracies = 100 * cell[cell["selection"] == selection].pivot_table(
+            index="epoch", columns="seed", values="test_accuracy"
+        )
+        mean, deviation = accuracies.mean(axis=1), accuracies.std(axis=1, ddof=1)
+        colour, dashes = STYLES.get(registry.base_name(selection), _OTHER)
+        (line,) = axes.plot(
+            accuracies.index, mean, color=colour, label=style.human_name("selection", selection)
+        )
+        if dashes:
+            line.set_dashes(dashes)
+        if accuracies.shape[1] > 1:
+            band = (mean - deviation, mean + deviation)
+            axes.fill_between(accuracies.index, *band, color=colour, alpha=0.2, linewidth=0)
+        seeds.append(accuracies.shape[1])
+    axes.set_ylim(bottom=0, top=min(100.0, float(np.ceil(axes.get_ylim()[1] / 10) * 10)))
+    axes.margins(x=0.01)
+    axes.legend(title=style.spread("mean ± standard deviation", seeds), loc="best")
+
+
+def _place(selection: str) -> tuple[int, str]:
+    known = list(STYLES)
+    base = registry.base_name(selection)
+    return (known.index(base) if base in known else len(known), selection)

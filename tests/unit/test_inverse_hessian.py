@@ -1,0 +1,160 @@
+"""Inverse Hessian-vector products: three solvers against the exact solution, and what they refuse."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.influence.inverse_hessian import (
+    DIRECT_LIMIT,
+    Hessian,
+    conjugate_gradients,
+    direct,
+    lissa,
+    solve,
+)
+
+
+def hessian_of(matrix, **options) -> Hessian:
+    return Hessian(len(matrix), lambda vector: matrix @ vector, **options)
+
+
+def positive_definite(seed: int, size: int, spread: float = 10.0):
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(rng.standard_normal((size, size)))[0]
+    return basis * np.geomspace(1, spread, size) @ basis.T, rng.standard_normal(size)
+
+
+@settings(deadline=None, derandomize=True, max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(1, 30), diagonal=st.booleans())
+def test_cg_and_cholesky_solve_the_system(seed, size, diagonal):
+    matrix, target = positive_definite(seed, size)
+    hessian = hessian_of(matrix, diagonal=(lambda: np.diag(matrix)) if diagonal else None)
+    exact = np.linalg.solve(matrix, target)
+    for found in (conjugate_gradients(hessian, target, tolerance=1e-11), direct(hessian, target)):
+        np.testing.assert_allclose(found.vector, exact, rtol=1e-8, atol=1e-9)
+        residual = np.linalg.norm(matrix @ found.vector - target) / np.linalg.norm(target)
+        assert found.residual == pytest.approx(residual, abs=1e-11)
+        assert found.iterations >= 1
+
+
+def test_the_diagonal_saves_products():
+    rng = np.random.default_rng(0)
+    matrix = np.diag(np.geomspace(1, 1e6, 60)) + 0.01 * np.ones((60, 60))
+    target = rng.standard_normal(60)
+    hessian = hessian_of(matrix, diagonal=lambda: np.diag(matrix))
+    with_it = conjugate_gradients(hessian, target)
+    without = conjugate_gradients(hessian, target, precondition=False)
+    assert 3 * with_it.iterations < without.iterations
+
+
+def test_cg_stops_at_its_tolerance():
+    matrix, target = positive_definite(1, 80, spread=1e4)
+    loose = conjugate_gradients(hessian_of(matrix), target, tolerance=1e-2)
+    tight = conjugate_gradients(hessian_of(matrix), target, tolerance=1e-9)
+    assert loose.residual <= 1e-2
+    assert tight.residual <= 1e-9
+    assert loose.iterations < tight.iterations
+
+
+def test_nothing_in_nothing_out():
+    for found in (
+        conjugate_gradients(hessian_of(np.eye(3)), np.zeros(3)),
+        direct(hessian_of(np.eye(3)), np.zeros(3)),
+    ):
+        assert not found.vector.any()
+        assert found.residual == 0
+
+
+@pytest.mark.parametrize("solver", [conjugate_gradients, direct])
+def test_a_singular_system_is_refused_with_a_remedy(solver):
+    # The target has a part outside the range of the matrix, so that no solution exists.
+    matrix = np.diag([1.0, 2.0, 0.0])
+    with pytest.raises(GlitchtraceError, match="not positive definite .*; add regularisation"):
+        solver(hessian_of(matrix), np.ones(3))
+
+
+@pytest.mark.parametrize("solver", [conjugate_gradients, direct])
+def test_an_indefinite_system_is_refused(solver):
+    with pytest.raises(GlitchtraceError, match="not positive definite"):
+        solver(hessian_of(np.diag([1.0, -2.0])), np.ones(2))
+
+
+def test_a_diagonal_that_is_not_positive_is_refused():
+    with pytest.raises(GlitchtraceError, match="its diagonal is not positive"):
+        conjugate_gradients(hessian_of(np.eye(2), diagonal=lambda: np.array([1.0, 0.0])), np.ones(2))
+
+
+def test_too_few_products_say_how_far_they_came():
+    matrix, target = positive_definite(2, 50, spread=1e6)
+    with pytest.raises(GlitchtraceError, match=r"residual .* after 3 products, 1\.0e-08 wanted"):
+        conjugate_gradients(hessian_of(matrix), target, limit=3)
+
+
+def test_cholesky_takes_the_dense_matrix_where_it_is_at_hand_and_refuses_a_large_one():
+    matrix, target = positive_definite(3, 6)
+    calls = []
+
+    def dense():
+        calls.append(True)
+        return matrix.copy()
+
+    np.testing.assert_allclose(
+        direct(hessian_of(matrix, dense=dense), target).vector, np.linalg.solve(matrix, target)
+    )
+    assert calls == [True]
+    with pytest.raises(GlitchtraceError, match="too large .*; use cg"):
+        direct(Hessian(DIRECT_LIMIT + 1, lambda v: v), np.ones(DIRECT_LIMIT + 1))
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.05])
+def test_lissa_without_sampling_converges_to_the_damped_solution(damping):
+    matrix, target = positive_definite(4, 10)
+    scale = 12.0
+    found = lissa(hessian_of(matrix), target, scale=scale, damping=damping, depth=3000)
+    exact = np.linalg.solve(matrix + damping * scale * np.eye(10), target)
+    np.testing.assert_allclose(found.vector, exact, rtol=1e-8, atol=1e-10)
+    assert found.iterations == 3000
+
+
+def test_lissa_ends_early_where_it_stands_still():
+    matrix, target = positive_definite(4, 10)
+    found = lissa(hessian_of(matrix), target, scale=12.0, depth=3000, tolerance=1e-9)
+    assert found.iterations < 1000
+    assert found.residual < 1e-6
+
+
+def test_sampled_lissa_comes_near_and_depends_on_its_seed_alone():
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((400, 6))
+    matrix, target = np.eye(6) + X.T @ X / 400, rng.standard_normal(6)
+
+    def sampled(vector, draws):
+        part = X[draws.choice(400, 40)]
+        return vector + part.T @ (part @ vector) / 40
+
+    hessian = hessian_of(matrix, sampled=sampled)
+    options = {"scale": 8.0, "depth": 400, "repeat": 20}
+    found, again, other = (lissa(hessian, target, **options, seed=seed) for seed in (0, 0, 1))
+    exact = np.linalg.solve(matrix, target)
+    assert np.linalg.norm(found.vector - exact) < 0.1 * np.linalg.norm(exact)
+    np.testing.assert_array_equal(found.vector, again.vector)
+    assert not np.array_equal(found.vector, other.vector)
+    assert found.iterations == 8000
+
+
+def test_lissa_that_diverges_says_so():
+    with pytest.raises(GlitchtraceError, match=r"LiSSA diverges: .* scale = 1; raise scale"):
+        lissa(hessian_of(np.diag([1.0, 50.0])), np.ones(2), scale=1.0)
+
+
+def test_one_interface_for_all_solvers():
+    matrix, target = positive_definite(6, 5)
+    exact = np.linalg.solve(matrix, target)
+    for solver, options in (("cg", {}), ("direct", {}), ("lissa", {"scale": 12.0})):
+        np.testing.assert_allclose(
+            solve(hessian_of(matrix), target, solver, **options).vector, exact, rtol=1e-6, atol=1e-8
+        )
+    with pytest.raises(GlitchtraceError, match="solver: unknown value 'newton'; use cg, direct, lissa"):
+        solve(hessian_of(matrix), target, "newton")
