@@ -71,7 +71,7 @@ def test_nothing_in_nothing_out():
 def test_a_singular_system_is_refused_with_a_remedy(solver):
     # The target has a part outside the range of the matrix, so that no solution exists.
     matrix = np.diag([1.0, 2.0, 0.0])
-    with pytest.raises(GlitchtraceError, match="not positive definite .*; add regularisation"):
+    with pytest.raises(GlitchtraceError, match=r"not positive definite .*; add regularisation"):
         solver(hessian_of(matrix), np.ones(3))
 
 
@@ -104,7 +104,7 @@ def test_cholesky_takes_the_dense_matrix_where_it_is_at_hand_and_refuses_a_large
         direct(hessian_of(matrix, dense=dense), target).vector, np.linalg.solve(matrix, target)
     )
     assert calls == [True]
-    with pytest.raises(GlitchtraceError, match="too large .*; use cg"):
+    with pytest.raises(GlitchtraceError, match=r"too large .*; use cg"):
         direct(Hessian(DIRECT_LIMIT + 1, lambda v: v), np.ones(DIRECT_LIMIT + 1))
 
 

@@ -78,12 +78,11 @@ def conjugate_gradients(
 ) -> Solution:
     """H⁻¹b for a positive definite H, until ‖Hs − b‖ ≤ ``tolerance``·‖b‖, with at most ``limit`` products.
 
-    ``limit``: by default 20·d, or 1,000 where that is more than 1,000 and d is too (d itself is enough in exact
-    arithmetic).  ``precondition``: divide by the diagonal of H, where that is known.
+    ``limit``: by default 20·d, and at most 1,000.  ``precondition``: divide by the diagonal of H, where that is known.
 
     Raises GlitchtraceError where H is not positive definite and where the limit is reached.
     """
-    limit = limit or max(min(20 * hessian.size, 1000), hessian.size)
+    limit = limit or min(20 * hessian.size, 1000)
     scale = hessian.diagonal() if precondition and hessian.diagonal is not None else None
     if scale is not None and not (scale > 0).all():
         raise GlitchtraceError(_SINGULAR.format("its diagonal is not positive"))
@@ -92,7 +91,7 @@ def conjugate_gradients(
     norm = float(np.linalg.norm(target))
     goal = tolerance * norm
     direction = np.zeros_like(residual)
-    slope_before = 1.0
+    slope_before, largest = 1.0, 0.0
     for iteration in range(limit + 1):
         error = float(np.linalg.norm(residual))
         if error <= goal:
@@ -102,8 +101,11 @@ def conjugate_gradients(
         direction = step + (slope / slope_before if iteration else 0.0) * direction
         image = hessian.product(direction)
         curvature = float(direction @ image)
-        if not curvature > 0:
-            raise GlitchtraceError(_SINGULAR.format(f"its curvature along a direction is {curvature:.3g}"))
+        quotient = curvature / float(direction @ direction)
+        largest = max(largest, quotient)
+        # What rounding leaves of 0 is not positive.
+        if not quotient > largest * np.finfo(np.float64).eps:
+            raise GlitchtraceError(_SINGULAR.format(f"its curvature along a direction is {quotient:.3g}"))
         solution = solution + (slope / curvature) * direction
         residual = residual - (slope / curvature) * image
         slope_before = slope

@@ -54,7 +54,10 @@ def propose(
 def keep_probabilities(influence: np.ndarray, steepness: float) -> np.ndarray:
     """π (n,): 1/(1 + exp(k·Φ/(max Φ − min Φ))), ½ everywhere where all influences are equal."""
     spread = np.ptp(influence)
-    return 1 / (1 + np.exp(steepness * influence / spread)) if spread else np.full(len(influence), 0.5)
+    if not spread:
+        return np.full(len(influence), 0.5)
+    # ln(1 + eˣ) does not overflow where eˣ does.
+    return np.exp(-np.logaddexp(0, steepness * influence / spread))
 
 
 def _collect(probabilities: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
