@@ -68,11 +68,9 @@ def test_softmax_twice_bounds_the_loss(label, bound):
 
 
 @pytest.mark.parametrize("loss", ["original", "clean"])
-@pytest.mark.parametrize(
-    "groups", [Groups(4, 12, False), Groups(16, 0, False), Groups(4, 0, False), Groups(8, 10, False)]
-)
-def test_an_empty_or_overlapping_group_contributes_nothing_and_no_nan(loss, kept_count, dropped):
-    groups = Groups(kept_count, dropped, warm_up=False)
+@pytest.mark.parametrize(("keep", "drop"), [(4, 12), (16, 0), (4, 0), (8, 10)])
+def test_an_empty_or_overlapping_group_contributes_nothing_and_no_nan(loss, keep, drop):
+    groups = Groups(keep, drop, warm_up=False)
     logits, labels = batch()
     logits.requires_grad_()
     value, kept = rdia_ls.batch_loss([logits], labels, groups, {"loss": loss, "gamma": 0.2})
