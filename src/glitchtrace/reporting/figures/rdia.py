@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from glitchtrace import registry
 from glitchtrace.errors import GlitchtraceError
@@ -92,7 +92,9 @@ def draw_rdia(table: pd.DataFrame) -> Figure:
     noises = sorted(dict.fromkeys(table["ratio"]), key=_noise)
     heights = [table[table["dataset"] == dataset]["name"].nunique() for dataset, _ in lines]
     figure = style.new_figure(style.PAGE, _ROW_INCHES * sum(heights) + 0.75 * len(lines) + 0.3)
-    grid = figure.subplots(len(lines), len(noises), squeeze=False, sharey="row", height_ratios=heights)
+    grid = figure.subplots(
+        len(lines), len(noises), squeeze=False, sharex=True, sharey="row", height_ratios=heights
+    )
     for panels, (dataset, learner) in zip(grid, lines, strict=True):
         rows = table[(table["dataset"] == dataset) & (table["learner"] == learner)]
         ordered = rows.assign(place=rows["relabelling"].map(_place)).sort_values(["place", "alpha"])
@@ -131,8 +133,10 @@ def _draw_panel(axes: Any, rows: pd.DataFrame, names: list[str]) -> None:
             linewidth=1,
         )
     axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(labelbottom=True)
     axes.grid(visible=True, axis="y", linewidth=0.4)
     axes.tick_params(left=False)
     style.strip_frame(axes, keep="b")
