@@ -133,6 +133,8 @@ def host_file(template):
 def host_files(template):
     """Input function: the same as a list of one, for stages that also take foreign sources."""
     return lambda wildcards: [host_file(template)(wildcards)]
+
+
 def sources_of(*, sparse):
     """Wildcard pattern: the datasets whose rows are, or are not, stored sparse."""
     return "|".join(

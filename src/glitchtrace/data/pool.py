@@ -15,10 +15,10 @@ class Pool:
     """All rows of one base dataset.
 
     ``features``: pictures uint8 (N, H, W) or (N, H, W, 3), a table float32 (N, d), or a csr matrix float32 (N, d)
-    of a sparse dataset.  ``labels``: int64 (N,)
-    in 0 … K−1.  ``class_names``: K names.  ``parts``: part -> (first row, row after the last), where the
-    parts follow each other and cover all rows.  ``columns``: names of a table's d columns, None for pictures.
-    ``categories``: categorical column -> names of its categories, where the column holds their codes 0, 1, …
+    of a sparse dataset.  ``labels``: int64 (N,) in 0 … K−1.  ``class_names``: K names.  ``parts``: part -> (first
+    row, row after the last), where the parts follow each other and cover all rows.  ``columns``: names of a
+    table's d columns, None for pictures and sparse rows.  ``categories``: categorical column -> names of its
+    categories, where the column holds their codes 0, 1, …
     ``checksums``: "algorithm:digest" of each raw file.
     """
 
@@ -37,9 +37,8 @@ class Pool:
             problem = _problem_of_values(values)
             if problem:
                 raise GlitchtraceError(f"dataset {name}: {what} {problem}")
-        problem = _problem_of_labels(self.labels, len(self.features), self.class_names)
-        problem = problem or _problem_of_columns(self.features, self.columns, self.categories)
         problem = _problem_of_labels(self.labels, self.features.shape[0], self.class_names)
+        problem = problem or _problem_of_columns(self.features, self.columns, self.categories)
         if problem:
             raise GlitchtraceError(f"dataset {name}: {problem}")
 

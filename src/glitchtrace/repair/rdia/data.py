@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
+from glitchtrace import files
 from glitchtrace.data.description import read_description
 from glitchtrace.data.sparse import read_sparse
 from glitchtrace.data.split import TEST, TRAIN, VALIDATION, rows_of
@@ -55,11 +55,11 @@ def load_cell(*, features: Sequence[str], split: str, glitch: str) -> Cell:
     ``features``: the file of the host, ``features.npy`` or ``features.npz`` (sparse).  Raises GlitchtraceError
     where the table has samples of another source.
     """
-    parts, table = pd.read_parquet(split), pd.read_parquet(glitch)
+    parts, table = files.read_parquet(split), files.read_parquet(glitch)
     folder = Path(features[0]).parent
     if (table["source"] != folder.name).any():
         raise GlitchtraceError(f"{glitch} has samples from outside {folder.name}; RDIA repairs labels only")
-    labels = np.load(folder / "labels.npy", mmap_mode="r")
+    labels = files.read_npy(folder / "labels.npy", memory_mapped=True)
     read = _reader(features[0])
     held_out = {part: rows_of(parts, part) for part in (TRAIN, VALIDATION, TEST)}
 
@@ -81,7 +81,7 @@ def _reader(path: str) -> Callable[[np.ndarray], "Matrix"]:
     if path.endswith(".npz"):
         sparse = read_sparse(path)
         return lambda rows: sparse[rows].astype(np.float64)
-    stored = np.load(path, mmap_mode="r")
+    stored = files.read_npy(path, memory_mapped=True)
 
     def dense(rows: np.ndarray) -> np.ndarray:
         flat = stored[rows].reshape(len(rows), math.prod(stored.shape[1:]))

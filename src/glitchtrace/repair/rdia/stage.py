@@ -93,11 +93,9 @@ def relabel_rdia(
     the wrong labels.  With a null α each of ``alphas`` is tried and the one with the least validation loss after
     retraining is kept, the first of several.  Raises GlitchtraceError as the methods do.
     """
-    from safetensors.numpy import load_file
-
     cell = load_cell(features=features, split=split, glitch=glitch)
     regression = registry.load("learner", learner).build(cell.classes, learner_settings)
-    parameters = load_file(fit)["parameters"]
+    parameters = files.read_tensors(fit)["parameters"]
     problem = Problem(
         regression=regression,
         X=cell.train.X,
@@ -106,7 +104,7 @@ def relabel_rdia(
         validation_labels=cell.validation.labels,
         parameters=parameters,
         probabilities=regression.probabilities(parameters, cell.train.X),
-        influence=pd.read_parquet(influence)["influence"].to_numpy(),
+        influence=files.read_parquet(influence)["influence"].to_numpy(),
         mislabelled=int(cell.mislabelled.sum()),
     )
     tried = []

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from glitchtrace import files, registry
@@ -109,9 +108,9 @@ def _parts(
 
     Pixels stay bytes for a network of pictures; vectors become float32 at once.
     """
-    parts, table = pd.read_parquet(split), pd.read_parquet(glitch)
+    parts, table = files.read_parquet(split), files.read_parquet(glitch)
     folder = Path(features[0]).parent
-    labels = np.load(folder / "labels.npy", mmap_mode="r")
+    labels = files.read_npy(folder / "labels.npy", memory_mapped=True)
     sources = Sources(features)
 
     def part(stored: np.ndarray, of: np.ndarray) -> Part:
