@@ -61,6 +61,7 @@ def test_methods_stand_in_their_order_and_thresholds_ascend():
 
 def test_a_variant_without_a_threshold_is_named_by_itself():
     assert method_name("uids@ratio_0_6", pd.Series([np.nan])) == "UIDS (ratio 0 6)"
+    assert method_name("rdia@frozen", pd.Series([0.002, 0.002])) == "RDIA (frozen)"
 
 
 def test_one_panel_per_noise_from_clean_to_noisy():

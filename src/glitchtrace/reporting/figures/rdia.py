@@ -73,11 +73,11 @@ def rdia_table(gains: pd.DataFrame) -> pd.DataFrame:
 
 
 def method_name(relabelling: str, alphas: pd.Series) -> str:
-    """The method as readers know it: its label, with α where the variant gives one."""
+    """The method as readers know it: its label, with α where the variant is named by it (``rdia@alpha_0_002``)."""
     label: str = registry.card("relabelling", relabelling)["label"]
     if relabelling == registry.base_name(relabelling):
         return f"{label}, α chosen" if alphas.notna().any() else label
-    if len(set(alphas.dropna())) == 1:
+    if "@alpha_" in relabelling and len(set(alphas.dropna())) == 1:
         return f"{label}, α = {alphas.iloc[0]:.4f}".rstrip("0")
     return style.human_name("relabelling", relabelling)
 
