@@ -6,7 +6,7 @@ An illegal combination is refused before any job starts, with the block's positi
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
 from typing import Any
@@ -70,6 +70,26 @@ def product(
         values = [[str(value) for value in block[axis]] for axis in axes]
         for combination in itertools.product(*values):
             yield position, dict(zip(axes.values(), combination, strict=True))
+
+
+def legal_cells(
+    name: str,
+    blocks: Sequence[Mapping[str, Any]],
+    axes: Mapping[str, str],
+    problem: Callable[[Mapping[str, str]], str | None],
+) -> list[dict[str, str]]:
+    """All combinations of a system's blocks as wildcards, sorted, each once.
+
+    ``name`` is the key of the blocks; ``problem`` says why a combination cannot exist.  Raises GlitchtraceError
+    for the first that cannot.
+    """
+    found = set()
+    for position, keys in product(blocks, axes):
+        reason = problem(keys)
+        if reason:
+            raise GlitchtraceError(f"{name}[{position}]: {reason}")
+        found.add(tuple(keys.values()))
+    return [dict(zip(axes.values(), values, strict=True)) for values in sorted(found)]
 
 
 def check_ratios(ratios: Iterable[object]) -> None:

@@ -25,6 +25,7 @@ from glitchtrace.repair.rdia.measures import accuracy, area_under_curve, log_los
 from glitchtrace.repair.rdia.proposal import Problem
 from glitchtrace.repair.rdia.regression import Regression
 from glitchtrace.repair.rdia.relabelling import relabelled_loss, relabelled_residuals, relabelled_targets
+from glitchtrace.repair.rdia.settings import common
 from glitchtrace.repair.rdia.stage import measure_rdia, relabel_rdia, retrain
 from glitchtrace.seeding import generator
 
@@ -67,8 +68,9 @@ def validation_loss(problem: Problem, parameters) -> float:
 
 
 def propose(name: str, problem: Problem, alpha: float = 0.0, seed: int = 0, **changes):
-    card = registry.card("relabelling", name)["settings"]
-    complete = {**{key: fragment["default"] for key, fragment in card.items()}, **changes}
+    card = registry.card("relabelling", name)
+    fragments = {**common(card), **card["settings"]}
+    complete = {**{key: fragment["default"] for key, fragment in fragments.items()}, **changes}
     return registry.load("relabelling", name).propose(problem, alpha, complete, generator(seed, name))
 
 

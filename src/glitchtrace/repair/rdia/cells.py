@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glitchtrace import grid, registry
-from glitchtrace.errors import GlitchtraceError
 
 AXES = {
     "datasets": "dataset",
@@ -26,13 +25,7 @@ def cells(
 
     ``settings``: of a resolved configuration.  Raises GlitchtraceError for an illegal combination.
     """
-    found = set()
-    for position, keys in grid.product(blocks, AXES):
-        problem = _illegal(keys, settings)
-        if problem:
-            raise GlitchtraceError(f"rdia[{position}]: {problem}")
-        found.add(tuple(keys.values()))
-    return [dict(zip(AXES.values(), values, strict=True)) for values in sorted(found)]
+    return grid.legal_cells("rdia", blocks, AXES, lambda keys: _illegal(keys, settings))
 
 
 def _illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> str | None:

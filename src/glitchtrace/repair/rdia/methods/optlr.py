@@ -18,14 +18,8 @@ from glitchtrace.repair.rdia.regression import dense
 CARD = {
     "label": "OptLR",
     "summary": "Draw samples in proportion to the norm of their influence on the parameters, with inverse weights.",
+    "subsample": True,
     "settings": {
-        "ratio": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "maximum": 1,
-            "description": "Share of the samples to keep.",
-            "default": 0.95,
-        },
         "norm": {
             "enum": ["hessian", "gradient"],
             "description": "Probabilities in proportion to ‖H⁻¹∇ℓ_i‖, or to ‖∇ℓ_i‖, which needs no Hessian.",

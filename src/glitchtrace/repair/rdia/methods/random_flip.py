@@ -10,24 +10,8 @@ from glitchtrace.repair.rdia.proposal import Problem, Proposal, hard, harmful, n
 CARD = {
     "label": "random relabelling",
     "summary": "Give a random other label to as many samples, drawn uniformly, as have harmful influence.",
-    "settings": {
-        "alpha": {
-            "type": ["number", "null"],
-            "minimum": 0,
-            "description": (
-                "Threshold α of the influence, in the learner's units: Φ > α is harmful; null: the one of "
-                "`alphas` with the least validation loss after retraining."
-            ),
-            "default": None,
-        },
-        "alphas": {
-            "type": "array",
-            "minItems": 1,
-            "items": {"type": "number", "minimum": 0},
-            "description": "Thresholds to choose from where `alpha` is null.",
-            "default": [0.01, 0.002, 0.0002],
-        },
-    },
+    "threshold": True,
+    "settings": {},
 }
 
 

@@ -11,15 +11,8 @@ from glitchtrace.repair.rdia.proposal import Problem, Proposal, subset
 CARD = {
     "label": "random subset",
     "summary": "Keep a random share of the samples.",
-    "settings": {
-        "ratio": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "maximum": 1,
-            "description": "Share of the samples to keep.",
-            "default": 0.95,
-        },
-    },
+    "subsample": True,
+    "settings": {},
 }
 
 

@@ -16,23 +16,8 @@ from glitchtrace.repair.rdia.relabelling import relabelled_targets
 CARD = {
     "label": "RDIA",
     "summary": "Relabel the samples of harmful influence by the relabelling function R, and train on all.",
+    "threshold": True,
     "settings": {
-        "alpha": {
-            "type": ["number", "null"],
-            "minimum": 0,
-            "description": (
-                "Threshold α of the influence, in the learner's units: Φ > α is harmful; null: the one of "
-                "`alphas` with the least validation loss after retraining."
-            ),
-            "default": None,
-        },
-        "alphas": {
-            "type": "array",
-            "minItems": 1,
-            "items": {"type": "number", "minimum": 0},
-            "description": "Thresholds to choose from where `alpha` is null.",
-            "default": [0.01, 0.002, 0.0002],
-        },
         "target": {
             "enum": ["moving", "frozen"],
             "description": (

@@ -15,14 +15,8 @@ from glitchtrace.repair.rdia.proposal import Problem, Proposal, subset
 CARD = {
     "label": "UIDS",
     "summary": "Keep samples with a probability that falls with their influence, without weights.",
+    "subsample": True,
     "settings": {
-        "ratio": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "maximum": 1,
-            "description": "Share of the samples to keep.",
-            "default": 0.95,
-        },
         "steepness": {
             "type": "number",
             "minimum": 0,
