@@ -45,7 +45,7 @@ rule measure_rdia:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=rdia_memory,
     params:
         learner="{learner}",
         settings=settings("learner"),
@@ -73,7 +73,7 @@ rule relabel_rdia:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=rdia_memory,
     params:
         learner="{learner}",
         learner_settings=settings("learner"),
