@@ -26,7 +26,7 @@ PUBLISHED_LS = {"mnist": "87.85 ± 0.21", "cifar10_jpeg": "25.35 ± 0.17"}
 def main() -> None:
     """Fill every section of the page whose study has been run, and say which has not."""
     sections = dict.fromkeys(
-        ("thresholds", "methods", "harmful", "rdia_ls"), "Its study has not been run yet."
+        ("thresholds", "methods", "harmful", "cancer", "rdia_ls"), "Its study has not been run yet."
     )
     gains = _read("rdia_mnist17", "rdia")
     if gains is not None:
@@ -34,6 +34,9 @@ def main() -> None:
         sections["thresholds"] = markdown_table(thresholds(table))
         sections["methods"] = markdown_table(methods(table))
         sections["harmful"] = markdown_table(harmful(table))
+    gains = _read("rdia_cancer", "rdia")
+    if gains is not None:
+        sections["cancer"] = markdown_table(cancer(rdia_table(gains)))
     histories = [_read(study, "rdia_ls") for study in ("rdia_ls", "rdia_ls_baselines", "rdia_ls_cifar10")]
     ready = [table for table in histories if table is not None]
     if ready:
@@ -66,6 +69,17 @@ def methods(table: pd.DataFrame) -> pd.DataFrame:
         chosen = tail[tail["relabelling"] == relabelling]
         row = {"method": chosen["name"].iloc[0], "seeds": chosen["seeds"].max()}
         rows.append(row | _losses(table, "mnist17@tail", relabelling))
+    return pd.DataFrame(rows)
+
+
+def cancer(table: pd.DataFrame) -> pd.DataFrame:
+    """Test log loss of every method by noise, on both splits of breast cancer."""
+    rows = []
+    for dataset, name in (("cancer_libsvm@tail", "tail"), ("cancer_libsvm", "drawn")):
+        chosen = table[table["dataset"] == dataset]
+        for relabelling in dict.fromkeys(chosen["relabelling"]):
+            method = chosen.loc[chosen["relabelling"] == relabelling, "name"].iloc[0]
+            rows.append({"split": name, "method": method, **_losses(table, dataset, relabelling)})
     return pd.DataFrame(rows)
 
 
@@ -120,7 +134,7 @@ def _losses(table: pd.DataFrame, dataset: str, relabelling: str) -> dict[str, st
     found = {}
     for ratio, noise in NOISES.items():
         mean, deviation = rows.loc[ratio, ["log_loss", "log_loss_std"]]
-        found[noise] = f"{mean:.4f} ± {deviation:.4f}"
+        found[noise] = f"{mean:.4f}" if pd.isna(deviation) else f"{mean:.4f} ± {deviation:.4f}"
     return found
 
 
