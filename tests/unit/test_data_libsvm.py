@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from glitchtrace.data.sparse import read_sparse, write_sparse
 from glitchtrace.data.split import make_split, rows_of
 from glitchtrace.errors import GlitchtraceError
 
+GOLDEN = Path(__file__).parents[1] / "golden/rdia"
 LINES = b"+1 1:0.5 3:1\n-1 2:-2\n+1 3:4 4:1\n-1 1:1\n"
 DENSE = np.array([[0.5, 0, 1, 0], [0, -2, 0, 0], [0, 0, 4, 1], [1, 0, 0, 0]], np.float32)
 # Dataset -> files that its loader asks for.
@@ -166,7 +168,7 @@ def test_cancer_reads_the_libsvm_file_where_it_lies(tmp_path):
 @pytest.mark.data
 def test_cancer_is_the_published_set(data_root):
     pool = cancer_libsvm.load(data_root)
-    with np.load("tests/golden/rdia/cancer_n00.npz") as golden:
+    with np.load(GOLDEN / "cancer_n00.npz") as golden:
         np.testing.assert_array_equal(pool.features[:350], golden["x_train"][:, 1:])
         np.testing.assert_array_equal(pool.labels[500:], golden["y_te"])
 
