@@ -61,10 +61,11 @@ lint: $(READY) ## Style and types
 	$(BIN)/snakemake --lint
 
 .PHONY: docs
-docs: $(READY) ## Remake schema, parameter table, rule graph and README figure (after make demo)
+docs: $(READY) ## Remake schema, parameter table, dataset facts, rule graph and README figure (after make demo)
 	$(BIN)/python -m glitchtrace.configuration
 	$(BIN)/python docs/rulegraph.py
 	$(BIN)/python docs/readme_figure.py
+	$(BIN)/python docs/datasets.py
 
 .PHONY: lock
 lock: $(READY) ## Refresh the locked environment from pyproject.toml

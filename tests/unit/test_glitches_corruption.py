@@ -1,7 +1,10 @@
 """Corrupted pictures, a dirty validation set, and the labels of people."""
 
 import colorsys
+import hashlib
 import io
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,14 +12,15 @@ import pytest
 from PIL import Image
 
 from glitchtrace import files, grid, registry
-from glitchtrace.data import annotations
+from glitchtrace.data import annotations, mnist_c
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from glitchtrace.data.pictures import pictures
 from glitchtrace.data.prepare import prepare_data
+from glitchtrace.data.raw_files import RawFile
 from glitchtrace.data.sources import Sources
 from glitchtrace.errors import GlitchtraceError
-from glitchtrace.glitches import corruption, human_labels, mixture
+from glitchtrace.glitches import corruption, human_labels, mixture, published_corruption
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.glitches.table import Foreign, clean_table, counts
@@ -199,6 +203,69 @@ def test_a_cell_and_a_gallery_see_the_corrupted_pictures(digits):
         view="pictures",
     )
     np.testing.assert_allclose(cell.train.batch(slice(None)).numpy()[:, 0], expected / 127.5 - 1, atol=1e-6)
+
+
+# --- published corruptions -----------------------------------------------------------------------------
+
+
+def archive(path: Path, members: dict[str, np.ndarray]) -> None:
+    with zipfile.ZipFile(path, "w") as target:
+        for name, array in members.items():
+            stream = io.BytesIO()
+            np.save(stream, array)
+            target.writestr(f"mnist_c/stripe/{name}.npy", stream.getvalue())
+
+
+def test_the_archive_of_mnist_c_is_read_in_the_order_of_mnist(tmp_path, monkeypatch):
+    clean = random_pictures(30, 28, 28)
+    members = {
+        "train_images": clean[:20, :, :, None],
+        "train_labels": np.arange(20) % 10,
+        "test_images": clean[20:, :, :, None],
+        "test_labels": np.arange(10),
+    }
+    archive(tmp_path / "mnist_c.zip", members)
+    digest = hashlib.md5((tmp_path / "mnist_c.zip").read_bytes()).hexdigest()
+    monkeypatch.setattr(mnist_c, "ARCHIVE", RawFile("mnist_c.zip", f"md5:{digest}"))
+    pool = registry.load("dataset", "mnist_c_stripe").load(tmp_path)
+    pool.check("mnist_c_stripe")
+    np.testing.assert_array_equal(pool.features, clean)
+    np.testing.assert_array_equal(pool.labels, [*np.arange(20) % 10, *range(10)])
+    assert pool.parts == {"train": (0, 20), "test": (20, 30)}
+    with pytest.raises(GlitchtraceError, match=r"mnist_c\.zip: not the expected archive"):
+        registry.load("dataset", "mnist_c_brightness").load(tmp_path)
+
+
+def published(labels: np.ndarray) -> pd.DataFrame:
+    foreign = {"mnist_c_stripe": Foreign("mnist_c_stripe", labels, {"train": (0, len(labels))}, 3)}
+    settings = {"foreign": "mnist_c_stripe"}
+    return published_corruption.inject(
+        host(), ratio=0.1, seed=0, classes=3, settings=settings, foreign=foreign
+    )
+
+
+def test_the_same_rows_come_from_the_corrupted_dataset():
+    found = published(np.arange(60) % 3)
+    hit = (found["kind"] == Kind.CORRUPTED).to_numpy()
+    np.testing.assert_array_equal(hit, inject(host())["kind"] == Kind.CORRUPTED)
+    assert set(found.loc[hit, "source"]) == {"mnist_c_stripe"}
+    assert set(found.loc[~hit, "source"]) == {"digits"}
+    pd.testing.assert_series_equal(found["row"], host()["row"])
+    pd.testing.assert_series_equal(found["label"], host()["label"])
+
+
+@pytest.mark.parametrize("labels", [np.arange(60) // 20, np.arange(5) % 3])
+def test_a_corrupted_dataset_in_another_order_is_refused(labels):
+    with pytest.raises(GlitchtraceError, match="mnist_c_stripe is not in the order of the dataset"):
+        published(labels)
+
+
+def test_published_corruptions_are_for_mnist_alone():
+    settings = {"glitch": {"published_corruption": {"foreign": "mnist_c_stripe"}}}
+    assert grid.illegal("mnist@tenth", "resnet20", "published_corruption", "0.1", settings) is None
+    assert "made for mnist, not" in grid.illegal(
+        "fmnist", "resnet20", "published_corruption", "0.1", settings
+    )
 
 
 # --- a dirty validation set ----------------------------------------------------------------------------

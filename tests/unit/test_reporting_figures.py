@@ -19,7 +19,16 @@ from glitchtrace import registry
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.evaluation.statistics import compare
 from glitchtrace.reporting import style
-from glitchtrace.reporting.figures import characterisation, cost, gain, history, signals
+from glitchtrace.reporting.figures import (
+    characterisation,
+    cost,
+    curves,
+    dirty_validation,
+    gain,
+    history,
+    label_repair,
+    signals,
+)
 
 CAPTIONS = Path(__file__).parents[2] / "workflow/report"
 ALL_SIGNALS = registry.names("signal")
@@ -206,6 +215,24 @@ def test_histories_are_legible(epochs: int) -> None:
     assert_legible(
         history.draw_history(pd.concat([rows, rows.assign(model="mlp"), rows.assign(ratio="0.05")]))
     )
+
+
+@pytest.mark.parametrize("models", [("resnet20",), ("tabular_mlp", "tabular_resnet", "ft_transformer")])
+def test_curves_and_marks_of_single_studies_are_legible(models: tuple[str, ...]) -> None:
+    ratios = tuple(("uniform", ratio) for ratio in ("0.01", "0.05", "0.1", "0.15", "0.2", "0.25", "0.3"))
+    values = detection_summary(tuple(curves.LINES), models=models, glitches=ratios)
+    values = values[values["metric"] == "f1"].assign(percent=lambda v: 100 * v["ratio"].astype(float))
+    texts = {"xlabel": "share of glitches (%)", "ylabel": style.HEADLINES["f1"], "title": "Forest Cover"}
+    assert_legible(curves.draw_curves(values, x="percent", **texts))
+    pairs = values[values["signal"] == "CNCI"].assign(clean=0.3, dirty=0.4)
+    assert_legible(dirty_validation.draw_dirty_validation(pairs, "CNCI"))
+    measured = pd.DataFrame(
+        {**cell, "method": method, "measure": measure, "mean": 0.5, "std": 0.1, "n": 3}
+        for cell in cells(models=models, glitches=ratios[:3], seeds=1)
+        for method in label_repair.METHODS
+        for measure in label_repair.MEASURES
+    )
+    assert_legible(label_repair.draw_label_repair(measured))
 
 
 # --- what is drawn -----------------------------------------------------------------------------------------

@@ -286,6 +286,7 @@ def signal_for(glitch):
         "far_anomalies": "PCID",
         "near_anomalies": "PCID",
         "corruption": "PCID",
+        "published_corruption": "PCID",
     }
     return made_for.get(registry.base_name(glitch), "CNCI")
 

@@ -23,7 +23,7 @@ def evaluate_epochs(*, profile: str | Path, glitch: str | Path, epochs: str | Pa
     is of other samples.
     """
     profiles = load_profiles(profile)
-    samples = pd.read_parquet(glitch)
+    samples = files.read_parquet(glitch)
     if not profiles.per_epoch:
         raise GlitchtraceError(f"{profile} holds nothing per epoch; set per_epoch of the estimator to true")
     if len(samples) != len(profiles.labels):

@@ -81,37 +81,43 @@ def plot_epochs(
         for path, cell in zip(epochs, cells, strict=True)
     ]
     values = pd.concat(tables, ignore_index=True).rename(columns={"f1": "value"})
-    ratios = sorted(set(values["ratio"]))
     figure = draw_curves(
         values,
         x="epoch",
         xlabel="epoch, its checkpoint alone",
         ylabel=style.HEADLINES["f1"],
-        title=f"{style.human_name('dataset', dataset)}, "
-        + ", ".join(style.human_glitch(glitch, ratio) for ratio in ratios),
+        title=f"{style.human_name('dataset', dataset)}, {style.human_name('glitch', glitch)}",
+        panel=("model", "estimator", "ratio"),
     )
     style.save(figure, figures)
     write_csv(aggregate(values, [*CELL_KEYS, "epoch", "signal"]), table)
 
 
 @style.styled()
-def draw_curves(values: pd.DataFrame, *, x: str, xlabel: str, ylabel: str, title: str) -> Figure:
-    """One panel per model (and estimator, where there are several): mean over seeds, band of ± one deviation.
+def draw_curves(
+    values: pd.DataFrame,
+    *,
+    x: str,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    panel: Sequence[str] = ("model", "estimator"),
+) -> Figure:
+    """A panel per value of the keys ``panel``: mean over seeds, band of ± one standard deviation.
 
     ``values``: rows with the keys of cells, ``seed``, ``signal``, the column ``x`` and ``value``, an F1.
     """
     names = [name for name in LINES if name in set(values["signal"])]
-    panels = list(values.groupby(["model", "estimator"], sort=True))
-    several = has_several(values["estimator"])
-    width = style.COLUMN if len(panels) == 1 else style.PAGE
+    panels = list(values.groupby(list(panel), sort=True))
+    told = [key for key in panel if key == "model" or has_several(values[key])]
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
-    figure = style.new_figure(width, 2.1 * rows + 0.9)
+    width = (style.COLUMN, style.MIDDLE, style.PAGE)[columns - 1]
+    figure = style.new_figure(width, 1.9 * rows + 0.9)
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    for (key, found), axes in zip(panels, grid.flat, strict=False):
-        model, estimator = map(str, key)
+    for position, ((key, found), axes) in enumerate(zip(panels, grid.flat, strict=False)):
         sns.lineplot(
             data=found,
             x=x,
@@ -129,15 +135,28 @@ def draw_curves(values: pd.DataFrame, *, x: str, xlabel: str, ylabel: str, title
             err_kws={"alpha": 0.15, "linewidth": 0},
             ax=axes,
         )
-        name = style.human_name("model", model)
-        axes.set_title(f"{name}, {style.human_name('estimator', estimator)}" if several else name)
-        axes.set(xlabel="", ylabel="", ylim=(-0.03, 1.03), xticks=sorted(set(values[x])))
+        axes.set_title(_name(dict(zip(panel, map(str, key), strict=True)), told))
+        lowest = position + columns >= len(panels)
+        axes.set(
+            xlabel=xlabel if lowest else "", ylabel="", ylim=(-0.03, 1.03), xticks=sorted(set(values[x]))
+        )
+        axes.tick_params(labelbottom=lowest)
         style.strip_frame(axes, keep="lb")
+    for line in grid:
+        line[0].set_ylabel(style.wrapped(ylabel, 1.4))
     _label(figure, grid, names, style.spread("mean ± sd", [values["seed"].nunique()]))
-    figure.supxlabel(xlabel)
-    figure.supylabel(ylabel)
     figure.suptitle(style.wrapped(title, width, 9.0))
     return figure
+
+
+def _name(key: Mapping[str, str], told: Sequence[str]) -> str:
+    """The head of a panel: the model, and what else several panels differ in."""
+    parts = [style.human_name("model", key["model"])]
+    if "estimator" in told:
+        parts.append(style.human_name("estimator", key["estimator"]))
+    if "ratio" in told:
+        parts.append(f"{100 * float(key['ratio']):g} %" if key["ratio"][:1].isdigit() else key["ratio"])
+    return ", ".join(parts)
 
 
 def _label(figure: Figure, grid: Any, names: Sequence[str], spread: str) -> None:

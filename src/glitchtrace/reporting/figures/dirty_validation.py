@@ -48,7 +48,8 @@ def dirty_pairs(summary: pd.DataFrame, signal: str) -> pd.DataFrame:
 @style.styled()
 def draw_dirty_validation(pairs: pd.DataFrame, signal: str) -> Figure:
     """A mark per seed; datasets differ in colour, models in shape; on the diagonal nothing is lost."""
-    figure = style.new_figure(style.COLUMN, style.COLUMN + 0.9)
+    groups = list(pairs.groupby(["dataset", "model"]))
+    figure = style.new_figure(style.COLUMN, style.COLUMN + 0.1 + 0.13 * len(groups))
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=style.FAINT, linewidth=0.8, zorder=0)
     datasets = sorted(set(pairs["dataset"]))
@@ -56,7 +57,7 @@ def draw_dirty_validation(pairs: pd.DataFrame, signal: str) -> Figure:
     colours = dict(
         zip(datasets, ("#2F5F9E", "#D55E00", "#009E73", "#882255", "#DDCC77", "#222222"), strict=False)
     )
-    for (dataset, model), found in pairs.groupby(["dataset", "model"]):
+    for (dataset, model), found in groups:
         axes.plot(
             found["clean"],
             found["dirty"],
@@ -66,6 +67,7 @@ def draw_dirty_validation(pairs: pd.DataFrame, signal: str) -> Figure:
             markersize=4,
             markeredgecolor=style.PAPER,
             markeredgewidth=0.4,
+            clip_on=False,
             label=f"{style.human_name('dataset', str(dataset))}, {style.human_name('model', str(model))}",
         )
     name = style.human_name("signal", signal)
@@ -77,5 +79,5 @@ def draw_dirty_validation(pairs: pd.DataFrame, signal: str) -> Figure:
         aspect="equal",
     )
     style.strip_frame(axes, keep="lb")
-    figure.legend(loc="outside lower center", ncols=1 if len(pairs.groupby(["dataset", "model"])) < 4 else 2)
+    figure.legend(loc="outside lower center", ncols=1)
     return figure

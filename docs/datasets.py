@@ -1,0 +1,35 @@
+"""Put the facts of every dataset, from its card and its raw files, into docs/datasets.md (``make docs``)."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from glitchtrace import files, registry
+from glitchtrace.data.raw_files import RawFile
+
+PAGE = Path(__file__).with_suffix(".md")
+
+
+def facts(name: str) -> str:
+    """Content, size, licence, citation and checksums of one dataset, as Markdown."""
+    card = registry.card("dataset", name)
+    rows = ", ".join(f"{count:,} {'rows' if part == 'all' else part}" for part, count in card["rows"].items())
+    lines = [card["summary"], "", f"* {rows}; {card['classes']} classes", f"* licence: {card['licence']}"]
+    lines += [f"* {card['citation']}", *(f"* `{path}`, {checksum}" for path, checksum in raw_files(name))]
+    return "\n".join(lines)
+
+
+def raw_files(name: str) -> Iterator[tuple[str, str]]:
+    """Path and checksum of every raw file of a dataset."""
+    module = importlib.import_module(registry.module_name("dataset", name))
+    for value in vars(module).values():
+        for raw in value.values() if isinstance(value, dict) else [value]:
+            if isinstance(raw, RawFile):
+                yield raw.path, raw.checksum.replace(":", " ")
+    for file, digest in getattr(module, "MD5", {}).items():
+        yield file, f"md5 {digest}"
+
+
+if __name__ == "__main__":
+    for dataset in registry.names("dataset"):
+        files.replace_section(PAGE, dataset, facts(dataset))
