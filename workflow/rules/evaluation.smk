@@ -54,6 +54,7 @@ rule learn_confidently:
         features=source_files(rules.fetch_data.output.features),
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
+        stored=stored_features,
     output:
         confident=paths.CONFIDENT,
         record=paths.record(paths.CONFIDENT, "learn_confidently"),

@@ -26,6 +26,7 @@ def learn_confidently(
     seed: int,
     evaluation_batch: int,
     device: str = "cpu",
+    stored: Sequence[str | Path] = (),
 ) -> None:
     """Stage: write ``confident_learning.parquet``: sample, label, score, proposed label, and whether it is flagged.
 
@@ -35,7 +36,9 @@ def learn_confidently(
     from glitchtrace.data.cells import load_cell
     from glitchtrace.training.stage import view
 
-    cell = load_cell(features=features, split=split, glitch=glitch, dataset=dataset, view=view(model))
+    cell = load_cell(
+        features=features, split=split, glitch=glitch, dataset=dataset, view=view(model), stored=stored
+    )
     probabilities = cross_validate(
         cell,
         model=model,
