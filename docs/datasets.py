@@ -13,8 +13,9 @@ PAGE = Path(__file__).with_suffix(".md")
 def facts(name: str) -> str:
     """Content, size, licence, citation and checksums of one dataset, as Markdown."""
     card = registry.card("dataset", name)
-    rows = ", ".join(f"{count:,} {'rows' if part == 'all' else part}" for part, count in card["rows"].items())
-    lines = [card["summary"], "", f"* {rows}; {card['classes']} classes", f"* licence: {card['licence']}"]
+    rows = [f"{count:,} {'rows' if part == 'all' else part}" for part, count in card["rows"].items()]
+    size = f"{', '.join(rows) or 'as many rows as the files hold'}; {card['classes']} classes"
+    lines = [card["summary"], "", f"* {size}", f"* licence: {card['licence']}"]
     lines += [f"* {card['citation']}", *(f"* `{path}`, {checksum}" for path, checksum in raw_files(name))]
     return "\n".join(lines)
 
@@ -30,6 +31,16 @@ def raw_files(name: str) -> Iterator[tuple[str, str]]:
         yield file, f"md5 {digest}"
 
 
+def add_section(name: str) -> None:
+    """Give a dataset that the page does not know a section of its own, the last of the datasets."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, heading, after = text.partition("## Other data")
+    section = f"## {name}\n\n<!-- {name}: begin -->\n<!-- {name}: end -->\n\n"
+    PAGE.write_text(f"{before}{section}{heading}{after}", encoding="utf-8")
+
+
 if __name__ == "__main__":
     for dataset in registry.names("dataset"):
+        if f"<!-- {dataset}: begin -->" not in PAGE.read_text(encoding="utf-8"):
+            add_section(dataset)
         files.replace_section(PAGE, dataset, facts(dataset))
