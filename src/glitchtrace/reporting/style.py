@@ -96,6 +96,8 @@ _NAMES = {
     "tabular_mlp": "MLP",
     "tabular_resnet": "ResNet",
     "ft_transformer": "FT-Transformer",
+    "vit_b16": "ViT-B/16",
+    "convnext_tiny": "ConvNeXt-Tiny",
     "uniform": "uniform label noise",
     "class_dependent": "class-dependent label noise",
     "far_anomalies": "far anomalies",

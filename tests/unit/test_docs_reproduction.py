@@ -1,0 +1,115 @@
+"""The reproduction page: in step with its tables, complete, and strict in its verdicts."""
+
+import importlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def docs():
+    """The scripts of the page, run from the root of the repository."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "docs"))
+        patch.chdir(ROOT)
+        names = ("reproduction_tables", "published", "reproduction")
+        yield dict(zip(("tables", "published", "page"), map(importlib.import_module, names), strict=True))
+
+
+def table(docs, *rows: tuple) -> object:
+    """Tables of rows (dataset, model, glitch, ratio, signal, metric, mean, std, n)."""
+    columns = ["dataset", "model", "glitch", "ratio", "signal", "metric", "mean", "std", "n"]
+    return docs["tables"].Tables(pd.DataFrame(rows, columns=columns).assign(estimator="tracin"))
+
+
+def number(docs, published: float, deviation: float | None = 0.01, **changed: object) -> object:
+    keys = {"dataset": "mnist@tenth", "model": "resnet20", "glitch": "uniform", "ratio": "0.1"}
+    keys |= {"signal": "SI", "metric": "f1", "study": "mnist"}
+    return docs["published"].Number("a number", published, deviation, **{**keys, **changed})
+
+
+CELL = ("mnist@tenth", "resnet20", "uniform", "0.1", "SI", "f1")
+
+
+def test_the_page_is_in_step_with_its_tables(docs) -> None:
+    text = docs["page"].page(docs["tables"].read())
+    assert (ROOT / "docs/reproduction.md").read_text() == text, "run python docs/reproduction.py"
+
+
+def test_every_row_names_a_study_of_ours_or_why_there_is_none(docs) -> None:
+    published = docs["published"]
+    rows = [
+        *published.validation_accuracies(),
+        *published.training_accuracies(),
+        *published.changes(),
+        *published.clustered(),
+        *published.measured(),
+        *published.statements(),
+    ]
+    studies = {file.stem for file in (ROOT / "config/studies").glob("*.yaml")}
+    for row in rows:
+        assert row.missing or set(row.study.split(" and ")) <= studies, row
+
+
+def test_every_published_table_is_whole(docs) -> None:
+    published = docs["published"]
+    accuracies = {
+        (row.dataset, row.model, row.glitch): row.published for row in published.validation_accuracies()
+    }
+    # Nine rows of three, and CIFAR-10 under ResNet-20 beside both of our sets.
+    assert len(accuracies) == 9 * 3 + 3
+    assert accuracies["cifar10@tenth", "convnext_tiny", "far_anomalies"] == 0.87
+    assert len(published.training_accuracies()) == 4 * 3
+    assert len(published.changes()) == 4 * 2
+    assert len(published.clustered()) == 4 + 3
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "verdict"),
+    [
+        (0.805, 0.0, "reproduced"),
+        (0.825, 0.01, "reproduced"),
+        (0.87, 0.04, "within the spread, which is wide (+0.070)"),
+        (0.95, 0.04, "differs by +0.150: so it is"),
+        (0.83, float("nan"), "differs by +0.030: so it is"),
+    ],
+)
+def test_a_verdict_weighs_the_difference_against_the_spread(
+    docs, mean: float, std: float, verdict: str
+) -> None:
+    tables = table(docs, (*CELL, mean, std, 5))
+    assert docs["page"].value(number(docs, 0.8, why="so it is"), tables)[1] == verdict
+
+
+def test_of_a_shared_cell_the_study_with_most_seeds_counts(docs) -> None:
+    tables = table(docs, (*CELL, 0.1, 0.0, 1), (*CELL, 0.2, 0.0, 5))
+    assert tables.value(*CELL).mean == 0.2
+    assert tables.value(*CELL[:5], "f1_published") is None
+    assert table(docs, (*CELL, float("nan"), 0.0, 5)).value(*CELL) is None
+
+
+def test_a_statement_that_was_not_run_names_its_study_and_hours(docs) -> None:
+    published = docs["published"]
+    check = published._not_above("mnist@tenth", "GD_class", "SI")
+    row = published.Statement("s", "w", check, "mnist")
+    text = docs["page"].statements([row], table(docs, (*CELL, 0.5, 0.0, 5)))
+    assert "not yet run: `mnist`, about 0.5 CPU hours" in text
+
+
+@pytest.mark.parametrize(("gd", "verdict"), [(0.4, "reproduced"), (0.6, "differs")])
+def test_a_statement_is_decided_by_our_means(docs, gd: float, verdict: str) -> None:
+    published = docs["published"]
+    cell = ("mnist@tenth", "resnet20@akamaster", "uniform", "0.1")
+    tables = table(docs, (*cell, "SI", "f1", 0.5, 0.0, 5), (*cell, "GD_class", "f1", gd, 0.0, 1))
+    row = published.Statement("s", "w", published._not_above("mnist@tenth", "GD_class", "SI"), "mnist")
+    text = docs["page"].statements([row], tables)
+    assert text.endswith(f"| {verdict} |")
+    assert "(1 seed)" in text
+
+
+def test_per_epoch_values_are_read_in_order(docs) -> None:
+    rows = [(*CELL[:5], f"f1_epoch_{epoch}", epoch / 10, 0.0, 5) for epoch in (2, 1, 3)]
+    assert table(docs, *rows).per_epoch(*CELL[:5]) == [0.1, 0.2, 0.3]
