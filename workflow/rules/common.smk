@@ -342,7 +342,7 @@ def all_figures(wildcards):
     if not CELLS:
         return []
     glitched = [cell.wildcards() for cell in CELLS if cell.ratio != "clean"]
-    figures = [rules.plot_cost.output.figures]
+    figures = [rules.plot_cost.output.figures, rules.plot_accuracy.output.figures]
     if CONFIG["repair"]:
         figures.append(rules.plot_gain.output.figures)
     for cell in glitched:

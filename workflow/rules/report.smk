@@ -71,6 +71,25 @@ rule tabulate_mixed:
         "../scripts/tabulate_mixed.py"
 
 
+rule plot_accuracy:
+    input:
+        summary=rules.summarise_study.output.summary,
+    output:
+        figures=figure_files("<study>/figures/accuracy", "accuracy", "Training"),
+        table=table_file("<study>/tables/accuracy.csv", "accuracy", "Training"),
+    log:
+        "<logs>/plot_accuracy/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.accuracy"),
+    script:
+        "../scripts/plot_accuracy.py"
+
+
 rule plot_gain:
     input:
         gain=rules.summarise_study_gain.output.gain,
