@@ -5,6 +5,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/ready
 SNAKEMAKE := $(BIN)/snakemake --cores all
+STUDY_FILE = $(if $(STUDY),--configfile config/studies/$(STUDY).yaml)
 
 # A machine may forbid bytecode; without it every job imports torch twice as slowly.
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,6 +52,26 @@ demo_mixed: $(READY) ## MNIST, label noise and anomalies together (needs the dat
 .PHONY: test
 test: $(READY) ## Unit, golden, property and workflow tests (at most 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+
+.PHONY: test-operations
+test-operations: $(READY) ## Second tier: faults, partial reruns, a real Slurm, the report in Chromium, equal bytes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/operations --numprocesses=auto --dist=loadgroup
+
+.PHONY: status
+status: $(READY) ## What of a study exists, what is stale and why, what is left (STUDY=name; the default without)
+	@$(BIN)/python -m glitchtrace status $(STUDY_FILE)
+
+.PHONY: plan
+plan: $(READY) ## Jobs, CPU time and disk of a study, from measured costs (STUDY=name)
+	@$(BIN)/python -m glitchtrace plan $(STUDY_FILE)
+
+.PHONY: verify
+verify: $(READY) ## Recompute a random cell elsewhere and compare its bytes (STUDY=name, SEED=0)
+	@$(BIN)/python -m glitchtrace verify $(STUDY_FILE) --seed $(or $(SEED),0)
+
+.PHONY: faults
+faults: ## Put the table of the last `make test-operations` run by .ci/run into docs/faults.md
+	$(BIN)/python docs/faults.py .ci/operations.xml
 
 .PHONY: lint
 lint: $(READY) ## Style and types

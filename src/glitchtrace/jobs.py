@@ -42,7 +42,12 @@ def run(snakemake: Any, function: Callable[..., None]) -> None:
     record = arguments.pop("record", None)
     header = f"{snakemake.rule} {dict(snakemake.wildcards.items())} versions {provenance.versions()}"
     try:
-        with _logging_to(snakemake.log[0], header):
+        # Inside for the job, outside for its log.
+        with (
+            _naming_full_disk(snakemake),
+            _logging_to(snakemake.log[0], header),
+            _naming_full_disk(snakemake),
+        ):
             _check_threads(snakemake.threads)
             cost = _measured(function, arguments)
             if record is not None:
@@ -58,15 +63,8 @@ def run(snakemake: Any, function: Callable[..., None]) -> None:
                 }
                 files.write_record(content, record)
     except GlitchtraceError as error:
-        problem = str(error)
-    except Exception as error:
-        if not _is_full_disk(error):
-            raise
-        problem = f"no space left for {snakemake.output[0]}; free some and run the same command again"
-    else:
-        return
-    print(f"error in {snakemake.rule}: {problem}", file=sys.stderr)
-    raise SystemExit(1)
+        print(f"error in {snakemake.rule}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 @contextmanager
@@ -81,11 +79,11 @@ def _logging_to(path: str, header: str) -> Iterator[None]:
             print(header, file=log)
             yield
         except GlitchtraceError as error:
-            print(f"error: {error}", file=log)
+            with suppress(OSError):  # a full disk may have ended the block
+                print(f"error: {error}", file=log)
             raise
         except BaseException:
-            with suppress(OSError):  # a full disk may have ended the block
-                traceback.print_exc(file=log)
+            traceback.print_exc(file=log)
             raise
         finally:
             sys.stderr = console
@@ -100,6 +98,19 @@ def _measured(function: Callable[..., None], arguments: dict[str, Any]) -> dict[
         "cpu_seconds": round(time.process_time(), 3),
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
+
+
+@contextmanager
+def _naming_full_disk(snakemake: Any) -> Iterator[None]:
+    """Turn a write that found no room into a GlitchtraceError that says what to do."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_full_disk(error):
+            raise
+        raise GlitchtraceError(
+            f"no space left for {snakemake.output[0]}; free some and run the same command again"
+        ) from None
 
 
 def _is_full_disk(error: Exception) -> bool:

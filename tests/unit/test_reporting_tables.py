@@ -99,7 +99,9 @@ def test_markdown_keeps_values_as_they_stand() -> None:
 def test_tabulate_mixed_writes_detection_and_characterisation(tmp_path: Path) -> None:
     other = summary({("CFRank", "f1"): [0.1, 0.2]}, glitch="uniform", ratio="0.1")
     pd.concat([other, summary(MIXED)]).to_parquet(tmp_path / "summary.parquet")
-    tables.tabulate_mixed(summary=tmp_path / "summary.parquet", table=tmp_path / "mixed.md")
+    tables.tabulate_mixed(
+        summary=tmp_path / "summary.parquet", table=tmp_path / "mixed.md", csv=tmp_path / "mixed.csv"
+    )
     rows = (tmp_path / "mixed.md").read_text(encoding="utf-8").splitlines()
     assert len(rows) == 3
     assert [cell.strip() for cell in rows[2].strip("|").split("|")][3:] == [
@@ -115,7 +117,9 @@ def test_tabulate_mixed_writes_detection_and_characterisation(tmp_path: Path) ->
 def test_tabulate_mixed_refuses_a_study_without_mixtures(tmp_path: Path) -> None:
     summary({("CFRank", "f1"): [0.1, 0.2]}).to_parquet(tmp_path / "summary.parquet")
     with pytest.raises(GlitchtraceError, match=r"summary\.parquet has no cell with several kinds"):
-        tables.tabulate_mixed(summary=tmp_path / "summary.parquet", table=tmp_path / "mixed.md")
+        tables.tabulate_mixed(
+            summary=tmp_path / "summary.parquet", table=tmp_path / "mixed.md", csv=tmp_path / "mixed.csv"
+        )
     assert not (tmp_path / "mixed.md").exists()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from running import ROOT, SMOKE, SNAKEMAKE, folder_with_config, planned, snakemake
+from running import ROOT, SMOKE, SNAKEMAKE, contents, folder_with_config, planned, snakemake
 
 CELL_STAGES = (
     "train",
@@ -269,12 +269,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_bytes(finished: Path, tmp_p
     snakemake(folder, *SMOKE, "--unlock")
     snakemake(folder, *SMOKE, "--cores", "2")
     assert planned(folder, *SMOKE) == collections.Counter()
-    ours = {
-        path.relative_to(folder): path.read_bytes()
-        for suffix in ("parquet", "safetensors", "npy", "svg", "csv")
-        for path in (folder / "results").rglob(f"*.{suffix}")
-        if path.name != "cost.parquet" and "cost" not in path.stem
-    }
+    ours = contents(folder)
     assert ours
     for path, content in ours.items():
         assert content == (finished / path).read_bytes(), path

@@ -242,9 +242,28 @@ def figure_files(stem, caption, category):
     return [_reported(first, caption, category, "figure"), *others]
 
 
-def table_file(path, caption, category):
-    """The table behind a figure, which goes into the report beside it."""
-    return _reported(path, caption, category, "table")
+def table_file(path, caption, category, form="table"):
+    """A table that goes into the report, usually the one behind a figure, beside it."""
+    return _reported(path, caption, category, form)
+
+
+def records(wildcards):
+    """The records of all jobs behind the cells of the study."""
+    templates = [
+        rules.train.output.record,
+        rules.profile_influence.output.record,
+        rules.score_signals.output.record,
+        rules.evaluate_cell.output.record,
+    ]
+    if CONFIG["repair"]:
+        templates += [rules.repair_cell.output.record, rules.retrain.output.record]
+    return [path for template in templates for path in collect_cells(template)]
+
+
+def study_configuration(wildcards):
+    """The configuration of the study; where data and results lie belongs to the machine."""
+    private = ("pathvars", "data_root", "container")
+    return {key: value for key, value in CONFIG.items() if key not in private}
 
 
 def _reported(path, caption, category, form):
@@ -342,7 +361,11 @@ def all_figures(wildcards):
     if not CELLS:
         return []
     glitched = [cell.wildcards() for cell in CELLS if cell.ratio != "clean"]
-    figures = [rules.plot_cost.output.figures, rules.plot_accuracy.output.figures]
+    figures = [
+        rules.plot_cost.output.figures,
+        rules.plot_accuracy.output.figures,
+        list(rules.describe_study.output),
+    ]
     if CONFIG["repair"]:
         figures.append(rules.plot_gain.output.figures)
     for cell in glitched:
@@ -358,6 +381,15 @@ def all_figures(wildcards):
 
 
 # --- memory, measured (see docs/architecture.md) -------------------------------------------------------------------
+
+
+def growing(memory):
+    """Resource function: the measured memory of a job in MiB, once more with every attempt (profiles/slurm retries)."""
+
+    def scaled(wildcards, attempt):
+        return attempt * (memory(wildcards) if callable(memory) else memory)
+
+    return scaled
 
 
 def fetch_memory(wildcards):

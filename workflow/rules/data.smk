@@ -19,7 +19,7 @@ rule fetch_data:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=fetch_memory,
+        mem_mb=growing(fetch_memory),
     params:
         dataset="{source}",
         code=lambda wildcards: code_of(
@@ -39,7 +39,7 @@ rule fetch_annotations:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         code=code("glitchtrace.data.annotations"),
     script:
@@ -59,7 +59,7 @@ rule prepare_data:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         dataset="{dataset}",
         seed=lambda wildcards: int(wildcards.seed),
@@ -84,7 +84,7 @@ rule inject_glitch:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         dataset="{dataset}",
         name="{glitch}",

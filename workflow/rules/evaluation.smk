@@ -21,7 +21,7 @@ rule evaluate_cell:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         published_contamination=published_contamination,
         code=code("glitchtrace.evaluation.stage"),
@@ -42,7 +42,7 @@ rule evaluate_epochs:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         code=code("glitchtrace.evaluation.epochs"),
     script:
@@ -66,7 +66,7 @@ rule learn_confidently:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=training_memory,
+        mem_mb=growing(training_memory),
     params:
         dataset="{dataset}",
         model="{model}",
@@ -93,7 +93,7 @@ rule summarise_dataset:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         cells=dataset_cells,
         code=code("glitchtrace.evaluation.summary"),
@@ -114,7 +114,7 @@ rule summarise_study:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         code=code("glitchtrace.evaluation.summary"),
     script:
@@ -132,7 +132,7 @@ rule compare_signals:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         metric=HEADLINE,
         code=code("glitchtrace.evaluation.comparison"),

@@ -20,7 +20,7 @@ rule extract_features:
     # One pass at a time through a network of this size; sixteen jobs of one thread beat one of sixteen.
     threads: 1
     resources:
-        mem_mb=extraction_memory,
+        mem_mb=growing(extraction_memory),
     params:
         model="{model}",
         settings=model_settings,
@@ -47,7 +47,7 @@ rule extract_test_features:
     # One pass at a time through a network of this size; sixteen jobs of one thread beat one of sixteen.
     threads: 1
     resources:
-        mem_mb=extraction_memory,
+        mem_mb=growing(extraction_memory),
     params:
         model="{model}",
         settings=model_settings,

@@ -20,7 +20,7 @@ rule compute_influence:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=influence_memory,
+        mem_mb=growing(influence_memory),
     params:
         dataset="{dataset}",
         model="{model}",
@@ -51,7 +51,7 @@ rule profile_influence:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=influence_memory,
+        mem_mb=growing(influence_memory),
     params:
         dataset="{dataset}",
         model="{model}",

@@ -14,7 +14,7 @@ rule repair_cell:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         policies=list(registry.names("policy")),
         seed=lambda wildcards: int(wildcards.seed),
@@ -42,7 +42,7 @@ rule retrain:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=training_memory,
+        mem_mb=growing(training_memory),
     params:
         dataset="{dataset}",
         model="{model}",
@@ -67,7 +67,7 @@ rule summarise_dataset_gain:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         cells=dataset_cells,
         code=code("glitchtrace.evaluation.summary"),
@@ -86,7 +86,7 @@ rule summarise_study_gain:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         code=code("glitchtrace.evaluation.summary"),
     script:

@@ -18,7 +18,7 @@ rule fetch_sparse_data:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         dataset="{source}",
         code=lambda wildcards: code_of(
@@ -45,7 +45,7 @@ rule measure_rdia:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=rdia_memory,
+        mem_mb=growing(rdia_memory),
     params:
         learner="{learner}",
         settings=settings("learner"),
@@ -73,7 +73,7 @@ rule relabel_rdia:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=rdia_memory,
+        mem_mb=growing(rdia_memory),
     params:
         learner="{learner}",
         learner_settings=settings("learner"),
@@ -96,7 +96,7 @@ rule summarise_rdia:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         cells=RDIA_CELLS,
         code=code("glitchtrace.evaluation.summary"),
@@ -116,7 +116,7 @@ rule plot_rdia:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.rdia"),
     script:

@@ -17,7 +17,7 @@ rule train_selection:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1500,
+        mem_mb=growing(1500),
     params:
         model="{model}",
         model_settings=model_settings,
@@ -42,7 +42,7 @@ rule summarise_rdia_ls:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         cells=RDIA_LS_CELLS,
         code=code("glitchtrace.evaluation.summary"),
@@ -62,7 +62,7 @@ rule plot_rdia_ls:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.rdia_ls"),
     script:

@@ -17,7 +17,7 @@ rule plot_signals:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         dataset="{dataset}",
         glitch="{glitch}",
@@ -46,7 +46,7 @@ rule plot_characterisation:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.characterisation"),
     script:
@@ -58,13 +58,14 @@ rule tabulate_mixed:
         summary=rules.summarise_study.output.summary,
     output:
         table="<study>/tables/mixed.md",
+        csv=table_file("<study>/tables/mixed.csv", "mixed", "Characterisation"),
     log:
         "<logs>/tabulate_mixed/<study>/table.log",
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         code=code("glitchtrace.reporting.tables"),
     script:
@@ -83,7 +84,7 @@ rule plot_accuracy:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.accuracy"),
     script:
@@ -102,7 +103,7 @@ rule plot_gain:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.gain"),
     script:
@@ -122,7 +123,7 @@ rule plot_history:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         cells=trainings,
         code=code("glitchtrace.reporting.figures.history"),
@@ -146,7 +147,7 @@ rule plot_ratios:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         dataset="{dataset}",
         glitch="{glitch}",
@@ -172,7 +173,7 @@ rule plot_epochs:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         dataset="{dataset}",
         glitch="{glitch}",
@@ -197,7 +198,7 @@ rule tabulate_clustered:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         code=code("glitchtrace.reporting.clustered"),
     script:
@@ -220,7 +221,7 @@ rule plot_dirty_validation:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.dirty_validation"),
     script:
@@ -248,7 +249,7 @@ rule plot_label_repair:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         cells=LABEL_CELLS,
         code=code("glitchtrace.reporting.figures.label_repair"),
@@ -274,7 +275,7 @@ rule plot_gallery:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         dataset="{dataset}",
         signal=lambda wildcards: signal_for(wildcards.glitch),
@@ -296,8 +297,35 @@ rule plot_cost:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.cost"),
     script:
         "../scripts/plot_cost.py"
+
+
+rule describe_study:
+    input:
+        records=records,
+    output:
+        configuration=table_file(
+            "<study>/tables/configuration.csv",
+            "configuration",
+            "Provenance",
+            "configuration",
+        ),
+        provenance=table_file(
+            "<study>/tables/provenance.csv", "provenance", "Provenance", "provenance"
+        ),
+    log:
+        "<logs>/describe_study/<study>/tables.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(600),
+    params:
+        settings=study_configuration,
+        code=code_of("glitchtrace.reporting.provenance", "signal", []),
+    script:
+        "../scripts/describe_study.py"

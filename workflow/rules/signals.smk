@@ -13,7 +13,7 @@ rule score_signals:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         names=list(registry.names("signal")),
         settings=settings("estimator"),

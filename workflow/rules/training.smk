@@ -21,7 +21,7 @@ rule train:
     # Sums depend on the number of threads in their last bits; sixteen jobs of one thread beat one of sixteen.
     threads: 1
     resources:
-        mem_mb=training_memory,
+        mem_mb=growing(training_memory),
     params:
         dataset="{dataset}",
         model="{model}",
@@ -55,7 +55,7 @@ rule pretrain:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
+        mem_mb=growing(4000),
     params:
         seed=0,
         epochs=8,

@@ -86,8 +86,8 @@ def summary_table(
     return pd.DataFrame(rows)
 
 
-def tabulate_mixed(*, summary: str | Path, table: str | Path) -> None:
-    """Stage: write detection and characterisation of the mixed cells of a summary as a Markdown table.
+def tabulate_mixed(*, summary: str | Path, table: str | Path, csv: str | Path) -> None:
+    """Stage: write detection and characterisation of the mixed cells of a summary, as Markdown and as CSV.
 
     F1 of CFRank, CNCI and PCID at the known ratio, and the share of detected glitches of each kind whose
     kind is told right.  Raises GlitchtraceError where the summary cannot be read or holds no mixed cell.
@@ -101,6 +101,7 @@ def tabulate_mixed(*, summary: str | Path, table: str | Path) -> None:
     rows = summary_table(found.merge(mixed, on=CELL_KEYS), MIXED_COLUMNS)
     with replacing(table) as temporary:
         temporary.write_text(markdown_table(rows) + "\n", encoding="utf-8")
+    write_csv(rows, csv)
 
 
 def markdown_table(frame: pd.DataFrame) -> str:

@@ -1,0 +1,50 @@
+"""The console command: ``glitchtrace status``, ``plan`` and ``verify``, called where the workflow lies."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from glitchtrace.errors import GlitchtraceError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; returns 0, or 1 after a line that says what is wrong."""
+    given = _parser().parse_args(arguments)
+    try:
+        print(_answer(given))
+    except GlitchtraceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _answer(given: argparse.Namespace) -> str:
+    if given.command == "verify":
+        from glitchtrace.operations.verify import verify
+
+        return verify(given.configfile, given.seed, given.cores)
+    from glitchtrace.operations import report
+
+    page = report.status if given.command == "status" else report.plan
+    return page(given.configfile, given.cores)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="glitchtrace", description="Watch and check runs of the workflow.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("status", "what exists, what is stale and why, cells left, estimated time"),
+        ("plan", "jobs, CPU time and disk of a study, from measured costs"),
+        ("verify", "recompute a random whole cell elsewhere and compare its bytes"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument(
+            "--configfile", metavar="FILE", help="a study; the default configuration without it"
+        )
+        command.add_argument(
+            "--cores", type=int, default=os.cpu_count() or 1, help="cores to run or reckon with"
+        )
+        if name == "verify":
+            command.add_argument("--seed", type=int, default=0, help="another seed draws another cell")
+    return parser

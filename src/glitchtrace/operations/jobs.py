@@ -1,0 +1,114 @@
+"""The jobs of a study as Snakemake sees them, with their files, from ``snakemake --summary``."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from glitchtrace import configuration
+from glitchtrace.errors import GlitchtraceError
+
+PENDING, MISSING, WHOLE = "update pending", "missing", "ok"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its rule, its files, and for each why it is not as it should be (``ok``, ``missing``, a change)."""
+
+    rule: str
+    files: tuple[str, ...]
+    states: tuple[str, ...]
+    pending: bool
+
+    @property
+    def reason(self) -> str:
+        """Why the job is pending: missing files, what has changed, or that an earlier job will run."""
+        if MISSING in self.states:
+            return MISSING
+        return next((state for state in self.states if state != WHOLE), "follows an earlier job")
+
+
+def program() -> list[str]:
+    """The call of the Snakemake beside this Python, or on the path."""
+    beside = Path(sys.executable).with_name("snakemake")
+    return [str(beside) if beside.exists() else "snakemake"]
+
+
+def options(study: str | None) -> list[str]:
+    """The options by which Snakemake is given a study's file."""
+    return ["--configfile", study] if study else []
+
+
+def read_jobs(study: str | None) -> list[Job]:
+    """Every job of a study, by the file of its configuration (None: the default), in the current folder.
+
+    Raises GlitchtraceError where the workflow refuses the configuration.
+    """
+    done = subprocess.run(
+        [*program(), "--summary", "--nolock", *options(study)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+        raise GlitchtraceError(f"snakemake refuses the study: {lines[-1].strip()}")
+    return parse_summary(done.stdout)
+
+
+def parse_summary(text: str) -> list[Job]:
+    """The jobs in the table of ``snakemake --summary``; rows of one rule and log belong to one job."""
+    lines = [line.split("\t") for line in text.splitlines() if "\t" in line]
+    rows = [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
+    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for row in rows:
+        groups.setdefault((row["rule"], row["log-file(s)"]), []).append(row)
+    return [
+        Job(
+            rule,
+            tuple(row["output_file"] for row in group),
+            tuple(row["status"] for row in group),
+            any(row["plan"] == PENDING for row in group),
+        )
+        for (rule, _), group in groups.items()
+    ]
+
+
+def cell_of(file: str, results: Path) -> str | None:
+    """The folder of the cell that a file belongs to, below dataset, model, glitch and seed; None outside of cells."""
+    found = re.match(rf"({re.escape(str(results))}/[^/]+/[^/]+/.+/seed-\d+)/", file)
+    return found[1] if found else None
+
+
+def read_config(study: str | None) -> dict[str, Any]:
+    """The complete configuration of a study in the current folder; see ``configuration.resolve``.
+
+    Raises GlitchtraceError where there is no workflow in the folder, or no such study.
+    """
+    if not Path("Snakefile").exists():
+        raise GlitchtraceError(
+            "there is no Snakefile in this folder; call glitchtrace where the workflow lies"
+        )
+    if study and not Path(study).exists():
+        raise GlitchtraceError(f"{study} does not exist; studies lie in config/studies")
+    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    if study:
+        config = configuration.merge(config, yaml.safe_load(Path(study).read_text(encoding="utf-8")))
+    return configuration.resolve(config, configuration.load_schema())
+
+
+def results_folder(config: dict[str, Any]) -> Path:
+    """The results folder of a configuration."""
+    return Path(config["pathvars"].get("results", "results"))
+
+
+def names(jobs: Sequence[Job]) -> list[str]:
+    """The rules of some jobs, each once, in their order."""
+    return list(dict.fromkeys(job.rule for job in jobs))

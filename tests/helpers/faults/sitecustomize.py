@@ -1,0 +1,54 @@
+"""Breaks one job of the workflow where a test wants it; found by Python through the PYTHONPATH of the test alone.
+
+``GLITCHTRACE_TEST_FAULT`` is ``stage:fault:argument``.  The fault strikes when the job is about to move its first
+finished file to its place (the worst moment: all of it is written, nothing is in place):
+
+``kill``    the job dies as by kill -9;
+``hold``    the job makes the file ``argument`` and waits until it is gone;
+``full``    the disk is full when the job opens its first temporary file;
+``hog``     the job takes ``argument`` MiB of memory at its start and keeps them for a while.
+"""
+
+import errno
+import os
+import signal
+import sys
+import time
+
+
+def _strike(fault: str, argument: str) -> None:
+    if fault == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    with open(argument, "w"):
+        pass
+    while os.path.exists(argument):  # noqa: PTH110
+        time.sleep(0.05)
+
+
+def _install(fault: str, argument: str) -> None:
+    struck = False
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal struck
+        if fault == "full" and event == "tempfile.mkstemp":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if (
+            fault in ("kill", "hold")
+            and event == "os.rename"
+            and not struck
+            and "results" in str(arguments[1])
+        ):
+            struck = True
+            _strike(fault, argument)
+
+    sys.addaudithook(hook)
+
+
+_stage, _, _rest = os.environ.get("GLITCHTRACE_TEST_FAULT", "").partition(":")
+_fault, _, _argument = _rest.partition(":")
+if _stage and any(item.endswith(f".{_stage}.py") for item in sys.orig_argv):
+    if _fault == "hog":
+        _memory = bytearray(os.urandom(1 << 20)) * int(_argument)
+        time.sleep(8)
+    else:
+        _install(_fault, _argument)

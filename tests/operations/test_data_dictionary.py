@@ -1,0 +1,129 @@
+"""docs/data-dictionary.md says of every file of a run what is in it: nothing more, nothing less."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from running import ROOT, Checkout
+from safetensors import safe_open
+
+from glitchtrace import paths
+from glitchtrace.files import SCHEMA_VERSION
+
+PAGE = (ROOT / "docs/data-dictionary.md").read_text()
+JSON_TYPES = {
+    "integer": int,
+    "text": str,
+    "mapping": dict,
+    "list of text": list,
+    "list of text or null": (list, type(None)),
+    "mapping or null": (dict, type(None)),
+}
+
+
+def pattern(template: str) -> str:
+    """The regular expression of a path or name with {wildcards}; <study> is that of any study."""
+    escaped = re.escape(template).replace(re.escape("<study>/"), "(?:studies/[a-z0-9_]+/)?")
+    one = "/".join(re.sub(r"\\\{\w+\\\}", "[^/]+", part) for part in escaped.split("/"))
+    return one.replace("[^/]+/[^/]+\\.json", ".+\\.json") if template.startswith("{folder}") else one
+
+
+def sections() -> dict[str, dict[str, tuple[str, str, str]]]:
+    """Template of a file -> column -> (type, unit, meaning)."""
+    found = {}
+    for section in re.split(r"\n## ", PAGE)[1:]:
+        title, _, body = section.partition("\n")
+        rows = [
+            [part.strip() for part in line.split(" | ")]
+            for line in body.splitlines()
+            if line.startswith("| ")
+        ]
+        columns = {row[0].strip("|` "): (row[1], row[2], row[3].rstrip("| ")) for row in rows[1:]}
+        for template in re.findall(r"`([^`]+)`", title):
+            found[template] = columns
+    return found
+
+
+SECTIONS = sections()
+
+
+def section_of(path: str) -> tuple[str, dict[str, tuple[str, str, str]]]:
+    exact = [template for template in SECTIONS if re.fullmatch(pattern(template), path)]
+    assert exact, f"{path} is not in docs/data-dictionary.md"
+    return exact[0], SECTIONS[exact[0]]
+
+
+def found_columns(path: Path) -> tuple[dict[str, str], str]:
+    """Column -> type, and the schema version, as the file has them."""
+    if path.suffix == ".parquet":
+        schema = pq.read_schema(path)
+        names = {"double": "float64", "large_string": "string"}
+        types = {field.name: names.get(str(field.type), str(field.type)) for field in schema}
+        return types, schema.metadata[b"schema_version"].decode()
+    with safe_open(path, framework="np") as stored:
+        types = {name: str(stored.get_tensor(name).dtype) for name in stored.keys()}  # noqa: SIM118
+        return types, stored.metadata()["schema_version"]
+
+
+def described(name: str, columns: dict[str, tuple[str, str, str]]) -> str | None:
+    """The entry of a column: of its own name, else of the first pattern that it has."""
+    if name in columns:
+        return name
+    patterns = [entry for entry in columns if "{" in entry]
+    return next((e for e in patterns if re.fullmatch(re.sub(r"\{\w+\}", ".+", e), name)), None)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".safetensors"])
+def test_every_column_is_described_with_its_type(suffix: str, finished: Checkout) -> None:
+    results = finished.folder / "results"
+    files = sorted(results.rglob(f"*{suffix}"))
+    assert files
+    assert f"**Schema version {SCHEMA_VERSION}.**" in PAGE
+    for path in files:
+        template, columns = section_of(str(path.relative_to(results)))
+        types, version = found_columns(path)
+        assert version == str(SCHEMA_VERSION), path
+        entries = {name: described(name, columns) for name in types}
+        for name, entry in entries.items():
+            assert entry, f"{template}: the column {name} is not described"
+            assert types[name] in columns[entry][0].split(" or "), f"{template}: {name} is {types[name]}"
+        missing = {entry for entry in columns if "{" not in entry} - set(entries.values())
+        optional = {"train/features", "validation/features"}  # these or one per epoch
+        assert not missing - optional, f"{template}: {missing} described but not there"
+
+
+def test_every_record_is_described(finished: Checkout) -> None:
+    results = finished.folder / "results"
+    files = sorted(results.rglob("*.json"))
+    assert files
+    for path in files:
+        template, columns = section_of(str(path.relative_to(results)))
+        content = json.loads(path.read_text())
+        assert set(content) == set(columns), template
+        assert content["schema_version"] == SCHEMA_VERSION
+        for key, value in content.items():
+            assert isinstance(value, JSON_TYPES[columns[key][0]]), (template, key)
+
+
+def test_every_array_is_described(finished: Checkout) -> None:
+    results = finished.folder / "results"
+    for path in sorted(results.rglob("*.npy")):
+        _, columns = section_of(str(path.relative_to(results)))
+        assert str(np.load(path, mmap_mode="r").dtype) in columns["(array)"][0].split(" or ")
+
+
+def test_every_file_that_the_paths_know_is_described() -> None:
+    templates = [value for value in vars(paths).values() if isinstance(value, str) and "/" in value]
+    for template in templates:
+        if template.endswith((".parquet", ".safetensors", ".npy", ".json")):
+            assert template.replace("<results>/", "") in SECTIONS, template
+
+
+def test_every_column_has_type_and_unit() -> None:
+    for template, columns in SECTIONS.items():
+        for name, (kind, unit, _) in columns.items():
+            assert kind, (template, name)
+            assert unit, (template, name)

@@ -1,0 +1,123 @@
+"""The recipes of docs/running.md for running a part again: the jobs that each of them starts are counted."""
+
+import collections
+import shutil
+from pathlib import Path
+
+import yaml
+from running import Checkout, copy_of_the_checkout
+
+SUMMARY = "results/studies/smoke/{}summary.parquet"
+BEFORE_SIGNALS = {
+    "fetch_data",
+    "prepare_data",
+    "inject_glitch",
+    "train",
+    "compute_influence",
+    "profile_influence",
+}
+OF_A_CELL = {
+    "train",
+    "compute_influence",
+    "profile_influence",
+    "score_signals",
+    "evaluate_cell",
+    "repair_cell",
+    "retrain",
+}
+
+
+def cells(checkout: Checkout) -> int:
+    return len(list(checkout.folder.glob("results/*/linear/*/seed-*/")))
+
+
+def edit(checkout: Checkout, module: str, before: str, after: str) -> None:
+    file = checkout.folder / "src/glitchtrace" / module
+    text = file.read_text()
+    assert before in text
+    file.write_text(text.replace(before, after))
+
+
+def test_one_dataset_again_from_its_start(copy: Checkout) -> None:
+    shutil.rmtree(copy.folder / "results/wine")
+    shutil.rmtree(copy.folder / "results/studies/smoke/wine")
+    jobs = copy.planned(SUMMARY.format("wine/"))
+    assert {jobs[rule] for rule in ("prepare_data", "inject_glitch", "train", "evaluate_cell")} == {1}
+    assert not {"fetch_data", "summarise_study"} & set(jobs)
+    everything = copy.planned()
+    assert {everything[rule] for rule in OF_A_CELL} == {1}, "the other dataset is whole"
+
+
+def test_one_cell_again(copy: Checkout) -> None:
+    shutil.rmtree(copy.folder / "results/iris/linear/uniform-0.1/seed-1")
+    jobs = copy.planned()
+    assert {rule: jobs[rule] for rule in OF_A_CELL} == dict.fromkeys(OF_A_CELL, 1)
+    assert not {"fetch_data", "prepare_data", "inject_glitch"} & set(jobs)
+
+
+def test_one_signal_added(copy: Checkout) -> None:
+    own = copy.folder / "src/glitchtrace/signals/margin.py"
+    own.write_text(
+        '"""A signal of one\'s own."""\n\n'
+        'CARD = {"name": "mine", "label": "mine", "summary": "An example.", "target": "any"}\n\n\n'
+        "def score(profiles):\n"
+        '    """The self influence."""\n'
+        "    return profiles.self_influence\n"
+    )
+    jobs = copy.planned()
+    assert jobs["score_signals"] == jobs["evaluate_cell"] == cells(copy)
+    assert not BEFORE_SIGNALS & set(jobs)
+
+
+def test_one_seed_added(copy: Checkout) -> None:
+    study = copy.folder / "config/studies/smoke.yaml"
+    study.write_text(study.read_text().replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
+    jobs = copy.planned()
+    assert {rule: jobs[rule] for rule in OF_A_CELL} == dict.fromkeys(OF_A_CELL, 1)
+    assert jobs["prepare_data"] == jobs["inject_glitch"] == 1
+    assert jobs["fetch_data"] == 0
+
+
+def test_one_hyper_parameter_of_one_model_changed(copy: Checkout) -> None:
+    file = copy.folder / "config/config.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["models"]["mlp"]["training"]["default"]["learning_rate"] /= 2
+    file.write_text(yaml.safe_dump(config))
+    assert set(copy.planned()) <= {"describe_study", "all"}, "no cell of the study has this model"
+    config["models"]["linear"]["training"]["default"]["learning_rate"] /= 2
+    file.write_text(yaml.safe_dump(config))
+    jobs = copy.planned()
+    assert jobs["train"] == jobs["retrain"] == cells(copy)
+    assert not {"fetch_data", "prepare_data", "inject_glitch"} & set(jobs)
+
+
+def test_a_library_edit_in_one_stage(copy: Checkout) -> None:
+    edit(copy, "evaluation/stage.py", "_COSTS = (", "_TIMES = ()\n_COSTS = (")
+    jobs = copy.planned()
+    assert jobs["evaluate_cell"] == cells(copy)
+    assert not ({*BEFORE_SIGNALS, "score_signals", "repair_cell", "retrain"}) & set(jobs)
+
+
+def test_a_comment_edit_runs_nothing(copy: Checkout) -> None:
+    for file in (copy.folder / "src/glitchtrace").rglob("*.py"):
+        file.write_text("# a comment\n" + file.read_text())
+    assert copy.planned() == collections.Counter()
+
+
+def test_two_studies_share_their_cells(copy: Checkout) -> None:
+    study = yaml.safe_load((copy.folder / "config/studies/smoke.yaml").read_text())
+    study["grid"][0]["seeds"] = [1, 5]
+    (copy.folder / "mine.yaml").write_text(yaml.safe_dump(study))
+    jobs = copy.planned(study="mine.yaml")
+    assert jobs["train"] == jobs["retrain"] == 1, "only seed 5 is new"
+    assert jobs["summarise_study"] == 1, "summaries are the study's own"
+
+
+def test_results_moved_to_another_machine(finished: Checkout, copy: Checkout, tmp_path: Path) -> None:
+    assert copy.planned() == collections.Counter(), "the whole folder, elsewhere"
+    fresh = Checkout(copy_of_the_checkout(tmp_path / "clone"))
+    shutil.copytree(finished.folder / "results", fresh.folder / "results")
+    assert fresh.planned() == collections.Counter(), "a fresh clone and the results, times preserved"
+    assert set(finished.planned("results/wine/seed-0/split.parquet", "--forcerun", "prepare_data")) == {
+        "prepare_data"
+    }

@@ -1,0 +1,174 @@
+"""A real Slurm cluster on this machine: the profiles as a user gives them, byte for byte the results of a local run."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from running import ROOT, Checkout, contents, copy_of_the_checkout, started_jobs
+
+# One cluster for all: the tests of this file run in one process.
+pytestmark = pytest.mark.xdist_group("slurm")
+TOOL = ROOT.parent / "shared/tools/local-slurm"
+FAULTS = str(ROOT / "tests/helpers/faults")
+# What a machine of its own needs: no accounts, and answers at once.
+QUICK = ["--latency-wait", "5", "--seconds-between-status-checks", "2"]
+SLURM = [
+    "--profile",
+    "profiles/slurm",
+    "--slurm-no-account",
+    "--slurm-init-seconds-before-status-checks",
+    "2",
+    *QUICK,
+]
+GENERIC = ["--profile", "profiles/cluster_generic", *QUICK]
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The variables by which the commands of Slurm find a cluster that lives as long as these tests."""
+    if not TOOL.exists():
+        pytest.skip("local-slurm is not at ../shared/tools: no cluster to submit to")
+    folder = Path(f"/tmp/glitchtrace-slurm-{os.getpid()}")
+    tool = [str(TOOL), "-d", str(folder)]
+    started = subprocess.run([*tool, "start"], capture_output=True, text=True, check=False)
+    if started.returncode:
+        pytest.skip(
+            f"Slurm does not start here: {(started.stderr.strip() or 'no reason given').splitlines()[-1]}"
+        )
+    yield {"SLURM_CONF": str(folder / "etc/slurm.conf"), "PATH": f"{folder}/bin:{os.environ['PATH']}"}
+    subprocess.run([*tool, "purge"], capture_output=True, check=True)
+
+
+def known_jobs(cluster: dict[str, str]) -> dict[str, dict[str, str]]:
+    """Job number -> the attributes of the jobs that the scheduler knows now."""
+    command = ["scontrol", "show", "job", "--oneliner"]
+    done = subprocess.run(command, env={**os.environ, **cluster}, capture_output=True, text=True, check=True)
+    rows = [dict(re.findall(r"(\S+?)=(\S*)", line)) for line in done.stdout.splitlines()]
+    return {row["JobId"]: row for row in rows if "JobId" in row}
+
+
+def start(checkout: Checkout, cluster: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        checkout.command(*arguments, cores=16),
+        cwd=checkout.folder,
+        env=checkout.environment(**cluster),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
+    )
+
+
+def without_cell(
+    finished: Checkout, folder: Path, stages: list[str]
+) -> tuple[Checkout, dict[str, list[str]]]:
+    """A copy of the finished run in which one job of each stage is to be made again, and its files."""
+    jobs = finished.jobs()
+    checkout = finished.copy(folder)
+    for stage in stages:
+        for file in jobs[stage]:
+            (checkout.folder / file).unlink()
+    return checkout, jobs
+
+
+def test_the_smoke_grid_submitted_interrupted_and_resumed(
+    finished: Checkout, cluster: dict[str, str], tmp_path: Path
+) -> None:
+    checkout = Checkout(copy_of_the_checkout(tmp_path / "run"))
+    first = start(checkout, cluster, *SLURM)
+    seen: dict[str, dict[str, str]] = {}
+    deadline = time.monotonic() + 600
+    while not list(checkout.folder.glob("results/wine/**/glitch.parquet")):
+        assert first.poll() is None, first.communicate()[0]
+        assert time.monotonic() < deadline
+        seen |= known_jobs(cluster)
+        time.sleep(1)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=300)
+    assert first.returncode
+    assert not [job for job in known_jobs(cluster).values() if job["JobState"] in ("RUNNING", "PENDING")]
+    whole = {path: file.stat().st_mtime_ns for path, file in fetched(checkout).items()}
+    assert whole
+
+    checkout.run("--unlock", check=False)
+    second = start(checkout, cluster, *SLURM)
+    output = ""
+    while second.poll() is None:
+        seen |= known_jobs(cluster)
+        try:
+            output += second.communicate(timeout=2)[0]
+        except subprocess.TimeoutExpired:
+            continue
+    assert second.returncode == 0, output
+    assert contents(checkout.folder) == contents(finished.folder)
+    assert {
+        path: file.stat().st_mtime_ns for path, file in fetched(checkout).items() if path in whole
+    } == whole
+    assert checkout.planned() == {}
+
+    training = [job for job in seen.values() if "rule_train" in job.get("Comment", "")]
+    assert training
+    for job in training:
+        assert job["NumCPUs"] == "1"
+        assert re.fullmatch(r"9\d\dM", job["MinMemoryNode"]), job["MinMemoryNode"]
+        assert job["TimeLimit"] == "02:00:00"
+
+
+def fetched(checkout: Checkout) -> dict[str, Path]:
+    """The sources that are whole: with the record that is written last."""
+    return {path.parent.name: path for path in checkout.folder.glob("results/sources/*/fetch_data.json")}
+
+
+@pytest.mark.parametrize(("megabytes", "attempts"), [(700, 2), (4000, 3)])
+def test_a_job_out_of_memory_is_submitted_again_with_more_and_then_reported(
+    megabytes: int, attempts: int, finished: Checkout, cluster: dict[str, str], tmp_path: Path
+) -> None:
+    checkout, jobs = without_cell(finished, tmp_path / "run", ["train"])
+    target = next(file for file in jobs["train"] if file.endswith("checkpoints.safetensors"))
+    before = set(known_jobs(cluster))
+    variables = {**cluster, "PYTHONPATH": FAULTS, "GLITCHTRACE_TEST_FAULT": f"train:hog:{megabytes}"}
+    done = checkout.run(target, *SLURM, check=False, variables=variables, cores=16)
+    output = done.stdout + done.stderr
+    submitted = [job for number, job in sorted(known_jobs(cluster).items()) if number not in before]
+    memory = [int(job["MinMemoryNode"].rstrip("M")) for job in submitted]
+    assert memory == [memory[0] * attempt for attempt in range(1, attempts + 1)], output
+    if attempts == 2:
+        assert done.returncode == 0, output
+        made = contents(checkout.folder)
+        assert made == contents(finished.folder)
+    else:
+        assert done.returncode
+        assert "Error in rule train" in output
+        assert not (checkout.folder / target).exists()
+    shutil.rmtree(checkout.folder)
+
+
+def test_the_generic_profile_submits_with_sbatch(
+    finished: Checkout, cluster: dict[str, str], tmp_path: Path
+) -> None:
+    stages = ["profile_influence", "score_signals"]
+    checkout, jobs = without_cell(finished, tmp_path / "run", stages)
+    target = next(file for file in jobs["score_signals"] if file.endswith("signals.parquet"))
+    done = checkout.run(target, *GENERIC, variables=cluster, cores=16)
+    assert started_jobs(done) == dict.fromkeys(stages, 1)
+    assert contents(checkout.folder) == contents(finished.folder)
+    names = [job["JobName"] for job in known_jobs(cluster).values()]
+    assert set(stages) <= set(names)
+
+
+def test_the_generic_profile_reports_a_job_that_dies(
+    finished: Checkout, cluster: dict[str, str], tmp_path: Path
+) -> None:
+    checkout, jobs = without_cell(finished, tmp_path / "run", ["score_signals"])
+    target = next(file for file in jobs["score_signals"] if file.endswith("signals.parquet"))
+    variables = {**cluster, "PYTHONPATH": FAULTS, "GLITCHTRACE_TEST_FAULT": "score_signals:kill:"}
+    done = checkout.run(target, *GENERIC, "--retries", "0", check=False, variables=variables, cores=16)
+    assert done.returncode
+    assert "Error in rule score_signals" in done.stdout + done.stderr
+    assert not (checkout.folder / target).exists()

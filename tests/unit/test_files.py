@@ -1,0 +1,155 @@
+"""What readers refuse: truncated, altered, and of another version; and what a killed writer leaves behind."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from glitchtrace import files
+from glitchtrace.errors import GlitchtraceError
+
+TABLE = pd.DataFrame({"name": [f"row {i}" for i in range(200)], "value": np.linspace(0, 1, 200)})
+TENSORS = {"a/b": np.arange(300, dtype=np.float32).reshape(20, 15), "c": np.array([7])}
+RECORD = {"stage": "train", "cost": {"seconds": 1.5}}
+FORMS: dict[str, tuple[Callable, Callable]] = {
+    "t.parquet": (lambda path: files.write_parquet(TABLE, path), files.read_parquet),
+    "t.safetensors": (lambda path: files.write_tensors(TENSORS, path), files.read_tensors),
+    "t.json": (lambda path: files.write_record(RECORD, path), files.read_record),
+    "t.npy": (lambda path: files.write_npy(TENSORS["a/b"], path), files.read_npy),
+}
+
+
+@pytest.fixture(params=FORMS)
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, Callable]:
+    """A file of each form and its reader."""
+    write, read = FORMS[request.param]
+    write(tmp_path / request.param)
+    return tmp_path / request.param, read
+
+
+def test_what_is_written_comes_back(tmp_path: Path) -> None:
+    for name, (write, _) in FORMS.items():
+        write(tmp_path / name)
+    pd.testing.assert_frame_equal(files.read_parquet(tmp_path / "t.parquet"), TABLE)
+    for name, tensor in files.read_tensors(tmp_path / "t.safetensors").items():
+        np.testing.assert_array_equal(tensor, TENSORS[name])
+    assert files.read_record(tmp_path / "t.json") == {"schema_version": files.SCHEMA_VERSION, **RECORD}
+    np.testing.assert_array_equal(files.read_npy(tmp_path / "t.npy", memory_mapped=True), TENSORS["a/b"])
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.9])
+def test_a_truncated_file_is_one_line_with_the_remedy(stored: tuple[Path, Callable], share: float) -> None:
+    path, read = stored
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(GlitchtraceError, match="delete it and run the same command again") as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_one_line(stored: tuple[Path, Callable]) -> None:
+    path, read = stored
+    path.unlink()
+    with pytest.raises(GlitchtraceError, match=r"t\.\w+ does not exist; ask snakemake for it"):
+        read(path)
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_a_flipped_bit_of_the_tensors_is_noticed(
+    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
+) -> None:
+    path = tmp_path_factory.mktemp("flip") / "t.safetensors"
+    files.write_tensors(TENSORS, path)
+    content = bytearray(path.read_bytes())
+    first = 8 + int.from_bytes(content[:8], "little")
+    content[first + int(place * (len(content) - first))] ^= 1 << bit
+    path.write_bytes(content)
+    with pytest.raises(GlitchtraceError, match="its checksum does not fit its content"):
+        files.read_tensors(path)
+
+
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+@settings(deadline=None, derandomize=True, max_examples=60)
+def test_a_flipped_bit_of_a_table_never_changes_a_value(
+    tmp_path_factory: pytest.TempPathFactory, place: float, bit: int
+) -> None:
+    from pyarrow import parquet
+
+    path = tmp_path_factory.mktemp("flip") / "t.parquet"
+    files.write_parquet(TABLE, path)
+    content = bytearray(path.read_bytes())
+    pages = sum(
+        parquet.ParquetFile(path).metadata.row_group(0).column(i).total_compressed_size for i in range(2)
+    )
+    content[4 + int(place * pages)] ^= 1 << bit
+    path.write_bytes(content)
+    try:
+        found = files.read_parquet(path)
+    except GlitchtraceError:
+        return
+    pd.testing.assert_frame_equal(found, TABLE)
+
+
+def test_another_version_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "SCHEMA_VERSION", 99)
+    for name, (write, _) in FORMS.items():
+        write(tmp_path / name)
+    monkeypatch.undo()
+    for name in ("t.parquet", "t.safetensors", "t.json"):
+        with pytest.raises(GlitchtraceError) as caught:
+            FORMS[name][1](tmp_path / name)
+        assert re.search(r"has schema version 99, this glitchtrace reads 1; delete it", str(caught.value))
+
+
+def test_a_file_of_no_version_is_read(tmp_path: Path) -> None:
+    (tmp_path / "foreign.json").write_text(json.dumps({"a": 1}))
+    assert files.read_record(tmp_path / "foreign.json") == {"a": 1}
+    TABLE.to_parquet(tmp_path / "foreign.parquet", index=False)
+    pd.testing.assert_frame_equal(files.read_parquet(tmp_path / "foreign.parquet"), TABLE)
+
+
+@pytest.mark.parametrize("content", ["[]", "3", '"text"'])
+def test_json_that_is_no_mapping_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "t.json").write_text(content)
+    with pytest.raises(GlitchtraceError, match="it holds no mapping"):
+        files.read_record(tmp_path / "t.json")
+
+
+def test_the_same_tensors_give_the_same_bytes_whatever_their_metadata(tmp_path: Path) -> None:
+    for trial in range(20):
+        files.write_tensors(TENSORS, tmp_path / f"{trial}.safetensors", {"recipe": "é\n", "b": '"'})
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    with safe_open(tmp_path / "0.safetensors", framework="np") as found:
+        assert found.metadata()["recipe"] == "é\n"
+
+
+def test_remains_of_a_killed_writer_go_with_the_next_write(tmp_path: Path) -> None:
+    remains = tmp_path / ".t.abcd1234.json"
+    others = [tmp_path / ".t.abcd1234.npy", tmp_path / ".t2.abcd1234.json", tmp_path / "t.json.bak"]
+    for path in (remains, *others):
+        path.touch()
+    files.write_json({}, tmp_path / "t.json")
+    assert not remains.exists()
+    assert all(path.exists() for path in others)
+
+
+def test_a_mapped_array_is_whole_or_absent(tmp_path: Path) -> None:
+    with files.mapped_npy(tmp_path / "m.npy", shape=(3, 4), dtype=np.float32) as array:
+        array[:] = 2
+        assert not (tmp_path / "m.npy").exists()
+    assert (files.read_npy(tmp_path / "m.npy") == 2).all()
+    with (
+        pytest.raises(RuntimeError),
+        files.mapped_npy(tmp_path / "n.npy", shape=(3, 4), dtype=np.float32),
+    ):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["m.npy"]
