@@ -10,6 +10,7 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/common_cleansing.smk"
 
 
 container: CONFIG["container"]
@@ -25,6 +26,7 @@ include: "workflow/rules/repair.smk"
 include: "workflow/rules/common_rdia.smk"
 include: "workflow/rules/repair_rdia.smk"
 include: "workflow/rules/repair_rdia_ls.smk"
+include: "workflow/rules/repair_cleansing.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -35,6 +37,7 @@ localrules:
     influence,
     signals,
     figures,
+    cleansing,
     pretrained_weights,
     rdia,
     rdia_ls,
@@ -51,6 +54,7 @@ rule all:
         all_figures,
         rdia_targets,
         rdia_ls_targets,
+        cleansing_results,
 
 
 rule features:
@@ -76,6 +80,11 @@ rule signals:
 rule figures:
     input:
         all_figures,
+
+
+rule cleansing:
+    input:
+        cleansing_results,
 
 
 rule pretrained_weights:

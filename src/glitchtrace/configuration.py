@@ -31,9 +31,12 @@ TABLES = {
     "learners": "learner",
     "relabellings": "relabelling",
     "selections": "selection",
+    "protocols": "protocol",
+    "cleansing_methods": "cleansing_method",
+    "fidelity_tasks": "fidelity_task",
 }
 # Lists of blocks, one of every system that expands over a grid.
-GRIDS = ("grid", "rdia", "rdia_ls")
+GRIDS = ("grid", "rdia", "rdia_ls", "cleansing", "fidelity")
 SCHEMAS = Path("workflow/schemas")
 
 

@@ -24,6 +24,10 @@ WILDCARDS = {
     "learner": NAME,
     "relabelling": NAME,
     "selection": NAME,
+    "protocol": NAME,
+    "retrained": r"all|last",
+    "task": NAME,
+    "network": r"[a-z][a-z0-9_]*",
 }
 
 _SOURCE = "<results>/sources/{source}"
@@ -69,6 +73,20 @@ RDIA_SUMMARY = "<study>/rdia.parquet"
 RDIA_LS_CELL = f"{TRAINING}/rdia_ls/{{selection}}"
 RDIA_LS_HISTORY = f"{RDIA_LS_CELL}/history.parquet"
 RDIA_LS_SUMMARY = "<study>/rdia_ls.parquet"
+# Data cleansing: the recorded training is shared by all studies, what is removed is the study's own.
+RECORDED = f"{TRAINING}/cleansing/{{protocol}}"
+TRACE = f"{RECORDED}/trace.safetensors"
+SNAPSHOTS = f"{RECORDED}/snapshots.npy"
+CLEANSED = "<study>/cleansing/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}"
+CLEANSING_SCORES = f"{CLEANSED}/scores.parquet"
+CLEANSING_SCOPES = f"{CLEANSED}/influence.safetensors"
+CLEANSING_COST = f"{CLEANSED}/cost.parquet"
+REMOVAL = f"{CLEANSED}/removal-{{retrained}}.parquet"
+CLEANSING = "<study>/cleansing/removal.parquet"
+CLEANSING_COSTS = "<study>/cleansing/cost.parquet"
+CLEANSING_GAIN = "<study>/cleansing/gain.parquet"
+FIDELITY_CELL = "<study>/fidelity/{task}/{network}.parquet"
+FIDELITY = "<study>/fidelity/fidelity.parquet"
 
 DATASET_SUMMARY = "<study>/{dataset}/summary.parquet"
 DATASET_GAIN = "<study>/{dataset}/gain.parquet"

@@ -28,6 +28,9 @@ KINDS = {
     "learner": "repair/rdia/learners",
     "relabelling": "repair/rdia/methods",
     "selection": "repair/rdia_ls/methods",
+    "protocol": "repair/cleansing/protocols",
+    "cleansing_method": "repair/cleansing/methods",
+    "fidelity_task": "repair/cleansing/tasks",
 }
 _PACKAGE = Path(__file__).parent
 

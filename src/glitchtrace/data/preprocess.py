@@ -63,6 +63,10 @@ class PictureInputs(Inputs):
             )
         return scaled.contiguous(memory_format=torch.channels_last)
 
+    def resized(self, side: int) -> PictureInputs:
+        """The same pictures, resized to side × side instead."""
+        return PictureInputs(self._stored, side)
+
 
 class TableInputs(Inputs):
     """Rows of columns, split into standardised numbers, (x − mean)/std, and codes of categories.

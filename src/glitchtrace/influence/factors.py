@@ -96,19 +96,27 @@ def load_factors(path: str | Path) -> Factors:
     """
     tensors = files.read_tensors(path)
     try:
-        learning_rates = tensors["learning_rates"]
-        return Factors(
-            learning_rates=learning_rates,
-            batch_size=int(tensors["batch_size"][0]),
-            train=_part(tensors, "train", len(learning_rates)),
-            validation=_part(tensors, "validation", len(learning_rates)),
-        )
+        return assemble_factors(tensors)
     except KeyError as error:
         raise GlitchtraceError(
             f"{path} lacks the tensor {error}; delete it and train the cell again"
         ) from None
     except GlitchtraceError as error:
         raise GlitchtraceError(f"{path}: {error}") from None
+
+
+def assemble_factors(tensors: Mapping[str, np.ndarray]) -> Factors:
+    """Factors from the tensors of ``factors.safetensors``.
+
+    Raises KeyError for one that is missing, GlitchtraceError for bad values.
+    """
+    learning_rates = tensors["learning_rates"]
+    return Factors(
+        learning_rates=learning_rates,
+        batch_size=int(tensors["batch_size"][0]),
+        train=_part(tensors, "train", len(learning_rates)),
+        validation=_part(tensors, "validation", len(learning_rates)),
+    )
 
 
 def _part(tensors: Mapping[str, np.ndarray], name: str, epochs: int) -> Part:

@@ -1,0 +1,156 @@
+"""Cost of SGD-influence on the reference task: the walk of this package beside the published loop.
+
+Small CNN (13,750 parameters), 2,000 training and 1,000 validation pictures of MNIST, 20 epochs of 32 steps,
+batch 64, crops after padding 2, rate 0.05; all 640 steps are walked back.  Each figure is measured in a process
+of its own on one thread: CPU seconds of scoring and peak memory over the process after imports and data.  The
+published loop (one backward pass per sample, double backward for the Hessian) is timed on the last epoch, a
+twentieth of the work, and its scores are compared with those of the walk.
+
+    GLITCHTRACE_DATA=… python benchmarks/sgd_influence.py
+
+Budget: 20 CPU seconds and 150 MB for all epochs, scores equal to 1e-5 of the largest.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+EPOCHS, BATCH, RATE = 20, 64, 0.05
+SCOPES = {"all": (0, True), "last": (EPOCHS - 1, True), "final": (EPOCHS - 1, False)}
+
+
+def problem() -> tuple[Any, ...]:
+    """Network, augmented training samples, validation samples and their labels."""
+    from glitchtrace.data.datasets import mnist
+    from glitchtrace.data.preprocess import PictureInputs
+    from glitchtrace.models import small_cnn
+    from glitchtrace.repair.cleansing.problem import AugmentedSamples
+    from glitchtrace.training.augmentation import Augmentation
+
+    pool = mnist.load(Path(os.environ["GLITCHTRACE_DATA"]))
+    rows = np.random.default_rng(0).permutation(60_000)[:3000]
+    train, validation = PictureInputs(pool.features[rows[:2000]]), PictureInputs(pool.features[rows[2000:]])
+    network = small_cnn.build((1, 28, 28), 10, {"head_seed": 0})
+    samples = AugmentedSamples(train, pool.labels[rows[:2000]], Augmentation(2), network)
+    return network, samples, validation, pool.labels[rows[2000:]]
+
+
+def record_once(folder: Path) -> None:
+    """Record the training."""
+    from glitchtrace.influence.sgd_influence.recording import layout_of, make_plan, record
+    from glitchtrace.influence.sgd_influence.trace import write_trace
+
+    network, samples, _, _ = problem()
+    plan = make_plan(2000, epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE)
+    keep = np.empty((plan.steps, layout_of(network).width), dtype=np.float32)
+    write_trace(record(network, samples, plan, keep=keep), folder / "trace.safetensors")
+    np.save(folder / "snapshots.npy", keep)
+
+
+def walk(folder: Path, scope: str) -> dict[str, float]:
+    """Score by the walk of this package."""
+    from glitchtrace.influence.sgd_influence.trace import open_snapshots, read_trace
+    from glitchtrace.influence.sgd_influence.walk import sgd_influence, validation_gradient
+
+    network, samples, validation, labels = problem()
+    first_epoch, exact = SCOPES[scope]
+    before, started = _peak(), time.process_time()
+    trace = read_trace(folder / "trace.safetensors")
+    snapshots = open_snapshots(folder / "snapshots.npy", trace) if exact else None
+    u = validation_gradient(network, trace.final, trace, validation, labels, 100)
+    scores = sgd_influence(network, samples, trace, u, snapshots=snapshots, first_epoch=first_epoch)
+    found = {"cpu": time.process_time() - started, "memory": _peak() - before}
+    np.save(folder / f"{scope}.npy", scores)
+    return {**found, "cache": trace.final.nbytes * ((EPOCHS - first_epoch) * 32 if exact else 1) / 1e6}
+
+
+def loop(folder: Path) -> dict[str, float]:
+    """Score the last epoch as published: sample by sample, then the Hessian by a second backward pass."""
+    import torch
+    from torch.func import functional_call
+    from torch.nn.functional import cross_entropy
+
+    from glitchtrace.influence.sgd_influence.trace import open_snapshots, read_trace
+    from glitchtrace.influence.sgd_influence.walk import tensors, validation_gradient
+
+    network, samples, validation, labels = problem()
+    started = time.process_time()
+    trace = read_trace(folder / "trace.safetensors")
+    snapshots = open_snapshots(folder / "snapshots.npy", trace)
+    u = validation_gradient(network, trace.final, trace, validation, labels, 100)
+    scores = np.zeros(len(samples))
+    for step in range(trace.steps - 1, trace.steps - 33, -1):
+        theta = {
+            name: part.requires_grad_() for name, part in tensors(snapshots[step], trace, network).items()
+        }
+        rows, seeds = trace.step(step)
+        x, y = samples.batch(rows, seeds)
+        rate = float(trace.rates[step])
+        for place, row in enumerate(rows):
+            one = slice(place, place + 1)
+            loss = cross_entropy(functional_call(network, theta, (x[one],)), y[one])
+            slope = torch.autograd.grad(loss, list(theta.values()))
+            scores[row] += rate / len(rows) * sum(float((a * b).sum()) for a, b in zip(u, slope, strict=True))
+        loss = cross_entropy(functional_call(network, theta, (x,)), y)
+        slope = torch.autograd.grad(loss, list(theta.values()), create_graph=True)
+        inner = sum(((a * b).sum() for a, b in zip(u, slope, strict=True)), torch.zeros(()))
+        product = torch.autograd.grad(inner, list(theta.values()))
+        u = tuple(a - rate * b for a, b in zip(u, product, strict=True))
+    cpu = time.process_time() - started
+    mine = np.load(folder / "last.npy")[:, 0]
+    return {"cpu": cpu, "difference": float(np.abs(mine - scores).max() / np.abs(scores).max())}
+
+
+def _peak() -> float:
+    """Peak memory of this process so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def main() -> None:
+    """Measure every scope and the loop in fresh processes, and print a table."""
+    one_thread = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+    with tempfile.TemporaryDirectory() as folder:
+        found = {}
+        for job in ("record", *SCOPES, "loop"):
+            done = subprocess.run(
+                [sys.executable, __file__, folder, job],
+                env=os.environ | one_thread,
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            found[job] = json.loads(done.stdout)
+    print("| scope | stored parameters (MB) | CPU seconds | memory (MB) |\n|---|---|---|---|")
+    for scope in SCOPES:
+        row = found[scope]
+        print(f"| {scope} | {row['cache']:.3f} | {row['cpu']:.1f} | {row['memory']:.0f} |")
+    print(f"| last, published loop | | {found['loop']['cpu']:.1f} | |")
+    print(
+        f"\nlargest difference of the loop's scores: {found['loop']['difference']:.1e} of the largest score"
+    )
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        import torch
+
+        torch.set_num_threads(1)
+        where, task = Path(sys.argv[1]), sys.argv[2]
+        outcome: dict[str, float] = {}
+        if task == "record":
+            record_once(where)
+        elif task == "loop":
+            outcome = loop(where)
+        else:
+            outcome = walk(where, task)
+        print(json.dumps(outcome))
+    else:
+        main()

@@ -1,0 +1,1 @@
+"""Which samples to remove first, one module per method."""

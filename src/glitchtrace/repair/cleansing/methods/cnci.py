@@ -1,0 +1,17 @@
+"""Class negative counterfactual influence of the head over the recorded epochs, the project's own signal CNCI."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from glitchtrace.repair.cleansing.problem import Problem, Scored
+from glitchtrace.repair.cleansing.signals import signal
+
+CARD = {
+    "label": "CNCI",
+    "summary": "The signal CNCI, from the states after each epoch of the recorded training.",
+}
+
+
+def score(problem: Problem, settings: Mapping[str, Any]) -> Scored:
+    """The signal, higher = more suspicious."""
+    return Scored(signal(problem, "CNCI"))

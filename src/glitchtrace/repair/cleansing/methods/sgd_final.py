@@ -1,0 +1,41 @@
+"""SGD-influence over the last epoch with the final parameters throughout (Suzuki et al. 2021).
+
+What is kept is one set of parameters.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from glitchtrace.repair.cleansing.problem import Problem, Scored
+from glitchtrace.repair.cleansing.walks import walk
+
+CARD = {
+    "label": "SGD-influence, final parameters",
+    "summary": "SGD-influence over the last epoch with the final parameters at every step: no snapshots.",
+    "snapshots": "none",
+    "settings": {
+        "batch_norm": {
+            "enum": ["batch", "eval", "single"],
+            "description": "Statistics behind the credits: those of the batch, the running ones, or, as "
+            "published, those of each sample alone.",
+            "default": "batch",
+        },
+        "compat": {
+            "type": "object",
+            "additionalProperties": False,
+            "description": "Switches that reproduce the published code.",
+            "properties": {
+                "divide_hessian_twice": {
+                    "type": "boolean",
+                    "description": "Divide the Hessian-vector product by the batch size once more.",
+                    "default": False,
+                },
+            },
+        },
+    },
+}
+
+
+def score(problem: Problem, settings: Mapping[str, Any]) -> Scored:
+    """−r of the last epoch at the final parameters."""
+    return walk(problem, settings, epochs="last", parameters="final")

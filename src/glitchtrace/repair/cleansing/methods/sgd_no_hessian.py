@@ -1,0 +1,26 @@
+"""SGD-influence without its Hessian, a gradient product of every step (a variant in the code of Hara et al.)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from glitchtrace.repair.cleansing.problem import Problem, Scored
+from glitchtrace.repair.cleansing.walks import walk
+
+CARD = {
+    "label": "gradient products, all epochs",
+    "summary": "Gradient products over all epochs, from the parameters before each step, without the Hessian.",
+    "snapshots": "all",
+    "settings": {
+        "batch_norm": {
+            "enum": ["batch", "eval", "single"],
+            "description": "Statistics behind the credits: those of the batch, the running ones, or, as "
+            "published, those of each sample alone.",
+            "default": "batch",
+        },
+    },
+}
+
+
+def score(problem: Problem, settings: Mapping[str, Any]) -> Scored:
+    """−r with the same u at every step."""
+    return walk(problem, settings, epochs="all", hessian=False)

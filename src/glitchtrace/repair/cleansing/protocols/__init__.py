@@ -1,0 +1,1 @@
+"""How a training is recorded, one module per published protocol."""

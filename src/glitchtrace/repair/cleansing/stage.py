@@ -1,0 +1,218 @@
+"""Stages of data cleansing: record a training, score its samples, remove the worst and train again."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from glitchtrace import files, registry
+from glitchtrace.influence.sgd_influence.recording import (
+    first_snapshot,
+    layout_of,
+    make_plan,
+    record,
+    require_space,
+    snapshot_bytes,
+)
+from glitchtrace.influence.sgd_influence.replay import replay
+from glitchtrace.influence.sgd_influence.trace import read_trace, write_trace
+from glitchtrace.repair.cleansing.problem import Problem, Scored, Setting, open_setting, removal_order
+from glitchtrace.training.evaluation import evaluate
+
+
+def record_training(
+    *,
+    features: Sequence[str],
+    split: str,
+    glitch: str,
+    trace: str,
+    snapshots: str,
+    dataset: str,
+    model: str,
+    settings: Mapping[str, Any],
+    training: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    seed: int,
+    device: str = "cpu",
+) -> None:
+    """Train a cell by plain SGD and write ``trace.safetensors`` and ``snapshots.npy``.
+
+    Snapshots are streamed to disk, one row per step; whether they fit is checked before the first step.
+    Raises GlitchtraceError where they do not, for a diverged training and exhausted memory; nothing is
+    written then.
+    """
+    setting = open_setting(
+        features=features,
+        split=split,
+        glitch=glitch,
+        dataset=dataset,
+        model=model,
+        settings=settings,
+        protocol=protocol,
+        seed=seed,
+        device=device,
+    )
+    plan = make_plan(
+        len(setting.samples),
+        epochs=training["epochs"],
+        batch_size=training["batch_size"],
+        learning_rate=training["learning_rate"],
+        split=protocol["split"],
+        decay=protocol["learning_rate_decay"],
+        l2=protocol["l2"],
+        order_seed=seed + 1 if protocol["batch_order"] == "trial" else 0,
+    )
+    layout, first = layout_of(setting.network), first_snapshot(plan, protocol["snapshots"])
+    folder = Path(snapshots).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    require_space(folder, snapshot_bytes(plan, layout, protocol["snapshots"]), "protocols.<name>.snapshots")
+    with files.replacing(snapshots) as temporary:
+        keep = np.lib.format.open_memmap(
+            temporary, mode="w+", dtype=np.float32, shape=(plan.steps - first, layout.width)
+        )
+        recorded = record(setting.network, setting.samples, plan, keep=keep, first=first)
+        keep.flush()
+    write_trace(recorded, trace)
+
+
+def score_cleansing(
+    *,
+    features: Sequence[str],
+    split: str,
+    glitch: str,
+    trace: str,
+    snapshots: str,
+    scores: str,
+    scopes: str,
+    cost: str,
+    dataset: str,
+    model: str,
+    settings: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    methods: Mapping[str, Mapping[str, Any]],
+    seed: int,
+    evaluation_batch: int,
+    device: str = "cpu",
+) -> None:
+    """Write the scores of every method: which samples of a recorded training to remove first.
+
+    ``scores``: method, rank (from 0), sample, source, row (in the source), label, score; ``scopes``:
+    method -> (n, E') influence by first epoch, of the methods that walk over the training; ``cost``: CPU
+    seconds of each method in this job, and bytes of states it reads.  ``methods``: name -> settings.
+    """
+    setting = open_setting(
+        features=features,
+        split=split,
+        glitch=glitch,
+        dataset=dataset,
+        model=model,
+        settings=settings,
+        protocol=protocol,
+        seed=seed,
+        device=device,
+    )
+    problem = Problem(setting, read_trace(trace), snapshots, seed, evaluation_batch)
+    samples = pd.read_parquet(glitch)
+    tables, matrices, costs = [], {}, []
+    for method, options in methods.items():
+        started = time.process_time()
+        scored: Scored = registry.load("cleansing_method", method).score(problem, options)
+        costs.append(
+            {
+                "method": method,
+                "cpu_seconds": time.process_time() - started,
+                "cache_bytes": cache_bytes(problem, method),
+                "last_movement": problem.trace.last_movement,
+            }
+        )
+        order = removal_order(scored.score)
+        table = pd.DataFrame({"method": method, "rank": np.arange(len(order)), "sample": order})
+        for column in ("source", "row", "label"):
+            table[column] = samples[column].to_numpy()[order]
+        tables.append(table.assign(score=scored.score[order]))
+        if scored.scopes is not None:
+            matrices[method] = scored.scopes
+    files.write_parquet(pd.concat(tables, ignore_index=True), scores)
+    files.write_tensors(matrices, scopes)
+    files.write_parquet(pd.DataFrame(costs), cost)
+
+
+def cache_bytes(problem: Problem, method: str) -> int:
+    """Bytes of states that a method reads: those before the steps it walks over, or the final one."""
+    trace = problem.trace
+    steps = {"all": trace.steps, "last": trace.steps_per_epoch, "none": 1}
+    needed = registry.card("cleansing_method", method).get("snapshots", "none")
+    return steps[needed] * trace.final.nbytes
+
+
+def remove_and_retrain(
+    *,
+    features: Sequence[str],
+    split: str,
+    glitch: str,
+    trace: str,
+    scores: str,
+    removal: str,
+    dataset: str,
+    model: str,
+    settings: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    retrained: str,
+    removals: Sequence[int],
+    seed: int,
+    evaluation_batch: int,
+    device: str = "cpu",
+) -> None:
+    """Write ``removal.parquet``: accuracy and loss after each number of removed samples.
+
+    For each method of ``scores`` the n first samples are left out of a replay of the recorded training, of
+    ``all`` epochs or of the ``last`` alone.  Columns: method, removed, glitched (how many of the removed
+    carry a glitch), part (validation, test), accuracy, loss.  n = 0 is the recorded training itself;
+    numbers of at least all samples are passed over.
+    """
+    setting = open_setting(
+        features=features,
+        split=split,
+        glitch=glitch,
+        dataset=dataset,
+        model=model,
+        settings=settings,
+        protocol=protocol,
+        seed=seed,
+        device=device,
+    )
+    recorded = read_trace(trace)
+    first_epoch = 0 if retrained == "all" else recorded.epochs - 1
+    samples = setting.samples
+    table = pd.read_parquet(scores)
+    replay(setting.network, samples, recorded, first_epoch=first_epoch)
+    nothing = list(_parts(setting, evaluation_batch))
+    rows: list[dict[str, Any]] = []
+    for method, ranked in table.groupby("method", sort=False):
+        order = ranked.sort_values("rank")["sample"].to_numpy()
+        for count in removals:
+            if count >= len(order):
+                continue
+            removed = np.zeros(len(order), dtype=bool)
+            removed[order[:count]] = True
+            measured = nothing
+            if count:
+                replay(setting.network, samples, recorded, removed, first_epoch=first_epoch)
+                measured = list(_parts(setting, evaluation_batch))
+            glitched = int((setting.cell.kinds[removed] != 0).sum())
+            rows += [{"method": method, "removed": count, "glitched": glitched, **part} for part in measured]
+    files.write_parquet(pd.DataFrame(rows), removal)
+
+
+def _parts(setting: Setting, evaluation_batch: int) -> Iterator[dict[str, Any]]:
+    """Accuracy and loss of the network as it is, on validation and test."""
+    cell, device = setting.cell, setting.network.head.weight.device
+    for part, inputs, labels in (
+        ("validation", cell.validation, cell.validation_labels),
+        ("test", cell.test, cell.test_labels),
+    ):
+        outputs = evaluate(setting.network, inputs, batch_size=evaluation_batch, device=device)
+        yield {"part": part, "accuracy": outputs.accuracy(labels), "loss": outputs.loss(labels)}

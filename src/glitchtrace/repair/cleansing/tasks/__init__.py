@@ -1,0 +1,1 @@
+"""Binary tasks of the fidelity study, one module per task."""

@@ -1,0 +1,261 @@
+# Data cleansing: a recorded training, scores of its samples, and replays without the worst of them.
+
+
+rule record_training:
+    input:
+        features=source_files(rules.fetch_data.output.features),
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+    output:
+        trace=ensure(paths.TRACE, non_empty=True),
+        snapshots=paths.SNAPSHOTS,
+        record=paths.record(paths.TRACE, "record_training"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}/record_training.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}/record_training.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=training_memory,
+    params:
+        dataset="{dataset}",
+        model="{model}",
+        settings=model_settings,
+        training=training_settings,
+        protocol=settings("protocol"),
+        seed=lambda wildcards: int(wildcards.seed),
+        device=CONFIG["device"],
+        code=code("glitchtrace.repair.cleansing.stage", "dataset", "model"),
+    script:
+        "../scripts/record_training.py"
+
+
+rule score_cleansing:
+    input:
+        features=source_files(rules.fetch_data.output.features),
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+        trace=rules.record_training.output.trace,
+        snapshots=rules.record_training.output.snapshots,
+    output:
+        scores=paths.CLEANSING_SCORES,
+        scopes=paths.CLEANSING_SCOPES,
+        cost=paths.CLEANSING_COST,
+        record=paths.record(paths.CLEANSING_SCORES, "score_cleansing"),
+    log:
+        "<logs>/cleansing/<study>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}/score_cleansing.log",
+    benchmark:
+        "<benchmarks>/cleansing/<study>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}/score_cleansing.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=training_memory,
+    params:
+        dataset="{dataset}",
+        model="{model}",
+        settings=model_settings,
+        protocol=settings("protocol"),
+        methods=cleansing_methods,
+        seed=lambda wildcards: int(wildcards.seed),
+        evaluation_batch=CONFIG["evaluation_batch"],
+        device=CONFIG["device"],
+        code=cleansing_code,
+    script:
+        "../scripts/score_cleansing.py"
+
+
+rule remove_and_retrain:
+    input:
+        features=source_files(rules.fetch_data.output.features),
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+        trace=rules.record_training.output.trace,
+        scores=rules.score_cleansing.output.scores,
+    output:
+        removal=paths.REMOVAL,
+        record=paths.record(paths.REMOVAL, "remove_and_retrain-{retrained}"),
+    log:
+        "<logs>/cleansing/<study>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}/remove_and_retrain-{retrained}.log",
+    benchmark:
+        "<benchmarks>/cleansing/<study>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}/remove_and_retrain-{retrained}.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=training_memory,
+    params:
+        dataset="{dataset}",
+        model="{model}",
+        settings=model_settings,
+        protocol=settings("protocol"),
+        retrained="{retrained}",
+        removals=lambda wildcards: list(cleansing_cell(wildcards).removals),
+        seed=lambda wildcards: int(wildcards.seed),
+        evaluation_batch=CONFIG["evaluation_batch"],
+        device=CONFIG["device"],
+        code=code("glitchtrace.repair.cleansing.stage", "dataset", "model"),
+    script:
+        "../scripts/remove_and_retrain.py"
+
+
+rule summarise_cleansing:
+    input:
+        tables=removal_files,
+    output:
+        summary=paths.CLEANSING,
+    log:
+        "<logs>/summarise_cleansing/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        cells=removal_cells,
+        code=code("glitchtrace.evaluation.summary"),
+    script:
+        "../scripts/summarise_cleansing.py"
+
+
+rule summarise_cleansing_cost:
+    input:
+        tables=cleansing_cost_files,
+    output:
+        summary=paths.CLEANSING_COSTS,
+    log:
+        "<logs>/summarise_cleansing_cost/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        cells=cleansing_cost_cells,
+        code=code("glitchtrace.evaluation.summary"),
+    script:
+        "../scripts/summarise_cleansing_cost.py"
+
+
+rule compare_cleansing:
+    input:
+        removal=rules.summarise_cleansing.output.summary,
+    output:
+        gain=paths.CLEANSING_GAIN,
+    log:
+        "<logs>/compare_cleansing/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        code=code("glitchtrace.repair.cleansing.comparison"),
+    script:
+        "../scripts/compare_cleansing.py"
+
+
+rule plot_cleansing:
+    input:
+        removal=rules.summarise_cleansing.output.summary,
+        gain=rules.compare_cleansing.output.gain,
+    output:
+        figures=figure_files("<study>/figures/cleansing", "cleansing", "Cleansing"),
+        table=table_file("<study>/tables/cleansing.csv", "cleansing", "Cleansing"),
+    log:
+        "<logs>/plot_cleansing/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.cleansing"),
+    script:
+        "../scripts/plot_cleansing.py"
+
+
+rule plot_cleansing_cost:
+    input:
+        cost=rules.summarise_cleansing_cost.output.summary,
+    output:
+        figures=figure_files(
+            "<study>/figures/cleansing-cost", "cleansing_cost", "Cleansing"
+        ),
+        table=table_file(
+            "<study>/tables/cleansing-cost.csv", "cleansing_cost", "Cleansing"
+        ),
+    log:
+        "<logs>/plot_cleansing_cost/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.cleansing_cost"),
+    script:
+        "../scripts/plot_cleansing_cost.py"
+
+
+rule measure_fidelity:
+    output:
+        fidelity=paths.FIDELITY_CELL,
+    log:
+        "<logs>/fidelity/<study>/{task}/{network}.log",
+    benchmark:
+        "<benchmarks>/fidelity/<study>/{task}/{network}.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+    params:
+        task="{task}",
+        network="{network}",
+        seeds=fidelity_seeds,
+        code=lambda wildcards: code_of(
+            "glitchtrace.repair.cleansing.fidelity", "fidelity_task", [wildcards.task]
+        ),
+    script:
+        "../scripts/measure_fidelity.py"
+
+
+rule summarise_fidelity:
+    input:
+        tables=fidelity_files,
+    output:
+        summary=paths.FIDELITY,
+    log:
+        "<logs>/summarise_fidelity/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        cells=fidelity_keys,
+        code=code("glitchtrace.evaluation.summary"),
+    script:
+        "../scripts/summarise_fidelity.py"
+
+
+rule plot_fidelity:
+    input:
+        fidelity=rules.summarise_fidelity.output.summary,
+    output:
+        figures=figure_files("<study>/figures/fidelity", "fidelity", "Cleansing"),
+        table=table_file("<study>/tables/fidelity.csv", "fidelity", "Cleansing"),
+    log:
+        "<logs>/plot_fidelity/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.fidelity"),
+    script:
+        "../scripts/plot_fidelity.py"
