@@ -13,7 +13,8 @@ def convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
     weights takes a seventh of the time (oneDNN has no fast kernel for one channel).  Stride 1, one group, and
     zero padding alike on all sides are expected.
     """
-    if x.shape[1] > 1:
+    # A single picture goes another way inside torch, which then refuses the gradient of a viewed kernel.
+    if x.shape[1] > 1 or len(x) == 1:
         return layer(x.contiguous(memory_format=torch.channels_last))
     rows, columns = (int(side) for side in layer.padding)
     if rows or columns:

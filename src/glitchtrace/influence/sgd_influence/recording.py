@@ -1,8 +1,9 @@
 """Plain SGD, recorded: the order of the samples, the rates, the augmentation, and the parameters on the way.
 
-θ_{t+1} = θ_t − (η_t/b_t)·Σ_{i ∈ S_t} ∇l_i(θ_t), without momentum.  The order of epoch e is that of
-``RandomState(e).permutation(n)``, the published rule, on which golden values depend; it is the same for every
-trial of the same n, and ``batch_order: trial`` mixes in the seed of the trial.  Source: specification
+θ_{t+1} = θ_t − (η_t/b_t)·Σ_{i ∈ S_t} ∇l_i(θ_t), without momentum.  Each trial has an order of its own.  The
+published order of epoch e is that of ``RandomState(e).permutation(n)``, on which golden values depend: it is
+the same for every trial, and it is the very permutation by which scikit-learn's splitters draw with seed e, so
+that wrong labels drawn by them in trial e stand together in a few batches of epoch e.  Source: specification
 data-cleansing, section 2.
 """
 
@@ -19,9 +20,8 @@ from glitchtrace.errors import GlitchtraceError
 from glitchtrace.influence.sgd_influence.objective import losses
 from glitchtrace.influence.sgd_influence.trace import Layout, Plan, Trace, checksum, plan_fields
 from glitchtrace.models.network import Network
+from glitchtrace.seeding import generator
 from glitchtrace.training.sgd import out_of_memory
-
-_TRIAL_STRIDE = 100_000  # more epochs than any training has
 
 
 class TrainingSamples(Protocol):
@@ -43,19 +43,21 @@ def make_plan(
     split: str = "even",
     decay: bool = False,
     l2: float = 0.0,
-    order_seed: int = 0,
+    order_seed: int | None = None,
 ) -> Plan:
     """The steps of a training on ``samples`` samples.
 
     ``split``: ``even`` divides each epoch into ⌈n/B⌉ parts whose sizes differ by one at most, ``slice`` into
     parts of B and a last one with what is left.  ``decay``: η_t = η_0/√(t+1), t counted over the whole run.
-    ``order_seed``: 0 for the published order, else a trial of its own.  Augmentation seeds count the samples
+    ``order_seed``: seed of the trial; None for the published order.  Augmentation seeds count the samples
     in the order of use.
     """
     parts: list[np.ndarray] = []
     for epoch in range(epochs):
-        # The published code seeds a legacy generator with the number of the epoch.
-        order = np.random.RandomState(order_seed * _TRIAL_STRIDE + epoch).permutation(samples)
+        if order_seed is None:
+            order = np.random.RandomState(epoch).permutation(samples)
+        else:
+            order = generator(order_seed, f"recorded order of epoch {epoch}").permutation(samples)
         if split == "even":
             parts += np.array_split(order, -(-samples // batch_size))
         elif split == "slice":

@@ -1,7 +1,7 @@
 """A recorded training as the methods of data cleansing see it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from glitchtrace.data.cells import CellData, load_cell
 from glitchtrace.data.preprocess import Inputs, PictureInputs
+from glitchtrace.influence.profile import Profiles
 from glitchtrace.influence.sgd_influence.objective import Direction, State
 from glitchtrace.influence.sgd_influence.trace import Snapshots, Trace, open_snapshots
 from glitchtrace.influence.sgd_influence.walk import place, tensors, validation_gradient
@@ -89,6 +90,7 @@ class Problem:
     snapshots_path: str | Path
     seed: int
     evaluation_batch: int
+    profiles: list[Profiles] = field(default_factory=list)  # of the signals, once made
 
     @property
     def network(self) -> Network:

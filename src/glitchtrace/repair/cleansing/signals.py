@@ -8,7 +8,7 @@ from glitchtrace.influence.estimator import EstimatorInputs
 from glitchtrace.influence.estimator import Problem as Passes
 from glitchtrace.influence.estimators import tracin
 from glitchtrace.influence.factors import assemble_factors
-from glitchtrace.influence.profile import build_profiles
+from glitchtrace.influence.profile import Profiles, build_profiles
 from glitchtrace.repair.cleansing.problem import Problem
 from glitchtrace.signals.stage import score
 from glitchtrace.training.record import Part, Recorder
@@ -17,8 +17,16 @@ from glitchtrace.training.record import Part, Recorder
 def signal(problem: Problem, name: str) -> np.ndarray:
     """The scores (n,) of one registered signal by TracIn of the head, at the states after each epoch.
 
-    One pass over training and validation samples per epoch, without augmentation; then the closed form.
+    The profiles behind them are made once for all signals of a problem.
     """
+    if not problem.profiles:
+        problem.profiles.append(_profiles(problem))
+    settings = registry.card("estimator", "tracin")["settings"]
+    return score(name, problem.profiles[0], {key: fragment["default"] for key, fragment in settings.items()})
+
+
+def _profiles(problem: Problem) -> Profiles:
+    """One pass over training and validation samples per epoch, without augmentation; then the closed form."""
     cell, trace = problem.setting.cell, problem.trace
     parts = {
         "train": Part(cell.train, cell.train_labels),
@@ -38,17 +46,12 @@ def signal(problem: Problem, name: str) -> np.ndarray:
     tensors = recorder.factors()
     tensors["learning_rates"] = trace.rates[:: trace.steps_per_epoch]
     factors = assemble_factors(tensors)
-    profiles = build_profiles(
+    return build_profiles(
         tracin.open_cell(EstimatorInputs(lambda: factors, _no_passes), {}),
         cell.train_labels,
         cell.validation_labels,
         per_epoch=False,
     )
-    return score(name, profiles, {key: value["default"] for key, value in _settings().items()})
-
-
-def _settings() -> dict[str, dict[str, object]]:
-    return dict(registry.card("estimator", "tracin")["settings"])
 
 
 def _no_passes() -> Passes:

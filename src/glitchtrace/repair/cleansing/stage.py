@@ -63,7 +63,7 @@ def record_training(
         split=protocol["split"],
         decay=protocol["learning_rate_decay"],
         l2=protocol["l2"],
-        order_seed=seed + 1 if protocol["batch_order"] == "trial" else 0,
+        order_seed=seed if protocol["batch_order"] == "trial" else None,
     )
     layout, first = layout_of(setting.network), first_snapshot(plan, protocol["snapshots"])
     folder = Path(snapshots).parent

@@ -43,9 +43,9 @@ CARD = {
         },
         "batch_order": {
             "enum": ["epoch", "trial"],
-            "description": "What seeds the order of the samples: the number of the epoch alone, as published, or "
-            "the trial as well.",
-            "default": "epoch",
+            "description": "What seeds the order of the samples: the trial and the epoch, or, as published, the epoch "
+            "alone, which puts wrong labels drawn with seed e together in epoch e.",
+            "default": "trial",
         },
         "snapshots": {
             "enum": ["all", "last", "none"],
