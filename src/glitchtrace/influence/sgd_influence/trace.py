@@ -122,7 +122,6 @@ def checksum(state: np.ndarray) -> int:
 
 def write_trace(trace: Trace, target: str | Path) -> None:
     """Write ``trace.safetensors``."""
-    tensors = {name: getattr(trace, name) for name in _ARRAYS}
     scalars = {
         "epochs": trace.epochs,
         "l2": trace.l2,
@@ -130,18 +129,17 @@ def write_trace(trace: Trace, target: str | Path) -> None:
         "parameters": trace.layout.parameters,
         "shapes": {name: list(shape) for name, shape in trace.layout.shapes.items()},
     }
-    files.write_tensors(tensors, target, metadata={"trace": json.dumps(scalars)})
+    header = np.frombuffer(json.dumps(scalars, sort_keys=True).encode(), dtype=np.uint8)
+    files.write_tensors({**{name: getattr(trace, name) for name in _ARRAYS}, "header": header}, target)
 
 
 def read_trace(path: str | Path) -> Trace:
-    """Read ``trace.safetensors``.  Raises GlitchtraceError where it is none or is cut short."""
-    from safetensors import SafetensorError, safe_open
-
+    """Read ``trace.safetensors``.  Raises GlitchtraceError where it is none, cut short or altered."""
+    tensors = files.read_tensors(path)
     try:
-        with safe_open(path, framework="np") as stream:
-            scalars = json.loads((stream.metadata() or {})["trace"])
-            arrays: dict[str, Any] = {name: np.array(stream.get_tensor(name)) for name in _ARRAYS}
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        scalars = json.loads(tensors["header"].tobytes())
+        arrays: dict[str, Any] = {name: np.array(tensors[name]) for name in _ARRAYS}
+    except (KeyError, ValueError) as error:
         raise GlitchtraceError(
             f"{path} is not the record of a training ({error}); delete it and record the training again"
         ) from None
@@ -185,13 +183,7 @@ class Snapshots:
 
 def open_snapshots(path: str | Path, trace: Trace) -> Snapshots:
     """The snapshots of ``snapshots.npy``.  Raises GlitchtraceError where it cannot be read or does not fit."""
-    try:
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise GlitchtraceError(
-            f"{path} is cut short or no matrix of snapshots ({error}); record the training again"
-        ) from None
-    return Snapshots(trace, rows, str(path))
+    return Snapshots(trace, files.read_npy(path, memory_mapped=True), str(path))
 
 
 def plan_fields(plan: Plan) -> dict[str, Any]:

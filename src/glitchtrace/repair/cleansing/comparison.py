@@ -22,7 +22,7 @@ def compare_cleansing(*, removal: str, gain: str) -> None:
     (mean of method − control) with its Student-t interval ``low`` and ``high``, the Wilcoxon ``p_value``,
     ``wins``, ``ties`` and ``losses``, and ``removed``, the mean of the chosen numbers of samples.
     """
-    files.write_parquet(gain_table(pd.read_parquet(removal)), gain)
+    files.write_parquet(gain_table(files.read_parquet(removal)), gain)
 
 
 def gain_table(removal: pd.DataFrame) -> pd.DataFrame:

@@ -69,12 +69,9 @@ def record_training(
     folder = Path(snapshots).parent
     folder.mkdir(parents=True, exist_ok=True)
     require_space(folder, snapshot_bytes(plan, layout, protocol["snapshots"]), "protocols.<name>.snapshots")
-    with files.replacing(snapshots) as temporary:
-        keep = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.float32, shape=(plan.steps - first, layout.width)
-        )
+    shape = (plan.steps - first, layout.width)
+    with files.mapped_npy(snapshots, shape=shape, dtype=np.float32) as keep:
         recorded = record(setting.network, setting.samples, plan, keep=keep, first=first)
-        keep.flush()
     write_trace(recorded, trace)
 
 
@@ -115,7 +112,7 @@ def score_cleansing(
         device=device,
     )
     problem = Problem(setting, read_trace(trace), snapshots, seed, evaluation_batch)
-    samples = pd.read_parquet(glitch)
+    samples = files.read_parquet(glitch)
     tables, matrices, costs = [], {}, []
     for method, options in methods.items():
         started = time.process_time()
@@ -187,7 +184,7 @@ def remove_and_retrain(
     recorded = read_trace(trace)
     first_epoch = 0 if retrained == "all" else recorded.epochs - 1
     samples = setting.samples
-    table = pd.read_parquet(scores)
+    table = files.read_parquet(scores)
     replay(setting.network, samples, recorded, first_epoch=first_epoch)
     nothing = list(_parts(setting, evaluation_batch))
     rows: list[dict[str, Any]] = []
