@@ -63,7 +63,6 @@ class SixConvCNN(Network):
             )
             self.head = nn.Linear(WIDTHS[-1] * area, classes)
         self.train_only(["blocks", "head"])
-        self.to(memory_format=torch.channels_last)
 
     def features(self, x: Tensor) -> Tensor:
         """Shape (B, 128·h·w), of pictures (B, C, 8·h, 8·w)."""

@@ -46,7 +46,6 @@ class SmallCNN(Network):
             self.second = nn.Conv2d(CHANNELS, CHANNELS, KERNEL)
             self.head = nn.Linear(CHANNELS * height * width, classes)
         self.train_only(["first", "second", "head"])
-        self.to(memory_format=torch.channels_last)
 
     def features(self, x: Tensor) -> Tensor:
         """Shape (B, 20·h·w), of pictures (B, C, H, W); h = w = 4 for 28 × 28 pixels."""

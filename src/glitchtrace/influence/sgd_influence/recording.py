@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.influence.sgd_influence.objective import losses
@@ -120,6 +121,10 @@ def record(
     a memory-mapped file; None keeps none.  Raises GlitchtraceError, naming step, epoch and rate, where a
     parameter stops being finite, and where memory runs out.
     """
+    if any(isinstance(module, _DropoutNd) and module.p for module in network.modules()):
+        raise GlitchtraceError(
+            "a recorded training repeats itself bit by bit, which dropout prevents; set dropout of the model to 0"
+        )
     layout = layout_of(network)
     first = plan.steps if keep is None else (first or 0)
     initial = layout.flatten(network.checkpoint())

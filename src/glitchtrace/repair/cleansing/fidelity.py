@@ -29,7 +29,6 @@ from glitchtrace.models import linear, mlp
 from glitchtrace.models.network import Network
 
 SIZE = 200  # samples of each part
-EXTREMES = 10  # samples at either end that the Jaccard index compares
 
 
 @dataclass(frozen=True)

@@ -65,5 +65,5 @@ def draw_cost(costs: pd.DataFrame) -> Figure:
         )
         axes.grid(visible=False, axis="y")
         style.strip_frame(axes, keep="l")
-    panels[-1].set_xlabel("CPU seconds of the scores of one cell; behind them the parameters they read")
+    panels[-1].set_xlabel("CPU seconds; megabytes of stored parameters")
     return figure
