@@ -275,12 +275,12 @@ def test_solvers_agree_on_a_convex_problem() -> None:
 
 def test_negative_curvature_and_divergence_are_clear_lines() -> None:
     u = (torch.ones(2, dtype=torch.float64),)
-    with pytest.raises(GlitchtraceError, match="negative curvature .* raise damping"):
+    with pytest.raises(GlitchtraceError, match=r"negative curvature .* raise damping"):
         koh_liang.conjugate_gradients(lambda v: tuple(-part for part in v), u, 0.1)
     case = tabular()
     state = State(case.network, tensors(case.trace.final, case.trace, case.network), training=False)
     loss = koh_liang.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 30)
-    with pytest.raises(GlitchtraceError, match="LiSSA diverges at scale .* raise scale"):
+    with pytest.raises(GlitchtraceError, match=r"LiSSA diverges at scale .* raise scale"):
         koh_liang.lissa(loss, case.u, 1.0, scale=1e-3, depth=500, batch=SAMPLES, rng=np.random.default_rng(0))
 
 
@@ -308,7 +308,7 @@ def test_snapshots_of_another_training_are_refused(recorded: Recorded, stored) -
     with pytest.raises(GlitchtraceError, match="the snapshot of step 7 is not that of the recorded training"):
         open_snapshots(stored / "snapshots.npy", recorded.trace)[7]
     np.save(stored / "snapshots.npy", recorded.keep[:-1])
-    with pytest.raises(GlitchtraceError, match="11 snapshots .* recorded training has 12"):
+    with pytest.raises(GlitchtraceError, match=r"11 snapshots .* recorded training has 12"):
         open_snapshots(stored / "snapshots.npy", recorded.trace)
 
 
