@@ -18,7 +18,7 @@ rule record_training:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=training_memory,
+        mem_mb=growing(training_memory),
     params:
         dataset="{dataset}",
         model="{model}",
@@ -52,7 +52,7 @@ rule score_cleansing:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=training_memory,
+        mem_mb=growing(training_memory),
     params:
         dataset="{dataset}",
         model="{model}",
@@ -85,7 +85,7 @@ rule remove_and_retrain:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=training_memory,
+        mem_mb=growing(training_memory),
     params:
         dataset="{dataset}",
         model="{model}",
@@ -112,7 +112,7 @@ rule summarise_cleansing:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         cells=removal_cells,
         code=code("glitchtrace.evaluation.summary"),
@@ -131,7 +131,7 @@ rule summarise_cleansing_cost:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         cells=cleansing_cost_cells,
         code=code("glitchtrace.evaluation.summary"),
@@ -150,7 +150,7 @@ rule compare_cleansing:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         code=code("glitchtrace.repair.cleansing.comparison"),
     script:
@@ -170,7 +170,7 @@ rule plot_cleansing:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.cleansing"),
     script:
@@ -193,7 +193,7 @@ rule plot_cleansing_cost:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.cleansing_cost"),
     script:
@@ -211,7 +211,7 @@ rule measure_fidelity:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
     params:
         task="{task}",
         network="{network}",
@@ -234,7 +234,7 @@ rule summarise_fidelity:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         cells=fidelity_keys,
         code=code("glitchtrace.evaluation.summary"),
@@ -254,7 +254,7 @@ rule plot_fidelity:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.fidelity"),
     script:
