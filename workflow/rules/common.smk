@@ -398,11 +398,12 @@ def fetch_memory(wildcards):
 
 
 def training_memory(wildcards):
-    """MiB of a training job: torch and the data of the cell."""
+    """MiB of a training job: torch, the data of the cell, and what the model's card says of its activations."""
     rows, columns = grid.sizes(
         wildcards.dataset, SETTINGS["dataset"][wildcards.dataset]
     )
-    return 900 + int((rows + columns) * 0.03)
+    activations = registry.card("model", wildcards.model).get("memory_mib", 0)
+    return 900 + activations + int((rows + columns) * 0.03)
 
 
 def extraction_memory(wildcards):

@@ -18,6 +18,8 @@ CARD = {
     "summary": "FT-Transformer: a token per column, Transformer blocks, and a linear head on the CLS token.",
     "modalities": ["table"],
     "view": "tokens",
+    # Measured with 54 columns and batches of 128; attention grows with the square of the columns.
+    "memory_mib": 500,
     "settings": {
         "blocks": {
             "type": "integer",
