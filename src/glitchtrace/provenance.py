@@ -13,7 +13,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent
-_PACKAGES = ("glitchtrace", "numpy", "torch", "torchvision", "captum", "scikit-learn", "pandas", "pyarrow")
+_PACKAGES = (
+    "glitchtrace",
+    "numpy",
+    "torch",
+    "torchvision",
+    "timm",
+    "captum",
+    "scikit-learn",
+    "pandas",
+    "pyarrow",
+)
 
 
 def fingerprint(*modules: str) -> str:
