@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from glitchtrace import configuration, files, grid, paths, provenance, registry
 from glitchtrace.errors import GlitchtraceError
+from glitchtrace.repair.cleansing import cells as cleansing_cells
 from glitchtrace.repair.rdia import cells as rdia_cells
 from glitchtrace.repair.rdia_ls import cells as rdia_ls_cells
 
@@ -81,6 +82,10 @@ VALUES = {
     "learner": "logistic",
     "relabelling": "rdia@alpha_0_002",
     "selection": "rdia_ls@mnist",
+    "protocol": "sgd@h19",
+    "retrained": "last",
+    "task": "mnist_1_7",
+    "network": "dnn",
 }
 
 
@@ -94,7 +99,7 @@ def test_no_two_templates_claim_one_file() -> None:
     filled = [
         paths.fill(value, **{k: v for k, v in VALUES.items() if f"{{{k}}}" in value})
         for name, value in TEMPLATES.items()
-        if name not in ("TRAINING", "CELL", "RDIA", "RDIA_CELL", "RDIA_LS_CELL")
+        if name not in ("TRAINING", "CELL", "RDIA", "RDIA_CELL", "RDIA_LS_CELL", "RECORDED", "CLEANSED")
     ]
     assert len(set(filled)) == len(filled)
 
@@ -139,7 +144,9 @@ def test_every_shipped_configuration_is_legal_and_shares_its_settings(file: Path
     configuration.check_study(config, load(CONFIGS[0]))
     complete = configuration.resolve(config, SCHEMA)
     systems = ((grid, "grid"), (rdia_cells, "rdia"), (rdia_ls_cells, "rdia_ls"))
-    assert any(system.cells(complete[blocks], complete["settings"]) for system, blocks in systems)
+    found = [system.cells(complete[blocks], complete["settings"]) for system, blocks in systems]
+    found.append(cleansing_cells.cells(complete["cleansing"], complete["settings"]))
+    assert any(found) or cleansing_cells.fidelity_cells(complete["fidelity"])
 
 
 def test_two_shipped_studies_never_give_one_variant_two_settings() -> None:

@@ -299,6 +299,7 @@ def test_a_trace_comes_back_as_written(recorded: Recorded, stored) -> None:
     for name in ("batches", "rates", "seeds", "initial", "epoch_states", "checksums"):
         np.testing.assert_array_equal(getattr(found, name), getattr(recorded.trace, name))
     assert (found.layout, found.epochs, found.l2) == (recorded.trace.layout, 3, 0.01)
+    assert [*found.layout.shapes] == [*recorded.trace.layout.shapes], "in the order of the values"
     snapshots = open_snapshots(stored / "snapshots.npy", found)
     np.testing.assert_array_equal(snapshots[4], recorded.keep[4])
 

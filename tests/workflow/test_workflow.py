@@ -108,6 +108,7 @@ def with_first_seed(file: Path, folder: Path) -> Path:
 )
 def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | None, tmp_path: Path) -> None:
     from glitchtrace import grid, registry
+    from glitchtrace.repair.cleansing import cells as cleansing
     from glitchtrace.repair.rdia import cells as rdia
     from glitchtrace.repair.rdia_ls import cells as rdia_ls
 
@@ -131,11 +132,20 @@ def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | Non
     assert jobs["relabel_rdia"] == len(relabelled)
     assert jobs["measure_rdia"] == different(relabelled, "dataset", "learner", "glitch", "ratio", "seed")
     assert jobs["train_selection"] == len(selected)
-    every = cells + relabelled + selected
+    cleansed = [cell.wildcards() for cell in cleansing.cells(config["cleansing"], settings)]
+    for stage in ("record_training", "score_cleansing"):
+        assert jobs[stage] == len(cleansed)
+    assert jobs["measure_fidelity"] == len(cleansing.fidelity_cells(config["fidelity"]))
+    every = cells + relabelled + selected + cleansed
     assert jobs["inject_glitch"] == different(every, "dataset", "glitch", "ratio", "seed")
     assert jobs["prepare_data"] == different(every, "dataset", "seed")
     assert jobs["summarise_dataset"] == different(cells, "dataset")
-    for stage, its_cells in (("study", cells), ("rdia", relabelled), ("rdia_ls", selected)):
+    for stage, its_cells in (
+        ("study", cells),
+        ("rdia", relabelled),
+        ("rdia_ls", selected),
+        ("cleansing", cleansed),
+    ):
         assert jobs[f"summarise_{stage}"] == bool(its_cells)
     assert jobs["pretrain"] == 0
 

@@ -127,7 +127,8 @@ def write_trace(trace: Trace, target: str | Path) -> None:
         "l2": trace.l2,
         "first_snapshot": trace.first_snapshot,
         "parameters": trace.layout.parameters,
-        "shapes": {name: list(shape) for name, shape in trace.layout.shapes.items()},
+        # A list, since the order of the tensors is that of the values of a state.
+        "shapes": [[name, list(shape)] for name, shape in trace.layout.shapes.items()],
     }
     header = np.frombuffer(json.dumps(scalars, sort_keys=True).encode(), dtype=np.uint8)
     files.write_tensors({**{name: getattr(trace, name) for name in _ARRAYS}, "header": header}, target)
@@ -143,7 +144,7 @@ def read_trace(path: str | Path) -> Trace:
         raise GlitchtraceError(
             f"{path} is not the record of a training ({error}); delete it and record the training again"
         ) from None
-    shapes = {name: tuple(shape) for name, shape in scalars.pop("shapes").items()}
+    shapes = {name: tuple(shape) for name, shape in scalars.pop("shapes")}
     layout = Layout(shapes, scalars.pop("parameters"))
     return Trace(**arrays, **scalars, layout=layout)
 
