@@ -8,6 +8,7 @@ training, altered or cut short are found out on reading.  Source: specification 
 
 import json
 import math
+import mmap
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -174,6 +175,9 @@ class Snapshots:
     def __getitem__(self, step: int) -> np.ndarray:
         """The state before one step.  Raises GlitchtraceError where its bytes are not those recorded."""
         state = np.array(self._rows[step - self.first])
+        mapped = getattr(self._rows, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)  # pages once read would count as memory of the process
         if checksum(state) != int(self._trace.checksums[step]):
             raise GlitchtraceError(
                 f"{self._origin}: the snapshot of step {step} is not that of the recorded training; "
