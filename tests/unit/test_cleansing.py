@@ -71,7 +71,9 @@ class Cell:
             pd.DataFrame({**table, "source_label": labels[:TRAIN], "kind": kinds}), folder / "glitch.parquet"
         )
         settings = resolved()["settings"]
+        # The Hessian of so short a training is indefinite: damp it well.
         self.methods = settings["cleansing_method"]
+        self.methods["koh_liang"] = {**self.methods["koh_liang"], "damping": 20.0}
         self.common = {
             "features": [str(source / "features.npy")],
             "split": self.path("split.parquet"),
