@@ -64,6 +64,12 @@ def write_json(value: Any, target: str | Path) -> None:
         temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def write_text(text: str, target: str | Path) -> None:
+    """Write a text file."""
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def replace_section(file: str | Path, section: str, text: str) -> None:
     """Replace what stands between the marks ``<!-- section: begin -->`` and ``<!-- section: end -->`` of a text file.
 

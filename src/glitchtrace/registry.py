@@ -31,6 +31,10 @@ KINDS = {
     "protocol": "repair/cleansing/protocols",
     "cleansing_method": "repair/cleansing/methods",
     "fidelity_task": "repair/cleansing/tasks",
+    "inspector": "repair/cincer/inspectors",
+    "negotiator": "repair/cincer/negotiators",
+    "noise": "repair/cincer/noises",
+    "loop": "repair/cincer/loops",
 }
 _PACKAGE = Path(__file__).parent
 

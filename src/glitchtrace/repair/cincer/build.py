@@ -1,0 +1,82 @@
+"""From names and settings to a classifier of the loop."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glitchtrace import registry
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.repair.cincer.classifier import Classifier
+from glitchtrace.repair.cincer.dense import DenseNetwork
+from glitchtrace.repair.cincer.training_settings import TrainingSettings
+from glitchtrace.seeding import generator
+
+# Products of two inputs beyond this do not fit in memory beside their weights.
+_LARGEST_PRODUCTS = 20_000
+
+
+class ProductNetwork(DenseNetwork):
+    """A dense network on all products x_a x_b of two inputs, x_a x_b at a·d + b."""
+
+    def __init__(self, inputs: int, widths: list[int], **options: Any) -> None:
+        """``widths``: hidden units and classes; other options as for ``DenseNetwork``.
+
+        Raises GlitchtraceError for inputs whose products are too many.
+        """
+        if inputs * inputs > _LARGEST_PRODUCTS:
+            raise GlitchtraceError(
+                f"model kernel_logreg makes {inputs * inputs} products of {inputs} inputs; at most "
+                f"{_LARGEST_PRODUCTS} are allowed, use logreg"
+            )
+        super().__init__([inputs * inputs, *widths], **options)
+
+    def flatten(self, inputs: np.ndarray) -> np.ndarray:
+        """Products (n, d²)."""
+        return (inputs[:, :, None] * inputs[:, None, :]).reshape(len(inputs), -1)
+
+
+def build_classifier(
+    model: str,
+    settings: Mapping[str, Any],
+    *,
+    shape: tuple[int, ...],
+    classes: int,
+    training: TrainingSettings,
+    bits: int = 32,
+    prediction_batch: int = 1024,
+    device: str = "cpu",
+) -> Classifier:
+    """The classifier of a registered model for samples of ``shape``, with the initial values of its ``head_seed``.
+
+    Dense models have passes of their own in NumPy, others run in PyTorch on ``device``.  Raises GlitchtraceError for
+    a shape that the model cannot take.
+    """
+    loop = registry.card("model", model)["loop"]
+    dtype = np.float64 if bits == 64 else np.float32
+    if loop["dense"]:
+        options: dict[str, Any] = {
+            "activation": settings.get("activation", "relu"),
+            "dropout": settings.get("dropout", 0.0),
+            "training": training,
+            "dtype": dtype,
+            "prediction_batch": prediction_batch,
+            "rng": generator(settings["head_seed"], "cincer initial values"),
+        }
+        inputs, widths = int(np.prod(shape)), [*settings.get("hidden", ()), classes]
+        if loop["dense"] == "products":
+            return ProductNetwork(inputs, widths, **options)
+        return DenseNetwork([inputs, *widths], **options)
+    from glitchtrace.repair.cincer.torch_classifier import TorchClassifier
+    from glitchtrace.training.device import choose
+
+    channels_first = (1, *shape) if len(shape) == 2 else (shape[-1], *shape[:-1])
+    network = registry.load("model", model).build(channels_first, classes, settings)
+    return TorchClassifier(
+        network,
+        classes=classes,
+        training=training,
+        dtype=dtype,
+        prediction_batch=prediction_batch,
+        device=choose(device),
+    )

@@ -1,0 +1,117 @@
+"""Which runs of the interactive loop exist: the one place for their legality.  Standard library only."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from glitchtrace import grid, registry
+from glitchtrace.errors import GlitchtraceError
+
+# Keys of a block -> wildcards of its files; repeats are counted from 0.
+AXES = {
+    "datasets": "dataset",
+    "models": "model",
+    "loops": "loop",
+    "noises": "noise",
+    "ratios": "ratio",
+    "inspectors": "inspector",
+    "thresholds": "threshold",
+    "negotiators": "negotiator",
+    "seeds": "seed",
+}
+NO_NOISE = "clean"
+# Ranges of thresholds that the cards of inspectors name.
+_MEANINGS = {
+    "share": "a share from 0 to 1",
+    "inside the unit interval": "between 0 and 1",
+    "positive": "positive",
+    "above one": "above 1",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One repeat of one run; the fields are the wildcards of its files."""
+
+    dataset: str
+    model: str
+    loop: str
+    noise: str
+    ratio: str
+    inspector: str
+    threshold: str
+    negotiator: str
+    seed: int
+    repeat: int
+
+    def wildcards(self) -> dict[str, str]:
+        """The keys as Snakemake wildcards."""
+        names = (*AXES.values(), "repeat")
+        return {name: str(value) for name, value in zip(names, astuple(self), strict=True)}
+
+
+def cells(blocks: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]) -> tuple[Cell, ...]:
+    """All cells of the blocks, sorted, each once.
+
+    ``blocks`` and ``settings`` (kind -> name -> settings) are of a checked and resolved configuration.  Raises
+    GlitchtraceError for an illegal combination.
+    """
+    found = set()
+    for position, keys in grid.product(blocks, AXES):
+        problem = illegal(keys, settings)
+        if problem:
+            raise GlitchtraceError(f"cincer[{position}]: {problem}")
+        seed = int(keys.pop("seed"))
+        found |= {Cell(**keys, seed=seed, repeat=repeat) for repeat in range(blocks[position]["repeats"])}
+    return tuple(sorted(found))
+
+
+def illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why a combination cannot exist, with the remedy; None if it is legal."""
+    dataset, model, ratio = keys["dataset"], keys["model"], keys["ratio"]
+    data, network = registry.card("dataset", dataset), registry.card("model", model)
+    if data.get("foreign_only"):
+        return f"dataset {dataset} only serves as a source of foreign samples; choose another dataset"
+    if "@" in dataset:
+        return f"the loop has a split of its own; write {registry.base_name(dataset)}, not {dataset}"
+    if "loop" not in network:
+        usable = [name for name in registry.names("model") if "loop" in registry.card("model", name)]
+        return f"model {model} cannot be fitted in the loop; choose one of {', '.join(usable)}"
+    if data["modality"] not in network["modalities"]:
+        return (
+            f"model {model} takes {' and '.join(network['modalities'])} data, {dataset} is of modality "
+            f"{data['modality']}; move one of them to another block"
+        )
+    if ratio not in (NO_NOISE,) and not re.fullmatch(r"0\.\d+", ratio):
+        return (
+            f"ratio {ratio} is no share of wrong labels; write a decimal fraction such as 0.2, or {NO_NOISE}"
+        )
+    if ratio == NO_NOISE and registry.base_name(keys["noise"]) != "random":
+        return f"ratio {NO_NOISE} is defined for the noise random only, not for {keys['noise']}"
+    problem = _threshold(keys["inspector"], keys["threshold"])
+    if problem:
+        return problem
+    if settings["loop"][keys["loop"]]["precision"] and registry.card("negotiator", keys["negotiator"]).get(
+        "silent"
+    ):
+        return f"loop {keys['loop']} measures counter-examples, and {keys['negotiator']} shows none"
+    return None
+
+
+def _threshold(inspector: str, threshold: str) -> str | None:
+    """Why a threshold cannot be that of an inspector."""
+    if not re.fullmatch(r"\d+(\.\d+)?", threshold):
+        return f"threshold {threshold} is no plain decimal number; write e.g. 0.2"
+    value, meaning = float(threshold), registry.card("inspector", inspector)["threshold"]
+    legal = {
+        "unused": value == 0,
+        "share": 0 <= value <= 1,
+        "inside the unit interval": 0 < value < 1,
+        "positive": value > 0,
+        "above one": value > 1,
+    }[meaning]
+    if legal:
+        return None
+    wanted = "is unused: write thresholds: [0]" if meaning == "unused" else f"must be {_MEANINGS[meaning]}"
+    return f"the threshold of inspector {inspector} {wanted}, not {threshold}"

@@ -1,0 +1,1 @@
+"""Inspectors: which arriving samples are suspicious."""

@@ -1,0 +1,1 @@
+"""How a run of the loop goes on: sizes, training, and what is measured."""

@@ -1,0 +1,1 @@
+"""Negotiators: which known sample is shown as the counter-example of a suspicious one."""

@@ -1,0 +1,57 @@
+"""The Fisher matrix without the blocks between tensors."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.repair.cincer.curvature import block_scores
+from glitchtrace.repair.cincer.query import Query
+from glitchtrace.repair.cincer.ranking import Ranking, by_score, signed
+from glitchtrace.repair.cincer.sampling import fisher_sample
+
+CARD = {
+    "summary": "Fisher kernel of all layers with one block of the Fisher matrix per parameter tensor.",
+    "label": "Block Fisher",
+    "settings": {
+        "sign": {
+            "enum": ["published", "contrastive"],
+            "description": "Sign of the score: as published, or as the definition of a contrastive counter-example "
+            "demands (the opposite).",
+            "default": "published",
+        },
+        "damping": {
+            "type": "number",
+            "minimum": 0,
+            "description": "λ added to the matrix; 0 takes the pseudo-inverse.",
+            "default": 0.01,
+        },
+        "cutoff": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 1,
+            "description": "Share of the largest eigenvalue below which the pseudo-inverse drops one.",
+            "default": 1.0e-10,
+        },
+        "sample": {
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "description": "Known samples, drawn anew per question, that the Fisher matrix is made of; null takes all.",
+            "default": None,
+        },
+    },
+}
+
+
+def rank(query: Query, settings: Mapping[str, Any], rng: np.random.RandomState) -> Ranking:
+    """By Σ_b g_ibᵀ (F_b + λI)⁻¹ g_kb, b over kernels and biases."""
+    columns, weights = query.fisher_columns(fisher_sample(query, settings["sample"], rng))
+    scores = block_scores(
+        query.own_gradient(),
+        query.gradients_of(query.candidates),
+        columns,
+        weights,
+        damping=settings["damping"],
+        cutoff=settings["cutoff"],
+    )
+    return by_score(query.candidates, signed(scores, settings["sign"]))

@@ -1,0 +1,70 @@
+"""Top Fisher among near candidates."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.repair.cincer.query import Query
+from glitchtrace.repair.cincer.ranking import Ranking, by_score
+from glitchtrace.repair.cincer.top_kernel import top_scores
+
+CARD = {
+    "summary": "Top Fisher among the candidates within a radius; the nearest one where there is none.",
+    "label": "Nearest Fisher",
+    "settings": {
+        "radius": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "exclusiveMaximum": 1,
+            "description": "Radius as a share of the largest distance between two samples.",
+            "default": 0.25,
+        },
+        "diameter_of": {
+            "enum": ["experiment", "training"],
+            "description": "Samples whose largest distance counts: those of the run (known and stream), or, as "
+            "published, the whole training part, which takes minutes for 60,000 pictures.",
+            "default": "experiment",
+        },
+        "sign": {
+            "enum": ["published", "contrastive"],
+            "description": "Sign of the score: as published, or as the definition of a contrastive counter-example "
+            "demands (the opposite).",
+            "default": "published",
+        },
+        "damping": {
+            "type": "number",
+            "minimum": 0,
+            "description": "λ added to the matrix; 0 takes the pseudo-inverse.",
+            "default": 0.0,
+        },
+        "cutoff": {
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 1,
+            "description": "Share of the largest eigenvalue below which the pseudo-inverse drops one.",
+            "default": 1.0e-10,
+        },
+        "sample": {
+            "type": ["integer", "null"],
+            "minimum": 1,
+            "description": "Known samples, drawn anew per question, that the Fisher matrix is made of; null takes all.",
+            "default": 30,
+        },
+    },
+}
+
+
+def rank(query: Query, settings: Mapping[str, Any], rng: np.random.RandomState) -> Ranking:
+    """Near candidates by top Fisher, then the others by distance."""
+    radius = settings["radius"] * query.diameter(settings["diameter_of"])
+    near = query.distances <= radius
+    others = by_score(query.candidates[~near], -query.distances[~near])
+    if not near.any():
+        return others
+    inside = query.candidates[near]
+    first = by_score(inside, top_scores(query, inside, settings, rng))
+    return Ranking(
+        np.concatenate([first.order, others.order]),
+        np.concatenate([np.asarray(first.scores), np.full(len(others.order), -np.inf)]),
+    )

@@ -1,0 +1,70 @@
+"""Relative influence (RelatIF)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.repair.cincer.influence_functions import loss_relative, parameter_relative
+from glitchtrace.repair.cincer.query import Query
+from glitchtrace.repair.cincer.ranking import Ranking, by_score, signed
+from glitchtrace.repair.cincer.solvers import inverse_hessian_products
+
+CARD = {
+    "name": "relatif",
+    "summary": "Influence of a candidate relative to the change it causes in parameters or loss (RelatIF).",
+    "label": "RelatIF",
+    "settings": {
+        "relative_to": {
+            "enum": ["parameters", "loss"],
+            "description": "θ-RelatIF divides by ‖H⁻¹∇ℓ_k‖, ℓ-RelatIF by the root of ∇ℓ_kᵀH⁻¹∇ℓ_k.",
+            "default": "parameters",
+        },
+        "sign": {
+            "enum": ["published", "contrastive"],
+            "description": "Sign of the score: as published, or as the definition of a contrastive counter-example "
+            "demands (the opposite).",
+            "default": "published",
+        },
+        "solver": {
+            "enum": ["lissa", "cg", "exact"],
+            "description": "How H⁻¹ is applied: LiSSA as published, conjugate gradients, or the whole matrix.",
+            "default": "cg",
+        },
+        "damping": {
+            "type": "number",
+            "minimum": 0,
+            "description": "λ added to the Hessian.",
+            "default": 0.0,
+        },
+        "depth": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Steps of one LiSSA run.",
+            "default": 1000,
+        },
+        "samples": {
+            "type": "integer",
+            "minimum": 1,
+            "description": "Independent LiSSA runs, averaged.",
+            "default": 1,
+        },
+        "draws": {
+            "enum": ["known", "all"],
+            "description": "What LiSSA draws from: the known samples, or, as published, all training samples.",
+            "default": "known",
+        },
+    },
+}
+
+
+def rank(query: Query, settings: Mapping[str, Any], rng: np.random.RandomState) -> Ranking:
+    """As ``if``, divided by the size of what leaving the candidate out changes; one solution per candidate."""
+    gradients = -query.gradients_of(query.candidates).vectors()
+    solutions = inverse_hessian_products(query, gradients, settings, rng)
+    target = query.prediction_gradient()
+    if settings["relative_to"] == "parameters":
+        scores = parameter_relative(solutions, target)
+    else:
+        scores = loss_relative(solutions, target, gradients)
+    return by_score(query.candidates, signed(scores, settings["sign"]))

@@ -1,0 +1,1 @@
+"""Kinds of label noise of the published protocol, drawn with its own generator."""

@@ -1,0 +1,15 @@
+"""Wrong labels anywhere, uniformly."""
+
+import numpy as np
+
+from glitchtrace.repair.cincer.noise_context import NoiseContext
+
+CARD = {
+    "summary": "Labels chosen uniformly are replaced by a uniformly drawn other class.",
+    "label": "random noise",
+}
+
+
+def annotate(context: NoiseContext) -> np.ndarray:
+    """The annotated labels."""
+    return context.flip(np.sort(context.rng.permutation(len(context.truth))[: context.count]))

@@ -1,0 +1,108 @@
+"""A session with a person: the loop, the answers so far on disk, and undo.
+
+The file of a session holds what it was opened with and every answer.  An answer is on disk before the loop takes it,
+so that nothing is lost whenever the program stops; a session that is opened again replays its answers, which gives the
+same state since the loop draws from seeded generators only.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from glitchtrace import files
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.repair.cincer.loop import Loop, Question
+from glitchtrace.repair.cincer.stage import question_table
+
+
+class Session:
+    """A loop whose answers are kept in ``folder``: session.json, and questions.csv to read.
+
+    ``identity``: names, settings and data of the loop.  Raises GlitchtraceError where the folder holds a session of
+    another identity, or one whose answers do not fit the questions.
+    """
+
+    def __init__(self, loop: Loop, folder: str | Path, identity: Mapping[str, Any]) -> None:
+        self.loop = loop
+        self.folder = Path(folder)
+        # As it comes back from the file.
+        self.identity = json.loads(json.dumps(identity))
+        self._answers: list[dict[str, Any]] = []
+        self._before: list[dict[str, Any]] = []
+        for answer in self._stored():
+            self._replay(answer)
+
+    @property
+    def answered(self) -> int:
+        """Number of answers."""
+        return len(self._answers)
+
+    def question(self) -> Question | None:
+        """The open question; None at the end of the stream."""
+        return self.loop.advance()
+
+    def answer(self, number: int, labels: Mapping[int, int]) -> None:
+        """Answer question ``number`` with labels of its samples; one that is not named keeps its label.
+
+        Raises GlitchtraceError for a question that is not open any more and for a label that is no class; then
+        nothing has changed.
+        """
+        question = self.question()
+        if question is None or question.number != number:
+            raise GlitchtraceError(f"answer: question {number} is not open; reload to see the one that is")
+        self.loop.check_answer(labels)
+        self._answers.append(
+            {"example": question.example, "labels": {str(k): int(v) for k, v in labels.items()}}
+        )
+        self._write()
+        self._take(labels)
+        files.write_text(question_table(self.loop).to_csv(index=False), self.folder / "questions.csv")
+
+    def undo(self) -> None:
+        """Take the last answer back.  Raises GlitchtraceError where there is none."""
+        if not self._answers:
+            raise GlitchtraceError("undo: no question has been answered")
+        self._answers.pop()
+        self._write()
+        self.loop.restore(self._before.pop())
+
+    def _take(self, labels: Mapping[int, int]) -> None:
+        self._before.append(self.loop.snapshot())
+        self.loop.answer(labels)
+
+    def _replay(self, answer: Mapping[str, Any]) -> None:
+        question = self.question()
+        if question is None or question.example != answer["example"]:
+            raise GlitchtraceError(
+                f"{self._file}: answer {len(self._answers) + 1} is about another sample than the question; the code or "
+                "the data have changed since, use another folder"
+            )
+        labels = {int(sample): label for sample, label in answer["labels"].items()}
+        self.loop.check_answer(labels)
+        self._answers.append(dict(answer))
+        self._take(labels)
+
+    @property
+    def _file(self) -> Path:
+        return self.folder / "session.json"
+
+    def _stored(self) -> list[dict[str, Any]]:
+        if not self._file.is_file():
+            return []
+        try:
+            content = json.loads(self._file.read_text(encoding="utf-8"))
+            identity, answers = content["identity"], content["answers"]
+        except (ValueError, KeyError, TypeError):
+            raise GlitchtraceError(f"{self._file}: not the file of a session; use another folder") from None
+        if identity != self.identity:
+            other = sorted(
+                key for key in {*identity, *self.identity} if identity.get(key) != self.identity.get(key)
+            )
+            raise GlitchtraceError(
+                f"{self._file}: a session with another {other[0]}; use its settings, or another folder"
+            )
+        return list(answers)
+
+    def _write(self) -> None:
+        files.write_json({"identity": self.identity, "answers": self._answers}, self._file)

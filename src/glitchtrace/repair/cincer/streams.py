@@ -1,0 +1,92 @@
+"""Start states of the repeats of a run: annotated labels, known samples, and the stream of arriving ones.
+
+All draws come from one legacy ``RandomState``, in the published order, so that the published states are met exactly;
+the loops draw from it after the last start state.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.repair.cincer.noise_context import NoiseContext
+from glitchtrace.repair.cincer.problem import Problem
+
+_log = logging.getLogger(__name__)
+# Samples beyond known and arriving ones that the outlier noise keeps of the training part.
+_OUTLIER_RESERVE = 50
+
+
+@dataclass(frozen=True)
+class Start:
+    """Annotated labels of all training samples, known samples ascending, stream in order of arrival."""
+
+    labels: np.ndarray
+    known: np.ndarray
+    stream: np.ndarray
+
+
+def known_count(known: float, samples: int) -> int:
+    """Number of known samples: ``known`` itself where it exceeds 1, else that share of the training part.
+
+    Raises GlitchtraceError where nothing would be known, or nothing left to arrive.
+    """
+    count = round(known) if known > 1 else round(samples * known)
+    if not 0 < count < samples:
+        raise GlitchtraceError(
+            f"known: {known:g} means {count} of {samples} training samples; at least one must be known and at least "
+            "one left to arrive (a value up to 1 is a share, 1 meaning all of them)"
+        )
+    return count
+
+
+def outlier_subset(problem: Problem, *, known: float, iterations: int, rng: np.random.RandomState) -> Problem:
+    """The training samples that a run with outlier noise keeps."""
+    kept = rng.permutation(len(problem.truth))[: int(known + iterations + _OUTLIER_RESERVE)]
+    return problem.subset(kept)
+
+
+def start_states(
+    problem: Problem,
+    *,
+    annotate: Callable[[NoiseContext], np.ndarray],
+    ratio: float,
+    known: float,
+    iterations: int,
+    repeats: int,
+    precision: bool,
+    rng: np.random.RandomState,
+    train_margins: Callable[[], np.ndarray],
+) -> list[Start]:
+    """The start states of ``repeats`` repeats.
+
+    ``annotate``: a kind of noise, see ``noises``; ``ratio`` of the training labels becomes wrong.  With ``precision``
+    the arriving samples have their true labels.  Numbers of wrong labels far from the expected one are logged.
+    """
+    samples = len(problem.truth)
+    count = known_count(known, samples)
+    found = []
+    for repeat in range(repeats):
+        context = NoiseContext(
+            problem.inputs, problem.truth, problem.classes, round(samples * ratio), train_margins, rng
+        )
+        labels = annotate(context)
+        chosen = np.sort(rng.permutation(samples)[:count])
+        rest = np.setdiff1d(np.arange(samples), chosen)
+        stream = rng.permutation(rest)[:iterations]
+        if precision:
+            labels[stream] = problem.truth[stream]
+        used = chosen if precision else np.concatenate([chosen, stream])
+        wrong = int((labels[used] != problem.truth[used]).sum())
+        if abs(wrong - ratio * len(used)) > 25:
+            _log.warning(
+                "repeat %d: %d wrong labels among %d samples, %.0f expected",
+                repeat,
+                wrong,
+                len(used),
+                ratio * len(used),
+            )
+        found.append(Start(labels, chosen, stream))
+    return found

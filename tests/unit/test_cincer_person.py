@@ -1,0 +1,399 @@
+"""A person in the loop: sessions, the terminal, and the page in a real browser."""
+
+import http.client
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits, load_iris
+
+from glitchtrace import registry
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.files import write_json, write_npy
+from glitchtrace.repair.cincer.annotator import PerfectAnnotator, run
+from glitchtrace.repair.cincer.loop import Loop
+from glitchtrace.repair.cincer.person import __main__ as program
+from glitchtrace.repair.cincer.person.page import PageServer
+from glitchtrace.repair.cincer.person.samples import Samples
+from glitchtrace.repair.cincer.person.session import Session
+from glitchtrace.repair.cincer.person.terminal import annotate_in_terminal
+from glitchtrace.repair.cincer.problem import load_problem
+from glitchtrace.repair.cincer.stage import open_loop
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM = Path("/usr/bin/chromium")
+INTERACTIVE = {
+    key: value["default"] for key, value in registry.card("loop", "interactive")["settings"].items()
+}
+
+
+def write_source(folder: Path, *, pictures: bool) -> Path:
+    data = load_digits() if pictures else load_iris()
+    stored = (data.images * 15).astype(np.uint8) if pictures else data.data.astype(np.float32)
+    write_npy(stored, folder / "features.npy")
+    write_npy(data.target.astype(np.int64), folder / "labels.npy")
+    names = [str(name) for name in data.target_names]
+    description = {"classes": names, "parts": {"all": [0, len(stored)]}}
+    if pictures:
+        description |= {"modality": "image", "columns": None}
+    else:
+        description |= {"modality": "table", "columns": list(data.feature_names)}
+    write_json(description, folder / "source.json")
+    return folder / "features.npy"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_source(tmp_path_factory.mktemp("iris"), pictures=False)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_source(tmp_path_factory.mktemp("digits"), pictures=True)
+
+
+def make_loop(features: Path, negotiator: str = "nearest") -> Loop:
+    return open_loop(
+        load_problem(features),
+        model="logreg",
+        model_settings={"head_seed": 42},
+        protocol={**INTERACTIVE, "known": 30, "iterations": 25, "learning_rate": 0.05},
+        noise="random",
+        ratio="0.2",
+        inspector="never",
+        inspector_settings={},
+        threshold=0.0,
+        negotiator=negotiator,
+        negotiator_settings={},
+        seed=1,
+        repeat=0,
+    )
+
+
+def open_again(features: Path, folder: Path, **identity: object) -> Session:
+    return Session(make_loop(features), folder, {"dataset": "iris", **identity})
+
+
+# --- sessions ---------------------------------------------------------------------------------------------------
+
+
+def test_a_person_who_knows_all_is_the_simulated_annotator(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path)
+    perfect = PerfectAnnotator(session.loop.problem.truth)
+    while (question := session.question()) is not None:
+        session.answer(question.number, perfect.labels(question))
+    loop = make_loop(table)
+    run(loop, perfect)
+    pd.testing.assert_frame_equal(pd.DataFrame(loop.state.rows), pd.DataFrame(session.loop.state.rows))
+    assert len(pd.read_csv(tmp_path / "questions.csv")) == session.answered > 2
+
+
+def test_a_stopped_session_goes_on_where_it_was(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path)
+    for label in (0, 1):
+        question = session.question()
+        assert question is not None
+        session.answer(question.number, {question.example: label})
+    waiting = session.question()
+    again = open_again(table, tmp_path)
+    assert again.answered == 2
+    assert again.question() == waiting
+    np.testing.assert_array_equal(again.loop.state.labels, session.loop.state.labels)
+    pd.testing.assert_frame_equal(pd.DataFrame(again.loop.state.rows), pd.DataFrame(session.loop.state.rows))
+
+
+def test_an_answer_on_disk_counts_though_the_program_died_before_it_was_taken(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_again(table, tmp_path)
+    question = session.question()
+    assert question is not None
+    monkeypatch.setattr(session.loop, "answer", lambda labels: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        session.answer(question.number, {question.example: 2})
+    again = open_again(table, tmp_path)
+    assert again.answered == 1
+    assert again.loop.state.labels[question.example] == 2
+
+
+def test_undo_comes_back_to_the_question_also_after_a_stop(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path)
+    with pytest.raises(GlitchtraceError, match="no question has been answered"):
+        session.undo()
+    first = session.question()
+    assert first is not None
+    before = session.loop.state.labels.copy()
+    session.answer(first.number, {first.example: 1})
+    second = session.question()
+    again = open_again(table, tmp_path)
+    again.undo()
+    assert again.question() == first
+    np.testing.assert_array_equal(again.loop.state.labels, before)
+    again.answer(first.number, {first.example: 1})
+    assert again.question() == second
+
+
+def test_a_closed_question_and_a_class_that_is_none_are_refused(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path)
+    question = session.question()
+    assert question is not None
+    with pytest.raises(GlitchtraceError, match="7 is no class"):
+        session.answer(question.number, {question.example: 7})
+    assert not (tmp_path / "session.json").exists()
+    session.answer(question.number, {})
+    with pytest.raises(GlitchtraceError, match=f"question {question.number} is not open"):
+        session.answer(question.number, {})
+    assert session.answered == 1
+
+
+def test_another_or_a_broken_session_is_refused(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path, seed=1)
+    question = session.question()
+    assert question is not None
+    session.answer(question.number, {})
+    with pytest.raises(GlitchtraceError, match="a session with another seed"):
+        open_again(table, tmp_path, seed=2)
+    content = json.loads((tmp_path / "session.json").read_text())
+    content["answers"][0]["example"] += 1
+    write_json(content, tmp_path / "session.json")
+    with pytest.raises(GlitchtraceError, match="answer 1 is about another sample"):
+        open_again(table, tmp_path, seed=1)
+    (tmp_path / "session.json").write_text("{")
+    with pytest.raises(GlitchtraceError, match="not the file of a session"):
+        open_again(table, tmp_path, seed=1)
+
+
+# --- the terminal -----------------------------------------------------------------------------------------------
+
+
+def talk(session: Session, features: Path, *words: str) -> str:
+    """What the terminal says to the given lines."""
+    said: list[str] = []
+    lines = iter(words)
+
+    def read(prompt: str) -> str:
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    annotate_in_terminal(session, Samples(features), read=read, write=said.append)
+    return "\n".join(said)
+
+
+def test_the_terminal_relabels_keeps_and_undoes(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path)
+    first = session.question()
+    assert first is not None
+    said = talk(session, table, "s versicolor", "u", "b 2 setosa", "", "s 9", "x", "c", "q")
+    assert "petal length (cm)" in said
+    assert "suspicious: labelled" in said
+    assert "counter-example (on the right): labelled" in said
+    assert "'9' is no class; known: 0 setosa, 1 versicolor, 2 virginica" in said
+    assert said.count("is not understood") == 2
+    assert session.answered == 2
+    assert session.loop.state.labels[list(first.pool)].tolist() == [2, 0]
+
+
+def test_the_terminal_draws_pictures_and_ends_with_the_stream(pictures: Path, tmp_path: Path) -> None:
+    session = Session(make_loop(pictures, negotiator="no_ce"), tmp_path, {})
+    question = session.question()
+    assert question is not None
+    said = talk(session, pictures, "b 1 2", *[""] * 60)
+    assert "is not understood" in said
+    assert "@@" in said
+    assert "No more samples" in said
+
+
+def test_the_program_opens_a_session_from_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("builtins.input", lambda prompt: "q")
+    options = ["--dataset", "iris", "--model", "logreg", "--ratio", "0.2", "--results", str(tmp_path / "r")]
+    study = ["--configfile", "config/studies/cincer_smoke.yaml", "--loop", "interactive@smoke"]
+    assert program.main([*options, *study, "--folder", str(tmp_path / "mine")]) == 0
+    assert "relabel the suspicious sample" in capsys.readouterr().out
+    assert program.main([*options, "--folder", str(tmp_path), "--threshold", "7"]) == 1
+    assert capsys.readouterr().err.startswith("error: cincer[0]: the threshold of inspector margin")
+
+
+# --- the page ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(pictures: Path, tmp_path: Path) -> Iterator[PageServer]:
+    yield from serve(Session(make_loop(pictures), tmp_path, {}), pictures)
+
+
+def serve(session: Session, features: Path) -> Iterator[PageServer]:
+    with PageServer(session, Samples(features)) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield running
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def ask(
+    server: PageServer, method: str, path: str, content: object = None, **headers: str
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    body = content if isinstance(content, bytes | None) else json.dumps(content).encode()
+    connection.request(method, path, body, {"X-Token": server.token, **headers})
+    reply = connection.getresponse()
+    found = reply.status, reply.read()
+    connection.close()
+    return found
+
+
+def test_the_page_listens_to_this_machine_alone(server: PageServer) -> None:
+    assert server.server_address[0] == "127.0.0.1"
+    status, body = ask(server, "GET", "/")
+    assert status == 200
+    assert server.token in body.decode()
+    for path in ("/", "/state", "/answer"):
+        assert ask(server, "GET" if path != "/answer" else "POST", path, Host="evil.example")[0] == 403
+    assert ask(server, "POST", "/undo", {}, **{"X-Token": "guessed"})[0] == 403
+    assert ask(server, "GET", "/../../etc/passwd")[0] == 404
+
+
+def test_the_page_shows_only_the_pictures_asked_about(server: PageServer) -> None:
+    question = json.loads(ask(server, "GET", "/state")[1])["question"]
+    status, png = ask(server, "GET", f"/picture/{question['example']['row']}")
+    assert status == 200
+    assert png.startswith(b"\x89PNG")
+    other = {0, 1, 2} - {question["example"]["row"], question["counter"]["row"]}
+    assert ask(server, "GET", f"/picture/{min(other)}")[0] == 404
+    assert ask(server, "GET", "/picture/x")[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "message"),
+    [
+        (b"{", 400, "not JSON"),
+        ({}, 409, "a number and labels are needed"),
+        ([], 409, "a number and labels are needed"),
+        ({"number": 1, "labels": {"x": 1}}, 409, "a number and labels are needed"),
+        ({"number": 99, "labels": {}}, 409, "question 99 is not open"),
+        ({"number": 1, "labels": {"1": 12}}, 409, "was not asked about"),
+        (b" " * 20_000, 413, "too long"),
+    ],
+)
+def test_a_bad_request_is_refused_and_changes_nothing(
+    server: PageServer, content: object, status: int, message: str
+) -> None:
+    before = ask(server, "GET", "/state")
+    found, body = ask(server, "POST", "/answer", content)
+    assert found == status
+    assert message in json.loads(body)["error"]
+    assert ask(server, "GET", "/state") == before
+
+
+def test_a_class_that_is_none_is_refused(server: PageServer) -> None:
+    question = json.loads(ask(server, "GET", "/state")[1])["question"]
+    answer = {"number": question["number"], "labels": {question["example"]["place"]: 12}}
+    status, body = ask(server, "POST", "/answer", answer)
+    assert status == 409
+    assert "12 is no class" in json.loads(body)["error"]
+
+
+@pytest.fixture
+def browser() -> Iterator:
+    if not CHROMIUM.exists():
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as player:
+        running = player.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+def wait_for(page, text: str) -> None:
+    page.wait_for_function("text => document.getElementById('progress').textContent.includes(text)", arg=text)
+
+
+def test_a_person_answers_in_the_browser(browser, pictures: Path, tmp_path: Path) -> None:
+    session = Session(make_loop(pictures), tmp_path, {})
+    for server in serve(session, pictures):
+        page = browser.new_page()
+        page.goto(server.address)
+        wait_for(page, "Question 1,")
+        first = session.question()
+        assert first is not None
+        assert page.locator("img").count() == 2
+        assert page.locator("img").first.evaluate("image => image.naturalWidth") == 224
+        assert page.locator("#confirm").inner_text() == "Both labels are right"
+        assert page.locator("#undo").is_disabled()
+        # Relabel both, take it back, relabel one, keep.
+        selects = page.locator("select")
+        for place, sample in enumerate(first.pool):
+            wrong = (session.loop.state.labels[sample] + 1) % 10
+            selects.nth(place).select_option(str(wrong))
+        assert page.locator("#confirm").inner_text() == "Relabel both"
+        page.locator("#confirm").click()
+        wait_for(page, "Question 2,")
+        second = session.question()
+        assert second is not None
+        assert session.loop.state.labels[first.example] == (first.annotated + 1) % 10
+        page.locator("#undo").click()
+        wait_for(page, "Question 1,")
+        assert session.loop.state.labels[first.example] == first.annotated
+        page.locator("select").nth(0).select_option(str(first.predicted))
+        assert page.locator("#confirm").inner_text() == "Relabel the marked one"
+        # The page is closed in mid-question: what was not sent is not taken, and the question waits.
+        page.close()
+        assert session.answered == 0
+        page = browser.new_page()
+        page.goto(server.address)
+        wait_for(page, "Question 1,")
+        page.locator("#confirm").click()
+        wait_for(page, "Question 2,")
+        assert session.loop.state.labels[first.example] == first.annotated
+        # The same question in a second window, answered here and there.
+        other = browser.new_page()
+        other.goto(server.address)
+        wait_for(other, "Question 2,")
+        page.locator("#confirm").click()
+        wait_for(page, "Question 3,")
+        other.locator("#confirm").click()
+        other.wait_for_function(
+            "() => document.getElementById('message').textContent.includes('is not open')"
+        )
+        wait_for(other, "Question 3,")
+        assert session.answered == 2
+    again = Session(make_loop(pictures), tmp_path, {})
+    assert again.answered == 2
+    for server in serve(again, pictures):
+        page = browser.new_page()
+        page.goto(server.address)
+        wait_for(page, "Question 3,")
+        while again.question() is not None:
+            before = page.locator("#progress").inner_text()
+            page.locator("#confirm").click()
+            page.wait_for_function(
+                "old => document.getElementById('progress').textContent !== old", arg=before
+            )
+        assert "No more samples" in page.locator("#progress").inner_text()
+
+
+def test_rows_stand_side_by_side_in_the_browser(browser, table: Path, tmp_path: Path) -> None:
+    session = Session(make_loop(table), tmp_path, {})
+    for server in serve(session, table):
+        page = browser.new_page()
+        page.goto(server.address)
+        wait_for(page, "Question 1,")
+        assert page.locator("table").count() == 2
+        assert "petal length (cm)" in page.locator("table").first.inner_text()
+        left, right = (page.locator("figure").nth(place).bounding_box() for place in range(2))
+        assert left["y"] == right["y"]
+        assert left["x"] < right["x"]
+        page.screenshot(path=str(tmp_path / "page.png"))
+    assert (tmp_path / "page.png").stat().st_size > 1000
