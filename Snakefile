@@ -27,6 +27,8 @@ include: "workflow/rules/common_rdia.smk"
 include: "workflow/rules/repair_rdia.smk"
 include: "workflow/rules/repair_rdia_ls.smk"
 include: "workflow/rules/repair_cleansing.smk"
+include: "workflow/rules/common_cincer.smk"
+include: "workflow/rules/repair_cincer.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -38,6 +40,7 @@ localrules:
     signals,
     figures,
     cleansing,
+    cincer,
     pretrained_weights,
     rdia,
     rdia_ls,
@@ -55,6 +58,7 @@ rule all:
         rdia_targets,
         rdia_ls_targets,
         cleansing_results,
+        cincer_targets,
 
 
 rule features:
@@ -85,6 +89,11 @@ rule figures:
 rule cleansing:
     input:
         cleansing_results,
+
+
+rule cincer:
+    input:
+        cincer_targets,
 
 
 rule pretrained_weights:

@@ -34,9 +34,13 @@ TABLES = {
     "protocols": "protocol",
     "cleansing_methods": "cleansing_method",
     "fidelity_tasks": "fidelity_task",
+    "loops": "loop",
+    "noises": "noise",
+    "inspectors": "inspector",
+    "negotiators": "negotiator",
 }
 # Lists of blocks, one of every system that expands over a grid.
-GRIDS = ("grid", "rdia", "rdia_ls", "cleansing", "fidelity")
+GRIDS = ("grid", "rdia", "rdia_ls", "cleansing", "fidelity", "cincer")
 SCHEMAS = Path("workflow/schemas")
 
 

@@ -25,9 +25,17 @@ WILDCARDS = {
     "relabelling": NAME,
     "selection": NAME,
     "protocol": NAME,
+    "loop": NAME,
     "retrained": r"all|last",
     "task": NAME,
     "network": r"[a-z][a-z0-9_]*",
+    "noise": NAME,
+    "inspector": NAME,
+    "threshold": r"\d+(?:\.\d+)?",
+    "negotiator": NAME,
+    "repeat": r"\d+",
+    "question": r"[a-z][a-z0-9]*",
+    "panels": r"[a-z]+",
 }
 
 _SOURCE = "<results>/sources/{source}"
@@ -87,6 +95,12 @@ CLEANSING_COSTS = "<study>/cleansing/cost.parquet"
 CLEANSING_GAIN = "<study>/cleansing/gain.parquet"
 FIDELITY_CELL = "<study>/fidelity/{task}/{network}.parquet"
 FIDELITY = "<study>/fidelity/fidelity.parquet"
+LOOP = (
+    "<results>/{dataset}/{model}/cincer/{loop}/{noise}-{ratio}/{inspector}-{threshold}/{negotiator}"
+    "/seed-{seed}/repeat-{repeat}"
+)
+LOOP_TRACE = f"{LOOP}/trace.parquet"
+LOOP_QUESTIONS = f"{LOOP}/questions.parquet"
 
 DATASET_SUMMARY = "<study>/{dataset}/summary.parquet"
 DATASET_GAIN = "<study>/{dataset}/gain.parquet"
@@ -95,6 +109,8 @@ SUMMARY = "<study>/summary.parquet"
 COMPARISON = "<study>/comparison.parquet"
 STUDY_GAIN = "<study>/gain.parquet"
 STUDY_COST = "<study>/cost.parquet"
+LOOP_TRACES = "<study>/{dataset}/cincer/{model}/traces.parquet"
+LOOP_SUMMARY = "<study>/cincer.parquet"
 
 # Folders of <results> that are not datasets.
 RESERVED = ("sources", "features", "studies", "figures", "tables", "logs", "benchmarks", "weights")

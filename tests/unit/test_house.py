@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from glitchtrace import configuration, files, grid, paths, provenance, registry
 from glitchtrace.errors import GlitchtraceError
+from glitchtrace.repair.cincer import cells as cincer_cells
 from glitchtrace.repair.cleansing import cells as cleansing_cells
 from glitchtrace.repair.rdia import cells as rdia_cells
 from glitchtrace.repair.rdia_ls import cells as rdia_ls_cells
@@ -86,6 +87,12 @@ VALUES = {
     "retrained": "last",
     "task": "mnist_1_7",
     "network": "dnn",
+    "loop": "interactive@published",
+    "noise": "random",
+    "inspector": "margin",
+    "threshold": "0.2",
+    "negotiator": "top_fisher",
+    "repeat": 3,
 }
 
 
@@ -99,7 +106,8 @@ def test_no_two_templates_claim_one_file() -> None:
     filled = [
         paths.fill(value, **{k: v for k, v in VALUES.items() if f"{{{k}}}" in value})
         for name, value in TEMPLATES.items()
-        if name not in ("TRAINING", "CELL", "RDIA", "RDIA_CELL", "RDIA_LS_CELL", "RECORDED", "CLEANSED")
+        if name
+        not in ("TRAINING", "CELL", "RDIA", "RDIA_CELL", "RDIA_LS_CELL", "RECORDED", "CLEANSED", "LOOP")
     ]
     assert len(set(filled)) == len(filled)
 
@@ -143,7 +151,7 @@ def test_every_shipped_configuration_is_legal_and_shares_its_settings(file: Path
     configuration.check(config, SCHEMA)
     configuration.check_study(config, load(CONFIGS[0]))
     complete = configuration.resolve(config, SCHEMA)
-    systems = ((grid, "grid"), (rdia_cells, "rdia"), (rdia_ls_cells, "rdia_ls"))
+    systems = ((grid, "grid"), (rdia_cells, "rdia"), (rdia_ls_cells, "rdia_ls"), (cincer_cells, "cincer"))
     found = [system.cells(complete[blocks], complete["settings"]) for system, blocks in systems]
     found.append(cleansing_cells.cells(complete["cleansing"], complete["settings"]))
     assert any(found) or cleansing_cells.fidelity_cells(complete["fidelity"])

@@ -108,6 +108,7 @@ def with_first_seed(file: Path, folder: Path) -> Path:
 )
 def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | None, tmp_path: Path) -> None:
     from glitchtrace import grid, registry
+    from glitchtrace.repair.cincer import cells as cincer
     from glitchtrace.repair.cleansing import cells as cleansing
     from glitchtrace.repair.rdia import cells as rdia
     from glitchtrace.repair.rdia_ls import cells as rdia_ls
@@ -132,6 +133,9 @@ def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | Non
     assert jobs["relabel_rdia"] == len(relabelled)
     assert jobs["measure_rdia"] == different(relabelled, "dataset", "learner", "glitch", "ratio", "seed")
     assert jobs["train_selection"] == len(selected)
+    loops = cincer.cells(config["cincer"], settings)
+    assert jobs["clean_interactively"] == len(loops)
+    assert jobs["summarise_loops"] == bool(loops)
     cleansed = [cell.wildcards() for cell in cleansing.cells(config["cleansing"], settings)]
     for stage in ("record_training", "score_cleansing"):
         assert jobs[stage] == len(cleansed)

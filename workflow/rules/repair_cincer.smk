@@ -1,0 +1,183 @@
+# CINCER: interactive cleaning with counter-examples, one job per repeat.
+
+
+rule clean_interactively:
+    input:
+        features=host_file(rules.fetch_data.output.features),
+    output:
+        trace=paths.LOOP_TRACE,
+        questions=paths.LOOP_QUESTIONS,
+        record=paths.record(paths.LOOP_TRACE, "clean_interactively"),
+    log:
+        "<logs>/{dataset}/{model}/cincer/{loop}/{noise}-{ratio}/{inspector}-{threshold}/{negotiator}/seed-{seed}/repeat-{repeat}.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/cincer/{loop}/{noise}-{ratio}/{inspector}-{threshold}/{negotiator}/seed-{seed}/repeat-{repeat}.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=loop_memory,
+    params:
+        model="{model}",
+        model_settings=model_settings,
+        protocol=settings("loop"),
+        noise="{noise}",
+        ratio="{ratio}",
+        inspector="{inspector}",
+        inspector_settings=settings("inspector"),
+        threshold=lambda wildcards: float(wildcards.threshold),
+        negotiator="{negotiator}",
+        negotiator_settings=settings("negotiator"),
+        seed=lambda wildcards: int(wildcards.seed),
+        repeat=lambda wildcards: int(wildcards.repeat),
+        device=CONFIG["device"],
+        code=code(
+            "glitchtrace.repair.cincer.stage",
+            "model",
+            "noise",
+            "inspector",
+            "negotiator",
+        ),
+    script:
+        "../scripts/clean_interactively.py"
+
+
+rule gather_loops:
+    input:
+        parts=collect_problem(rules.clean_interactively.output.trace),
+    output:
+        traces=paths.LOOP_TRACES,
+    log:
+        "<logs>/gather_loops/<study>/{dataset}-{model}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        cells=problem_rows,
+        code=code("glitchtrace.repair.cincer.summary"),
+    script:
+        "../scripts/gather_loops.py"
+
+
+rule summarise_loops:
+    input:
+        traces=collect_problems(rules.gather_loops.output.traces),
+    output:
+        summary=paths.LOOP_SUMMARY,
+        table="<study>/tables/cincer.csv",
+    log:
+        "<logs>/summarise_loops/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        code=code("glitchtrace.repair.cincer.summary"),
+    script:
+        "../scripts/summarise_loops.py"
+
+
+rule tabulate_questions:
+    input:
+        traces=collect_problems(rules.gather_loops.output.traces),
+    output:
+        table="<study>/tables/cincer-questions.csv",
+    log:
+        "<logs>/tabulate_questions/<study>/table.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=600,
+    params:
+        code=code("glitchtrace.repair.cincer.question_budget"),
+    script:
+        "../scripts/tabulate_questions.py"
+
+
+rule plot_loops:
+    input:
+        traces=rules.gather_loops.output.traces,
+    output:
+        figures=figure_files(
+            "<study>/figures/{dataset}/cincer-{model}/{question}-{panels}",
+            "loops",
+            "Interactive cleaning",
+        ),
+        legend=plain_files(
+            "<study>/figures/{dataset}/cincer-{model}/{question}-{panels}-legend"
+        ),
+        table=table_file(
+            "<study>/tables/{dataset}/cincer-{model}/{question}-{panels}.csv",
+            "loops",
+            "Interactive cleaning",
+        ),
+    log:
+        "<logs>/plot_loops/<study>/{dataset}-{model}-{question}-{panels}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        question="{question}",
+        panels="{panels}",
+        style_by=CONFIG["figures"]["style_by"],
+        code=code("glitchtrace.reporting.figures.loops"),
+    script:
+        "../scripts/plot_loops.py"
+
+
+rule plot_loop_precision:
+    input:
+        traces=rules.gather_loops.output.traces,
+    output:
+        figures=figure_files(
+            "<study>/figures/{dataset}/cincer-{model}/precision",
+            "loop_precision",
+            "Interactive cleaning",
+        ),
+        legend=plain_files("<study>/figures/{dataset}/cincer-{model}/precision-legend"),
+        table=table_file(
+            "<study>/tables/{dataset}/cincer-{model}/precision.csv",
+            "loop_precision",
+            "Interactive cleaning",
+        ),
+    log:
+        "<logs>/plot_loop_precision/<study>/{dataset}-{model}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        code=code("glitchtrace.reporting.figures.loop_precision"),
+    script:
+        "../scripts/plot_loop_precision.py"
+
+
+rule plot_loop_gallery:
+    input:
+        features=host_file(rules.fetch_data.output.features),
+        questions=collect_pairs(rules.clean_interactively.output.questions),
+    output:
+        figures=figure_files(
+            "<study>/figures/{dataset}/cincer-{model}/pairs",
+            "loop_gallery",
+            "Interactive cleaning",
+        ),
+    log:
+        "<logs>/plot_loop_gallery/<study>/{dataset}-{model}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=800,
+    params:
+        pairs=CONFIG["figures"]["pairs"],
+        code=code("glitchtrace.reporting.figures.loop_gallery"),
+    script:
+        "../scripts/plot_loop_gallery.py"
