@@ -187,7 +187,7 @@ def idx(array: np.ndarray) -> bytes:
 @given(array=hnp.arrays(np.uint8, hnp.array_shapes(min_dims=1, max_dims=3, max_side=6)))
 def test_idx_files_are_read_as_they_were_written(tmp_path_factory, array):
     path = tmp_path_factory.mktemp("idx") / "array.gz"
-    path.write_bytes(gzip.compress(idx(array)))
+    path.write_bytes(gzip.compress(idx(array), mtime=0))
     np.testing.assert_array_equal(read_idx(path, array.ndim), array)
 
 
@@ -197,13 +197,13 @@ PICTURES = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(idx(PICTURES))[:-20], "not a whole gzip file"),
+        (gzip.compress(idx(PICTURES), mtime=0)[:-20], "not a whole gzip file"),
         (b"plain text", "not a whole gzip file"),
-        (gzip.compress(idx(PICTURES)[:-1]), "23 values where the header announces 2×3×4"),
-        (gzip.compress(idx(PICTURES) + b"x"), "25 values where"),
-        (gzip.compress(b"\0\0\x0d\x03" + idx(PICTURES)[4:]), "begins with 0x00000d03"),
-        (gzip.compress(idx(PICTURES[0])), "not an IDX file of unsigned bytes in 3"),
-        (gzip.compress(b""), "not an IDX file"),
+        (gzip.compress(idx(PICTURES)[:-1], mtime=0), "23 values where the header announces 2×3×4"),
+        (gzip.compress(idx(PICTURES) + b"x", mtime=0), "25 values where"),
+        (gzip.compress(b"\0\0\x0d\x03" + idx(PICTURES)[4:], mtime=0), "begins with 0x00000d03"),
+        (gzip.compress(idx(PICTURES[0]), mtime=0), "not an IDX file of unsigned bytes in 3"),
+        (gzip.compress(b"", mtime=0), "not an IDX file"),
     ],
 )
 def test_a_broken_idx_file_is_named(tmp_path, content, message):
@@ -222,7 +222,7 @@ def test_an_idx_dataset_puts_the_training_part_first(tmp_path):
         arrays[f"{part}-labels-idx1-ubyte.gz"] = rng.integers(0, 3, count, dtype=np.uint8)
     md5 = {}
     for name, array in arrays.items():
-        content = gzip.compress(idx(array))
+        content = gzip.compress(idx(array), mtime=0)
         put(tmp_path, content, RawFile(f"here/raw/{name}", ""))
         md5[name] = raw_file(content).checksum.partition(":")[2]
     pool = load_idx("here/raw", md5, ("a", "b", "c"), tmp_path, list)

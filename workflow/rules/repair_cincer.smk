@@ -16,7 +16,7 @@ rule clean_interactively:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=loop_memory,
+        mem_mb=growing(loop_memory),
     params:
         model="{model}",
         model_settings=model_settings,
@@ -53,7 +53,7 @@ rule gather_loops:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         cells=problem_rows,
         code=code("glitchtrace.repair.cincer.summary"),
@@ -73,7 +73,7 @@ rule summarise_loops:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         code=code("glitchtrace.repair.cincer.summary"),
     script:
@@ -91,7 +91,7 @@ rule tabulate_questions:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=600,
+        mem_mb=growing(600),
     params:
         code=code("glitchtrace.repair.cincer.question_budget"),
     script:
@@ -121,7 +121,7 @@ rule plot_loops:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         question="{question}",
         panels="{panels}",
@@ -152,7 +152,7 @@ rule plot_loop_precision:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         code=code("glitchtrace.reporting.figures.loop_precision"),
     script:
@@ -175,7 +175,7 @@ rule plot_loop_gallery:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=800,
+        mem_mb=growing(800),
     params:
         pairs=CONFIG["figures"]["pairs"],
         code=code("glitchtrace.reporting.figures.loop_gallery"),
