@@ -173,7 +173,7 @@ def test_a_full_disk_by_injection(case: Case, note: Note) -> None:
 def test_a_killed_workflow(case: Case, note: Note) -> None:
     process, _ = case.hold()
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate(timeout=60)
     case.nothing_accepted()
     refused = case.copy.run(case.target, check=False)
     assert refused.returncode
@@ -225,9 +225,10 @@ def test_sigterm(case: Case, note: Note) -> None:
 def test_a_killed_workflow_whose_job_lives_on(case: Case, note: Note) -> None:
     process, flag = case.hold()
     process.kill()
-    process.wait()
     flag.unlink()
-    wait_until(lambda: (case.copy.folder / case.files[-1]).exists())
+    # The job holds the workflow's output open until it ends.
+    process.communicate(timeout=300)
+    assert (case.copy.folder / case.files[-1]).exists()
     case.copy.run("--unlock")
     again = case.recover()
     assert again == {case.stage: 1}, "what nobody saw the end of is not trusted"
