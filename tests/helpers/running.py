@@ -13,6 +13,16 @@ ROOT = Path(__file__).parents[2]
 PROGRAM = str(Path(sys.executable).with_name("snakemake"))
 SNAKEMAKE = [PROGRAM, "--snakefile", str(ROOT / "Snakefile")]
 SMOKE = ["--configfile", str(ROOT / "config/studies/smoke.yaml")]
+# Stages that run once per cell of the detection grid.
+CELL_STAGES = (
+    "train",
+    "compute_influence",
+    "profile_influence",
+    "score_signals",
+    "evaluate_cell",
+    "repair_cell",
+    "retrain",
+)
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv", ".snakemake", "results", "__pycache__", ".*_cache", "*.egg-info"
 )

@@ -1,4 +1,4 @@
-"""The workflow as a user runs it: dry runs of every shipped study, a smoke run, partial reruns, kill and resume."""
+"""The workflow as a user runs it: bad configurations, a smoke run, partial reruns, kill and resume."""
 
 import collections
 import os
@@ -13,17 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from running import ROOT, SMOKE, SNAKEMAKE, contents, folder_with_config, planned, snakemake
-
-CELL_STAGES = (
-    "train",
-    "compute_influence",
-    "profile_influence",
-    "score_signals",
-    "evaluate_cell",
-    "repair_cell",
-    "retrain",
-)
+from running import CELL_STAGES, ROOT, SMOKE, SNAKEMAKE, contents, folder_with_config, planned, snakemake
 
 
 @pytest.fixture(scope="module")
@@ -64,94 +54,6 @@ def test_every_compute_rule_has_a_thin_shim_of_its_name() -> None:
             assert f'"../scripts/{rule}.py"' in body, rule
             assert len(shims.pop(rule).splitlines()) <= 15
     assert not shims, f"shims without a rule: {sorted(shims)}"
-
-
-# --- dry runs of every shipped configuration --------------------------------------------------------------------
-
-
-def resolved(file: Path | None) -> dict:
-    """A configuration with every default, as Snakemake merges it."""
-    from glitchtrace import configuration
-
-    base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    config = configuration.merge(base, yaml.safe_load(file.read_text())) if file else base
-    return configuration.resolve(config, configuration.load_schema(ROOT / configuration.SCHEMAS))
-
-
-def different(cells: list[dict], *keys: str) -> int:
-    """How many different values the keys take."""
-    return len({tuple(cell[key] for key in keys) for cell in cells})
-
-
-def small_matrices(cells: list[dict], config: dict) -> int:
-    """How many cells have a matrix that is small enough to be among the targets."""
-    from glitchtrace import grid
-
-    sizes = [grid.sizes(cell["dataset"], config["settings"]["dataset"][cell["dataset"]]) for cell in cells]
-    return sum(rows * columns <= config["matrix_entries"] for rows, columns in sizes)
-
-
-def with_first_seed(file: Path, folder: Path) -> Path:
-    """A copy of a study with the first seed of each block of cells: the plan of a seed is that of all."""
-    study = yaml.safe_load(file.read_text())
-    for block in study.get("grid", ()):
-        block["seeds"] = block["seeds"][:1]
-    folder.mkdir()
-    (folder / file.name).write_text(yaml.safe_dump(study))
-    return folder / file.name
-
-
-@pytest.mark.parametrize(
-    "file",
-    [None, *sorted((ROOT / "config/studies").glob("*.yaml"))],
-    ids=lambda file: file.stem if file else "default",
-)
-def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | None, tmp_path: Path) -> None:
-    from glitchtrace import grid, registry
-    from glitchtrace.repair.cincer import cells as cincer
-    from glitchtrace.repair.cleansing import cells as cleansing
-    from glitchtrace.repair.rdia import cells as rdia
-    from glitchtrace.repair.rdia_ls import cells as rdia_ls
-
-    folder = folder_with_config(tmp_path / "run")
-    # The full grid is planned whole: its size is a promise.
-    if file and file.stem != "full_grid":
-        file = with_first_seed(file, tmp_path / "study")
-    jobs = planned(folder, *(["--configfile", str(file)] if file else []))
-    config = resolved(file)
-    settings = config["settings"]
-    cells = grid.rows(grid.cells(config["grid"], settings))
-    relabelled, selected = rdia.cells(config["rdia"], settings), rdia_ls.cells(config["rdia_ls"], settings)
-    frozen = [c for c in cells if registry.card("model", c["model"])["view"] == "features"]
-    training = ("dataset", "model", "glitch", "ratio", "seed")
-    expected = dict.fromkeys(CELL_STAGES, len(cells))
-    expected |= {"train": different(cells, *training), "compute_influence": small_matrices(cells, config)}
-    expected |= {"extract_features": different(frozen, *training)}
-    expected |= {} if config["repair"] else {"repair_cell": 0, "retrain": 0}
-    assert {stage: jobs[stage] for stage in expected} == expected
-    assert sum(jobs.values()) < 10_000
-    assert jobs["relabel_rdia"] == len(relabelled)
-    assert jobs["measure_rdia"] == different(relabelled, "dataset", "learner", "glitch", "ratio", "seed")
-    assert jobs["train_selection"] == len(selected)
-    loops = cincer.cells(config["cincer"], settings)
-    assert jobs["clean_interactively"] == len(loops)
-    assert jobs["summarise_loops"] == bool(loops)
-    cleansed = [cell.wildcards() for cell in cleansing.cells(config["cleansing"], settings)]
-    for stage in ("record_training", "score_cleansing"):
-        assert jobs[stage] == len(cleansed)
-    assert jobs["measure_fidelity"] == len(cleansing.fidelity_cells(config["fidelity"]))
-    every = cells + relabelled + selected + cleansed
-    assert jobs["inject_glitch"] == different(every, "dataset", "glitch", "ratio", "seed")
-    assert jobs["prepare_data"] == different(every, "dataset", "seed")
-    assert jobs["summarise_dataset"] == different(cells, "dataset")
-    for stage, its_cells in (
-        ("study", cells),
-        ("rdia", relabelled),
-        ("rdia_ls", selected),
-        ("cleansing", cleansed),
-    ):
-        assert jobs[f"summarise_{stage}"] == bool(its_cells)
-    assert jobs["pretrain"] == 0
 
 
 # --- bad configuration: one line, nothing started ---------------------------------------------------------------
