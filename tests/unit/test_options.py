@@ -290,6 +290,9 @@ def test_the_compat_switches_are_these() -> None:
         "anomaly_label_equals_class",
         "class_noise_reseeds_each_draw",
         "f1_threshold",
+        # Of data cleansing; tests/unit/test_cleansing.py shows what they change.
+        "divide_hessian_twice",
+        "opposite_sign",
     }
 
 

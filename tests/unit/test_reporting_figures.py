@@ -429,7 +429,7 @@ def broken(name: str, how: str, source: Path) -> None:
     ("how", "message"),
     [
         ("missing", "does not exist"),
-        ("truncated", "is not a readable parquet file"),
+        ("truncated", "cannot be read as parquet"),
         ("no rows", "has no rows"),
         ("no column", "has no column"),
     ],
