@@ -4,6 +4,7 @@ python docs/reproduction.py         from the committed tables docs/tables/*.csv,
                                     that has been run below results/studies
 """
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -138,6 +139,7 @@ def not_run(study: str) -> str:
     return f"not yet run: {' and '.join(f'`{name}`' for name in names)}, about {sum(map(hours, names)):.1f} CPU hours"
 
 
+@functools.cache
 def hours(study: str) -> float:
     """Estimated CPU hours of a study from nothing: its trainings, and three retrainings of a repaired cell."""
     schema = configuration.load_schema()

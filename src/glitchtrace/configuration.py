@@ -193,7 +193,7 @@ def parameter_table(schema: Mapping[str, Any]) -> str:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def _block(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
