@@ -18,6 +18,7 @@ from glitchtrace import files, grid, registry
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.influence import settings as estimator_settings
 from glitchtrace.models import frozen_settings
+from glitchtrace.repair.cincer import negotiator_settings
 from glitchtrace.repair.rdia import settings as rdia_settings
 
 # What shared files depend on beside the settings of components.
@@ -91,6 +92,8 @@ def _common(schema: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any
         return estimator_settings.COMMON
     if kind == "relabelling":
         return rdia_settings.common(registry.card(kind, name))
+    if kind == "negotiator":
+        return negotiator_settings.common(registry.card(kind, name))
     frozen = registry.card(kind, name).get("view") == "features"
     return {**schema["$defs"].get(f"{kind}_settings", {}), **(frozen_settings.COMMON if frozen else {})}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from components import complete_card
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.model_selection import train_test_split
 
@@ -67,10 +68,7 @@ class Case:
         )
 
     def rank(self, name: str, target: int, **settings: Any) -> Ranking:
-        complete = {
-            key: fragment["default"]
-            for key, fragment in registry.card("negotiator", name).get("settings", {}).items()
-        }
+        complete = {key: fragment["default"] for key, fragment in complete_card("negotiator", name).items()}
         rank = load_negotiator(name, {**complete, **settings}).rank
         assert rank is not None
         return rank(self.query(target), np.random.RandomState(100 + target))

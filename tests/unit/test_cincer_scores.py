@@ -4,6 +4,7 @@ import logging
 
 import numpy as np
 import pytest
+from components import complete_card
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
@@ -293,7 +294,7 @@ def small_query(*, whole_order: bool = True, known: int = 25) -> Query:
 
 
 def complete(kind: str, name: str, **changes: object) -> dict:
-    fragments = registry.card(kind, name).get("settings", {})
+    fragments = complete_card(kind, name)
     return {key: fragment["default"] for key, fragment in fragments.items()} | changes
 
 

@@ -16,13 +16,8 @@ from glitchtrace.repair.cincer.sampling import fisher_sample
 CARD = {
     "summary": "Fisher kernel of all layers with the diagonal of the Fisher matrix.",
     "label": "Diagonal Fisher",
+    "shares": "sign",
     "settings": {
-        "sign": {
-            "enum": ["published", "contrastive"],
-            "description": "Sign of the score: as published, or as the definition of a contrastive counter-example "
-            "demands (the opposite).",
-            "default": "published",
-        },
         "damping": {
             "type": "number",
             "minimum": 0,

@@ -13,33 +13,8 @@ from glitchtrace.repair.cincer.sampling import fisher_sample
 CARD = {
     "summary": "Fisher kernel of all layers with one block of the Fisher matrix per parameter tensor.",
     "label": "Block Fisher",
-    "settings": {
-        "sign": {
-            "enum": ["published", "contrastive"],
-            "description": "Sign of the score: as published, or as the definition of a contrastive counter-example "
-            "demands (the opposite).",
-            "default": "published",
-        },
-        "damping": {
-            "type": "number",
-            "minimum": 0,
-            "description": "λ added to the matrix; 0 takes the pseudo-inverse.",
-            "default": 0.01,
-        },
-        "cutoff": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "maximum": 1,
-            "description": "Share of the largest eigenvalue below which the pseudo-inverse drops one.",
-            "default": 1.0e-10,
-        },
-        "sample": {
-            "type": ["integer", "null"],
-            "minimum": 1,
-            "description": "Known samples, drawn anew per question, that the Fisher matrix is made of; null takes all.",
-            "default": None,
-        },
-    },
+    "shares": "fisher",
+    "defaults": {"damping": 0.01, "sample": None},
 }
 
 

@@ -12,6 +12,7 @@ from glitchtrace.repair.cincer.top_kernel import top_scores
 CARD = {
     "summary": "Top Fisher among the candidates within a radius; the nearest one where there is none.",
     "label": "Nearest Fisher",
+    "shares": "fisher",
     "settings": {
         "radius": {
             "type": "number",
@@ -25,31 +26,6 @@ CARD = {
             "description": "Samples whose largest distance counts: those of the run (known and stream), or, as "
             "published, the whole training part, which takes minutes for 60,000 pictures.",
             "default": "experiment",
-        },
-        "sign": {
-            "enum": ["published", "contrastive"],
-            "description": "Sign of the score: as published, or as the definition of a contrastive counter-example "
-            "demands (the opposite).",
-            "default": "published",
-        },
-        "damping": {
-            "type": "number",
-            "minimum": 0,
-            "description": "λ added to the matrix; 0 takes the pseudo-inverse.",
-            "default": 0.0,
-        },
-        "cutoff": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "maximum": 1,
-            "description": "Share of the largest eigenvalue below which the pseudo-inverse drops one.",
-            "default": 1.0e-10,
-        },
-        "sample": {
-            "type": ["integer", "null"],
-            "minimum": 1,
-            "description": "Known samples, drawn anew per question, that the Fisher matrix is made of; null takes all.",
-            "default": 30,
         },
     },
 }

@@ -13,46 +13,13 @@ CARD = {
     "name": "nearest_if",
     "summary": "Influence functions among the candidates nearest to the suspicious sample.",
     "label": "Nearest IF",
+    "shares": "influence",
     "settings": {
         "neighbours": {
             "type": "integer",
             "minimum": 1,
             "description": "Number of nearest candidates.",
             "default": 100,
-        },
-        "sign": {
-            "enum": ["published", "contrastive"],
-            "description": "Sign of the score: as published, or as the definition of a contrastive counter-example "
-            "demands (the opposite).",
-            "default": "published",
-        },
-        "solver": {
-            "enum": ["lissa", "cg", "exact"],
-            "description": "How H⁻¹ is applied: LiSSA as published, conjugate gradients, or the whole matrix.",
-            "default": "lissa",
-        },
-        "damping": {
-            "type": "number",
-            "minimum": 0,
-            "description": "λ added to the Hessian.",
-            "default": 0.0,
-        },
-        "depth": {
-            "type": "integer",
-            "minimum": 1,
-            "description": "Steps of one LiSSA run.",
-            "default": 1000,
-        },
-        "samples": {
-            "type": "integer",
-            "minimum": 1,
-            "description": "Independent LiSSA runs, averaged.",
-            "default": 1,
-        },
-        "draws": {
-            "enum": ["known", "all"],
-            "description": "What LiSSA draws from: the known samples, or, as published, all training samples.",
-            "default": "known",
         },
     },
 }

@@ -11,14 +11,7 @@ from glitchtrace.repair.cincer.ranking import Ranking, by_score, signed
 CARD = {
     "summary": "Inner product of the gradients of all layers: the Fisher kernel with the identity for a matrix.",
     "label": "Practical Fisher",
-    "settings": {
-        "sign": {
-            "enum": ["published", "contrastive"],
-            "description": "Sign of the score: as published, or as the definition of a contrastive counter-example "
-            "demands (the opposite).",
-            "default": "published",
-        },
-    },
+    "shares": "sign",
 }
 
 

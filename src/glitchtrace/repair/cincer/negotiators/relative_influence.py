@@ -14,45 +14,13 @@ CARD = {
     "name": "relatif",
     "summary": "Influence of a candidate relative to the change it causes in parameters or loss (RelatIF).",
     "label": "RelatIF",
+    "shares": "influence",
+    "defaults": {"solver": "cg"},
     "settings": {
         "relative_to": {
             "enum": ["parameters", "loss"],
             "description": "θ-RelatIF divides by ‖H⁻¹∇ℓ_k‖, ℓ-RelatIF by the root of ∇ℓ_kᵀH⁻¹∇ℓ_k.",
             "default": "parameters",
-        },
-        "sign": {
-            "enum": ["published", "contrastive"],
-            "description": "Sign of the score: as published, or as the definition of a contrastive counter-example "
-            "demands (the opposite).",
-            "default": "published",
-        },
-        "solver": {
-            "enum": ["lissa", "cg", "exact"],
-            "description": "How H⁻¹ is applied: LiSSA as published, conjugate gradients, or the whole matrix.",
-            "default": "cg",
-        },
-        "damping": {
-            "type": "number",
-            "minimum": 0,
-            "description": "λ added to the Hessian.",
-            "default": 0.0,
-        },
-        "depth": {
-            "type": "integer",
-            "minimum": 1,
-            "description": "Steps of one LiSSA run.",
-            "default": 1000,
-        },
-        "samples": {
-            "type": "integer",
-            "minimum": 1,
-            "description": "Independent LiSSA runs, averaged.",
-            "default": 1,
-        },
-        "draws": {
-            "enum": ["known", "all"],
-            "description": "What LiSSA draws from: the known samples, or, as published, all training samples.",
-            "default": "known",
         },
     },
 }
