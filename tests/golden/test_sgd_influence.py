@@ -218,9 +218,9 @@ def test_recording_repeats_the_published_training(case: Case) -> None:
 def test_leaving_out_each_sample_gives_the_published_change(case: Case) -> None:
     expected, found = case.values["true_loss_change"], case.loss_changes()
     if case.name.startswith("cnn"):
-        # Without sample 81 the float32 of the published run takes another side of a kink: the replay in float64
-        # gives 0.0837929, ours in float32 0.0837932, the stored value is 0.0833215.
-        assert found[81] == pytest.approx(0.0837929, abs=1e-6)
+        # The training without sample 81 passes a kink of the network so close by that rounding in float32 decides
+        # its side, by processor: either the published value 0.0833215, or 0.0837929, which float64 gives too.
+        assert np.abs(found[81] - np.array([expected[81], 0.0837929])).min() < 1e-6
         np.testing.assert_allclose(np.delete(found, 81), np.delete(expected, 81), atol=1e-5)
     else:
         np.testing.assert_allclose(found, expected, atol=1e-8 * np.abs(expected).max())
