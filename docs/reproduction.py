@@ -176,6 +176,7 @@ def running() -> str:
         "epochs",
         "dirty_validation",
         "label_repair",
+        "self_influence",
         "pictures_models",
         "full_grid",
     )

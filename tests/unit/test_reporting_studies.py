@@ -22,7 +22,7 @@ from glitchtrace.influence.class_tables import ClassProfile
 from glitchtrace.influence.profile import Profiles, save_profiles
 from glitchtrace.reporting import style
 from glitchtrace.reporting.clustered import tabulate_clustered
-from glitchtrace.reporting.figures import curves, dirty_validation, label_repair
+from glitchtrace.reporting.figures import curves, dirty_validation, label_repair, self_influence
 
 CELL = {"dataset": "mnist", "model": "resnet20", "glitch": "uniform", "ratio": "0.1", "estimator": "tracin"}
 
@@ -169,6 +169,82 @@ def test_a_profile_without_epochs_or_of_other_samples_is_refused(epochs, rows, m
             glitch=tmp_path / "glitch.parquet",
             epochs=tmp_path / "epochs.parquet",
         )
+
+
+# --- self influence against accuracy -----------------------------------------------------------------------------
+
+
+def test_groups_are_tenths_of_self_influence_and_the_flagged():
+    rng = np.random.default_rng(0)
+    scores, fitted = rng.permutation(57).astype(float), rng.uniform(size=57)
+    kinds = np.where(rng.uniform(size=57) < 0.2, Kind.MISLABELLED, Kind.CLEAN)
+    table = self_influence.group_samples(scores, kinds, fitted).set_index(["group", "kind"])
+    for group in range(1, 11):
+        inside = (scores >= np.ceil((group - 1) * 5.7)) & (scores < np.ceil(group * 5.7))
+        for kind in (Kind.CLEAN, Kind.MISLABELLED):
+            row, same = table.loc[str(group), kind.label], inside & (kinds == kind)
+            assert row["count"] == same.sum()
+            assert row["share"] == pytest.approx(same.sum() / inside.sum())
+            np.testing.assert_allclose(row["accuracy"], fitted[same].mean() if same.any() else np.nan)
+    flagged = scores >= 57 - (kinds > 0).sum()
+    row = table.loc["flagged", "clean"]
+    assert row["count"] == (flagged & (kinds == 0)).sum()
+    assert row["accuracy"] == pytest.approx(fitted[flagged & (kinds == 0)].mean())
+
+
+def self_influence_files(folder: Path, seed: int, labels: int = 40) -> tuple[Path, Path, Path]:
+    rng = np.random.default_rng(seed)
+    kinds = np.repeat([Kind.CLEAN, Kind.MISLABELLED], [30, 10]).astype(np.int8)
+    write(pd.DataFrame({"SI": rng.uniform(size=40) + kinds}), folder / f"signals-{seed}.parquet")
+    write(pd.DataFrame({"kind": kinds}), folder / f"glitch-{seed}.parquet")
+    parts = {
+        f"{part}/{name}": value
+        for part, size in (("train", labels), ("validation", 4))
+        for name, value in (
+            ("features", rng.normal(size=(size, 2)).astype(np.float32)),
+            ("labels", np.zeros(size, dtype=np.int64)),
+            # The observed label is the likeliest after the first epoch alone.
+            ("probabilities/001", np.tile(np.float32([0.9, 0.1]), (size, 1))),
+            ("probabilities/002", np.tile(np.float32([0.2, 0.8]), (size, 1))),
+        )
+    }
+    rest = {"learning_rates": np.array([0.1, 0.1]), "batch_size": np.array([4])}
+    files.write_tensors({**rest, **parts}, folder / f"factors-{seed}.safetensors")
+    return tuple(
+        folder / f"{name}-{seed}.{suffix}"
+        for name, suffix in (("signals", "parquet"), ("glitch", "parquet"), ("factors", "safetensors"))
+    )
+
+
+def draw_self_influence(folder: Path, paths: list[tuple[Path, ...]], stem: str) -> None:
+    signals, glitches, factors = zip(*paths, strict=True)
+    self_influence.plot_self_influence(
+        signals=signals,
+        glitches=glitches,
+        factors=factors,
+        cells=[{**CELL, "seed": str(seed)} for seed in range(len(paths))],
+        dataset="mnist",
+        glitch="uniform",
+        **outputs(folder, stem),
+    )
+
+
+def test_self_influence_is_drawn_and_tabulated_over_seeds(tmp_path):
+    paths = [self_influence_files(tmp_path, seed) for seed in range(3)]
+    draw_self_influence(tmp_path, paths, "a")
+    draw_self_influence(tmp_path, paths, "b")
+    for suffix in ("svg", "csv"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+    table = pd.read_csv(tmp_path / "a.csv").set_index(["group", "kind", "metric"])
+    assert table.loc[("10", "mislabelled", "accuracy"), "mean"] == 0.5
+    assert table.loc[("10", "mislabelled", "share"), "mean"] == 1
+    assert table.loc[("flagged", "clean", "count"), "mean"] == 0
+    assert table.loc[("10", "mislabelled", "share"), "n"] == 3
+
+
+def test_files_of_different_samples_are_refused(tmp_path):
+    with pytest.raises(GlitchtraceError, match="describe different samples; delete them"):
+        draw_self_influence(tmp_path, [self_influence_files(tmp_path, 0, labels=39)], "a")
 
 
 # --- clustered anomalies -------------------------------------------------------------------------------------

@@ -346,6 +346,10 @@ def study_figures(wildcards):
             found += expand(
                 rules.plot_epochs.output.figures, dataset=dataset, glitch=glitch
             )
+        if CONFIG["figures"]["self_influence"] and "clean" not in values:
+            found += expand(
+                rules.plot_self_influence.output.figures, dataset=dataset, glitch=glitch
+            )
     if any(registry.base_name(cell.glitch) in CLUSTERED for cell in CELLS):
         found += [rules.tabulate_clustered.output.table]
     variants = {cell.dataset for cell in CELLS}

@@ -183,6 +183,38 @@ rule plot_epochs:
         "../scripts/plot_epochs.py"
 
 
+rule plot_self_influence:
+    input:
+        signals=collect_glitch(rules.score_signals.output.signals),
+        glitches=collect_glitch(rules.inject_glitch.output.glitch),
+        factors=collect_glitch(rules.train.output.factors),
+    output:
+        figures=figure_files(
+            "<study>/figures/{dataset}/self-influence-{glitch}",
+            "self_influence",
+            "Detection",
+        ),
+        table=table_file(
+            "<study>/tables/{dataset}/self-influence-{glitch}.csv",
+            "self_influence",
+            "Detection",
+        ),
+    log:
+        "<logs>/plot_self_influence/<study>/{dataset}-{glitch}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(800),
+    params:
+        dataset="{dataset}",
+        glitch="{glitch}",
+        cells=glitch_cells,
+        code=code("glitchtrace.reporting.figures.self_influence"),
+    script:
+        "../scripts/plot_self_influence.py"
+
+
 rule tabulate_clustered:
     input:
         summary=rules.summarise_study.output.summary,
