@@ -5,22 +5,26 @@ python docs/reproduction.py         from the committed tables docs/tables/*.csv,
 """
 
 import functools
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import published
-import reproduction_tables
+import pandas as pd
 import yaml
-from published import Number, Statement
-from reproduction_tables import Found, Tables
 
 from glitchtrace import configuration, grid, registry
 from glitchtrace.files import replacing
 from glitchtrace.reporting.style import human_name
+from glitchtrace.reproduction import published
+from glitchtrace.reproduction.published import Number
+from glitchtrace.reproduction.statements import Statement
+from glitchtrace.reproduction.statements import statements as published_statements
+from glitchtrace.reproduction.tables import Tables, study_table
+from glitchtrace.reproduction.verdicts import judge_change, judge_number, judge_statement
 
 PAGE = Path("docs/reproduction.md")
 CONFIG = Path("config/config.yaml")
+FOLDER = Path("docs/tables")
+STUDIES = Path("results/studies")
 # CPU seconds of one cell, training, influence and signals: ResNet-20 measured (10 % of MNIST), the others estimated.
 SECONDS = {
     "resnet20": 90,
@@ -31,20 +35,34 @@ SECONDS = {
     "ft_transformer": 300,
 }
 SECONDS_OF_A_REPAIR = 80
-SEEDS = 5
-# Differences up to here are rounding of the published numbers.
-ROUNDING = 0.01
-# A larger difference is not called reproduced, however wide the spread over seeds.
-WIDE = 0.05
-
 INTRODUCTION = Path("docs/reproduction_introduction.md")
 
 
 def main() -> None:
     """Update the tables and write the page."""
-    reproduction_tables.collect()
+    collect()
     with replacing(PAGE) as temporary:
-        temporary.write_text(page(reproduction_tables.read()), encoding="utf-8")
+        temporary.write_text(page(read()), encoding="utf-8")
+
+
+def collect() -> None:
+    """Make the table of every shipped study that has been run below ``results``."""
+    for summary in sorted(STUDIES.glob("*/summary.parquet")):
+        study = summary.parent
+        if (CONFIG.parent / "studies" / f"{study.name}.yaml").is_file():
+            epochs = sorted(study.glob("tables/*/epochs-*.csv"))
+            table = study_table(summary, study / "cost.parquet", epochs)
+            FOLDER.mkdir(exist_ok=True)
+            table.round(6).to_csv(FOLDER / f"{study.name}.csv", index=False)
+
+
+def read() -> Tables:
+    """The committed tables."""
+    tables = [
+        pd.read_csv(file, dtype={"ratio": str}, keep_default_na=False, na_values={"mean": [""], "std": [""]})
+        for file in sorted(FOLDER.glob("*.csv"))
+    ]
+    return Tables(pd.concat(tables, ignore_index=True))
 
 
 def page(tables: Tables) -> str:
@@ -54,11 +72,11 @@ def page(tables: Tables) -> str:
         ("Training accuracy by kind of sample, ResNet-20", numbers(published.training_accuracies(), tables)),
         (
             "Change of validation accuracy against clean training, percentage points",
-            numbers(published.changes(), tables, compare=change),
+            numbers(published.changes(), tables, judge=judge_change),
         ),
         ("Accuracy on clustered anomalies", numbers(published.clustered(), tables)),
         ("F1 on MNIST, measured with the published code", numbers(published.measured(), tables)),
-        ("Statements", statements(published.statements(), tables)),
+        ("Statements", statements(published_statements(), tables)),
         ("Order of running", running()),
     ]
     introduction = INTRODUCTION.read_text(encoding="utf-8")
@@ -68,69 +86,24 @@ def page(tables: Tables) -> str:
 def numbers(
     rows: Sequence[Number],
     tables: Tables,
-    compare: Callable[[Number, Tables], tuple[str, str] | None] | None = None,
+    judge: Callable[[Number, Tables], tuple[str, str] | None] = judge_number,
 ) -> str:
     """A Markdown table of published numbers."""
     lines = ["| dataset | model | what | published | ours | verdict |", "|:--|:--|:--|:--|:--|:--|"]
     for row in rows:
-        what = f"{row.what}, {registry.card('signal', row.signal)['label']}" if row.signal else row.what
-        given = f"{row.published:g}" + (f" ± {row.deviation:.2f}" if row.deviation is not None else "")
-        found = (compare or value)(row, tables)
-        ours, verdict = found or ("–", row.missing or not_run(row.study))
-        lines.append(
-            f"| {row.dataset} | {human_name('model', row.model)} | {what} | {given} | {ours} | {verdict} |"
-        )
+        ours, verdict = judge(row, tables) or ("–", row.missing or not_run(row.study))
+        model = human_name("model", row.model)
+        lines.append(f"| {row.dataset} | {model} | {row.words()} | {row.given()} | {ours} | {verdict} |")
     return "\n".join(lines)
-
-
-def value(row: Number, tables: Tables) -> tuple[str, str] | None:
-    """Our mean beside the published number, and the verdict."""
-    found = row.found(tables)
-    if found is None:
-        return None
-    spread = math.hypot(row.deviation or 0, 0 if math.isnan(found.deviation) else found.deviation)
-    difference = found.mean - row.published
-    if abs(difference) <= max(ROUNDING, 2 * spread):
-        wide = abs(difference) > WIDE
-        return text(found), f"within the spread, which is wide ({difference:+.3f})" if wide else "reproduced"
-    return text(found), f"differs by {difference:+.3f}" + (f": {row.why}" if row.why else "")
-
-
-def change(row: Number, tables: Tables) -> tuple[str, str] | None:
-    """The change of accuracy in percentage points; reproduced where zero or the published change is within reach."""
-    found = row.found(tables)
-    clean = tables.value(row.dataset, row.model, *(row.minus or ()), row.signal, row.metric)
-    if not (found and clean):
-        return None
-    points = 100 * (found.mean - clean.mean)
-    spread = 100 * math.hypot(found.deviation, clean.deviation)
-    ours = f"{points:+.2f} ± {spread:.2f}"
-    if abs(points - row.published) <= max(100 * ROUNDING, 2 * spread):
-        return ours, "reproduced"
-    return ours, f"differs by {points - row.published:+.2f} points: {row.why}"
 
 
 def statements(rows: Sequence[Statement], tables: Tables) -> str:
     """A Markdown table of published statements."""
     lines = ["| statement | where | ours | verdict |", "|:--|:--|:--|:--|"]
     for row in rows:
-        tables.seeds_seen.clear()
-        found = row.check(tables)
-        if found:
-            few = min(tables.seeds_seen)
-            ours = found[0] + (f" ({few} seed{'s' if few > 1 else ''})" if few < SEEDS else "")
-            verdict = "reproduced" if found[1] else "differs"
-        else:
-            ours, verdict = "–", row.missing or not_run(row.study)
+        ours, verdict = judge_statement(row, tables) or ("–", row.missing or not_run(row.study))
         lines.append(f"| {row.what} | {row.where} | {ours} | {verdict} |")
     return "\n".join(lines)
-
-
-def text(found: Found) -> str:
-    """Mean ± standard deviation and the number of seeds."""
-    if math.isnan(found.deviation):
-        return f"{found.mean:.3f} (1 seed)"
-    return f"{found.mean:.3f} ± {found.deviation:.3f} ({found.seeds} seeds)"
 
 
 def not_run(study: str) -> str:
@@ -180,7 +153,7 @@ def running() -> str:
         "pictures_models",
         "full_grid",
     )
-    done = {file.stem for file in reproduction_tables.FOLDER.glob("*.csv")}
+    done = {file.stem for file in FOLDER.glob("*.csv")}
     lines = ["| study | CPU hours, estimated | run |", "|:--|--:|:--|"]
     lines += [f"| `{name}` | {hours(name):.1f} | {'yes' if name in done else 'no'} |" for name in order]
     note = (

@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 
 from glitchtrace import configuration, grid, jobs, paths, provenance, registry
 from glitchtrace.errors import GlitchtraceError
+from glitchtrace.reproduction import published
 
 
 def _load():
@@ -331,13 +332,40 @@ LABEL_CELLS = [
 CLUSTERED = ("far_anomalies", "near_anomalies")
 
 
-def study_figures(wildcards):
-    """The figures and tables that only some grids allow: several ratios, anomalies, two validation sets."""
+def glitched_sets():
+    """The ratios of each dataset and glitch of the grid."""
     ratios = {}
     for cell in CELLS:
         ratios.setdefault((cell.dataset, cell.glitch), set()).add(cell.ratio)
+    return ratios
+
+
+def epoch_tables(wildcards):
+    """The tables of F1 per epoch, where the study draws them."""
+    if not CONFIG["figures"]["per_epoch"]:
+        return []
+    return [
+        path
+        for (dataset, glitch), ratios in glitched_sets().items()
+        if "clean" not in ratios
+        for path in expand(
+            rules.plot_epochs.output.table, dataset=dataset, glitch=glitch
+        )
+    ]
+
+
+def has_published_numbers():
+    """Whether the glitch papers report a number of a cell of the grid."""
+    known = published.cells()
+    return any(
+        (cell.dataset, cell.model, cell.glitch, cell.ratio) in known for cell in CELLS
+    )
+
+
+def study_figures(wildcards):
+    """The figures and tables that only some grids allow: several ratios, anomalies, published numbers."""
     found = []
-    for (dataset, glitch), values in ratios.items():
+    for (dataset, glitch), values in glitched_sets().items():
         if len(values) > 2:
             found += expand(
                 rules.plot_ratios.output.figures, dataset=dataset, glitch=glitch
@@ -355,6 +383,8 @@ def study_figures(wildcards):
     variants = {cell.dataset for cell in CELLS}
     if any(name.endswith("@dirty_validation") for name in variants):
         found += rules.plot_dirty_validation.output.figures
+    if has_published_numbers():
+        found += [rules.compare_published.output.table]
     if CONFIG["confident_learning"] and LABEL_CELLS:
         found += rules.plot_label_repair.output.figures
     return found

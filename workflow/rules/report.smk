@@ -215,6 +215,28 @@ rule plot_self_influence:
         "../scripts/plot_self_influence.py"
 
 
+rule compare_published:
+    input:
+        summary=rules.summarise_study.output.summary,
+        cost=rules.summarise_study.output.cost,
+        epochs=epoch_tables,
+    output:
+        table=table_file(
+            "<study>/tables/reproduction.csv", "reproduction", "Reproduction"
+        ),
+    log:
+        "<logs>/compare_published/<study>/table.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(600),
+    params:
+        code=code_of("glitchtrace.reproduction.stage", "signal", []),
+    script:
+        "../scripts/compare_published.py"
+
+
 rule tabulate_clustered:
     input:
         summary=rules.summarise_study.output.summary,

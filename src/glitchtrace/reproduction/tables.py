@@ -1,17 +1,15 @@
-"""The small tables behind docs/reproduction.md: means over seeds of what the page needs, one CSV per study."""
+"""Our side of a reproduction: means over seeds of the quantities that published numbers are compared with."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from glitchtrace.reporting.inputs import CELL_KEYS
+from glitchtrace.reporting.inputs import CELL_KEYS, read_summary, read_table
 from glitchtrace.reporting.tables import aggregate
 
-FOLDER = Path("docs/tables")
-STUDIES = Path("results/studies")
-CONFIGURATIONS = Path("config/studies")
 KEYS = [*CELL_KEYS, "signal", "metric"]
 METRICS = (
     "f1",
@@ -36,7 +34,7 @@ class Found:
 
 
 class Tables:
-    """All committed tables as one; of a cell that several studies share, the one with most seeds counts.
+    """The tables of studies as one; of a cell that several studies share, the one with most seeds counts.
 
     ``seeds_seen``: the numbers of seeds behind the values asked for so far.
     """
@@ -74,41 +72,18 @@ class Tables:
         return values
 
 
-def read() -> Tables:
-    """The committed tables."""
-    tables = [
-        pd.read_csv(file, dtype={"ratio": str}, keep_default_na=False, na_values={"mean": [""], "std": [""]})
-        for file in sorted(FOLDER.glob("*.csv"))
-    ]
-    return Tables(pd.concat(tables, ignore_index=True))
+def study_table(summary: str | Path, cost: str | Path, epochs: Sequence[str | Path] = ()) -> pd.DataFrame:
+    """The table of one study: cell keys, ``signal``, ``metric``, ``mean``, ``std``, ``n``, sorted by the keys.
 
-
-def collect() -> list[str]:
-    """Make the table of every shipped study that has been run below ``results``; returns the names of these studies."""
-    made = []
-    for summary in sorted(STUDIES.glob("*/summary.parquet")):
-        study = summary.parent
-        if not (CONFIGURATIONS / f"{study.name}.yaml").is_file():
-            continue
-        rows = pd.read_parquet(summary)
-        parts = [aggregate(rows[rows["metric"].isin(METRICS)], KEYS), _costs(study), *_epochs(study)]
-        table = pd.concat(parts, ignore_index=True).sort_values(KEYS, kind="stable")
-        FOLDER.mkdir(exist_ok=True)
-        table.round(6).to_csv(FOLDER / f"{study.name}.csv", index=False)
-        made.append(study.name)
-    return made
-
-
-def _costs(study: Path) -> pd.DataFrame:
-    costs = pd.read_parquet(study / "cost.parquet")
+    ``summary`` and ``cost`` are a study's ``summary.parquet`` and ``cost.parquet``, whose CPU seconds become
+    ``cpu_seconds_<stage>``; ``epochs`` its tables of F1 per epoch, which become ``f1_epoch_<epoch>``.  Raises
+    GlitchtraceError where a summary cannot be read.
+    """
+    values = read_summary(summary)
+    costs = read_table(cost, [*CELL_KEYS, "stage", "cpu_seconds"])
     costs = costs.assign(signal="", metric="cpu_seconds_" + costs["stage"].astype(str))
-    return aggregate(costs, KEYS, "cpu_seconds")
-
-
-def _epochs(study: Path) -> list[pd.DataFrame]:
-    """F1 per epoch, where the study draws it."""
-    found = []
-    for file in sorted(study.glob("tables/*/epochs-*.csv")):
+    parts = [aggregate(values[values["metric"].isin(METRICS)], KEYS), aggregate(costs, KEYS, "cpu_seconds")]
+    for file in epochs:
         table = pd.read_csv(file, dtype={"ratio": str})
-        found.append(table.assign(metric="f1_epoch_" + table["epoch"].astype(str)).drop(columns="epoch"))
-    return found
+        parts.append(table.assign(metric="f1_epoch_" + table["epoch"].astype(str)).drop(columns="epoch"))
+    return pd.concat(parts, ignore_index=True).sort_values(KEYS, kind="stable")
