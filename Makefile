@@ -55,7 +55,7 @@ test: $(READY) ## Unit, golden, property and workflow tests (at most 10 minutes 
 
 .PHONY: test-operations
 test-operations: $(READY) ## Second tier: faults, partial reruns, a real Slurm, the report in Chromium, equal bytes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/operations --numprocesses=auto --dist=loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/operations --numprocesses=auto --dist=worksteal
 
 .PHONY: status
 status: $(READY) ## What of a study exists, what is stale and why, what is left (STUDY=name; the default without)

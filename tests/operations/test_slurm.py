@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,8 +13,6 @@ from pathlib import Path
 import pytest
 from running import ROOT, Checkout, contents, copy_of_the_checkout, started_jobs
 
-# One cluster for all: the tests of this file run in one process.
-pytestmark = pytest.mark.xdist_group("slurm")
 TOOL = ROOT.parent / "shared/tools/local-slurm"
 FAULTS = str(ROOT / "tests/helpers/faults")
 # What a machine of its own needs: no accounts, and answers at once.
@@ -34,15 +33,29 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     """The variables by which the commands of Slurm find a cluster that lives as long as these tests."""
     if not TOOL.exists():
         pytest.skip("local-slurm is not at ../shared/tools: no cluster to submit to")
+    # Every test process has a cluster of its own, on ports of its own.
     folder = Path(f"/tmp/glitchtrace-slurm-{os.getpid()}")
     tool = [str(TOOL), "-d", str(folder)]
-    started = subprocess.run([*tool, "start"], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "LOCAL_SLURM_PORT": str(free_ports())}
+    started = subprocess.run(
+        [*tool, "start"], capture_output=True, text=True, check=False, env=environment
+    )
     if started.returncode:
         pytest.skip(
             f"Slurm does not start here: {(started.stderr.strip() or 'no reason given').splitlines()[-1]}"
         )
     yield {"SLURM_CONF": str(folder / "etc/slurm.conf"), "PATH": f"{folder}/bin:{os.environ['PATH']}"}
     subprocess.run([*tool, "purge"], capture_output=True, check=True)
+
+
+def free_ports() -> int:
+    """The first of the ports of a cluster, all of which are free."""
+    first = 20000 + 20 * (os.getpid() % 500)
+    for port in range(first, first + 11):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+    return first
 
 
 def known_jobs(cluster: dict[str, str]) -> dict[str, dict[str, str]]:
