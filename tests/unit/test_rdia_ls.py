@@ -262,6 +262,17 @@ def test_the_noise_has_a_seed_of_its_own_unless_it_is_null():
     assert noisy(3, None) == noisy(0, 3)
 
 
+def test_the_noise_of_a_sample_does_not_depend_on_its_place_in_the_table():
+    settings = {"pattern": "symmetric", "noise_seed": 0}
+    table = table_of(np.arange(500) % 5)
+    shuffled = table.iloc[np.random.default_rng(0).permutation(500)].reset_index(drop=True)
+    first, second = (
+        inject(rows, ratio=0.5, seed=0, classes=5, settings=settings, foreign={}).set_index("row")
+        for rows in (table, shuffled)
+    )
+    assert first.sort_index().equals(second.sort_index())
+
+
 def test_noise_that_changes_nothing_is_refused():
     settings = {"pattern": "symmetric", "noise_seed": 0}
     with pytest.raises(GlitchtraceError, match="changes 0 of 3 labels"):

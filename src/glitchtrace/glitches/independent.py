@@ -47,11 +47,13 @@ def inject(
 ) -> pd.DataFrame:
     """Draw the label of every clean sample anew; it is mislabelled where the draw is not its own label.
 
-    The draws are one multinomial each, in the order of the samples, from NumPy's legacy generator seeded with
-    ``noise_seed``: this is the published choice, which golden values pin.  Source: specification rdia, 9.4.
-    Raises GlitchtraceError where no label changes or none stays.
+    The draws are one multinomial each, in the order in which the samples lie in their source, from NumPy's legacy
+    generator seeded with ``noise_seed``: this is the published choice, which golden values pin.  So two tables of
+    the same samples have the same wrong labels, in whatever order the run seed has put them.  Source:
+    specification rdia, 9.4.  Raises GlitchtraceError where no label changes or none stays.
     """
-    rows = clean_rows(table)
+    clean = clean_rows(table)
+    rows = clean[np.argsort(table["row"].to_numpy()[clean], kind="stable")]
     own = table["label"].to_numpy()[rows]
     matrix = transition_matrix(settings["pattern"], ratio, classes)
     noise_seed = seed if settings["noise_seed"] is None else settings["noise_seed"]
