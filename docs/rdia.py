@@ -113,6 +113,7 @@ def selections(histories: pd.DataFrame) -> pd.DataFrame:
                 "data": human_name("dataset", row["dataset"]),
                 "method": human_name("selection", row["selection"]),
                 "seeds": row["seeds"],
+                "of which lose a class": row["lost"],
                 "epochs": row["epochs"] - 1,
                 **{
                     heading: _percent(row[measure], row[f"{measure}_std"])

@@ -24,8 +24,9 @@ from glitchtrace.repair.rdia_ls.losses import bounded_kept_loss, by_loss, kept_l
 from glitchtrace.repair.rdia_ls.methods import coteaching, plain, rdia_ls, small_loss
 from glitchtrace.repair.rdia_ls.schedule import Groups, Schedule
 from glitchtrace.repair.rdia_ls.stage import schedule, train_selection
-from glitchtrace.repair.rdia_ls.training import Part, accuracy, fit
+from glitchtrace.repair.rdia_ls.training import Part, accuracies, fit
 
+ORIGINAL = {"loss": "original", "gamma": 0.2, "warm_up_divided": True}
 SCHEDULE = Schedule(4, 0.01, 80, 0.1, forget_rate=0.5, gradual=2, drop_rate=0.25, warm_up=2)
 
 
@@ -73,7 +74,7 @@ def test_an_empty_or_overlapping_group_contributes_nothing_and_no_nan(loss, keep
     groups = Groups(keep, drop, warm_up=False)
     logits, labels = batch()
     logits.requires_grad_()
-    value, kept = rdia_ls.batch_loss([logits], labels, groups, {"loss": loss, "gamma": 0.2})
+    value, kept = rdia_ls.batch_loss([logits], labels, groups, {**ORIGINAL, "loss": loss})
     (gradient,) = torch.autograd.grad(value, logits)
     assert gradient.isfinite().all()
     order = by_loss(logits, labels)
@@ -83,11 +84,12 @@ def test_an_empty_or_overlapping_group_contributes_nothing_and_no_nan(loss, keep
     assert set(gradient.abs().sum(dim=1).nonzero().ravel().tolist()) == touched
 
 
-def test_the_small_loss_rule_is_the_warm_up_of_the_clean_form():
+def test_the_small_loss_rule_is_the_warm_up_of_the_clean_form_and_of_the_undivided_one():
     logits, labels = batch()
     groups = Groups(6, 4, warm_up=True)
     expected = cross_entropy(logits, labels, reduction="none").sort().values[:6].mean()
-    for module, settings in ((small_loss, {}), (rdia_ls, {"loss": "clean", "gamma": 0.2})):
+    clean, undivided = {**ORIGINAL, "loss": "clean"}, {**ORIGINAL, "warm_up_divided": False}
+    for module, settings in ((small_loss, {}), (rdia_ls, clean), (rdia_ls, undivided)):
         value, kept = module.batch_loss([logits], labels, groups, settings)
         assert value.item() == pytest.approx(expected.item(), rel=1e-12)
         assert len(kept) == 6
@@ -152,6 +154,19 @@ def test_adam_steps_as_torch_does(weight_decay):
     assert optimiser.finite()
 
 
+def test_a_factor_of_the_loss_acts_as_a_weight_decay_that_is_as_many_times_stronger():
+    torch.manual_seed(0)
+    models = [nn.Linear(6, 4) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    optimisers = [Adam([models[0]], 1e-3), Adam([models[1]], 1e-1)]
+    for _ in range(20):
+        x, y = torch.randn(8, 6), torch.randint(4, (8,))
+        for model, optimiser, divisor in zip(models, optimisers, (100, 1), strict=True):
+            loss = cross_entropy(model(x), y) / divisor
+            optimiser.step(torch.autograd.grad(loss, optimiser.parameters), 0.01, 0.9)
+    torch.testing.assert_close(models[0].weight, models[1].weight, rtol=1e-3, atol=1e-4)
+
+
 # --- the training loop ----------------------------------------------------------------------------------------------
 
 
@@ -175,7 +190,7 @@ def run(module=rdia_ls, networks=1, seed=0, schedule_of=SCHEDULE, size=16, **cha
         clean,
         {"test": test, "empty": Part(test.inputs[:0], test.labels[:0])},
         loss=module.batch_loss,
-        settings={"loss": "original", "gamma": 0.2},
+        settings=ORIGINAL,
         schedule=schedule_of,
         batch_size=size,
         weight_decay=0.0,
@@ -190,9 +205,10 @@ def test_one_row_per_epoch_from_the_untrained_network_on():
     assert table["epoch"].tolist() == [0, 1, 2, 3]
     assert table["forget_rate"].tolist()[1:] == [0.5, 0.5, 0.5]
     assert table.loc[0, ["learning_rate", "loss", "pure_ratio"]].isna().all()
-    assert table["empty_accuracy"].isna().all()
+    assert table[["empty_accuracy", "empty_worst_class_accuracy"]].isna().all(axis=None)
     _, _, test = parts()
-    assert table["test_accuracy"].iloc[-1] == accuracy(models[0], test)
+    measured = table[["test_accuracy", "test_worst_class_accuracy"]].iloc[-1].tolist()
+    assert measured == list(accuracies(models[0], test))
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_another_order():
@@ -210,7 +226,16 @@ def test_small_losses_are_purer_than_the_batch():
 def test_two_networks_report_their_mean_accuracy():
     table, models = run(coteaching, networks=2)
     _, _, test = parts()
-    assert table["test_accuracy"].iloc[-1] == np.mean([accuracy(model, test) for model in models])
+    expected = np.mean([accuracies(model, test)[0] for model in models])
+    assert table["test_accuracy"].iloc[-1] == expected
+
+
+def test_the_worst_class_is_that_of_the_smallest_share_among_those_with_samples():
+    # The network repeats its input; class 1 has no sample, and class 3 is never hit.
+    predicted, labels = torch.tensor([0, 0, 2, 0, 2, 2]), torch.tensor([0, 0, 0, 2, 2, 3])
+    part = Part(torch.eye(4)[predicted], labels)
+    assert accuracies(nn.Identity(), part) == (0.5, 0.0)
+    assert accuracies(nn.Identity(), Part(part.inputs[:5], labels[:5])) == (0.6, 0.5)
 
 
 def test_the_incomplete_batch_is_left_out():

@@ -35,7 +35,7 @@ def histories(selections=("plain", "rdia_ls@mnist"), seeds=2, epochs=50) -> pd.D
     keys = {"dataset": "mnist@whole", "model": "mlp", "glitch": "independent", "ratio": "0.8"}
     return pd.DataFrame(
         {**keys, "seed": seed, "selection": name, "epoch": epoch, "pure_ratio": np.nan if epoch == 0 else 0.5}
-        | {"test_accuracy": (epoch % 45) / 100 + seed / 10}
+        | {"test_accuracy": (epoch % 45) / 100 + seed / 10, "test_worst_class_accuracy": seed / 10}
         for name in selections
         for seed in range(seeds)
         for epoch in range(epochs)
@@ -98,6 +98,8 @@ def test_accuracy_at_the_end_at_its_best_and_in_the_mean():
     assert row["mean"] == pytest.approx(np.mean([epoch % 45 for epoch in range(50)]) + 5)
     assert row["best_std"] == pytest.approx(10 / np.sqrt(2))
     assert (row["seeds"], row["epochs"], row["pure_ratio"]) == (2, 50, 0.5)
+    # The first of the two seeds has a class of which nothing is recognised.
+    assert row["lost"] == 1
 
 
 def test_one_line_per_method_with_a_band_over_seeds():

@@ -61,7 +61,8 @@ def fit(
     incomplete batch of an epoch is left out.  Columns: ``epoch``, ``learning_rate``, ``forget_rate``,
     ``loss`` (mean over the batches), ``pure_ratio`` (share of right labels among the samples taken for
     clean, mean over the batches; these three are NaN in epoch 0 where they have no meaning), and
-    ``<part>_accuracy`` of every part, the mean over the networks; NaN of an empty part.
+    ``<part>_accuracy`` and ``<part>_worst_class_accuracy`` of every part, the means over the networks; NaN of an
+    empty part.
 
     Raises GlitchtraceError where there are fewer samples than a batch takes, and where the loss or a parameter
     stops being finite.
@@ -120,16 +121,23 @@ def _row(
 ) -> dict[str, float]:
     found = {"epoch": epoch, "learning_rate": rate, "forget_rate": forget, "loss": loss, "pure_ratio": pure}
     for name, part in held_out.items():
-        found[f"{name}_accuracy"] = float(np.mean([accuracy(network, part) for network in networks]))
+        overall, worst = np.mean([accuracies(network, part) for network in networks], axis=0)
+        found |= {f"{name}_accuracy": float(overall), f"{name}_worst_class_accuracy": float(worst)}
     return found
 
 
 @torch.inference_mode()
-def accuracy(network: nn.Module, part: Part) -> float:
-    """Share of samples whose label is the most probable class; NaN of no sample.  Leaves the network in eval mode."""
+def accuracies(network: nn.Module, part: Part) -> tuple[float, float]:
+    """Share of samples whose label is the most probable class, and the least such share within one class.
+
+    A class without samples does not count; both are NaN of no sample.  Leaves the network in eval mode.
+    """
     network.eval()
-    hits = 0
-    for first in range(0, len(part), EVALUATION_ROWS):
-        rows = slice(first, first + EVALUATION_ROWS)
-        hits += int((network(part.batch(rows)).argmax(dim=1) == part.labels[rows]).sum())
-    return hits / len(part) if len(part) else float("nan")
+    if not len(part):
+        return float("nan"), float("nan")
+    starts = range(0, len(part), EVALUATION_ROWS)
+    blocks = [slice(first, first + EVALUATION_ROWS) for first in starts]
+    right = torch.cat([network(part.batch(rows)).argmax(dim=1) == part.labels[rows] for rows in blocks])
+    counts, hits = part.labels.bincount(), part.labels[right].bincount(minlength=int(part.labels.max()) + 1)
+    present = counts > 0
+    return int(hits.sum()) / len(part), float((hits[present] / counts[present]).min())

@@ -15,7 +15,9 @@ from glitchtrace.reporting.inputs import read_table
 from glitchtrace.reporting.tables import write_csv
 
 KEYS = ["dataset", "model", "glitch", "ratio"]
+MEASURED = ("test_accuracy", "test_worst_class_accuracy", "pure_ratio")
 LAST = 10  # epochs behind the accuracy at the end
+LOST = 0.05  # accuracy within a class below which the network is said to have lost it
 STYLES = {
     "plain": ("#7F7F7F", (1, 1)),
     "small_loss": ("#2F5F9E", (4, 1.5)),
@@ -30,7 +32,7 @@ def plot_rdia_ls(*, summary: str | Path, figures: Sequence[str | Path], table: s
 
     ``summary`` is the ``rdia_ls.parquet`` of a study.  Raises GlitchtraceError where it cannot be read.
     """
-    histories = read_table(summary, [*KEYS, "seed", "selection", "epoch", "test_accuracy", "pure_ratio"])
+    histories = read_table(summary, [*KEYS, "seed", "selection", "epoch", *MEASURED])
     style.save(draw_rdia_ls(histories), figures)
     write_csv(rdia_ls_table(histories), table)
 
@@ -40,12 +42,14 @@ def rdia_ls_table(histories: pd.DataFrame) -> pd.DataFrame:
 
     Of each seed: ``last`` is the mean of the last ten epochs, ``best`` the highest epoch, ``best_by_40`` the
     highest of the epochs up to 40, ``mean`` that of all epochs (the untrained network included); ``pure_ratio`` is
-    the share of right labels among the samples kept in the last ten epochs.
+    the share of right labels among the samples kept in the last ten epochs.  ``lost``: seeds with a class of which
+    less than 5 % is recognised, in the mean of the last ten epochs.
     """
     rows = []
     for keys, group in histories.groupby([*KEYS, "selection"], observed=True):
         accuracies = 100 * group.pivot_table(index="epoch", columns="seed", values="test_accuracy")
         pure = group.pivot_table(index="epoch", columns="seed", values="pure_ratio")
+        worst = group.pivot_table(index="epoch", columns="seed", values="test_worst_class_accuracy")
         measures = {
             "last": accuracies.tail(LAST).mean(),
             "best": accuracies.max(),
@@ -54,7 +58,7 @@ def rdia_ls_table(histories: pd.DataFrame) -> pd.DataFrame:
             "pure_ratio": pure.tail(LAST).mean(),
         }
         row = {**dict(zip([*KEYS, "selection"], keys, strict=True)), "seeds": accuracies.shape[1]}
-        row["epochs"] = len(accuracies)
+        row |= {"epochs": len(accuracies), "lost": int((worst.tail(LAST).mean() < LOST).sum())}
         for measure, values in measures.items():
             found = estimate(values.to_numpy())
             row |= {measure: found.mean, f"{measure}_std": found.standard_deviation}

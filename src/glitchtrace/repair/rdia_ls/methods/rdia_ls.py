@@ -53,6 +53,15 @@ CARD = {
             "description": "Epochs (the untrained network counts as one) in which nothing is relabelled.",
             "default": 10,
         },
+        "warm_up_divided": {
+            "type": "boolean",
+            "description": (
+                "Divide the loss of the warm-up by the number of kept samples once more, as the published "
+                "program does (`loss: original` only). To Adam that is a weight decay as many times stronger, "
+                "and small networks may then lose a class for good."
+            ),
+            "default": True,
+        },
     },
 }
 
@@ -63,14 +72,15 @@ def batch_loss(
     """The loss of the chosen form; an empty group contributes 0.
 
     In the warm-up it is the mean loss of the kept samples, which the form ``original`` divides by their
-    number once more.
+    number once more unless ``warm_up_divided`` is false.
     """
     own = logits[0]
     order = by_loss(own, labels)
     kept = order[: groups.kept]
     original = settings["loss"] == "original"
     if groups.warm_up:
-        return kept_loss(own, labels, kept) / (len(kept) if original else 1), kept
+        divided = original and settings["warm_up_divided"]
+        return kept_loss(own, labels, kept) / (len(kept) if divided else 1), kept
     relabelled = order[groups.kept : len(order) - groups.dropped]
     gamma = settings["gamma"]
     harmful = (1 - gamma) * relabelled_loss(own, labels, relabelled)
