@@ -86,6 +86,21 @@ def test_an_absent_file_is_asked_for_in_one_line(tmp_path, name):
     assert "GLITCHTRACE_DATA" in str(caught.value)
 
 
+def test_a_file_of_ones_own_has_as_many_columns_as_it_uses(tmp_path):
+    own = registry.load("dataset", "own_libsvm")
+    with pytest.raises(GlitchtraceError, match=r"there is no file LIBSVM/own in the data folder; put yours"):
+        own.load(tmp_path)
+    put(tmp_path, "own.gz", gzip.compress(LINES))
+    found = own.load(tmp_path)
+    np.testing.assert_array_equal(found.features.toarray(), DENSE)
+    found.check("own_libsvm")
+    put(tmp_path, "own", b"0 1:1\n1 7:2\n")
+    assert own.load(tmp_path).features.shape == (2, 7)
+    put(tmp_path, "own", b"0 1:a\n")
+    with pytest.raises(GlitchtraceError, match=r"own: not in the libsvm format \("):
+        own.load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

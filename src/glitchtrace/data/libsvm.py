@@ -22,16 +22,16 @@ def load_libsvm(
     files: Mapping[str, str],
     data_root: Path | None,
     *,
-    columns: int,
+    columns: int | None,
     sparse: bool = False,
     parts: Mapping[str, tuple[int, int]] | None = None,
     class_names: Sequence[str] = ("negative", "positive"),
 ) -> Pool:
     """All rows of the ``files`` (part -> name), one after the other, in float32; see ``locate_libsvm``.
 
-    ``columns``: number of features; ``parts``: divides the rows of a single file.  Labels become 0 and 1 in
-    ascending order of their values.  Raises GlitchtraceError where a file is missing or not in the format, and
-    where its labels are not of two values.
+    ``columns``: number of features, None for the largest index of a single file; ``parts``: divides the rows of a
+    single file.  Labels become 0 and 1 in ascending order of their values.  Raises GlitchtraceError where a file
+    is missing or not in the format, and where its labels are not of two values.
     """
     from scipy.sparse import vstack
     from sklearn.datasets import load_svmlight_file
@@ -44,7 +44,7 @@ def load_libsvm(
             rows, own = load_svmlight_file(str(path), n_features=columns, dtype=np.float32, zero_based=False)
         except (ValueError, OSError, EOFError) as error:
             raise GlitchtraceError(
-                f"{path}: not in the libsvm format with at most {columns} features "
+                f"{path}: not in the libsvm format{f' with at most {columns} features' if columns else ''} "
                 f"({' '.join(str(error).split())}); replace it by the original"
             ) from None
         blocks.append(rows)
