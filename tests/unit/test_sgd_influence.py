@@ -25,7 +25,6 @@ from glitchtrace.influence.sgd_influence.trace import (
 )
 from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
 from glitchtrace.models import mlp, six_conv_cnn, small_cnn
-from glitchtrace.models.convolution import convolve
 from glitchtrace.models.network import Network
 from glitchtrace.training.augmentation import Augmentation
 
@@ -377,19 +376,6 @@ def test_dropout_is_refused() -> None:
 
 
 # --- networks and augmentation ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("channels", "padding"), [(1, 0), (1, 1), (3, 1)])
-@pytest.mark.parametrize("batch", [1, 4])
-def test_a_convolution_of_few_channels_is_the_convolution(channels: int, padding: int, batch: int) -> None:
-    layer = nn.Conv2d(channels, 6, 3, padding=padding).double()
-    x = torch.randn(batch, channels, 9, 9, dtype=torch.float64)
-    torch.testing.assert_close(convolve(layer, x), layer(x))
-    mine, expected = (
-        torch.autograd.grad(f(x).square().sum(), layer.weight)[0]
-        for f in (lambda x: convolve(layer, x), layer)
-    )
-    torch.testing.assert_close(mine, expected)
 
 
 def test_sizes_of_the_published_networks() -> None:

@@ -11,10 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from glitchtrace.errors import GlitchtraceError
-from glitchtrace.models.convolution import convolve
+from glitchtrace.models.convolution import convolve, max_pool
 from glitchtrace.models.network import Network
 
 CARD = {
@@ -46,7 +45,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Shape (B, inputs, H, W) to (B, outputs, H // 2, W // 2); pooling before ReLU, which commute."""
         x = self.norm(convolve(self.first, x)).relu()
-        return max_pool2d(convolve(self.second, x), 2).relu()
+        return max_pool(convolve(self.second, x), 2).relu()
 
 
 class SixConvCNN(Network):

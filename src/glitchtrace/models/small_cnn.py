@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
 
 from glitchtrace.errors import GlitchtraceError
-from glitchtrace.models.convolution import convolve
+from glitchtrace.models.convolution import convolve, max_pool
 from glitchtrace.models.network import Network
 
 CARD = {
@@ -49,8 +48,8 @@ class SmallCNN(Network):
 
     def features(self, x: Tensor) -> Tensor:
         """Shape (B, 20·h·w), of pictures (B, C, H, W); h = w = 4 for 28 × 28 pixels."""
-        x = max_pool2d(convolve(self.first, x), 2).relu()
-        x = max_pool2d(convolve(self.second, x), 2).relu()
+        x = max_pool(convolve(self.first, x), 2).relu()
+        x = max_pool(convolve(self.second, x), 2).relu()
         return x.flatten(1)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from glitchtrace.models.convolution import tangents_of_gradients
 from glitchtrace.models.network import Network
 
 Direction = tuple[Tensor, ...]
@@ -61,7 +62,7 @@ class State:
 
     def curvature(self, x: Tensor, y: Tensor, u: Direction) -> tuple[Tensor, Direction]:
         """``directional`` and H·u, with H the Hessian of the mean loss, from one pass; without the L2 term."""
-        with _dual_numbers():
+        with _dual_numbers(), tangents_of_gradients():
             moving = self._moving(u, differentiable=True)
             loss = losses(self.outputs(x, moving), y)
             gradient = torch.autograd.grad(loss.mean(), list(moving.values()))
