@@ -19,6 +19,7 @@ from glitchtrace.errors import GlitchtraceError
 from glitchtrace.influence import settings as estimator_settings
 from glitchtrace.models import frozen_settings
 from glitchtrace.repair.cincer import negotiator_settings
+from glitchtrace.repair.cleansing import walk_settings
 from glitchtrace.repair.rdia import settings as rdia_settings
 
 # What shared files depend on beside the settings of components.
@@ -94,6 +95,8 @@ def _common(schema: Mapping[str, Any], kind: str, name: str) -> Mapping[str, Any
         return rdia_settings.common(registry.card(kind, name))
     if kind == "negotiator":
         return negotiator_settings.common(registry.card(kind, name))
+    if kind == "cleansing_method":
+        return walk_settings.common(registry.card(kind, name))
     frozen = registry.card(kind, name).get("view") == "features"
     return {**schema["$defs"].get(f"{kind}_settings", {}), **(frozen_settings.COMMON if frozen else {})}
 

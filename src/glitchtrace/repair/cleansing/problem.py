@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -55,20 +55,30 @@ class Setting:
         return AugmentedSamples(self.cell.train, self.cell.train_labels, self.augmentation, self.network)
 
 
-def open_setting(
-    *,
-    features: Sequence[str | Path],
-    split: str | Path,
-    glitch: str | Path,
-    dataset: str,
-    model: str,
-    settings: Mapping[str, Any],
-    protocol: Mapping[str, Any],
-    seed: int,
-    device: str,
-) -> Setting:
+class CellArguments(TypedDict):
+    """What every stage of data cleansing is told of its cell: inputs and parameters of its rule."""
+
+    features: Sequence[str]
+    split: str
+    glitch: str
+    dataset: str
+    model: str
+    settings: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    seed: int
+    device: NotRequired[str]
+
+
+def open_setting(**given: Unpack[CellArguments]) -> Setting:
     """The data of a cell in the protocol's form, and the network with the trial's own initial values."""
-    cell = load_cell(features=features, split=split, glitch=glitch, dataset=dataset, view=view(model))
+    model, settings, protocol = given["model"], given["settings"], given["protocol"]
+    cell = load_cell(
+        features=given["features"],
+        split=given["split"],
+        glitch=given["glitch"],
+        dataset=given["dataset"],
+        view=view(model),
+    )
     if protocol["side"]:
         sized: dict[str, Any] = {
             part: inputs.resized(protocol["side"])
@@ -76,8 +86,8 @@ def open_setting(
             if isinstance(inputs := getattr(cell, part), PictureInputs)
         }
         cell = replace(cell, **sized)
-    seeded = {**settings, "head_seed": seed} if "head_seed" in settings else settings
-    network = build(cell, model, seeded).to(choose(device))
+    seeded = {**settings, "head_seed": given["seed"]} if "head_seed" in settings else settings
+    network = build(cell, model, seeded).to(choose(given.get("device", "cpu")))
     return Setting(cell, network, Augmentation(protocol["padding"], protocol["flip"]))
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -19,24 +19,23 @@ from glitchtrace.influence.sgd_influence.recording import (
 )
 from glitchtrace.influence.sgd_influence.replay import replay
 from glitchtrace.influence.sgd_influence.trace import read_trace, write_trace
-from glitchtrace.repair.cleansing.problem import Problem, Scored, Setting, open_setting, removal_order
+from glitchtrace.repair.cleansing.problem import (
+    CellArguments,
+    Problem,
+    Scored,
+    Setting,
+    open_setting,
+    removal_order,
+)
 from glitchtrace.training.evaluation import evaluate
 
 
 def record_training(
     *,
-    features: Sequence[str],
-    split: str,
-    glitch: str,
     trace: str,
     snapshots: str,
-    dataset: str,
-    model: str,
-    settings: Mapping[str, Any],
     training: Mapping[str, Any],
-    protocol: Mapping[str, Any],
-    seed: int,
-    device: str = "cpu",
+    **cell: Unpack[CellArguments],
 ) -> None:
     """Train a cell by plain SGD and write ``trace.safetensors`` and ``snapshots.npy``.
 
@@ -44,17 +43,7 @@ def record_training(
     Raises GlitchtraceError where they do not, for a diverged training and exhausted memory; nothing is
     written then.
     """
-    setting = open_setting(
-        features=features,
-        split=split,
-        glitch=glitch,
-        dataset=dataset,
-        model=model,
-        settings=settings,
-        protocol=protocol,
-        seed=seed,
-        device=device,
-    )
+    setting, protocol = open_setting(**cell), cell["protocol"]
     plan = make_plan(
         len(setting.samples),
         epochs=training["epochs"],
@@ -63,7 +52,7 @@ def record_training(
         split=protocol["split"],
         decay=protocol["learning_rate_decay"],
         l2=protocol["l2"],
-        order_seed=seed if protocol["batch_order"] == "trial" else None,
+        order_seed=cell["seed"] if protocol["batch_order"] == "trial" else None,
     )
     layout, first = layout_of(setting.network), first_snapshot(plan, protocol["snapshots"])
     folder = Path(snapshots).parent
@@ -77,22 +66,14 @@ def record_training(
 
 def score_cleansing(
     *,
-    features: Sequence[str],
-    split: str,
-    glitch: str,
     trace: str,
     snapshots: str,
     scores: str,
     scopes: str,
     cost: str,
-    dataset: str,
-    model: str,
-    settings: Mapping[str, Any],
-    protocol: Mapping[str, Any],
     methods: Mapping[str, Mapping[str, Any]],
-    seed: int,
     evaluation_batch: int,
-    device: str = "cpu",
+    **cell: Unpack[CellArguments],
 ) -> None:
     """Write the scores of every method: which samples of a recorded training to remove first.
 
@@ -100,19 +81,9 @@ def score_cleansing(
     method -> (n, E') influence by first epoch, of the methods that walk over the training; ``cost``: CPU
     seconds of each method in this job, and bytes of states it reads.  ``methods``: name -> settings.
     """
-    setting = open_setting(
-        features=features,
-        split=split,
-        glitch=glitch,
-        dataset=dataset,
-        model=model,
-        settings=settings,
-        protocol=protocol,
-        seed=seed,
-        device=device,
-    )
-    problem = Problem(setting, read_trace(trace), snapshots, seed, evaluation_batch)
-    samples = files.read_parquet(glitch)
+    setting = open_setting(**cell)
+    problem = Problem(setting, read_trace(trace), snapshots, cell["seed"], evaluation_batch)
+    samples = files.read_parquet(cell["glitch"])
     tables, matrices, costs = [], {}, []
     for method, options in methods.items():
         started = time.process_time()
@@ -147,21 +118,13 @@ def cache_bytes(problem: Problem, method: str) -> int:
 
 def remove_and_retrain(
     *,
-    features: Sequence[str],
-    split: str,
-    glitch: str,
     trace: str,
     scores: str,
     removal: str,
-    dataset: str,
-    model: str,
-    settings: Mapping[str, Any],
-    protocol: Mapping[str, Any],
     retrained: str,
     removals: Sequence[int],
-    seed: int,
     evaluation_batch: int,
-    device: str = "cpu",
+    **cell: Unpack[CellArguments],
 ) -> None:
     """Write ``removal.parquet``: accuracy and loss after each number of removed samples.
 
@@ -170,17 +133,7 @@ def remove_and_retrain(
     carry a glitch), part (validation, test), accuracy, loss.  n = 0 is the recorded training itself;
     numbers of at least all samples are passed over.
     """
-    setting = open_setting(
-        features=features,
-        split=split,
-        glitch=glitch,
-        dataset=dataset,
-        model=model,
-        settings=settings,
-        protocol=protocol,
-        seed=seed,
-        device=device,
-    )
+    setting = open_setting(**cell)
     recorded = read_trace(trace)
     first_epoch = 0 if retrained == "all" else recorded.epochs - 1
     samples = setting.samples

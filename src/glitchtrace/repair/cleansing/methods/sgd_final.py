@@ -13,26 +13,7 @@ CARD = {
     "label": "SGD-influence, final parameters",
     "summary": "SGD-influence over the last epoch with the final parameters at every step: no snapshots.",
     "snapshots": "none",
-    "settings": {
-        "batch_norm": {
-            "enum": ["batch", "eval", "single"],
-            "description": "Statistics behind the credits: those of the batch, the running ones, or, as "
-            "published, those of each sample alone.",
-            "default": "batch",
-        },
-        "compat": {
-            "type": "object",
-            "additionalProperties": False,
-            "description": "Switches that reproduce the published code.",
-            "properties": {
-                "divide_hessian_twice": {
-                    "type": "boolean",
-                    "description": "Divide the Hessian-vector product by the batch size once more.",
-                    "default": False,
-                },
-            },
-        },
-    },
+    "shares": "hessian",
 }
 
 

@@ -10,26 +10,7 @@ CARD = {
     "label": "SGD-influence, last epoch",
     "summary": "SGD-influence over the last epoch, from the parameters before each step.",
     "snapshots": "last",
-    "settings": {
-        "batch_norm": {
-            "enum": ["batch", "eval", "single"],
-            "description": "Statistics behind the credits: those of the batch, the running ones, or, as "
-            "published, those of each sample alone.",
-            "default": "batch",
-        },
-        "compat": {
-            "type": "object",
-            "additionalProperties": False,
-            "description": "Switches that reproduce the published code.",
-            "properties": {
-                "divide_hessian_twice": {
-                    "type": "boolean",
-                    "description": "Divide the Hessian-vector product by the batch size once more.",
-                    "default": False,
-                },
-            },
-        },
-    },
+    "shares": "hessian",
 }
 
 

@@ -10,14 +10,7 @@ CARD = {
     "label": "gradient products, all epochs",
     "summary": "Gradient products over all epochs, from the parameters before each step, without the Hessian.",
     "snapshots": "all",
-    "settings": {
-        "batch_norm": {
-            "enum": ["batch", "eval", "single"],
-            "description": "Statistics behind the credits: those of the batch, the running ones, or, as "
-            "published, those of each sample alone.",
-            "default": "batch",
-        },
-    },
+    "shares": "credits",
 }
 
 
