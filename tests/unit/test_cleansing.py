@@ -1,6 +1,7 @@
 """Data cleansing: stages over a real cell, methods, comparison, cells, fidelity study, STL-10."""
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -155,6 +156,31 @@ def test_removals_are_replayed_and_measured(cell: Cell, retrained: str) -> None:
     assert trace.epochs == 2
     glitched = found[(found["method"] == "sgd_all") & (found["removed"] == 6)]["glitched"]
     assert 0 <= glitched.iloc[0] <= 6
+
+
+def test_too_little_disk_ends_the_stage_before_a_step_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("glitchtrace.repair.cleansing.stage.record", lambda *_, **__: pytest.fail("trained"))
+    with pytest.raises(GlitchtraceError, match=r"snapshots of this training take .* GB; make room, or set"):
+        Cell(tmp_path)
+    assert not [*tmp_path.glob("*.npy"), *tmp_path.glob("*.safetensors")]
+
+
+def test_files_of_another_training_end_the_stage_with_one_line(cell: Cell, tmp_path: Path) -> None:
+    other = Cell(tmp_path, batch_order="epoch")
+    own = cell.path("snapshots.npy")
+    shutil.copy(own, other.path("snapshots.npy"))
+    with pytest.raises(GlitchtraceError, match="is not that of the recorded training") as caught:
+        other.score("sgd_last")
+    assert other.path("snapshots.npy") in str(caught.value)
+    content = Path(own).read_bytes()
+    Path(other.path("snapshots.npy")).write_bytes(content[: len(content) - 1000])
+    with pytest.raises(GlitchtraceError, match=r"snapshots\.npy") as caught:
+        other.score("sgd_last")
+    assert "\n" not in str(caught.value)
+    other.score("sgd_final", "random")  # read no snapshots
 
 
 def test_options_of_the_methods_change_the_scores(cell: Cell) -> None:

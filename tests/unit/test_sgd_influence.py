@@ -363,8 +363,19 @@ def test_a_walk_beyond_the_snapshots_and_unknown_options_are_refused(recorded: R
             recorded.walk(**options)
     with pytest.raises(GlitchtraceError, match="split: unknown value"):
         make_plan(5, epochs=1, batch_size=2, learning_rate=0.1, split="thirds")
-    with pytest.raises(GlitchtraceError, match="trace is that of another network"):
-        replay(mlp.build((4,), 3, {"hidden": [6], "head_seed": 0}), recorded.train, recorded.trace)
+
+
+def test_a_trace_of_another_network_or_of_fewer_samples_is_refused(recorded: Recorded) -> None:
+    other = mlp.build((4,), 3, {"hidden": [6], "head_seed": 0})
+    more = Data((4,), 3, SAMPLES + 1)
+    for network, samples, message in (
+        (other, recorded.train, "trace is that of another network"),
+        (recorded.network, more, "trace is of 30 samples, the cell has 31; record the training again"),
+    ):
+        with pytest.raises(GlitchtraceError, match=message):
+            replay(network, samples, recorded.trace)
+        with pytest.raises(GlitchtraceError, match=message):
+            sgd_influence(network, samples, recorded.trace, recorded.u)
 
 
 def test_dropout_is_refused() -> None:

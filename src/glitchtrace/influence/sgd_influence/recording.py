@@ -83,6 +83,17 @@ def layout_of(network: Network) -> Layout:
     return Layout({name: tensor.shape for name, tensor in checkpoint.items()}, trained)
 
 
+def check_trace(network: Network, samples: TrainingSamples, trace: Trace) -> None:
+    """Raise GlitchtraceError where a trace is of another network or of another number of samples."""
+    if dict(layout_of(network).shapes) != dict(trace.layout.shapes):
+        raise GlitchtraceError("the trace is that of another network; record the training again")
+    recorded = int(trace.batches.max()) + 1
+    if recorded != len(samples):
+        raise GlitchtraceError(
+            f"the trace is of {recorded} samples, the cell has {len(samples)}; record the training again"
+        )
+
+
 def first_snapshot(plan: Plan, snapshots: str) -> int:
     """The first step that is kept: ``all``, ``last`` (epoch only) or ``none``."""
     first = {"all": 0, "last": plan.steps - plan.steps_per_epoch, "none": plan.steps}

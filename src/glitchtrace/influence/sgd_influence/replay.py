@@ -6,8 +6,7 @@ whose divisor stays.  Source: specification data-cleansing, sections 1 and 5.
 
 import numpy as np
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.influence.sgd_influence.recording import TrainingSamples, layout_of, run
+from glitchtrace.influence.sgd_influence.recording import TrainingSamples, check_trace, run
 from glitchtrace.influence.sgd_influence.trace import Trace
 from glitchtrace.models.network import Network
 
@@ -26,16 +25,6 @@ def replay(
     nothing removed the result is that of the recorded training, bit by bit.  Raises GlitchtraceError where
     the trace is of another network or another number of samples.
     """
-    _check(network, samples, trace)
+    check_trace(network, samples, trace)
     network.restore(trace.layout.split(trace.start_of(first_epoch)))
     run(network, samples, trace, first_epoch=first_epoch, removed=removed)
-
-
-def _check(network: Network, samples: TrainingSamples, trace: Trace) -> None:
-    if dict(layout_of(network).shapes) != dict(trace.layout.shapes):
-        raise GlitchtraceError("the trace is that of another network; record the training again")
-    if trace.batches.max() >= len(samples):
-        raise GlitchtraceError(
-            f"the trace is of {trace.batches.max() + 1} samples, the cell has {len(samples)}; "
-            "record the training again"
-        )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.influence.sgd_influence.objective import Direction, State, dot
-from glitchtrace.influence.sgd_influence.recording import TrainingSamples
+from glitchtrace.influence.sgd_influence.recording import TrainingSamples, check_trace
 from glitchtrace.influence.sgd_influence.trace import Snapshots, Trace
 from glitchtrace.models.network import Network
 from glitchtrace.training.sgd import Samples
@@ -60,9 +60,10 @@ def sgd_influence(
     ⟨u, batch gradient⟩; ``eval``, with running statistics; ``single``, as published: credits from each
     sample's own statistics, H from those of the batch.  ``on_step`` is given step, u and credits.
 
-    Raises GlitchtraceError for snapshots that do not reach back far enough or do not fit, for an unknown
-    option, and where a value stops being finite.
+    Raises GlitchtraceError for a trace of another network or number of samples, for snapshots that do not
+    reach back far enough or do not fit, for an unknown option, and where a value stops being finite.
     """
+    check_trace(network, samples, trace)
     first_step = first_epoch * trace.steps_per_epoch
     if snapshots is not None and snapshots.first > first_step:
         raise GlitchtraceError(

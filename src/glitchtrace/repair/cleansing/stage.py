@@ -10,6 +10,7 @@ import pandas as pd
 
 from glitchtrace import files, registry
 from glitchtrace.influence.sgd_influence.recording import (
+    check_trace,
     first_snapshot,
     layout_of,
     make_plan,
@@ -81,8 +82,9 @@ def score_cleansing(
     method -> (n, E') influence by first epoch, of the methods that walk over the training; ``cost``: CPU
     seconds of each method in this job, and bytes of states it reads.  ``methods``: name -> settings.
     """
-    setting = open_setting(**cell)
-    problem = Problem(setting, read_trace(trace), snapshots, cell["seed"], evaluation_batch)
+    setting, recorded = open_setting(**cell), read_trace(trace)
+    check_trace(setting.network, setting.samples, recorded)
+    problem = Problem(setting, recorded, snapshots, cell["seed"], evaluation_batch)
     samples = files.read_parquet(cell["glitch"])
     tables, matrices, costs = [], {}, []
     for method, options in methods.items():
