@@ -80,7 +80,8 @@ def score_cleansing(
 
     ``scores``: method, rank (from 0), sample, source, row (in the source), label, score; ``scopes``:
     method -> (n, E') influence by first epoch, of the methods that walk over the training; ``cost``: CPU
-    seconds of each method in this job, and bytes of states it reads.  ``methods``: name -> settings.
+    seconds of each method in this job, and bytes of states it reads; the pass over the epochs that the signals
+    share counts for the first of them.  ``methods``: name -> settings.
     """
     setting, recorded = open_setting(**cell), read_trace(trace)
     check_trace(setting.network, setting.samples, recorded)
@@ -111,11 +112,20 @@ def score_cleansing(
 
 
 def cache_bytes(problem: Problem, method: str) -> int:
-    """Bytes of states that a method reads: those before the steps it walks over, or the final one."""
-    trace = problem.trace
-    steps = {"all": trace.steps, "last": trace.steps_per_epoch, "none": 1}
-    needed = registry.card("cleansing_method", method).get("snapshots", "none")
-    return steps[needed] * trace.final.nbytes
+    """Bytes of states that a method reads.
+
+    Those before the steps it walks over (``snapshots`` of its card), or what its card says under ``reads``:
+    those after the epochs, the ``final`` one, the default, or ``nothing``.
+    """
+    trace, card = problem.trace, registry.card("cleansing_method", method)
+    states = {
+        "all": trace.steps,
+        "last": trace.steps_per_epoch,
+        "epochs": trace.epochs,
+        "final": 1,
+        "nothing": 0,
+    }
+    return states[card.get("snapshots", card.get("reads", "final"))] * trace.final.nbytes
 
 
 def remove_and_retrain(

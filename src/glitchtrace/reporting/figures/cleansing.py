@@ -83,18 +83,15 @@ def draw_cleansing(removal: pd.DataFrame) -> Figure:
 
 def _draw_panel(axes: Any, table: pd.DataFrame, methods: Sequence[str]) -> None:
     for method in methods:
-        line = table[table["method"] == method].sort_values("removed")
-        drawn = line[line["removed"] > 0]
+        line = table[(table["method"] == method) & (table["removed"] > 0)].sort_values("removed")
         colour, marker, dash = MARKS.get(method, _OTHER)
-        axes.plot(
-            drawn["removed"], drawn["mean"], color=colour, marker=marker, linestyle=dash, markersize=3.5
-        )
-        if method in ("sgd_all", "random"):
-            low, high = drawn["mean"] - drawn["std"], drawn["mean"] + drawn["std"]
-            axes.fill_between(drawn["removed"], low, high, color=colour, alpha=0.15, linewidth=0)
-        nothing = line[line["removed"] == 0]["mean"]
-        if len(nothing):
-            axes.axhline(nothing.iloc[0], color=style.INK, linewidth=0.8)
+        axes.plot(line["removed"], line["mean"], color=colour, marker=marker, linestyle=dash, markersize=3.5)
+        low, high = line["mean"] - line["std"], line["mean"] + line["std"]
+        axes.fill_between(line["removed"], low, high, color=colour, alpha=0.1, linewidth=0)
+    # The training without removal is one and the same for all methods.
+    nothing = table[table["removed"] == 0]["mean"]
+    if len(nothing):
+        axes.axhline(nothing.iloc[0], color=style.INK, linewidth=0.8)
     counts = sorted({int(count) for count in table["removed"] if count})
     axes.set_xscale("log")
     axes.minorticks_off()
@@ -116,6 +113,4 @@ def _heading(keys: dict[str, str]) -> str:
 def _handle(method: str) -> Line2D:
     colour, marker, dash = MARKS.get(method, _OTHER)
     label = style.human_name("cleansing_method", method)
-    if method in ("sgd_all", "random"):
-        label = f"{label} (with band)"
     return Line2D([], [], color=colour, marker=marker, linestyle=dash, markersize=3.5, label=label)

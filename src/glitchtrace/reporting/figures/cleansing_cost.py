@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from glitchtrace.reporting import style
@@ -34,36 +35,45 @@ def cost_table(cost: pd.DataFrame) -> pd.DataFrame:
 
 @style.styled()
 def draw_cost(costs: pd.DataFrame) -> Figure:
-    """Marks over bytes (logarithmic) and CPU seconds, one panel per dataset and model, each method named."""
+    """CPU seconds and stored megabytes side by side, both logarithmic, a row per dataset and model."""
     cells = list(costs.groupby(_CELL, sort=True))
-    figure = style.new_figure(style.MIDDLE, 2.6 * len(cells))
-    panels = figure.subplots(len(cells), 1, squeeze=False)[:, 0]
-    for axes, (keys, cell) in zip(panels, cells, strict=True):
+    lines = sum(len(cell) for _, cell in cells)
+    figure = style.new_figure(style.PAGE, 0.22 * lines + 0.75 * len(cells))
+    grid = figure.subplots(len(cells), 2, squeeze=False, sharey="row")
+    for panels, (keys, cell) in zip(grid, cells, strict=True):
         dataset, model = map(str, keys)
-        seconds = cell.set_index("method")["mean"].to_dict()
-        sizes = cell.set_index("method")["cache_bytes"].to_dict()
         methods = ordered_methods(cell["method"])
-        for place, method in enumerate(methods):
-            colour = MARKS[method][0] if method in MARKS else style.FAINT
-            axes.barh(place, seconds[method], height=0.6, color=colour)
-            axes.annotate(
-                f"{seconds[method]:.1f} s, {sizes[method] / 1e6:,.3g} MB",
-                (seconds[method], place),
-                (3, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=6.5,
-            )
-        axes.set_yticks(range(len(methods)), [style.human_name("cleansing_method", name) for name in methods])
-        axes.invert_yaxis()
-        axes.margins(x=0.25)
-        axes.set_xlim(left=0)
-        axes.set_title(
+        ordered = cell.set_index("method").loc[methods]
+        colours = [MARKS[method][0] if method in MARKS else style.FAINT for method in methods]
+        _draw_bars(panels[0], ordered["mean"].tolist(), colours, "s")
+        _draw_bars(panels[1], (ordered["cache_bytes"] / 1e6).tolist(), colours, "MB")
+        names = [style.human_name("cleansing_method", name) for name in methods]
+        panels[0].set_yticks(range(len(methods)), names)
+        panels[0].invert_yaxis()
+        panels[0].set_title(
             f"{style.human_name('dataset', dataset)}, {style.human_name('model', model)}",
             loc="left",
             fontweight="bold",
         )
-        axes.grid(visible=False, axis="y")
-        style.strip_frame(axes, keep="l")
-    panels[-1].set_xlabel("CPU seconds; megabytes of stored parameters")
+    for axes, label in zip(grid[-1], ("CPU seconds", "stored parameters that are read, MB"), strict=True):
+        axes.set_xlabel(label)
     return figure
+
+
+def _draw_bars(axes: Axes, values: list[float], colours: list[str], unit: str) -> None:
+    """Bars on a logarithmic axis of at most four decades, each with its value."""
+    left = max(min(value for value in values if value > 0) / 2, max(values) / 1e4)
+    for place, (value, colour) in enumerate(zip(values, colours, strict=True)):
+        axes.barh(place, value, height=0.6, color=colour)
+        axes.annotate(
+            f"{value:.2g} {unit}" if value else "none",
+            (max(value, left), place),
+            (3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=6.5,
+        )
+    axes.set_xscale("log")
+    axes.set_xlim(left, 10 * max(values))
+    axes.grid(visible=False, axis="y")
+    style.strip_frame(axes, keep="l")

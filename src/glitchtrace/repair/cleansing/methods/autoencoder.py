@@ -19,6 +19,7 @@ CARD = {
     "label": "autoencoder",
     "summary": "Reconstruction error of an autoencoder trained on the validation pictures.",
     "modalities": ["image"],
+    "reads": "nothing",
     "settings": {
         "epochs": {
             "type": "integer",

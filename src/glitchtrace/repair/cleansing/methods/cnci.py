@@ -9,6 +9,7 @@ from glitchtrace.repair.cleansing.signals import signal
 CARD = {
     "label": "CNCI",
     "summary": "The signal CNCI, from the states after each epoch of the recorded training.",
+    "reads": "epochs",
 }
 
 

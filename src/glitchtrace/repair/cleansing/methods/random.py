@@ -6,7 +6,11 @@ from typing import Any
 from glitchtrace.repair.cleansing.problem import Problem, Scored
 from glitchtrace.seeding import generator
 
-CARD = {"label": "random", "summary": "Samples in random order, one order per trial."}
+CARD = {
+    "label": "random",
+    "summary": "Samples in random order, one order per trial.",
+    "reads": "nothing",
+}
 
 
 def score(problem: Problem, settings: Mapping[str, Any]) -> Scored:

@@ -9,6 +9,7 @@ from glitchtrace.repair.cleansing.signals import signal
 CARD = {
     "label": "self influence",
     "summary": "The signal SI, from the states after each epoch of the recorded training.",
+    "reads": "epochs",
 }
 
 

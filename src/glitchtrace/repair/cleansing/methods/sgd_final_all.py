@@ -12,7 +12,6 @@ from glitchtrace.repair.cleansing.walks import walk
 CARD = {
     "label": "SGD-influence, final parameters, all epochs",
     "summary": "SGD-influence over all epochs with the final parameters at every step: no snapshots.",
-    "snapshots": "none",
     "shares": "hessian",
 }
 
