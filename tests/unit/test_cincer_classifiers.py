@@ -8,9 +8,11 @@ from torch import nn
 from glitchtrace import registry
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.repair.cincer.build import build_classifier
+from glitchtrace.repair.cincer.convolutional import ConvolutionalPasses
 from glitchtrace.repair.cincer.dense import DenseNetwork
 from glitchtrace.repair.cincer.gradients import FactoredGradients, expand_classes
 from glitchtrace.repair.cincer.influence_functions import dense_hessian
+from glitchtrace.repair.cincer.torch_classifier import AutogradPasses, TorchClassifier
 from glitchtrace.repair.cincer.training_settings import TrainingSettings
 
 DEFAULTS = {
@@ -248,6 +250,47 @@ def convolutional():
     inputs, labels = rng.random((20, 10, 10)) - 0.5, rng.integers(0, 3, 20)
     classifier.fit(inputs, labels, rng)
     return classifier, inputs, labels
+
+
+@pytest.mark.parametrize("shape", [(10, 11), (13, 12, 3)])
+@pytest.mark.parametrize(("epochs", "tolerance"), [(1, 1e-6), (100, 1e-5)])
+def test_convolutional_passes_agree_with_automatic_differentiation(
+    shape: tuple[int, ...], epochs: int, tolerance: float
+) -> None:
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.random((32, *shape)) - 0.5, rng.integers(0, 3, 32)
+    inputs[:, :5] = -0.5  # windows of equal values, of which the first gets the gradient
+    found = []
+    for passes in (ConvolutionalPasses, AutogradPasses):
+        network = registry.load("model", "convnet").build(
+            (shape[2] if len(shape) == 3 else 1, *shape[:2]), 3, DEFAULTS["convnet"]
+        )
+        classifier = TorchClassifier(
+            network, classes=3, training=TrainingSettings(epochs=epochs), dtype=np.float64, passes=passes
+        )
+        # The same draws, of dropout too.
+        classifier.fit(inputs, labels, np.random.default_rng(1))
+        parameters = nn.utils.parameters_to_vector(network.parameters()).detach().numpy()
+        found.append((parameters, classifier.probabilities(inputs)))
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance)
+
+
+def test_convolutional_passes_take_batches_of_any_size() -> None:
+    rng = np.random.default_rng(0)
+    pictures, labels = torch.from_numpy(rng.random((9, 1, 10, 10))), torch.from_numpy(rng.integers(0, 3, 9))
+    settings = {**DEFAULTS["convnet"], "dropout": 0.0}
+    network = registry.load("model", "convnet").build((1, 10, 10), 3, settings).double()
+    ours, theirs = ConvolutionalPasses(network), AutogradPasses(network)
+    for count in (2, 9, 1, 4):
+        found = []
+        for passes in (ours, theirs):
+            passes.backward(passes.prepare(pictures[:count]), labels[:count])
+            gradients = [parameter.grad for parameter in network.trained_parameters()]
+            for gradient, parameter in zip(gradients, network.trained_parameters(), strict=True):
+                assert gradient.stride() == parameter.stride()
+            found.append(torch.cat([gradient.flatten() for gradient in gradients]).numpy())
+        np.testing.assert_allclose(*found, rtol=0, atol=1e-12)
 
 
 def test_a_network_of_the_house_has_the_derivatives_of_autograd(convolutional) -> None:

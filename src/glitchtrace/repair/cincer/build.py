@@ -1,7 +1,7 @@
 """From names and settings to a classifier of the loop."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,10 @@ from glitchtrace.repair.cincer.classifier import Classifier
 from glitchtrace.repair.cincer.dense import DenseNetwork
 from glitchtrace.repair.cincer.training_settings import TrainingSettings
 from glitchtrace.seeding import generator
+
+if TYPE_CHECKING:
+    from glitchtrace.models.network import Network
+    from glitchtrace.repair.cincer.torch_classifier import Passes
 
 # Products of two inputs beyond this do not fit in memory beside their weights.
 _LARGEST_PRODUCTS = 20_000
@@ -67,11 +71,16 @@ def build_classifier(
         if loop["dense"] == "products":
             return ProductNetwork(inputs, widths, **options)
         return DenseNetwork([inputs, *widths], **options)
-    from glitchtrace.repair.cincer.torch_classifier import TorchClassifier
+    from glitchtrace.models.convnet import Convolutional
+    from glitchtrace.repair.cincer.convolutional import ConvolutionalPasses
+    from glitchtrace.repair.cincer.torch_classifier import AutogradPasses, TorchClassifier
     from glitchtrace.training.device import choose
 
     channels_first = (1, *shape) if len(shape) == 2 else (shape[-1], *shape[:-1])
     network = registry.load("model", model).build(channels_first, classes, settings)
+    passes: Callable[[Network], Passes] = (
+        ConvolutionalPasses if isinstance(network, Convolutional) else AutogradPasses
+    )
     return TorchClassifier(
         network,
         classes=classes,
@@ -79,4 +88,5 @@ def build_classifier(
         dtype=dtype,
         prediction_batch=prediction_batch,
         device=choose(device),
+        passes=passes,
     )

@@ -5,7 +5,8 @@ vectorised per-sample differentiation in blocks.
 """
 
 import copy
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,46 @@ _LARGEST_BYTES = 2_000_000_000
 _GRADIENT_BATCH = 16
 
 
+class Passes(Protocol):
+    """Forward and backward passes of a network, which may keep samples in a form of their own."""
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """Samples (n, …) in the form that the other functions take, still one row per sample."""
+        ...
+
+    def logits(self, prepared: Tensor) -> Tensor:
+        """Outputs (n, C) without dropout and without a graph."""
+        ...
+
+    def backward(self, prepared: Tensor, targets: Tensor) -> None:
+        """Set the gradients of the trained parameters to those of the mean cross-entropy, in training mode."""
+        ...
+
+
+class AutogradPasses:
+    """Passes of any network by automatic differentiation."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """The samples as they are."""
+        return pictures
+
+    def logits(self, prepared: Tensor) -> Tensor:
+        """See ``Passes``."""
+        self.network.eval()
+        with torch.no_grad():
+            found: Tensor = self.network(prepared)
+        return found
+
+    def backward(self, prepared: Tensor, targets: Tensor) -> None:
+        """See ``Passes``."""
+        self.network.train()
+        self.network.zero_grad()
+        torch.nn.functional.cross_entropy(self.network(prepared), targets).backward()
+
+
 class TorchClassifier:
     """A network whose ``head`` is the top layer; inputs are pictures (n, H, W[, C]) or vectors (n, d).
 
@@ -32,6 +73,7 @@ class TorchClassifier:
         dtype: float32 or float64.
         prediction_batch: samples per forward pass of ``probabilities``.
         device: where the network runs.
+        passes: makes the passes of the network for training and prediction.
     """
 
     def __init__(
@@ -43,6 +85,7 @@ class TorchClassifier:
         dtype: Any = np.float32,
         prediction_batch: int = 1024,
         device: torch.device | None = None,
+        passes: Callable[[Network], Passes] = AutogradPasses,
     ) -> None:
         self.classes = classes
         self.training = training
@@ -50,6 +93,7 @@ class TorchClassifier:
         self.device = device or torch.device("cpu")
         self.network = network.to(device=self.device, dtype=self.dtype)
         self.prediction_batch = prediction_batch
+        self._passes = passes(self.network)
         self._initial = copy.deepcopy(self.network.state_dict())
         self._optimiser: torch.optim.Optimizer | None = None
 
@@ -69,33 +113,27 @@ class TorchClassifier:
                 eps=settings.epsilon,
                 fused=True,
             )
-        data = self._tensor(inputs)
+        data = self._passes.prepare(self._tensor(inputs))
         targets = torch.as_tensor(np.asarray(labels, np.int64), device=self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**31)))
             for _ in range(settings.epochs):
-                self.network.train()
                 order = torch.as_tensor(rng.permutation(len(data)), device=self.device)
                 for rows in order.split(settings.batch_size):
-                    loss = torch.nn.functional.cross_entropy(self.network(data[rows]), targets[rows])
-                    self._optimiser.zero_grad()
-                    loss.backward()
+                    self._passes.backward(data.index_select(0, rows), targets[rows])
                     self._optimiser.step()
                 if settings.stop_accuracy is not None:
                     right = self.probabilities(inputs).argmax(axis=1) == labels
                     if right.mean() >= settings.stop_accuracy:
                         break
-        self.network.eval()
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
         """p(c|x), float64 (n, C), without dropout."""
-        self.network.eval()
-        with torch.no_grad():
-            logits = [
-                self.network(self._tensor(inputs[start : start + self.prediction_batch])).double()
-                for start in range(0, len(inputs), self.prediction_batch)
-            ]
-            found: np.ndarray = torch.cat(logits).softmax(dim=1).cpu().numpy()
+        logits = [
+            self._passes.logits(self._passes.prepare(self._tensor(part))).double()
+            for part in np.split(inputs, range(self.prediction_batch, len(inputs), self.prediction_batch))
+        ]
+        found: np.ndarray = torch.cat(logits).softmax(dim=1).cpu().numpy()
         return found
 
     def gradients(

@@ -1,0 +1,173 @@
+"""Forward and backward passes of the convolutional network of the house, written out for small batches on a CPU.
+
+The same arithmetic as PyTorch's automatic differentiation, in an order that its general kernels do not take:
+
+* The first convolution sees the pictures themselves, which never change.  Their patches are laid out once, so that
+  it is one matrix product, and its pictures need no gradient.
+* The patches of a picture stand in four groups by their place in the 2 × 2 window of the pooling.  The maximum over
+  the groups then is three passes over whole arrays.  Adding the bias and rectifying come after it: both commute with
+  a maximum, and a quarter of the values is left.
+* Pooling backward: the first of the largest values in a window gets the gradient, as in PyTorch.
+* Values of the second convolution stand with channels last, as its kernels want them.
+
+Groups are numbered (0, 0), (0, 1), (1, 0), (1, 1); a window at the border that is not whole is left out.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from glitchtrace.models.convnet import Convolutional
+from glitchtrace.models.network import Network
+
+_GROUPS = 4
+_KERNEL = 3
+# Pictures per pass: more would leave the cache.
+_BLOCK = 32
+
+
+class ConvolutionalPasses:
+    """Passes of one network, with its own parameters; see ``torch_classifier.Passes``."""
+
+    def __init__(self, network: Network) -> None:
+        assert isinstance(network, Convolutional)
+        self.network = network
+        first, second = network.body[0], network.body[3]
+        assert isinstance(first, nn.Conv2d)
+        assert isinstance(second, nn.Conv2d)
+        self._first, self._second = first, second
+        self._sides = (0, 0)
+        self._space: _Buffers | None = None
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """Patches (n, 4, r·c, C·9) of pictures (n, C, H, W), r and c being the sides after the pooling."""
+        count, channels = pictures.shape[:2]
+        rows, columns = ((side - _KERNEL + 1) // 2 for side in pictures.shape[2:])
+        patches = pictures.unfold(2, _KERNEL, 1).unfold(3, _KERNEL, 1)[:, :, : 2 * rows, : 2 * columns]
+        windows = patches.reshape(count, channels, rows, 2, columns, 2, _KERNEL, _KERNEL)
+        # They cannot be told from the number of patches, so they are kept.
+        self._sides = (rows, columns)
+        return windows.permute(0, 3, 5, 2, 4, 1, 6, 7).reshape(count, _GROUPS, rows * columns, -1)
+
+    @torch.no_grad()
+    def logits(self, patches: Tensor) -> Tensor:
+        """Outputs (n, K) for prepared pictures, without dropout."""
+        found = []
+        for block in patches.split(_BLOCK):
+            buffers, _ = self._convolve(block)
+            hidden = self.network.activation(self.network.hidden(buffers.flat))
+            found.append(self.network.head(hidden))
+        return torch.cat(found)
+
+    @torch.no_grad()
+    def backward(self, patches: Tensor, targets: Tensor) -> None:
+        """Set the gradients of all parameters to those of the mean cross-entropy, with dropout.
+
+        ``patches``: prepared pictures (n, …); ``targets``: their labels (n,).
+        """
+        network = self.network
+        buffers, values = self._convolve(patches)
+        before = network.hidden(buffers.flat).relu_()
+        share = 1 - network.dropout.p
+        kept = torch.empty_like(before).bernoulli_(share).div_(share)
+        hidden = before * kept
+        error = network.head(hidden).softmax(dim=1)
+        error[torch.arange(len(targets), device=targets.device), targets] -= 1
+        error /= len(targets)
+        _set(network.head.weight, error.t() @ hidden)
+        _set(network.head.bias, error.sum(dim=0))
+        error = (error @ network.head.weight) * kept * (before > 0)
+        _set(network.hidden.weight, error.t() @ buffers.flat)
+        _set(network.hidden.bias, error.sum(dim=0))
+        flat = torch.mm(error, network.hidden.weight, out=buffers.flat_error)
+        outer = buffers.outer.copy_(flat.view(values.shape))
+        torch.ops.aten.threshold_backward.grad_input(outer, values, 0, grad_input=outer)
+        inner, weight, bias = torch.ops.aten.convolution_backward(
+            outer,
+            buffers.pictures,
+            self._second.weight,
+            [len(self._second.weight)],
+            [1, 1],
+            [0, 0],
+            [1, 1],
+            False,
+            [0, 0],
+            1,
+            [True, True, True],
+        )
+        _set(self._second.weight, weight)
+        _set(self._second.bias, bias)
+        self._unpool(patches, buffers, inner.permute(0, 2, 3, 1).reshape(buffers.pooled.shape))
+
+    def _convolve(self, patches: Tensor) -> tuple["_Buffers", Tensor]:
+        """From patches to the rectified outputs of the second convolution, (n, 64, r − 2, c − 2)."""
+        count, kernel, bias = len(patches), self._first.weight.flatten(1), self._first.bias
+        assert bias is not None
+        if self._space is None or len(self._space.values) < count:
+            self._space = _Buffers.of(patches, self._sides, self._first, self._second)
+        buffers = self._space.head(count)
+        torch.mm(patches.view(-1, kernel.shape[1]), kernel.t(), out=buffers.values.view(-1, len(kernel)))
+        first, second, third, fourth = buffers.values.unbind(dim=1)
+        largest = torch.maximum(first, second, out=buffers.largest)
+        torch.maximum(largest, third, out=largest)
+        torch.maximum(largest, fourth, out=largest)
+        torch.add(largest, bias, out=buffers.pooled).relu_()
+        outer = nn.functional.conv2d(buffers.pictures, self._second.weight, self._second.bias).relu_()
+        buffers.flat.view(outer.shape).copy_(outer)
+        return buffers, outer
+
+    def _unpool(self, patches: Tensor, buffers: "_Buffers", error: Tensor) -> None:
+        """Gradients of the first convolution from those of the pooled values (n, r·c, channels)."""
+        torch.ops.aten.threshold_backward.grad_input(error, buffers.pooled, 0, grad_input=error)
+        _set(self._first.bias, error.sum(dim=(0, 1)))
+        # Each group takes what its value being the largest entitles it to, and what it takes is gone for the next.
+        *others, last = buffers.values.unbind(dim=1)
+        for values in others:
+            torch.eq(values, buffers.largest, out=buffers.chosen)
+            torch.mul(error, buffers.chosen, out=values)
+            error -= values
+        last.copy_(error)
+        # In this order the product is several times faster than its transpose.
+        kernels = patches.view(-1, patches.shape[-1]).t() @ buffers.values.view(-1, error.shape[-1])
+        _set(self._first.weight, kernels.t().reshape(self._first.weight.shape))
+
+
+@dataclass
+class _Buffers:
+    """Arrays for one number of pictures; ``pictures`` and ``pooled`` are the same values.
+
+    Shapes: values of the first convolution (n, 4, r·c, 32), largest, pooled and chosen (n, r·c, 32), pictures
+    (n, 32, r, c), flat outputs of the second and their error (n, 64·(r − 2)·(c − 2)), the same error with channels last
+    (n, 64, r − 2, c − 2).  ``chosen`` has the type of the values, in which comparisons are faster than as truth values.
+    """
+
+    values: Tensor
+    largest: Tensor
+    pooled: Tensor
+    chosen: Tensor
+    pictures: Tensor
+    flat: Tensor
+    flat_error: Tensor
+    outer: Tensor
+
+    @classmethod
+    def of(cls, patches: Tensor, sides: tuple[int, int], first: nn.Conv2d, second: nn.Conv2d) -> "_Buffers":
+        """Arrays for as many pictures as there are patches of."""
+        count, groups, places, _ = patches.shape
+        values = patches.new_empty(count, groups, places, first.out_channels)
+        largest, pooled, chosen = (torch.empty_like(values[:, 0]) for _ in range(3))
+        pictures = pooled.view(count, *sides, first.out_channels).permute(0, 3, 1, 2)
+        outer = patches.new_empty(count, sides[0] - 2, sides[1] - 2, second.out_channels).permute(0, 3, 1, 2)
+        flat, flat_error = (patches.new_empty(count, outer[0].numel()) for _ in range(2))
+        return cls(values, largest, pooled, chosen, pictures, flat, flat_error, outer)
+
+    def head(self, count: int) -> "_Buffers":
+        """The same memory for the given number of pictures, at most as many as it was made for."""
+        return _Buffers(*(array[:count] for array in vars(self).values()))
+
+
+def _set(parameter: Tensor | None, gradient: Tensor) -> None:
+    """Fused Adam reads parameter and gradient in storage order, so that both must be laid out alike."""
+    assert parameter is not None
+    parameter.grad = gradient.contiguous()
