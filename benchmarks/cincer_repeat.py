@@ -1,0 +1,130 @@
+"""Cost of one repeat of CINCER: 100 arriving samples, Top Fisher, published settings.
+
+Breast cancer with the fully connected network, and MNIST with the convolutional one.  Every figure is of a process
+of its own on one thread: CPU seconds of the repeat, of the whole process with imports and data, and peak memory.
+Then as many repeats as asked for run at the same time, and the wall time of all is compared with that of one.
+
+    GLITCHTRACE_DATA=… python benchmarks/cincer_repeat.py breast convnet > cost.md
+    python docs/cincer.py cost.md
+
+Budget: 6 CPU seconds for breast cancer, 9 CPU minutes for the convolutional network.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+PROBLEMS = {"breast": ("breast_cancer", "fullnet"), "convnet": ("mnist", "convnet")}
+AT_ONCE = 2
+ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
+
+
+def repeat(folder: Path, problem: str, number: int) -> dict[str, float]:
+    """One repeat of the published run with Top Fisher, read from and written to ``folder``."""
+    from glitchtrace.files import read_parquet
+    from glitchtrace.operations.jobs import read_config
+    from glitchtrace.repair.cincer.stage import clean_interactively
+
+    dataset, model = PROBLEMS[problem]
+    settings = read_config(f"config/studies/cincer_{problem}.yaml")["settings"]
+    trace = folder / f"trace-{number}.parquet"
+    started, wall = time.process_time(), time.perf_counter()
+    clean_interactively(
+        features=str(folder / dataset / "features.npy"),
+        trace=str(trace),
+        questions=str(folder / f"questions-{number}.parquet"),
+        model=model,
+        model_settings=settings["model"][model],
+        protocol=settings["loop"]["interactive@published"],
+        noise="random",
+        ratio="0.2",
+        inspector="margin",
+        inspector_settings=settings["inspector"]["margin"],
+        threshold=0.2,
+        negotiator="top_fisher",
+        negotiator_settings=settings["negotiator"]["top_fisher"],
+        seed=1,
+        repeat=number,
+    )
+    ended, over = time.process_time(), time.perf_counter()
+    last = read_parquet(trace).iloc[-1]
+    return {
+        "repeat": ended - started,
+        "process": time.process_time(),
+        "wall": over - wall,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "f1": float(last["f1"]),
+        "cleaned": int(last["n_cleaned"]),
+    }
+
+
+def run_together(folder: Path, problem: str, numbers: range) -> list[dict[str, float]]:
+    """Repeats in processes of their own, all at the same time."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, __file__, "--repeat", str(folder), problem, str(number)],
+            env={**os.environ, **ONE_THREAD},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for number in numbers
+    ]
+    outputs = [process.communicate()[0] for process in started]
+    if any(process.returncode for process in started):
+        raise SystemExit(f"{problem}: a repeat failed")
+    return [json.loads(output) for output in outputs]
+
+
+def measure(problem: str) -> dict[str, Any]:
+    """The row of the table for one problem."""
+    from glitchtrace.data.fetch import fetch_data
+
+    dataset, model = PROBLEMS[problem]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        source = folder / dataset
+        source.mkdir()
+        fetch_data(
+            dataset=dataset,
+            features=source / "features.npy",
+            labels=source / "labels.npy",
+            description=source / "source.json",
+        )
+        (one,) = run_together(folder, problem, range(1))
+        several = run_together(folder, problem, range(AT_ONCE))
+    wall = max(found["wall"] for found in several)
+    return {
+        "repeat": f"{dataset} / {model}",
+        "CPU s": f"{one['repeat']:.1f}",
+        "whole process, CPU s": f"{one['process']:.1f}",
+        "wall s": f"{one['wall']:.1f}",
+        "peak MiB": f"{one['memory']:.0f}",
+        f"{AT_ONCE} at once, CPU s each": f"{sum(found['repeat'] for found in several) / AT_ONCE:.1f}",
+        f"{AT_ONCE} at once, wall s": f"{wall:.1f}",
+        "repeats per wall time": f"{AT_ONCE * one['wall'] / wall:.2f}×",
+        "load before": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
+def main() -> None:
+    """Measure the problems named as arguments, all by default, and print a table."""
+    import pandas as pd
+
+    from glitchtrace.reporting.tables import markdown_table
+
+    if sys.argv[1:2] == ["--repeat"]:
+        _, _, folder, problem, number = sys.argv
+        print(json.dumps(repeat(Path(folder), problem, int(number))))
+        return
+    problems = sys.argv[1:] or list(PROBLEMS)
+    print(markdown_table(pd.DataFrame([measure(problem) for problem in problems])))
+
+
+if __name__ == "__main__":
+    main()
