@@ -42,7 +42,7 @@ TABLES = {
     "negotiators": "negotiator",
 }
 # Lists of blocks, one of every system that expands over a grid.
-GRIDS = ("grid", "rdia", "rdia_ls", "cleansing", "fidelity", "cincer")
+GRIDS = ("grid", "rdia", "rdia_ls", "cleansing", "fidelity", "cincer", "cincer_influence")
 SCHEMAS = Path("workflow/schemas")
 
 

@@ -34,6 +34,7 @@ WILDCARDS = {
     "threshold": r"\d+(?:\.\d+)?",
     "negotiator": NAME,
     "repeat": r"\d+",
+    "refit": r"training|optimum",
     "question": r"[a-z][a-z0-9]*",
     "panels": r"[a-z]+",
 }
@@ -101,6 +102,10 @@ LOOP = (
 )
 LOOP_TRACE = f"{LOOP}/trace.parquet"
 LOOP_QUESTIONS = f"{LOOP}/questions.parquet"
+LOOP_CHANGES = (
+    "<study>/{dataset}/cincer/{model}/leave-one-out/{loop}/{noise}-{ratio}/{refit}"
+    "/seed-{seed}/repeat-{repeat}.parquet"
+)
 
 DATASET_SUMMARY = "<study>/{dataset}/summary.parquet"
 DATASET_GAIN = "<study>/{dataset}/gain.parquet"
@@ -111,6 +116,7 @@ STUDY_GAIN = "<study>/gain.parquet"
 STUDY_COST = "<study>/cost.parquet"
 LOOP_TRACES = "<study>/{dataset}/cincer/{model}/traces.parquet"
 LOOP_SUMMARY = "<study>/cincer.parquet"
+LOOP_INFLUENCE = "<study>/cincer_influence.parquet"
 
 # Folders of <results> that are not datasets.
 RESERVED = ("sources", "features", "studies", "figures", "tables", "logs", "benchmarks", "weights")

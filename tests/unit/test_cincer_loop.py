@@ -497,7 +497,13 @@ KEYS = {
     "threshold": "0.2",
     "negotiator": "top_fisher",
 }
-SETTINGS = {"loop": {"interactive": {"precision": False}, "interactive@p": {"precision": True}}}
+SETTINGS = {
+    "loop": {
+        "interactive": {"precision": False, "asks": True},
+        "interactive@p": {"precision": True, "asks": True},
+        "interactive@s": {"precision": False, "asks": False},
+    }
+}
 
 
 def test_a_legal_run_is_legal() -> None:
@@ -522,6 +528,7 @@ def test_a_legal_run_is_legal() -> None:
         ({"inspector": "fisher"}, "must be above 1"),
         ({"inspector": "random", "threshold": "1.2"}, "must be a share"),
         ({"loop": "interactive@p", "negotiator": "no_ce"}, "shows none"),
+        ({"loop": "interactive@s"}, r"write negotiators: \[no_ce\]"),
     ],
 )
 def test_an_illegal_run_is_refused_with_a_remedy(changes: dict, message: str) -> None:

@@ -93,6 +93,7 @@ VALUES = {
     "threshold": "0.2",
     "negotiator": "top_fisher",
     "repeat": 3,
+    "refit": "optimum",
 }
 
 
@@ -154,6 +155,7 @@ def test_every_shipped_configuration_is_legal_and_shares_its_settings(file: Path
     systems = ((grid, "grid"), (rdia_cells, "rdia"), (rdia_ls_cells, "rdia_ls"), (cincer_cells, "cincer"))
     found = [system.cells(complete[blocks], complete["settings"]) for system, blocks in systems]
     found.append(cleansing_cells.cells(complete["cleansing"], complete["settings"]))
+    found.append(cincer_cells.influence_cells(complete["cincer_influence"], complete["settings"]))
     assert any(found) or cleansing_cells.fidelity_cells(complete["fidelity"])
 
 

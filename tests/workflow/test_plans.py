@@ -74,6 +74,8 @@ def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | Non
     loops = cincer.cells(config["cincer"], settings)
     assert jobs["clean_interactively"] == len(loops)
     assert jobs["summarise_loops"] == bool(loops)
+    left_out = cincer.influence_cells(config["cincer_influence"], settings)
+    assert jobs["measure_leave_one_out"] == len(left_out)
     cleansed = [cell.wildcards() for cell in cleansing.cells(config["cleansing"], settings)]
     for stage in ("record_training", "score_cleansing"):
         assert jobs[stage] == len(cleansed)

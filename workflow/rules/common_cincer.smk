@@ -5,6 +5,9 @@ from glitchtrace.repair.cincer import questions as loop_questions
 
 try:
     LOOPS = loop_cells.cells(CONFIG["cincer"], SETTINGS)
+    LOOP_INFLUENCE_CELLS = loop_cells.influence_cells(
+        CONFIG["cincer_influence"], SETTINGS
+    )
 except GlitchtraceError as error:
     raise WorkflowError(str(error))
 
@@ -67,41 +70,157 @@ def collect_pairs(template):
     )
 
 
-def loop_figures():
-    """Every figure of the interactive runs that the study allows."""
-    figures = []
+def asking(run):
+    """Whether a run asks questions to clean: it does not measure counter-examples, nor collect scores."""
+    protocol = SETTINGS["loop"][run["loop"]]
+    return protocol["asks"] and not protocol["precision"]
+
+
+def silent_loops(wildcards):
+    """Parameter function: the loops of the wildcards' dataset and model that only collect scores."""
+    runs = problem_rows(wildcards)
+    return sorted(
+        {run["loop"] for run in runs if not SETTINGS["loop"][run["loop"]]["asks"]}
+    )
+
+
+def loop_curves(*questions, pictures=None):
+    """Curves that answer the questions, by default all, of all problems or of (no) ``pictures`` alone."""
+    found = []
     for dataset, model in loop_problems():
-        runs = loop_rows(dataset=dataset, model=model)
-        names = {"dataset": dataset, "model": model}
-        measures = [SETTINGS["loop"][run["loop"]]["precision"] for run in runs]
-        if any(measures):
-            figures.append(expand(rules.plot_loop_precision.output.figures, **names))
+        image = registry.card("dataset", dataset)["modality"] == "image"
         asked = {
             run["negotiator"]
-            for run, measured in zip(runs, measures)
-            if not measured and run["inspector"] != "always"
+            for run in loop_rows(dataset=dataset, model=model)
+            if asking(run) and run["inspector"] != "always"
         }
-        for question, wanted in loop_questions.QUESTIONS.items():
-            if asked and (wanted is None or set(wanted) <= asked):
-                for panels in loop_questions.PANEL_SETS:
-                    figures.append(
-                        expand(
-                            rules.plot_loops.output.figures,
-                            **names,
-                            question=question,
-                            panels=panels,
-                        )
-                    )
-        pictures = registry.card("dataset", dataset)["modality"] == "image"
-        if pictures and "top_fisher" in asked:
-            figures.append(expand(rules.plot_loop_gallery.output.figures, **names))
-    return [path for group in figures for path in group]
+        for question in questions or loop_questions.QUESTIONS:
+            wanted = loop_questions.QUESTIONS[question]
+            shown = asked if wanted is None else asked.issuperset(wanted)
+            if shown and pictures in (None, image):
+                found += expand(
+                    rules.plot_loops.output.figures,
+                    dataset=dataset,
+                    model=model,
+                    question=question,
+                    panels=loop_questions.PANEL_SETS,
+                )
+    return found
+
+
+def loop_galleries():
+    """Galleries of pairs of every dataset of pictures that CINCER's own choice was asked about."""
+    return [
+        path
+        for dataset, model in loop_problems()
+        if registry.card("dataset", dataset)["modality"] == "image"
+        and any(
+            asking(run) and run["inspector"] != "always"
+            for run in loop_rows(dataset=dataset, model=model, negotiator="top_fisher")
+        )
+        for path in expand(
+            rules.plot_loop_gallery.output.figures, dataset=dataset, model=model
+        )
+    ]
+
+
+def loop_problem_figures(rule, chosen):
+    """The figures of a rule for every dataset and model with a run whose protocol is ``chosen``."""
+    return [
+        path
+        for dataset, model in loop_problems()
+        if any(
+            chosen(SETTINGS["loop"][run["loop"]])
+            for run in loop_rows(dataset=dataset, model=model)
+        )
+        for path in expand(rule.output.figures, dataset=dataset, model=model)
+    ]
+
+
+def loop_precisions():
+    """Bars of the precision of counter-examples."""
+    return loop_problem_figures(
+        rules.plot_loop_precision, lambda protocol: protocol["precision"]
+    )
+
+
+def loop_thresholds():
+    """Scores of arriving samples with the thresholds found from them."""
+    return loop_problem_figures(
+        rules.plot_loop_thresholds, lambda protocol: not protocol["asks"]
+    )
+
+
+def influence_rows(wildcards):
+    """Parameter function: the keys of ``influence_files``, in their order."""
+    names = (*loop_cells.INFLUENCE_AXES.values(), "repeat")
+    return [dict(zip(names, cell)) for cell in LOOP_INFLUENCE_CELLS]
+
+
+def influence_files(wildcards):
+    """The table of every repeat of the leave-one-out study."""
+    return [
+        path
+        for keys in influence_rows(wildcards)
+        for path in expand(paths.LOOP_CHANGES, **keys)
+    ]
+
+
+def influence_negotiators(wildcards):
+    """Parameter function: negotiator -> settings of a repeat of the leave-one-out study."""
+    names = (*loop_cells.INFLUENCE_AXES.values(), "repeat")
+    chosen = LOOP_INFLUENCE_CELLS[tuple(wildcards[name] for name in names)]
+    return {name: SETTINGS["negotiator"][name] for name in chosen}
+
+
+def influence_code(wildcards):
+    """Parameter function: the fingerprint of a repeat of the leave-one-out study."""
+    parts = [
+        code("glitchtrace.repair.cincer.leave_one_out", "model", "noise")(wildcards),
+        code_of(
+            "glitchtrace.repair.cincer.roles",
+            "negotiator",
+            influence_negotiators(wildcards),
+        ),
+    ]
+    return " ".join(parts)
+
+
+def loop_influence():
+    """Scores against the true effect of leaving samples out."""
+    return (
+        list(rules.plot_loop_influence.output.figures) if LOOP_INFLUENCE_CELLS else []
+    )
+
+
+def answering(target, study, files):
+    """Input function of a target: ``files()``, and where the configuration makes none, an error naming a study."""
+
+    def inputs(wildcards):
+        found = files()
+        if not found:
+            raise WorkflowError(
+                f"target {target}: the configuration has no runs for it; "
+                f"add --configfile config/studies/{study}.yaml"
+            )
+        return found
+
+    return inputs
 
 
 def cincer_targets(wildcards):
     """Everything that the target ``cincer`` makes."""
+    found = loop_influence()
     if not LOOPS:
-        return []
+        return found
     budgets = {SETTINGS["loop"][cell.loop]["questions"] for cell in LOOPS}
     tables = rules.tabulate_questions.output if budgets - {None} else []
-    return [*rules.summarise_loops.output, *tables, *loop_figures()]
+    return [
+        *rules.summarise_loops.output,
+        *tables,
+        *loop_precisions(),
+        *loop_curves(),
+        *loop_galleries(),
+        *loop_thresholds(),
+        *found,
+    ]

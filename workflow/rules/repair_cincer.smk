@@ -181,3 +181,152 @@ rule plot_loop_gallery:
         code=code("glitchtrace.reporting.figures.loop_gallery"),
     script:
         "../scripts/plot_loop_gallery.py"
+
+
+rule plot_loop_thresholds:
+    input:
+        traces=rules.gather_loops.output.traces,
+    output:
+        figures=figure_files(
+            "<study>/figures/{dataset}/cincer-{model}/thresholds",
+            "loop_thresholds",
+            "Interactive cleaning",
+        ),
+        table=table_file(
+            "<study>/tables/{dataset}/cincer-{model}/thresholds.csv",
+            "loop_thresholds",
+            "Interactive cleaning",
+        ),
+    log:
+        "<logs>/plot_loop_thresholds/<study>/{dataset}-{model}.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(800),
+    params:
+        loops=silent_loops,
+        code=code("glitchtrace.reporting.figures.loop_thresholds"),
+    script:
+        "../scripts/plot_loop_thresholds.py"
+
+
+rule measure_leave_one_out:
+    input:
+        features=host_file(rules.fetch_data.output.features),
+    output:
+        changes=paths.LOOP_CHANGES,
+    log:
+        "<logs>/measure_leave_one_out/<study>/{dataset}/{model}/{loop}/{noise}-{ratio}/{refit}/seed-{seed}/repeat-{repeat}.log",
+    benchmark:
+        "<benchmarks>/measure_leave_one_out/<study>/{dataset}/{model}/{loop}/{noise}-{ratio}/{refit}/seed-{seed}/repeat-{repeat}.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(loop_memory),
+    params:
+        model="{model}",
+        model_settings=model_settings,
+        protocol=settings("loop"),
+        noise="{noise}",
+        ratio="{ratio}",
+        refit="{refit}",
+        negotiators=influence_negotiators,
+        seed=lambda wildcards: int(wildcards.seed),
+        repeat=lambda wildcards: int(wildcards.repeat),
+        device=CONFIG["device"],
+        code=influence_code,
+    script:
+        "../scripts/measure_leave_one_out.py"
+
+
+rule summarise_leave_one_out:
+    input:
+        tables=influence_files,
+    output:
+        summary=paths.LOOP_INFLUENCE,
+    log:
+        "<logs>/summarise_leave_one_out/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(600),
+    params:
+        cells=influence_rows,
+        code=code("glitchtrace.evaluation.summary"),
+    script:
+        "../scripts/summarise_leave_one_out.py"
+
+
+rule plot_loop_influence:
+    input:
+        changes=rules.summarise_leave_one_out.output.summary,
+    output:
+        figures=figure_files(
+            "<study>/figures/cincer-influence",
+            "loop_influence",
+            "Interactive cleaning",
+        ),
+        table=table_file(
+            "<study>/tables/cincer-influence.csv",
+            "loop_influence",
+            "Interactive cleaning",
+        ),
+    log:
+        "<logs>/plot_loop_influence/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(800),
+    params:
+        code=code("glitchtrace.reporting.figures.loop_influence"),
+    script:
+        "../scripts/plot_loop_influence.py"
+
+
+# One target per research question of the publication; each takes the runs of the configuration that answer it.
+
+
+rule cincer_q1_q3_pictures:
+    input:
+        answering(
+            "cincer_q1_q3_pictures",
+            "cincer_pictures",
+            lambda: loop_curves("q1", "q3", pictures=True),
+        ),
+
+
+rule cincer_q1_q3_tables:
+    input:
+        answering(
+            "cincer_q1_q3_tables",
+            "cincer_breast",
+            lambda: loop_curves("q1", "q3", pictures=False),
+        ),
+
+
+rule cincer_q2:
+    input:
+        answering(
+            "cincer_q2",
+            "cincer_precision",
+            lambda: rules.summarise_loops.output if loop_precisions() else [],
+        ),
+
+
+rule cincer_eval_ce:
+    input:
+        answering("cincer_eval_ce", "cincer_precision", loop_precisions),
+
+
+rule cincer_eval_influence:
+    input:
+        answering("cincer_eval_influence", "cincer_influence", loop_influence),
+
+
+rule cincer_thresholds:
+    input:
+        answering("cincer_thresholds", "cincer_thresholds", loop_thresholds),

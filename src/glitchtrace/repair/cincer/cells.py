@@ -20,6 +20,16 @@ AXES = {
     "negotiators": "negotiator",
     "seeds": "seed",
 }
+# The same of the leave-one-out study, whose negotiators share one file.
+INFLUENCE_AXES = {
+    "datasets": "dataset",
+    "models": "model",
+    "loops": "loop",
+    "noises": "noise",
+    "ratios": "ratio",
+    "refits": "refit",
+    "seeds": "seed",
+}
 NO_NOISE = "clean"
 # Ranges of thresholds that the cards of inspectors name.
 _MEANINGS = {
@@ -67,8 +77,40 @@ def cells(blocks: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[st
     return tuple(sorted(found))
 
 
+def influence_cells(
+    blocks: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]
+) -> dict[tuple[str, ...], list[str]]:
+    """Cells of the leave-one-out study, (wildcards of ``INFLUENCE_AXES`` …, repeat) -> negotiators; both sorted.
+
+    The blocks of one cell are joined.  Raises GlitchtraceError for an illegal combination.
+    """
+    found: dict[tuple[str, ...], set[str]] = {}
+    for position, keys in grid.product(blocks, {**INFLUENCE_AXES, "negotiators": "negotiator"}):
+        negotiator = keys.pop("negotiator")
+        problem = _problem(keys) or _estimate(keys, negotiator, settings)
+        if problem:
+            raise GlitchtraceError(f"cincer_influence[{position}]: {problem}")
+        for repeat in range(blocks[position]["repeats"]):
+            found.setdefault((*keys.values(), str(repeat)), set()).add(negotiator)
+    return {cell: sorted(negotiators) for cell, negotiators in sorted(found.items())}
+
+
 def illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Why a combination cannot exist, with the remedy; None if it is legal."""
+    problem = _problem(keys) or _threshold(keys["inspector"], keys["threshold"])
+    if problem:
+        return problem
+    silent = registry.card("negotiator", keys["negotiator"]).get("silent")
+    protocol = settings["loop"][keys["loop"]]
+    if protocol["precision"] and silent:
+        return f"loop {keys['loop']} measures counter-examples, and {keys['negotiator']} shows none"
+    if not protocol["asks"] and not silent:
+        return f"loop {keys['loop']} asks nothing; write negotiators: [no_ce]"
+    return None
+
+
+def _problem(keys: Mapping[str, str]) -> str | None:
+    """Why dataset, model and noise cannot go together."""
     dataset, model, ratio = keys["dataset"], keys["model"], keys["ratio"]
     data, network = registry.card("dataset", dataset), registry.card("model", model)
     if data.get("foreign_only"):
@@ -89,13 +131,20 @@ def illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) 
         )
     if ratio == NO_NOISE and registry.base_name(keys["noise"]) != "random":
         return f"ratio {NO_NOISE} is defined for the noise random only, not for {keys['noise']}"
-    problem = _threshold(keys["inspector"], keys["threshold"])
-    if problem:
-        return problem
-    if settings["loop"][keys["loop"]]["precision"] and registry.card("negotiator", keys["negotiator"]).get(
-        "silent"
-    ):
-        return f"loop {keys['loop']} measures counter-examples, and {keys['negotiator']} shows none"
+    return None
+
+
+def _estimate(
+    keys: Mapping[str, str], negotiator: str, settings: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Why a negotiator's scores cannot be compared with leaving samples out."""
+    card = registry.card("negotiator", negotiator)
+    if card.get("silent") or card.get("unscored"):
+        return f"negotiator {negotiator} gives no scores; choose another"
+    if settings["negotiator"][negotiator].get("draws") == "all":
+        return f"negotiator {negotiator} draws from samples that the model is not fitted to; set draws: known"
+    if keys["refit"] == "optimum" and registry.base_name(keys["model"]) != "logreg":
+        return f"refit optimum is that of logreg, not of {keys['model']}; write refits: [training]"
     return None
 
 

@@ -74,6 +74,7 @@ class Loop:
         training_rng: shuffles and drops in training.
         precision: measure the order of candidates: the model is fitted once, and whole orders are asked for.
         corrects: with ``precision``, whether wrong counter-examples are corrected when they are shown, as published.
+        asks: whether suspicious samples are asked about; without, their scores are recorded and nothing else.
     """
 
     def __init__(
@@ -88,11 +89,12 @@ class Loop:
         training_rng: np.random.Generator,
         precision: bool = False,
         corrects: bool = True,
+        asks: bool = True,
     ) -> None:
         self.problem, self.start = problem, start
         self.classifier, self.inspector, self.negotiator = classifier, inspector, negotiator
         self.rng, self.training_rng = rng, training_rng
-        self.precision, self.corrects = precision, corrects
+        self.precision, self.corrects, self.asks = precision, corrects, asks
         self._diameters: dict[str, float] = {}
         names = ["n_queried", "n_mistakes_seen", "n_cleaned", "n_cleaned_ce", "n_cleaned_ex"]
         names += [f"case{number}" for number in range(1, len(CASES) + 1)]
@@ -118,7 +120,7 @@ class Loop:
             state.counts["n_mistakes_seen"] += int(self._wrong(example))
             query = self._query(example)
             verdict = self.inspector.inspect(query, self.rng)
-            if not verdict.suspicious or query.predicted == query.annotated:
+            if not (self.asks and verdict.suspicious) or query.predicted == query.annotated:
                 self._finish(suspiciousness=verdict.score)
                 continue
             state.counts["n_queried"] += 1

@@ -1,6 +1,7 @@
 """Stage: one repeat of the interactive loop with the simulated annotator."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from glitchtrace.repair.cincer.classifier import Classifier
 from glitchtrace.repair.cincer.loop import Loop
 from glitchtrace.repair.cincer.problem import Problem, load_problem
 from glitchtrace.repair.cincer.roles import load_inspector, load_negotiator
-from glitchtrace.repair.cincer.streams import outlier_subset, start_states
+from glitchtrace.repair.cincer.streams import Start, outlier_subset, start_states
 from glitchtrace.repair.cincer.training_settings import TrainingSettings
 from glitchtrace.seeding import generator
 
@@ -97,8 +98,60 @@ def open_loop(
 ) -> Loop:
     """The loop of one repeat at its start.
 
-    Start states come from one legacy generator of ``seed``, as published.  Each repeat then draws from a generator of
-    its own, so that repeats are independent jobs; published was one generator for all repeats in turn.
+    Each repeat draws from a generator of its own, so that repeats are independent jobs; published was one generator
+    for all repeats in turn.
+    """
+    begun = begin(
+        problem,
+        model=model,
+        model_settings=model_settings,
+        protocol=protocol,
+        noise=noise,
+        ratio=ratio,
+        seed=seed,
+        repeat=repeat,
+        device=device,
+    )
+    return Loop(
+        begun.problem,
+        begun.start,
+        classifier=begun.classifier,
+        inspector=load_inspector(inspector, threshold, inspector_settings),
+        negotiator=load_negotiator(negotiator, negotiator_settings),
+        rng=begun.rng,
+        training_rng=begun.training_rng,
+        precision=protocol["precision"],
+        corrects=protocol["correct_counter_examples"] or not protocol["precision"],
+        asks=protocol["asks"],
+    )
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A repeat before its first fit: its problem, start state, model, and generators of scores and of training."""
+
+    problem: Problem
+    start: Start
+    classifier: Classifier
+    rng: np.random.RandomState
+    training_rng: np.random.Generator
+
+
+def begin(
+    problem: Problem,
+    *,
+    model: str,
+    model_settings: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    noise: str,
+    ratio: str,
+    seed: int,
+    repeat: int,
+    device: str = "cpu",
+) -> Begun:
+    """One repeat before its first fit.
+
+    Start states come from one legacy generator of ``seed``, as published.
     """
     rng = np.random.RandomState(seed)
     if registry.card("noise", noise).get("subsample"):
@@ -135,16 +188,12 @@ def open_loop(
         rng=rng,
         train_margins=_margins(problem, lambda: classifier(_MARGIN_EPOCHS), seed),
     )
-    return Loop(
+    return Begun(
         problem,
         starts[repeat],
-        classifier=classifier(protocol["epochs"]),
-        inspector=load_inspector(inspector, threshold, inspector_settings),
-        negotiator=load_negotiator(negotiator, negotiator_settings),
-        rng=np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, repeat]))),
-        training_rng=generator(seed, f"cincer training {repeat}"),
-        precision=protocol["precision"],
-        corrects=protocol["correct_counter_examples"] or not protocol["precision"],
+        classifier(protocol["epochs"]),
+        np.random.RandomState(np.random.MT19937(np.random.SeedSequence([seed, repeat]))),
+        generator(seed, f"cincer training {repeat}"),
     )
 
 

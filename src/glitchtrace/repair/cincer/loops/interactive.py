@@ -67,6 +67,12 @@ CARD = {
             "the model is fitted once.",
             "default": False,
         },
+        "asks": {
+            "type": "boolean",
+            "description": "Whether suspicious samples are asked about; without, scores are collected and a "
+            "threshold is found from them.",
+            "default": True,
+        },
         "correct_counter_examples": {
             "type": "boolean",
             "description": "With `precision`, correct wrong counter-examples that are shown, as published; later "

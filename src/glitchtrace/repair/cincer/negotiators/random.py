@@ -11,6 +11,7 @@ from glitchtrace.repair.cincer.ranking import Ranking
 CARD = {
     "summary": "A candidate drawn at random.",
     "label": "Random",
+    "unscored": True,
 }
 
 
