@@ -37,9 +37,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     folder = Path(f"/tmp/glitchtrace-slurm-{os.getpid()}")
     tool = [str(TOOL), "-d", str(folder)]
     environment = {**os.environ, "LOCAL_SLURM_PORT": str(free_ports())}
-    started = subprocess.run(
-        [*tool, "start"], capture_output=True, text=True, check=False, env=environment
-    )
+    started = subprocess.run([*tool, "start"], capture_output=True, text=True, check=False, env=environment)
     if started.returncode:
         pytest.skip(
             f"Slurm does not start here: {(started.stderr.strip() or 'no reason given').splitlines()[-1]}"
