@@ -271,7 +271,10 @@ def _explain(error: jsonschema.ValidationError, config: Mapping[str, Any]) -> st
     if error.validator == "type":
         wanted = error.validator_value
         wanted = " or ".join(wanted) if isinstance(wanted, list) else wanted
-        return f"{key}: {error.instance!r} should be of type {wanted}"
+        # Snakemake reads values on the command line as Python does, not as YAML, and nested ones as text.
+        is_word = str(error.instance).lower() in ("true", "false")
+        hint = "; write it into a file for --configfile, or --config key=True for a key of the top level"
+        return f"{key}: {error.instance!r} should be of type {wanted}{hint if is_word else ''}"
     return f"{key}: {error.message}"
 
 

@@ -127,7 +127,7 @@ def test_the_smoke_grid_submitted_interrupted_and_resumed(
     assert training
     for job in training:
         assert job["NumCPUs"] == "1"
-        assert re.fullmatch(r"9\d\dM", job["MinMemoryNode"]), job["MinMemoryNode"]
+        assert re.fullmatch(r"15\d\dM", job["MinMemoryNode"]), job["MinMemoryNode"]
         assert job["TimeLimit"] == "02:00:00"
 
 

@@ -138,7 +138,9 @@ def test_the_report_of_a_study_compares_what_it_has_and_nothing_else(tmp_path: P
         cost=tmp_path / "cost.parquet",
         epochs=[],
         table=tmp_path / "reproduction.csv",
+        page=tmp_path / "reproduction.html",
     )
+    assert (tmp_path / "reproduction.html").read_text().count("<tr>") == 4
     found = pd.read_csv(tmp_path / "reproduction.csv").set_index("what")
     # Three kinds of published number have the values above; statements need signals that are missing here.
     uniform = "uniform noise, really changed labels, exact k"

@@ -200,6 +200,7 @@ BLOCK = {"datasets": ["digits"], "models": ["linear"], "glitches": ["uniform"], 
         ({"datasets": {"mnist@x": {"subset_ratio": 2}}}, "datasets.mnist@x.subset_ratio"),
         ({"device": "tpu"}, "device: unknown value 'tpu'"),
         ({"evaluation_batch": "many"}, "evaluation_batch: 'many' should be of type integer"),
+        ({"repair": "false"}, "repair: 'false' should be of type boolean; write it into a file"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_that_names_the_key(changes: dict, message: str) -> None:

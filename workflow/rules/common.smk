@@ -271,7 +271,10 @@ def _reported(path, caption, category, form):
     labels = {key: f"{{{key}}}" for key in CELL_KEYS if f"{{{key}}}" in path}
     file = str(Path(workflow.basedir) / "workflow/report" / f"{caption}.rst")
     return report(
-        path, caption=file, category=category, labels={**labels, "form": form}
+        path,
+        caption=file,
+        category=category,
+        labels={**labels, "about": caption.replace("_", " "), "form": form},
     )
 
 
@@ -417,11 +420,16 @@ def all_figures(wildcards):
 # --- memory, measured (see docs/architecture.md) -------------------------------------------------------------------
 
 
+# A submitted job runs two Snakemakes of 300 MiB around its stage.
+NESTED = 600
+
+
 def growing(memory):
-    """Resource function: the measured memory of a job in MiB, once more with every attempt (profiles/slurm retries)."""
+    """Resource function: the measured memory of a job in MiB with that of the Snakemakes around it where it is
+    submitted, once more with every attempt (profiles/slurm retries)."""
 
     def scaled(wildcards, attempt):
-        return attempt * (memory(wildcards) if callable(memory) else memory)
+        return attempt * ((memory(wildcards) if callable(memory) else memory) + NESTED)
 
     return scaled
 

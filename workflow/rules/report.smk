@@ -224,6 +224,9 @@ rule compare_published:
         table=table_file(
             "<study>/tables/reproduction.csv", "reproduction", "Reproduction"
         ),
+        page=table_file(
+            "<study>/tables/reproduction.html", "reproduction", "Reproduction", "page"
+        ),
     log:
         "<logs>/compare_published/<study>/table.log",
     conda:

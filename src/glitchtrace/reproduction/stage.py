@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from glitchtrace.files import write_text
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import write_csv
 from glitchtrace.reproduction import published
@@ -12,11 +13,25 @@ from glitchtrace.reproduction.statements import statements
 from glitchtrace.reproduction.tables import Tables, study_table
 from glitchtrace.reproduction.verdicts import judge_change, judge_number, judge_statement
 
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Published numbers beside ours</title><style>
+body {{ font: 14px sans-serif; margin: 1em; }}
+th, td {{ padding: 0.3em 0.8em; text-align: left; border-bottom: 1px solid #ddd; }}
+</style></head><body>
+{}
+</body></html>
+"""
+
 
 def compare_published(
-    *, summary: str | Path, cost: str | Path, epochs: Sequence[str | Path], table: str | Path
+    *,
+    summary: str | Path,
+    cost: str | Path,
+    epochs: Sequence[str | Path],
+    table: str | Path,
+    page: str | Path,
 ) -> None:
-    """Stage: write a CSV with a row per published number and statement that the study has a value for.
+    """Stage: write, as CSV and as a page, a row per published number and statement that the study has a value for.
 
     ``summary``, ``cost`` and ``epochs`` as in ``tables.study_table``.  Columns: ``dataset``, ``model``, ``what``,
     ``published`` (empty for statements), ``ours``, ``verdict``.  Raises GlitchtraceError where a summary cannot be
@@ -32,4 +47,6 @@ def compare_published(
     ]
     judged = ((row, judge_statement(row, tables)) for row in statements())
     rows += [(row.where, "", row.what, "", *found) for row, found in judged if found]
-    write_csv(pd.DataFrame(rows, columns=["dataset", "model", "what", "published", "ours", "verdict"]), table)
+    found = pd.DataFrame(rows, columns=["dataset", "model", "what", "published", "ours", "verdict"])
+    write_csv(found, table)
+    write_text(_PAGE.format(found.to_html(index=False, border=0)), page)
