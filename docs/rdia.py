@@ -11,6 +11,7 @@ from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
 
 PAGE = "docs/rdia.md"
+SECTIONS = ("thresholds", "methods", "harmful", "cancer", "digits", "rdia_ls", "lost")
 STUDIES = Path("results/studies")
 NOISES = {"clean": "0", "0.2": "20 %", "0.5": "50 %", "0.8": "80 %"}
 ALPHAS = {"0.01": "alpha_0_01", "0.002": "alpha_0_002", "0.0002": "alpha_0_0002"}
@@ -20,14 +21,17 @@ PUBLISHED = {
     "0.002": (0.0207, 0.0315, 0.0519, 0.0465),
     "0.0002": (0.0903, 0.0392, 0.0410, 0.0405),
 }
+STARTS = {
+    "rdia_ls@mnist_start": "as published",
+    "rdia_ls@mnist_undivided_start": "warm-up not divided",
+    "rdia_ls@mnist_start_without_decay": "no weight decay",
+}
 PUBLISHED_LS = {"mnist": "87.85 ± 0.21", "cifar10_jpeg": "25.35 ± 0.17"}
 
 
 def main() -> None:
-    """Fill every section of the page whose study has been run, and say which has not."""
-    sections = dict.fromkeys(
-        ("thresholds", "methods", "harmful", "cancer", "rdia_ls"), "Its study has not been run yet."
-    )
+    """Fill every section of the page whose study has been run, and name those that stay as they are."""
+    sections: dict[str, str] = {}
     gains = _read("rdia_mnist17", "rdia")
     if gains is not None:
         table = rdia_table(gains)
@@ -37,12 +41,21 @@ def main() -> None:
     gains = _read("rdia_cancer", "rdia")
     if gains is not None:
         sections["cancer"] = markdown_table(cancer(rdia_table(gains)))
+    gains = _read("rdia_digits", "rdia")
+    if gains is not None:
+        sections["digits"] = markdown_table(digits(rdia_table(gains)))
     histories = [_read(study, "rdia_ls") for study in ("rdia_ls", "rdia_ls_baselines", "rdia_ls_cifar10")]
     ready = [table for table in histories if table is not None]
     if ready:
         sections["rdia_ls"] = markdown_table(selections(pd.concat(ready)))
+    starts = _read("rdia_ls_lost_classes", "rdia_ls")
+    if starts is not None:
+        sections["lost"] = markdown_table(lost_classes(starts))
     for section, text in sections.items():
         replace_section(PAGE, section, text)
+    kept = [section for section in SECTIONS if section not in sections]
+    if kept:
+        print(f"{PAGE}: not run, left as it is: {', '.join(kept)}")
 
 
 def thresholds(table: pd.DataFrame) -> pd.DataFrame:
@@ -80,6 +93,23 @@ def cancer(table: pd.DataFrame) -> pd.DataFrame:
         for relabelling in dict.fromkeys(chosen["relabelling"]):
             method = chosen.loc[chosen["relabelling"] == relabelling, "name"].iloc[0]
             rows.append({"split": name, "method": method, **_losses(table, dataset, relabelling)})
+    return pd.DataFrame(rows)
+
+
+def digits(table: pd.DataFrame) -> pd.DataFrame:
+    """Test log loss and accuracy of every method on ten classes, symmetric and pair-flip noise."""
+    rows = []
+    for name in dict.fromkeys(table["name"]):
+        row = {"method": name}
+        for glitch, noise in (("uniform", "symmetric"), ("independent@pair_flip", "pair flip")):
+            for ratio in ("0.2", "0.5"):
+                (found,) = table[
+                    (table["name"] == name) & (table["glitch"] == glitch) & (table["ratio"] == ratio)
+                ].to_dict("records")
+                row[f"{noise}, {NOISES[ratio]}"] = (
+                    f"{found['log_loss']:.3f} ({100 * found['accuracy']:.1f} %)"
+                )
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -127,6 +157,20 @@ def selections(histories: pd.DataFrame) -> pd.DataFrame:
                 "published": published,
             }
         )
+    return pd.DataFrame(rows)
+
+
+def lost_classes(histories: pd.DataFrame) -> pd.DataFrame:
+    """Best test accuracy of every seed in the first epochs; in brackets where a class is lost (``rdia_ls_table``)."""
+    rows = []
+    for selection, name in STARTS.items():
+        chosen = histories[histories["selection"] == selection]
+        row: dict[str, object] = {"RDIA-LS": name}
+        for seed in sorted(chosen["seed"].astype(int).unique()):
+            (found,) = rdia_ls_table(chosen[chosen["seed"].astype(int) == seed]).to_dict("records")
+            best = f"{found['best']:.1f}"
+            row[f"seed {seed}"] = f"({best})" if found["lost"] else best
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
