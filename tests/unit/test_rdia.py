@@ -19,6 +19,7 @@ from glitchtrace.errors import GlitchtraceError
 from glitchtrace.files import write_json, write_npy, write_parquet
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.repair.actions import Action
+from glitchtrace.repair.rdia import regression
 from glitchtrace.repair.rdia.cells import cells
 from glitchtrace.repair.rdia.influence import measure
 from glitchtrace.repair.rdia.measures import accuracy, area_under_curve, log_loss, precision_recall
@@ -348,6 +349,24 @@ def test_all_harmful_flips_every_label_or_leaves_nothing():
     assert (nothing.actions == Action.DROP).all()
     assert not retrain(problem, nothing).any()
     np.testing.assert_array_equal(propose("random_flip", problem).labels, 1 - problem.labels)
+
+
+def test_all_harmful_of_several_classes_takes_the_observed_labels_below_chance(monkeypatch):
+    problem = problem_of(3)
+    problem = Problem(**{**vars(problem), "influence": np.ones(len(problem))})
+    proposal = propose("rdia", problem)
+    assert proposal.moving.all()
+    fitted = retrain(problem, proposal)
+    rows = np.arange(len(problem))
+    before, after = (
+        problem.regression.probabilities(theta, problem.X)[rows, problem.labels]
+        for theta in (problem.parameters, fitted)
+    )
+    assert after.mean() < 1 / 3 < before.mean()
+    assert not retrain(problem, propose("dropout", problem)).any()
+    monkeypatch.setattr(regression, "MOVING_LIMIT", 1)
+    with pytest.raises(GlitchtraceError, match=r"after 1 steps; scale the features or lower C"):
+        retrain(problem, proposal)
 
 
 def test_rdia_of_several_classes_names_the_most_probable_other_class():

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # Gradient norm at which a fit ends; it bounds the error of the parameters.
 TOLERANCE = 1e-6
 NEWTON_LIMIT = 100
+MOVING_LIMIT = 10_000
 # Up to this many parameters a Newton step is solved by Cholesky, above by conjugate gradients.
 DENSE_LIMIT = 1000
 BLOCK = 4096  # rows of X held dense at a time
@@ -167,7 +168,8 @@ class Regression:
 
         ``labels``: (n,) observed; ``targets``: (n, K) of the other samples, those of the relabelled are ignored.
         The target follows the parameters, so the objective is not convex and the minimum depends on ``start``,
-        which RDIA takes from the first model.  With two classes this is the convex fit to flipped labels.
+        which RDIA takes from the first model.  With two classes this is the convex fit to flipped labels.  Raises
+        GlitchtraceError where no minimum is reached.
         """
         if self.columns == 1:
             flipped = np.where(relabelled[:, None], self.one_hot(1 - labels), targets)
@@ -188,8 +190,15 @@ class Regression:
             gradient = parameters + self.C * np.asarray(X.T @ residuals)
             return 0.5 * float(flat @ flat) + self.C * loss, gradient.ravel()
 
-        options = {"maxiter": 10_000, "maxfun": 20_000, "gtol": TOLERANCE, "ftol": 1e-14}
+        options = {"maxiter": MOVING_LIMIT, "maxfun": 2 * MOVING_LIMIT, "gtol": TOLERANCE, "ftol": 1e-14}
         found = minimize(value_and_gradient, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+        norm = float(np.linalg.norm(found.jac))
+        # A line search that rounding has ended is no success, but its point is a minimum.
+        if not (found.success or norm <= 100 * TOLERANCE):
+            raise GlitchtraceError(
+                f"relabelled refit: gradient norm {norm:.1e} after {found.nit} steps; "
+                "scale the features or lower C"
+            )
         return np.asarray(found.x).reshape(start.shape)
 
 
