@@ -7,7 +7,7 @@ import pytest
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.files import write_parquet
 from glitchtrace.reporting.figures.rdia import MEASURES, draw_rdia, method_name, plot_rdia, rdia_table
-from glitchtrace.reporting.figures.rdia_ls import draw_rdia_ls, plot_rdia_ls, rdia_ls_table
+from glitchtrace.reporting.figures.rdia_ls import draw_rdia_ls, plot_rdia_ls, rdia_ls_table, styles_of
 
 VARIANTS = {"erm": np.nan, "rdia@alpha_0_01": 0.01, "rdia@alpha_0_002": 0.002, "dropout": None}
 
@@ -102,12 +102,20 @@ def test_accuracy_at_the_end_at_its_best_and_in_the_mean():
     assert row["lost"] == 1
 
 
-def test_one_line_per_method_with_a_band_over_seeds():
+def test_one_line_per_method_with_a_thin_one_per_seed():
     (axes,) = draw_rdia_ls(histories()).axes
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "plain training",
         "RDIA-LS (mnist)",
     ]
-    assert len(axes.collections) == 2
+    assert len(axes.lines) == 2 * (1 + 2)
     (single,) = draw_rdia_ls(histories(seeds=1)).axes
-    assert not single.collections
+    assert len(single.lines) == 2
+
+
+def test_variants_of_one_method_look_different():
+    names = ["plain@mnist", "rdia_ls@mnist", "rdia_ls@mnist_clean", "rdia_ls@mnist_undivided"]
+    found = styles_of(reversed(names))
+    assert list(found) == names
+    assert len(set(found.values())) == 4
+    assert found["rdia_ls@mnist"] == styles_of(["rdia_ls"])["rdia_ls"]

@@ -1,6 +1,7 @@
 """RDIA-LS and what it is compared with: test accuracy by epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,14 @@ KEYS = ["dataset", "model", "glitch", "ratio"]
 MEASURED = ("test_accuracy", "test_worst_class_accuracy", "pure_ratio")
 LAST = 10  # epochs behind the accuracy at the end
 LOST = 0.05  # accuracy within a class below which the network is said to have lost it
-STYLES = {
+STYLES: dict[str, tuple[str, tuple[float, ...] | str]] = {
     "plain": ("#7F7F7F", (1, 1)),
     "small_loss": ("#2F5F9E", (4, 1.5)),
     "coteaching": ("#009E73", (4, 1, 1, 1)),
     "rdia_ls": ("#D55E00", ""),
 }
-_OTHER = ("#882255", (2, 1))
+# Of further methods, and of further variants of one method.
+OTHERS = (("#882255", (2, 1)), ("#5780B1", (6, 1, 1, 1)), ("#222222", (3, 1, 1, 1)))
 
 
 def plot_rdia_ls(*, summary: str | Path, figures: Sequence[str | Path], table: str | Path) -> None:
@@ -68,7 +70,10 @@ def rdia_ls_table(histories: pd.DataFrame) -> pd.DataFrame:
 
 @style.styled()
 def draw_rdia_ls(histories: pd.DataFrame) -> Figure:
-    """Mean over seeds with a band of one standard deviation, one panel per dataset and glitch."""
+    """Mean over seeds with a thin line for each, one panel per dataset and glitch.
+
+    No band: seeds that lose a class lie apart from the others, and a standard deviation would hide it.
+    """
     panels = list(histories.groupby(KEYS, observed=True))
     figure = style.new_figure(style.MIDDLE, 2.6 * len(panels))
     grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
@@ -84,24 +89,30 @@ def draw_rdia_ls(histories: pd.DataFrame) -> Figure:
 
 def _draw_panel(axes: Any, cell: pd.DataFrame) -> None:
     seeds = []
-    for selection in sorted(cell["selection"].unique(), key=_place):
+    for selection, (colour, dashes) in styles_of(cell["selection"].unique()).items():
         accuracies = 100 * cell[cell["selection"] == selection].pivot_table(
             index="epoch", columns="seed", values="test_accuracy"
         )
-        mean, deviation = accuracies.mean(axis=1), accuracies.std(axis=1, ddof=1)
-        colour, dashes = STYLES.get(registry.base_name(selection), _OTHER)
-        (line,) = axes.plot(
-            accuracies.index, mean, color=colour, label=style.human_name("selection", selection)
-        )
+        label = style.human_name("selection", selection)
+        (line,) = axes.plot(accuracies.index, accuracies.mean(axis=1), color=colour, label=label)
         if dashes:
             line.set_dashes(dashes)
         if accuracies.shape[1] > 1:
-            band = (mean - deviation, mean + deviation)
-            axes.fill_between(accuracies.index, *band, color=colour, alpha=0.2, linewidth=0)
+            axes.plot(accuracies.index, accuracies, color=colour, alpha=0.4, linewidth=0.5)
         seeds.append(accuracies.shape[1])
     axes.set_ylim(bottom=0, top=min(100.0, float(np.ceil(axes.get_ylim()[1] / 10) * 10)))
     axes.margins(x=0.01)
-    axes.legend(title=style.spread("mean ± standard deviation", seeds), loc="best")
+    axes.legend(title=style.spread("mean (thin: each seed)", seeds), loc="best")
+
+
+def styles_of(selections: Iterable[str]) -> dict[str, tuple[str, tuple[float, ...] | str]]:
+    """Colour and dashes of every method, in the order of drawing; two variants of one method are told apart."""
+    found: dict[str, tuple[str, tuple[float, ...] | str]] = {}
+    free, known = cycle(OTHERS), dict(STYLES)
+    for selection in sorted(selections, key=_place):
+        base = registry.base_name(selection)
+        found[selection] = known.pop(base) if base in known else next(free)
+    return found
 
 
 def _place(selection: str) -> tuple[int, str]:
