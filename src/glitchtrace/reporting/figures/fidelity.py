@@ -16,6 +16,7 @@ from glitchtrace.reporting.tables import aggregate, write_csv
 EXTREMES = 10  # samples at either end that the Jaccard index compares
 _CELL = ["task", "network"]
 _NETWORKS = {"logistic_regression": "logistic regression", "dnn": "network d–8–8–1"}
+_SCALE = 1e3  # changes of the loss are drawn in thousandths
 _DRAWN = ("sgd_all", "koh_liang")
 
 
@@ -58,41 +59,58 @@ def jaccard(estimate: np.ndarray, truth: np.ndarray, extremes: int = EXTREMES) -
 
 @style.styled()
 def draw_fidelity(fidelity: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
-    """One panel per task and network: the first trial's estimates over the truth, with the diagonal."""
+    """One panel per task and network: the first trial's estimates over the truth, with the diagonal.
+
+    τ above each panel, in the colour of its method, is the mean over all trials with its standard deviation.
+    """
     cells = list(fidelity.groupby(_CELL, sort=True))
     columns = min(2, len(cells))
     lines = -(-len(cells) // columns)
-    figure = style.new_figure(style.PAGE if columns > 1 else style.COLUMN, 2.7 * lines + 0.5)
-    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    figure = style.new_figure(style.PAGE if columns > 1 else style.COLUMN, 2.5 * lines + 0.6)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    panels = grid.ravel()
     taus = {
         (row.task, row.network, row.method): f"{row.mean:.2f}" + ("" if row.n == 1 else f" ± {row.std:.2f}")
         for row in agreement[agreement["measure"] == "tau"].itertuples()
     }
+    drawn = [name for name in ordered_methods(fidelity["method"]) if name in _DRAWN]
     for axes, (keys, cell) in zip(panels, cells, strict=False):
         task, network = map(str, keys)
         first = cell[cell["seed"] == cell["seed"].min()]
-        for method in [name for name in ordered_methods(first["method"]) if name in _DRAWN]:
+        for method in drawn:
             chosen = first[first["method"] == method]
             colour, marker, _ = MARKS[method]
-            label = f"{style.human_name('cleansing_method', method)}, τ {taus[task, network, method]}"
             axes.scatter(
-                chosen["loss_change"],
-                chosen["estimate"],
+                _SCALE * chosen["loss_change"],
+                _SCALE * chosen["estimate"],
                 s=9,
                 marker=marker,
                 color=colour,
                 alpha=0.6,
                 linewidth=0,
-                label=label,
+                label=style.human_name("cleansing_method", method),
             )
-        ends = [first["loss_change"].min(), first["loss_change"].max()]
+        ends = [_SCALE * first["loss_change"].min(), _SCALE * first["loss_change"].max()]
         axes.plot(ends, ends, color=style.INK, linewidth=0.8, zorder=0.5)
         label = style.human_name("fidelity_task", task)
-        axes.set_title(f"{label}, {_NETWORKS[network]}", loc="left", fontweight="bold")
-        axes.ticklabel_format(style="sci", scilimits=(-2, 3))
-        axes.legend(loc="upper left", fontsize=6.5)
-        axes.set_xlabel("true change of validation loss without the sample")
-        axes.set_ylabel("estimate")
+        axes.set_title(f"{label}, {_NETWORKS[network]}", loc="left", fontweight="bold", pad=16)
+        for place, method in enumerate(drawn):
+            if (task, network, method) in taus:
+                axes.annotate(
+                    f"τ {taus[task, network, method]}",
+                    (0.3 * place, 1),
+                    (0, 5),
+                    xycoords="axes fraction",
+                    textcoords="offset points",
+                    color=MARKS[method][0],
+                    fontsize=6.5,
+                )
     for axes in panels[len(cells) :]:
         axes.set_axis_off()
+    for axes in panels[max(0, len(cells) - columns) : len(cells)]:
+        axes.set_xlabel("true change of validation loss without the sample, 10⁻³")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("estimate, 10⁻³")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(drawn))
     return figure
