@@ -1,6 +1,10 @@
-"""Fill the tables of docs/cincer.md from the results of its studies (the commands stand in the page)."""
+"""Fill the tables of docs/cincer.md from the results of its studies and a benchmark (the commands stand in the page).
+
+Of a study that has not run to its end the finished repeats are taken.
+"""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,10 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace import registry
+from glitchtrace import paths, registry
 from glitchtrace.files import read_parquet, replace_section
+from glitchtrace.operations.jobs import read_config
+from glitchtrace.repair.cincer import cells
 from glitchtrace.repair.cincer.question_budget import budget_table
-from glitchtrace.repair.cincer.summary import at, mean_and_error, numbers
+from glitchtrace.repair.cincer.summary import KEYS, at, mean_and_error, numbers
+from glitchtrace.repair.cincer.thresholds import arriving, threshold_table
+from glitchtrace.reporting.figures.loop_influence import correlation_table
 from glitchtrace.reporting.figures.loop_precision import precision_table
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
@@ -37,7 +45,12 @@ COLUMNS = {
 
 
 def main() -> None:
-    """Fill every section of the page whose study has been run, and say which has not."""
+    """Fill every section of the page whose study has been run, and say which has not.
+
+    The output of the benchmark is the file named as argument; without, that section stays as it is.
+    """
+    if len(sys.argv) > 1:
+        replace_section(PAGE, "cost", Path(sys.argv[1]).read_text(encoding="utf-8"))
     published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
     traces = {study: _traces(study) for studies in SECTIONS.values() for study in studies}
     for section, studies in SECTIONS.items():
@@ -50,6 +63,10 @@ def main() -> None:
     _fill("precision", None if measured is None else precision(measured, published["precision"]))
     asked = _traces("cincer_questions")
     _fill("questions", None if asked is None else questions(asked))
+    silent = _traces("cincer_thresholds")
+    _fill("thresholds", None if silent is None else thresholds(silent))
+    changes = STUDIES / "cincer_influence" / "cincer_influence.parquet"
+    _fill("influence", influence(read_parquet(changes)) if changes.is_file() else None)
 
 
 def comparison(traces: pd.DataFrame, published: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -67,7 +84,9 @@ def comparison(traces: pd.DataFrame, published: Sequence[Mapping[str, Any]]) -> 
             "data": f"{human_name('dataset', keys['dataset'])} / {keys['model']}",
             "method": method(keys["inspector"], keys["negotiator"]),
         }
-        pairs = {name: (ours[name], ours[f"{name}_error"]) for name in COLUMNS}
+        # One repeat has no error.
+        error = float("nan") if ours["repeats"] == 1 else 1.0
+        pairs = {name: (ours[name], error * ours[f"{name}_error"]) for name in COLUMNS}
         rows.append(names | {"source": f"ours, {ours['repeats']}"} | _cells(pairs))
         if theirs is not None:
             rows.append(names | {"source": "published, 5"} | _cells({name: theirs[name] for name in COLUMNS}))
@@ -91,10 +110,14 @@ def signs(traces: pd.DataFrame) -> pd.DataFrame:
             if other is None:
                 continue
             both = [runs[runs["negotiator"] == name] for name in (negotiator, other)]
+            shared = set(both[0]["repeat"]) & set(both[1]["repeat"])
+            both = [run[run["repeat"].isin(shared)] for run in both]
+            if not shared:
+                continue
             row = {
                 "data": f"{human_name('dataset', dataset)} / {model}",
                 "method": method("margin", negotiator),
-                "repeats": both[0]["repeat"].nunique(),
+                "repeats": len(shared),
             }
             for column, heading in (
                 ("f1", "F1"),
@@ -134,6 +157,8 @@ def questions(traces: pd.DataFrame) -> pd.DataFrame:
     """Wrong labels found per question and F1 at each number of questions."""
     rows = []
     for row in budget_table(traces).to_dict("records"):
+        if row["repeats"] == 1:
+            row |= dict.fromkeys(("found_error", "f1_error", "arrived_error"), float("nan"))
         rows.append(
             {
                 "data": f"{human_name('dataset', row['dataset'])} / {row['model']}",
@@ -146,6 +171,39 @@ def questions(traces: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def thresholds(traces: pd.DataFrame) -> pd.DataFrame:
+    """The threshold found for each inspector, and what it would flag."""
+    return pd.DataFrame(
+        {
+            "data": f"{human_name('dataset', row['dataset'])} / {row['model']}",
+            "inspector": human_name("inspector", row["inspector"]),
+            "repeats": row["repeats"],
+            "threshold": f"{row['threshold']:.3g}",
+            "of single repeats": f"{row['threshold_mean']:.3g} ± {row['threshold_error']:.2g}",
+            "suspicious": f"{row['suspicious']:.3f}",
+            "wrong among them": "–" if np.isnan(row["precision"]) else f"{row['precision']:.3f}",
+            "of all wrong": f"{row['recall']:.3f}",
+        }
+        for row in threshold_table(arriving(traces)).to_dict("records")
+    )
+
+
+def influence(changes: pd.DataFrame) -> pd.DataFrame:
+    """Rank correlation of each negotiator's scores with the effect of leaving samples out."""
+    return pd.DataFrame(
+        {
+            "data": f"{human_name('dataset', row['dataset'])} / {row['model']}",
+            "fitted by": row["refit"],
+            "score": human_name("negotiator", row["negotiator"]),
+            "repeats": row["repeats"],
+            "samples": row["samples"],
+            "Spearman": _shown((row["spearman"], row["spearman_error"]), 3),
+            "least": f"{row['spearman_least']:.3f}",
+        }
+        for row in correlation_table(changes).to_dict("records")
+    )
 
 
 def method(inspector: str, negotiator: str) -> str:
@@ -164,12 +222,20 @@ def _cells(pairs: Mapping[str, Sequence[float]]) -> dict[str, str]:
 def _shown(pair: Sequence[float], digits: int, *, signed: bool = False) -> str:
     if np.isnan(pair[0]):
         return "–"
-    return f"{pair[0]:{'+' if signed else ''}.{digits}f} ± {pair[1]:.{digits}f}"
+    value = f"{pair[0]:{'+' if signed else ''}.{digits}f}"
+    return value if np.isnan(pair[1]) else f"{value} ± {pair[1]:.{digits}f}"
 
 
 def _traces(study: str) -> pd.DataFrame | None:
-    file = STUDIES / study / "cincer.parquet"
-    return read_parquet(file) if file.is_file() else None
+    """The traces of all finished repeats of a study with their keys; None without any."""
+    config = read_config(f"config/studies/{study}.yaml")
+    found = []
+    for cell in cells.cells(config["cincer"], config["settings"]):
+        wildcards = cell.wildcards()
+        file = Path(paths.fill(paths.LOOP_TRACE, **wildcards))
+        if file.is_file():
+            found.append(read_parquet(file).assign(**{key: wildcards[key] for key in [*KEYS, "repeat"]}))
+    return pd.concat(found, ignore_index=True) if found else None
 
 
 def _fill(section: str, table: pd.DataFrame | None) -> None:

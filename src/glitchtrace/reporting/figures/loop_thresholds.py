@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,11 @@ from glitchtrace.reporting.inputs import read_table
 from glitchtrace.reporting.tables import write_csv
 
 _BINS = 30
-_WRONG, _RIGHT = "#C1272D", "#8C8C8C"
+# Whether the label is wrong -> how it is drawn.
+_LOOKS: dict[bool, dict[str, Any]] = {
+    False: {"color": "#8C8C8C", "alpha": 0.6, "label": "label right"},
+    True: {"color": "#C1272D", "alpha": 0.6, "label": "label wrong"},
+}
 
 
 def plot_loop_thresholds(
@@ -38,7 +43,7 @@ def plot_loop_thresholds(
 
 @style.styled()
 def draw_thresholds(scores: pd.DataFrame, *, title: str) -> Figure:
-    """A panel per run: histograms of the scores of right and wrong labels, and the threshold."""
+    """A panel per run: histograms of the scores of right and of wrong labels, and the threshold."""
     runs = list(thresholds_by_run(scores))
     columns = min(2, len(runs))
     rows = -(-len(runs) // columns)
@@ -48,17 +53,15 @@ def draw_thresholds(scores: pd.DataFrame, *, title: str) -> Figure:
         axes.set_visible(False)
     for axes, (names, threshold, run) in zip(grid.flat, runs, strict=False):
         edges = np.histogram_bin_edges(run["score"], bins=_BINS)
-        parts = [run.loc[run["wrong"] == wrong, "score"].to_numpy() for wrong in (False, True)]
-        axes.hist(
-            parts, bins=edges, stacked=True, color=[_RIGHT, _WRONG], label=["label right", "label wrong"]
-        )
-        axes.axvline(
-            threshold, color=style.INK, linewidth=0.8, linestyle="--", label=f"threshold {threshold:.3g}"
-        )
+        # Not stacked: heights on a logarithmic axis do not add.
+        for wrong, look in _LOOKS.items():
+            axes.hist(run.loc[run["wrong"] == wrong, "score"], bins=edges, histtype="stepfilled", **look)
+        axes.axvline(threshold, color=style.INK, linewidth=0.8, linestyle="--", label="threshold")
         axes.set_yscale("symlog", linthresh=10)
-        axes.set_title(style.human_name("inspector", names["inspector"]), loc="left")
+        inspector = style.human_name("inspector", names["inspector"])
+        axes.set_title(f"{inspector}, threshold {threshold:.3g}", loc="left")
         axes.set_xlabel("score")
         axes.set_ylabel("samples")
-        axes.legend(fontsize=6.5)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle(title)
     return figure
