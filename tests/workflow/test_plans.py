@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import CELL_STAGES, ROOT, folder_with_config, planned
+from running import CELL_STAGES, ROOT, folder_with_config, planned, snakemake
 
 
 def resolved(file: Path | None) -> dict:
@@ -92,3 +92,30 @@ def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | Non
     ):
         assert jobs[f"summarise_{stage}"] == bool(its_cells)
     assert jobs["pretrain"] == 0
+
+
+QUESTIONS = {
+    "cincer_q1_q3_pictures": ("cincer_convnet", "plot_loops"),
+    "cincer_q1_q3_tables": ("cincer_adult", "plot_loops"),
+    "cincer_q2": ("cincer_precision", "summarise_loops"),
+    "cincer_eval_ce": ("cincer_precision", "plot_loop_precision"),
+    "cincer_eval_influence": ("cincer_influence", "plot_loop_influence"),
+    "cincer_thresholds": ("cincer_thresholds", "plot_loop_thresholds"),
+}
+
+
+@pytest.mark.parametrize("target", QUESTIONS)
+def test_a_research_question_has_a_target_and_other_studies_say_which_file_it_needs(
+    target: str, tmp_path: Path
+) -> None:
+    study, last = QUESTIONS[target]
+    folder = folder_with_config(tmp_path / "run")
+    jobs = planned(folder, target, "--configfile", str(ROOT / f"config/studies/{study}.yaml"))
+    assert jobs[last] >= 1
+    drawn = {name for name in jobs if name.startswith("plot_")}
+    assert drawn <= {last}, "a target makes what answers its question, and nothing else"
+    other = "cincer_smoke" if target != "cincer_q1_q3_tables" else "cincer_influence"
+    options = ("--cores", "1", "--dry-run", "--configfile", str(ROOT / f"config/studies/{other}.yaml"))
+    refused = snakemake(folder, target, *options, check=False)
+    assert refused.returncode
+    assert f"target {target}: the configuration has no runs for it" in refused.stdout + refused.stderr
