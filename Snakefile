@@ -102,6 +102,51 @@ rule cincer:
         cincer_targets,
 
 
+# One target per research question of the publication; each takes the runs of the configuration that answer it.
+
+
+rule cincer_q1_q3_pictures:
+    input:
+        answering(
+            "cincer_q1_q3_pictures",
+            "cincer_pictures",
+            lambda: loop_curves("q1", "q3", pictures=True),
+        ),
+
+
+rule cincer_q1_q3_tables:
+    input:
+        answering(
+            "cincer_q1_q3_tables",
+            "cincer_breast",
+            lambda: loop_curves("q1", "q3", pictures=False),
+        ),
+
+
+rule cincer_q2:
+    input:
+        answering(
+            "cincer_q2",
+            "cincer_precision",
+            lambda: rules.summarise_loops.output if loop_precisions() else [],
+        ),
+
+
+rule cincer_eval_ce:
+    input:
+        answering("cincer_eval_ce", "cincer_precision", loop_precisions),
+
+
+rule cincer_eval_influence:
+    input:
+        answering("cincer_eval_influence", "cincer_influence", loop_influence),
+
+
+rule cincer_thresholds:
+    input:
+        answering("cincer_thresholds", "cincer_thresholds", loop_thresholds),
+
+
 rule pretrained_weights:
     input:
         rules.pretrain.output.weights,
