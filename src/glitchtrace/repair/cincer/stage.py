@@ -82,36 +82,20 @@ def clean_interactively(
 def open_loop(
     problem: Problem,
     *,
-    model: str,
-    model_settings: Mapping[str, Any],
     protocol: Mapping[str, Any],
-    noise: str,
-    ratio: str,
     inspector: str,
     inspector_settings: Mapping[str, Any],
     threshold: float,
     negotiator: str,
     negotiator_settings: Mapping[str, Any],
-    seed: int,
-    repeat: int,
-    device: str = "cpu",
+    **repeat: Any,
 ) -> Loop:
-    """The loop of one repeat at its start.
+    """The loop of one repeat at its start; ``repeat``: what else ``begin`` takes.
 
     Each repeat draws from a generator of its own, so that repeats are independent jobs; published was one generator
     for all repeats in turn.
     """
-    begun = begin(
-        problem,
-        model=model,
-        model_settings=model_settings,
-        protocol=protocol,
-        noise=noise,
-        ratio=ratio,
-        seed=seed,
-        repeat=repeat,
-        device=device,
-    )
+    begun = begin(problem, protocol=protocol, **repeat)
     return Loop(
         begun.problem,
         begun.start,
