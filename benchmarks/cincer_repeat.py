@@ -112,7 +112,8 @@ def measure(problem: str) -> dict[str, Any]:
         "wall s": f"{one['wall']:.1f}",
         "peak MiB": f"{one['memory']:.0f}",
         f"{AT_ONCE} at once, CPU s each": (
-            f"{sum(found['repeat'] for found in several) / AT_ONCE:.1f} (alone {alone['repeat']:.1f}; {compared} samples)"
+            f"{sum(found['repeat'] for found in several) / AT_ONCE:.1f} "
+            f"(alone {alone['repeat']:.1f}; {compared} samples)"
         ),
         "speed of all": f"{AT_ONCE * alone['wall'] / wall:.2f}×",
         "load before": f"{os.getloadavg()[0]:.1f}",
