@@ -145,6 +145,7 @@ def running() -> str:
         "ratios",
         "corruptions",
         "tables",
+        "epsilon_smoke",
         "clustered_anomalies",
         "epochs",
         "dirty_validation",

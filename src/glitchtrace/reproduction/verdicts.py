@@ -53,6 +53,8 @@ def judge_statement(row: Statement, tables: Tables) -> tuple[str, str] | None:
         return None
     few = min(tables.seeds_seen)
     ours = found[0] + (f" ({few} seed{'s' if few > 1 else ''})" if few < SEEDS else "")
+    if isinstance(found[1], str):
+        return ours, found[1]
     return ours, "reproduced" if found[1] else "differs"
 
 
