@@ -150,6 +150,12 @@ def draw_loops(
             if column == "n_cleaned_ce":
                 _draw_line(axes, line, "n_cleaned_ex", {**look, "linestyle": "--"})
         axes.set_title(style.wrapped(heading, style.COLUMN, 7.5), loc="left")
+        if column == "best_score":
+            # Scores under a nearly singular matrix spread over many powers of ten.
+            axes.set_yscale("symlog")
+            axes.yaxis.get_major_locator().set_params(numticks=7)
+        elif column.startswith(("n_", "case")):
+            axes.set_ylim(0, max(1, axes.get_ylim()[1]))
         axes.set_xlim(0, lines["iteration"].max())
     for axes in grid[-1]:
         axes.set_xlabel("iteration")
