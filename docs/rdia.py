@@ -25,6 +25,7 @@ STARTS = {
     "rdia_ls@mnist_start": "as published",
     "rdia_ls@mnist_undivided_start": "warm-up not divided",
     "rdia_ls@mnist_start_without_decay": "no weight decay",
+    "rdia_ls@mnist_by_label_start": "ranked within labels",
 }
 PUBLISHED_LS = {"mnist": "87.85 ± 0.21", "cifar10_jpeg": "25.35 ± 0.17"}
 

@@ -57,7 +57,7 @@ def test_the_loss_of_a_batch_and_its_gradient(name, form):
     variant, warm_up, value, gradient = FORMS[form]
     logits = torch.tensor(golden["logits"], requires_grad=True)
     groups = Groups(case["n_kept"], case["n_discarded"], warm_up)
-    settings = {"loss": variant, "gamma": case["gamma"], "warm_up_divided": True}
+    settings = {"loss": variant, "gamma": case["gamma"], "warm_up_divided": True, "ranked_within": "batch"}
     loss, kept = rdia_ls.batch_loss([logits], torch.tensor(golden["labels"]), groups, settings)
     # The published loss subtracts the number of dropped samples, which has no gradient.
     constant = case["n_discarded"] if form == "original" else 0

@@ -20,13 +20,19 @@ from glitchtrace.models import nine_layer_cnn
 from glitchtrace.repair.rdia.relabelling import relabelled_loss as reference_loss
 from glitchtrace.repair.rdia_ls.adam import Adam
 from glitchtrace.repair.rdia_ls.cells import cells
-from glitchtrace.repair.rdia_ls.losses import bounded_kept_loss, by_loss, kept_loss, relabelled_loss
+from glitchtrace.repair.rdia_ls.losses import (
+    bounded_kept_loss,
+    by_loss,
+    by_loss_within_labels,
+    kept_loss,
+    relabelled_loss,
+)
 from glitchtrace.repair.rdia_ls.methods import coteaching, plain, rdia_ls, small_loss
 from glitchtrace.repair.rdia_ls.schedule import Groups, Schedule
 from glitchtrace.repair.rdia_ls.stage import schedule, train_selection
 from glitchtrace.repair.rdia_ls.training import Part, accuracies, fit
 
-ORIGINAL = {"loss": "original", "gamma": 0.2, "warm_up_divided": True}
+ORIGINAL = {"loss": "original", "gamma": 0.2, "warm_up_divided": True, "ranked_within": "batch"}
 SCHEDULE = Schedule(4, 0.01, 80, 0.1, forget_rate=0.5, gradual=2, drop_rate=0.25, warm_up=2)
 
 
@@ -44,6 +50,35 @@ def test_samples_are_ordered_by_loss_and_equal_ones_keep_their_order():
     assert by_loss(logits, labels).tolist() == list(range(6))
     logits[4, 1] = 5.0
     assert by_loss(logits, labels).tolist() == [4, 0, 1, 2, 3, 5]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ranked_within_labels_every_label_keeps_its_share(seed):
+    logits, labels = batch(60, 4, seed)
+    logits[:, 2] -= 30  # a class that the network has lost
+    order = by_loss_within_labels(logits, labels)
+    assert sorted(order.tolist()) == list(range(60))
+    for label, members in enumerate(labels.bincount()):
+        own = order[labels[order] == label]
+        assert own.tolist() == [row for row in by_loss(logits, labels).tolist() if labels[row] == label]
+        for kept in (6, 15, 40):
+            taken = (labels[order[:kept]] == label).sum().item()
+            assert abs(taken - kept * members / 60) <= 1
+    assert (labels[by_loss(logits, labels)[:40]] != 2).all()
+
+
+def test_ranked_within_one_label_is_ranked_within_the_batch():
+    logits, _ = batch()
+    labels = torch.full((16,), 3)
+    assert by_loss_within_labels(logits, labels).tolist() == by_loss(logits, labels).tolist()
+
+
+def test_the_option_changes_which_samples_are_kept():
+    logits, labels = batch(64)
+    groups = Groups(10, 10, warm_up=False)
+    _, kept = rdia_ls.batch_loss([logits], labels, groups, {**ORIGINAL, "ranked_within": "label"})
+    assert kept.tolist() == by_loss_within_labels(logits, labels)[:10].tolist()
+    assert kept.tolist() != by_loss(logits, labels)[:10].tolist()
 
 
 def test_the_relabelled_loss_is_that_of_the_relabelling_function():

@@ -7,7 +7,7 @@ Source: specification rdia, 5 and 9.2.
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 
 # The smallest probability of the other classes together that the loss tells from 0.
 FLOOR = 1e-7
@@ -17,6 +17,19 @@ def by_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Positions of the samples of a batch in ascending order of cross-entropy; equal ones keep their order."""
     with torch.no_grad():
         return cross_entropy(logits, labels, reduction="none").argsort(stable=True)
+
+
+def by_loss_within_labels(logits: Tensor, labels: Tensor) -> Tensor:
+    """Positions in ascending order of (r + 1/2)/n, r the rank of a cross-entropy among the n samples of its label.
+
+    Any share of the batch from the front takes about the same share of every label, whatever its losses are.
+    Equal values stand in the order of ``by_loss``.
+    """
+    order = by_loss(logits, labels)
+    members = one_hot(labels[order])
+    place = members.cumsum(dim=0).gather(1, labels[order, None])[:, 0]
+    share = (place - 0.5) / members.sum(dim=0)[labels[order]]
+    return order[share.argsort(stable=True)]
 
 
 def kept_loss(logits: Tensor, labels: Tensor, rows: Tensor) -> Tensor:

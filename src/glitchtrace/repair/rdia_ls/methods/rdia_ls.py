@@ -9,7 +9,13 @@ from typing import Any
 
 from torch import Tensor
 
-from glitchtrace.repair.rdia_ls.losses import bounded_kept_loss, by_loss, kept_loss, relabelled_loss
+from glitchtrace.repair.rdia_ls.losses import (
+    bounded_kept_loss,
+    by_loss,
+    by_loss_within_labels,
+    kept_loss,
+    relabelled_loss,
+)
 from glitchtrace.repair.rdia_ls.schedule import Groups
 
 CARD = {
@@ -47,6 +53,14 @@ CARD = {
             "description": "Share of a batch that is dropped; null: half the noise ratio.",
             "default": None,
         },
+        "ranked_within": {
+            "enum": ["batch", "label"],
+            "description": (
+                "Whether the losses are ranked among all samples of a batch, as published, or among those of "
+                "one label: then every label keeps its share and no class is lost. The second is ours."
+            ),
+            "default": "batch",
+        },
         "warm_up": {
             "type": "integer",
             "minimum": 0,
@@ -75,7 +89,8 @@ def batch_loss(
     number once more unless ``warm_up_divided`` is false.
     """
     own = logits[0]
-    order = by_loss(own, labels)
+    rank = by_loss if settings["ranked_within"] == "batch" else by_loss_within_labels
+    order = rank(own, labels)
     kept = order[: groups.kept]
     original = settings["loss"] == "original"
     if groups.warm_up:
