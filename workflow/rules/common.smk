@@ -244,7 +244,7 @@ def figure_files(stem, caption, category):
 
 
 def table_file(path, caption, category, form="table"):
-    """A table that goes into the report, usually the one behind a figure, beside it."""
+    """A table or page that goes into the report, usually what stands behind a figure, beside it."""
     return _reported(path, caption, category, form)
 
 
@@ -268,13 +268,16 @@ def study_configuration(wildcards):
 
 
 def _reported(path, caption, category, form):
-    labels = {key: f"{{{key}}}" for key in CELL_KEYS if f"{{{key}}}" in path}
+    # One label only: of a second with two values the report makes a switch, and its page stays empty
+    # where a result exists for one position of the switch alone.
+    about = [caption.replace("_", " ")]
+    about += [f"{{{key}}}" for key in CELL_KEYS if f"{{{key}}}" in path]
     file = str(Path(workflow.basedir) / "workflow/report" / f"{caption}.rst")
     return report(
         path,
         caption=file,
         category=category,
-        labels={**labels, "about": caption.replace("_", " "), "form": form},
+        labels={"result": f"{', '.join(about)} ({form})"},
     )
 
 

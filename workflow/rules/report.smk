@@ -366,13 +366,10 @@ rule describe_study:
         records=records,
     output:
         configuration=table_file(
-            "<study>/tables/configuration.csv",
-            "configuration",
-            "Provenance",
-            "configuration",
+            "<study>/tables/configuration.csv", "configuration", "Provenance"
         ),
         provenance=table_file(
-            "<study>/tables/provenance.csv", "provenance", "Provenance", "provenance"
+            "<study>/tables/provenance.csv", "provenance", "Provenance"
         ),
     log:
         "<logs>/describe_study/<study>/tables.log",
