@@ -36,7 +36,10 @@ _SMALLEST = 10
 
 
 class Convolutional(Network):
-    """Convolution 32, pooling, convolution 64, hidden layer 64; ``features`` are its outputs."""
+    """Convolution 32, pooling, convolution 64, hidden layer 64; ``features`` are its outputs.
+
+    The hidden layer takes the outputs of the second convolution with channels last, as the published network does.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int, dropout: float, seed: int) -> None:
         super().__init__()
@@ -47,7 +50,6 @@ class Convolutional(Network):
             nn.MaxPool2d(2),
             nn.Conv2d(32, 64, 3),
             nn.ReLU(),
-            nn.Flatten(),
         )
         rows, columns = ((side - 2) // 2 - 2 for side in (height, width))
         self.hidden = nn.Linear(64 * rows * columns, 64)
@@ -59,7 +61,8 @@ class Convolutional(Network):
 
     def features(self, x: Tensor) -> Tensor:
         """Outputs of the hidden layer, shape (B, 64), of pictures (B, C, H, W)."""
-        hidden: Tensor = self.dropout(self.activation(self.hidden(self.body(x))))
+        flat = self.body(x).permute(0, 2, 3, 1).flatten(1)
+        hidden: Tensor = self.dropout(self.activation(self.hidden(flat)))
         return hidden
 
 

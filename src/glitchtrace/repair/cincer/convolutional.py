@@ -8,7 +8,8 @@ The same arithmetic as PyTorch's automatic differentiation, in an order that its
   the groups then is three passes over whole arrays.  Adding the bias and rectifying come after it: both commute with
   a maximum, and a quarter of the values is left.
 * Pooling backward: the first of the largest values in a window gets the gradient, as in PyTorch.
-* Values of the second convolution stand with channels last, as its kernels want them.
+* Values stand with channels last, as the kernels of the second convolution want them and the hidden layer takes them,
+  so that none is copied from one order to another.
 
 Groups are numbered (0, 0), (0, 1), (1, 0), (1, 1); a window at the border that is not whole is left out.
 """
@@ -51,14 +52,16 @@ class ConvolutionalPasses:
         return windows.permute(0, 3, 5, 2, 4, 1, 6, 7).reshape(count, _GROUPS, rows * columns, -1)
 
     @torch.no_grad()
-    def logits(self, patches: Tensor) -> Tensor:
-        """Outputs (n, K) for prepared pictures, without dropout."""
-        found = []
-        for block in patches.split(_BLOCK):
-            buffers, _ = self._convolve(block)
-            hidden = self.network.activation(self.network.hidden(buffers.flat))
-            found.append(self.network.head(hidden))
-        return torch.cat(found)
+    def logits(self, pictures: Tensor) -> Tensor:
+        """Outputs (n, K) for pictures (n, C, H, W), without dropout."""
+        network, kernel = self.network, self._first.weight.to(memory_format=torch.channels_last)
+        outputs = []
+        for block in pictures.to(memory_format=torch.channels_last).split(_BLOCK):
+            pooled = nn.functional.max_pool2d(
+                nn.functional.conv2d(block, kernel, self._first.bias), 2
+            ).relu_()
+            outputs.append(_flat(self._convolve_again(pooled)))
+        return network.head(network.activation(network.hidden(torch.cat(outputs))))
 
     @torch.no_grad()
     def backward(self, patches: Tensor, targets: Tensor) -> None:
@@ -68,7 +71,8 @@ class ConvolutionalPasses:
         """
         network = self.network
         buffers, values = self._convolve(patches)
-        before = network.hidden(buffers.flat).relu_()
+        flat = _flat(values)
+        before = network.hidden(flat).relu_()
         share = 1 - network.dropout.p
         kept = torch.empty_like(before).bernoulli_(share).div_(share)
         hidden = before * kept
@@ -78,10 +82,10 @@ class ConvolutionalPasses:
         _set(network.head.weight, error.t() @ hidden)
         _set(network.head.bias, error.sum(dim=0))
         error = (error @ network.head.weight) * kept * (before > 0)
-        _set(network.hidden.weight, error.t() @ buffers.flat)
+        _set(network.hidden.weight, error.t() @ flat)
         _set(network.hidden.bias, error.sum(dim=0))
-        flat = torch.mm(error, network.hidden.weight, out=buffers.flat_error)
-        outer = buffers.outer.copy_(flat.view(values.shape))
+        torch.mm(error, network.hidden.weight, out=_flat(buffers.outer))
+        outer = buffers.outer
         torch.ops.aten.threshold_backward.grad_input(outer, values, 0, grad_input=outer)
         inner, weight, bias = torch.ops.aten.convolution_backward(
             outer,
@@ -113,9 +117,11 @@ class ConvolutionalPasses:
         torch.maximum(largest, third, out=largest)
         torch.maximum(largest, fourth, out=largest)
         torch.add(largest, bias, out=buffers.pooled).relu_()
-        outer = nn.functional.conv2d(buffers.pictures, self._second.weight, self._second.bias).relu_()
-        buffers.flat.view(outer.shape).copy_(outer)
-        return buffers, outer
+        return buffers, self._convolve_again(buffers.pictures)
+
+    def _convolve_again(self, pooled: Tensor) -> Tensor:
+        """Rectified outputs of the second convolution."""
+        return nn.functional.conv2d(pooled, self._second.weight, self._second.bias).relu_()
 
     def _unpool(self, patches: Tensor, buffers: "_Buffers", error: Tensor) -> None:
         """Gradients of the first convolution from those of the pooled values (n, r·c, channels)."""
@@ -138,8 +144,8 @@ class _Buffers:
     """Arrays for one number of pictures; ``pictures`` and ``pooled`` are the same values.
 
     Shapes: values of the first convolution (n, 4, r·c, 32), largest, pooled and chosen (n, r·c, 32), pictures
-    (n, 32, r, c), flat outputs of the second and their error (n, 64·(r − 2)·(c − 2)), the same error with channels last
-    (n, 64, r − 2, c − 2).  ``chosen`` has the type of the values, in which comparisons are faster than as truth values.
+    (n, 32, r, c), gradient of the outputs of the second (n, 64, r − 2, c − 2), both with channels last.  ``chosen`` has
+    the type of the values, in which comparisons are faster than as truth values.
     """
 
     values: Tensor
@@ -147,8 +153,6 @@ class _Buffers:
     pooled: Tensor
     chosen: Tensor
     pictures: Tensor
-    flat: Tensor
-    flat_error: Tensor
     outer: Tensor
 
     @classmethod
@@ -159,12 +163,16 @@ class _Buffers:
         largest, pooled, chosen = (torch.empty_like(values[:, 0]) for _ in range(3))
         pictures = pooled.view(count, *sides, first.out_channels).permute(0, 3, 1, 2)
         outer = patches.new_empty(count, sides[0] - 2, sides[1] - 2, second.out_channels).permute(0, 3, 1, 2)
-        flat, flat_error = (patches.new_empty(count, outer[0].numel()) for _ in range(2))
-        return cls(values, largest, pooled, chosen, pictures, flat, flat_error, outer)
+        return cls(values, largest, pooled, chosen, pictures, outer)
 
     def head(self, count: int) -> "_Buffers":
         """The same memory for the given number of pictures, at most as many as it was made for."""
         return _Buffers(*(array[:count] for array in vars(self).values()))
+
+
+def _flat(values: Tensor) -> Tensor:
+    """Values (n, channels, r, c) that stand with channels last as rows (n, r·c·channels), the same memory."""
+    return values.permute(0, 2, 3, 1).view(len(values), -1)
 
 
 def _set(parameter: Tensor | None, gradient: Tensor) -> None:

@@ -24,14 +24,14 @@ _GRADIENT_BATCH = 16
 
 
 class Passes(Protocol):
-    """Forward and backward passes of a network, which may keep samples in a form of their own."""
+    """Forward and backward passes of a network, which may keep samples in a form of their own for training."""
 
-    def prepare(self, pictures: Tensor) -> Tensor:
-        """Samples (n, …) in the form that the other functions take, still one row per sample."""
+    def logits(self, pictures: Tensor) -> Tensor:
+        """Outputs (n, C) without dropout and without a graph."""
         ...
 
-    def logits(self, prepared: Tensor) -> Tensor:
-        """Outputs (n, C) without dropout and without a graph."""
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """Samples (n, …) in the form that ``backward`` takes, still one row per sample."""
         ...
 
     def backward(self, prepared: Tensor, targets: Tensor) -> None:
@@ -45,16 +45,16 @@ class AutogradPasses:
     def __init__(self, network: Network) -> None:
         self.network = network
 
-    def prepare(self, pictures: Tensor) -> Tensor:
-        """The samples as they are."""
-        return pictures
-
-    def logits(self, prepared: Tensor) -> Tensor:
+    def logits(self, pictures: Tensor) -> Tensor:
         """See ``Passes``."""
         self.network.eval()
         with torch.no_grad():
-            found: Tensor = self.network(prepared)
+            found: Tensor = self.network(pictures)
         return found
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """The samples as they are."""
+        return pictures
 
     def backward(self, prepared: Tensor, targets: Tensor) -> None:
         """See ``Passes``."""
@@ -130,7 +130,7 @@ class TorchClassifier:
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
         """p(c|x), float64 (n, C), without dropout."""
         logits = [
-            self._passes.logits(self._passes.prepare(self._tensor(part))).double()
+            self._passes.logits(self._tensor(part)).double()
             for part in np.split(inputs, range(self.prediction_batch, len(inputs), self.prediction_batch))
         ]
         found: np.ndarray = torch.cat(logits).softmax(dim=1).cpu().numpy()
