@@ -101,7 +101,9 @@ def test_a_statement_that_was_not_run_names_its_study_and_hours(page) -> None:
     assert "not yet run: `mnist`, about 0.5 CPU hours" in text
 
 
-@pytest.mark.parametrize(("gd", "verdict"), [(0.4, "reproduced"), (0.6, "differs")])
+@pytest.mark.parametrize(
+    ("gd", "verdict"), [(0.4, "reproduced"), (0.508, "reproduced"), (0.512, "differs"), (0.6, "differs")]
+)
 def test_a_statement_is_decided_by_our_means(page, gd: float, verdict: str) -> None:
     cell = ("mnist@tenth", "resnet20@akamaster", "uniform", "0.1")
     tables = table((*cell, "SI", "f1", 0.5, 0.0, 5), (*cell, "GD_class", "f1", gd, 0.0, 1))

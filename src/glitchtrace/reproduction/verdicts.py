@@ -3,12 +3,10 @@
 import math
 
 from glitchtrace.reproduction.published import Number
-from glitchtrace.reproduction.statements import Statement
+from glitchtrace.reproduction.statements import ROUNDING, Statement
 from glitchtrace.reproduction.tables import Found, Tables
 
 SEEDS = 5
-# Differences up to here are rounding of the published numbers.
-ROUNDING = 0.01
 # A larger difference is not called reproduced, however wide the spread over seeds.
 WIDE = 0.05
 
