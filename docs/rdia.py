@@ -45,7 +45,10 @@ def main() -> None:
     gains = _read("rdia_digits", "rdia")
     if gains is not None:
         sections["digits"] = markdown_table(digits(rdia_table(gains)))
-    histories = [_read(study, "rdia_ls") for study in ("rdia_ls", "rdia_ls_baselines", "rdia_ls_cifar10")]
+    histories = [
+        _read(study, "rdia_ls")
+        for study in ("rdia_ls", "rdia_ls_baselines", "rdia_ls_cifar10", "rdia_ls_cifar10_short")
+    ]
     ready = [table for table in histories if table is not None]
     if ready:
         sections["rdia_ls"] = markdown_table(selections(pd.concat(ready)))
