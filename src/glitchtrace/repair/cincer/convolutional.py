@@ -24,6 +24,8 @@ from glitchtrace.models.network import Network
 
 _GROUPS = 4
 _KERNEL = 3
+# The smallest positive number in 32 bits.
+_SMALLEST = 2.0**-149
 # Pictures per pass: more would leave the cache.
 _BLOCK = 32
 
@@ -77,7 +79,7 @@ class ConvolutionalPasses:
         kept = torch.empty_like(before).bernoulli_(share).div_(share)
         hidden = before * kept
         error = network.head(hidden).softmax(dim=1)
-        error[torch.arange(len(targets), device=targets.device), targets] -= 1
+        error.scatter_add_(1, targets[:, None], error.new_full((len(targets), 1), -1))
         error /= len(targets)
         _set(network.head.weight, error.t() @ hidden)
         _set(network.head.bias, error.sum(dim=0))
@@ -128,12 +130,12 @@ class ConvolutionalPasses:
         torch.ops.aten.threshold_backward.grad_input(error, buffers.pooled, 0, grad_input=error)
         _set(self._first.bias, error.sum(dim=(0, 1)))
         # Each group takes what its value being the largest entitles it to, and what it takes is gone for the next.
-        *others, last = buffers.values.unbind(dim=1)
-        for values in others:
-            torch.eq(values, buffers.largest, out=buffers.chosen)
-            torch.mul(error, buffers.chosen, out=values)
-            error -= values
-        last.copy_(error)
+        first, second, third, last = buffers.values.unbind(dim=1)
+        for values, rest in ((first, error), (second, error), (third, last)):
+            # Differences are at most 0, and 0 where the value is the largest.
+            torch.sub(values, buffers.largest, out=values)
+            torch.ops.aten.threshold_backward.grad_input(error, values, -_SMALLEST, grad_input=values)
+            torch.sub(error, values, out=rest)
         # In this order the product is several times faster than its transpose.
         kernels = patches.view(-1, patches.shape[-1]).t() @ buffers.values.view(-1, error.shape[-1])
         _set(self._first.weight, kernels.t().reshape(self._first.weight.shape))
@@ -143,15 +145,13 @@ class ConvolutionalPasses:
 class _Buffers:
     """Arrays for one number of pictures; ``pictures`` and ``pooled`` are the same values.
 
-    Shapes: values of the first convolution (n, 4, r·c, 32), largest, pooled and chosen (n, r·c, 32), pictures
-    (n, 32, r, c), gradient of the outputs of the second (n, 64, r − 2, c − 2), both with channels last.  ``chosen`` has
-    the type of the values, in which comparisons are faster than as truth values.
+    Shapes: values of the first convolution (n, 4, r·c, 32), largest and pooled (n, r·c, 32), pictures (n, 32, r, c),
+    gradient of the outputs of the second (n, 64, r − 2, c − 2), both with channels last.
     """
 
     values: Tensor
     largest: Tensor
     pooled: Tensor
-    chosen: Tensor
     pictures: Tensor
     outer: Tensor
 
@@ -160,10 +160,10 @@ class _Buffers:
         """Arrays for as many pictures as there are patches of."""
         count, groups, places, _ = patches.shape
         values = patches.new_empty(count, groups, places, first.out_channels)
-        largest, pooled, chosen = (torch.empty_like(values[:, 0]) for _ in range(3))
+        largest, pooled = (torch.empty_like(values[:, 0]) for _ in range(2))
         pictures = pooled.view(count, *sides, first.out_channels).permute(0, 3, 1, 2)
         outer = patches.new_empty(count, sides[0] - 2, sides[1] - 2, second.out_channels).permute(0, 3, 1, 2)
-        return cls(values, largest, pooled, chosen, pictures, outer)
+        return cls(values, largest, pooled, pictures, outer)
 
     def head(self, count: int) -> "_Buffers":
         """The same memory for the given number of pictures, at most as many as it was made for."""
