@@ -73,12 +73,17 @@ def test_ranked_within_one_label_is_ranked_within_the_batch():
     assert by_loss_within_labels(logits, labels).tolist() == by_loss(logits, labels).tolist()
 
 
-def test_the_option_changes_which_samples_are_kept():
+@pytest.mark.parametrize("warm_up", [True, False])
+@pytest.mark.parametrize("within", ["batch", "label", "label_in_warm_up"])
+def test_the_option_says_among_which_samples_losses_are_ranked(within, warm_up):
     logits, labels = batch(64)
-    groups = Groups(10, 10, warm_up=False)
-    _, kept = rdia_ls.batch_loss([logits], labels, groups, {**ORIGINAL, "ranked_within": "label"})
-    assert kept.tolist() == by_loss_within_labels(logits, labels)[:10].tolist()
-    assert kept.tolist() != by_loss(logits, labels)[:10].tolist()
+    _, kept = rdia_ls.batch_loss(
+        [logits], labels, Groups(10, 10, warm_up), {**ORIGINAL, "ranked_within": within}
+    )
+    by_label = within == "label" or (within == "label_in_warm_up" and warm_up)
+    order, other = by_loss_within_labels(logits, labels), by_loss(logits, labels)
+    assert kept.tolist() == (order if by_label else other)[:10].tolist()
+    assert order[:10].tolist() != other[:10].tolist()
 
 
 def test_the_relabelled_loss_is_that_of_the_relabelling_function():

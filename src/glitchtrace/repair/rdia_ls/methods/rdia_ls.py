@@ -54,10 +54,11 @@ CARD = {
             "default": None,
         },
         "ranked_within": {
-            "enum": ["batch", "label"],
+            "enum": ["batch", "label", "label_in_warm_up"],
             "description": (
                 "Whether the losses are ranked among all samples of a batch, as published, or among those of "
-                "one label: then every label keeps its share and no class is lost. The second is ours."
+                "one label, throughout or in the warm-up: then every label keeps its share and no class is "
+                "lost. The second and third are ours."
             ),
             "default": "batch",
         },
@@ -89,8 +90,9 @@ def batch_loss(
     number once more unless ``warm_up_divided`` is false.
     """
     own = logits[0]
-    rank = by_loss if settings["ranked_within"] == "batch" else by_loss_within_labels
-    order = rank(own, labels)
+    within = settings["ranked_within"]
+    by_label = within == "label" or (within == "label_in_warm_up" and groups.warm_up)
+    order = (by_loss_within_labels if by_label else by_loss)(own, labels)
     kept = order[: groups.kept]
     original = settings["loss"] == "original"
     if groups.warm_up:
