@@ -13,7 +13,6 @@ from sklearn.datasets import load_iris
 
 from glitchtrace import registry
 from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_json, write_npy
 from glitchtrace.repair.cincer import cells
 from glitchtrace.repair.cincer.annotator import PerfectAnnotator, run
 from glitchtrace.repair.cincer.dense import DenseNetwork
@@ -240,7 +239,7 @@ def test_sources_have_the_published_sizes(
     folder = tmp_path / "sources" / name
     files = {"features": folder / "features.npy", "labels": folder / "labels.npy"}
     fetch_data(dataset=name, description=folder / "source.json", data_root=data_root, **files)
-    problem = load_problem(files["features"], dtype=np.float32)
+    problem = load_problem(files["features"], bits=32)
     assert len(problem.truth) == train
     assert len(problem.test_truth) == test
     assert problem.inputs[0].size == columns
@@ -387,19 +386,6 @@ def test_a_run_ends_after_its_questions() -> None:
 
 
 # --- stage, summary, cells --------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    data = load_iris()
-    folder = tmp_path / "sources" / "iris"
-    write_npy(data.data.astype(np.float32), folder / "features.npy")
-    write_npy(data.target.astype(np.int64), folder / "labels.npy")
-    write_json(
-        {"modality": "table", "classes": list("abc"), "parts": {"all": [0, 150]}, "columns": list("wxyz")},
-        folder / "source.json",
-    )
-    return folder / "features.npy"
 
 
 def job(source: Path, folder: Path, **changes: object) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -6,11 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_iris
 
 from glitchtrace import registry
 from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_json, write_npy, write_parquet
+from glitchtrace.files import write_parquet
 from glitchtrace.repair.cincer import cells, leave_one_out
 from glitchtrace.repair.cincer.dense import DenseNetwork, softmax
 from glitchtrace.repair.cincer.negotiator_settings import common
@@ -27,19 +26,6 @@ INTERACTIVE = {
 def negotiator(name: str, **changes: Any) -> dict[str, Any]:
     fragments = common(registry.card("negotiator", name))
     return {key: fragment["default"] for key, fragment in fragments.items()} | changes
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    data = load_iris()
-    folder = tmp_path / "sources" / "iris"
-    write_npy(data.data.astype(np.float32), folder / "features.npy")
-    write_npy(data.target.astype(np.int64), folder / "labels.npy")
-    write_json(
-        {"modality": "table", "classes": list("abc"), "parts": {"all": [0, 150]}, "columns": list("wxyz")},
-        folder / "source.json",
-    )
-    return folder / "features.npy"
 
 
 # --- thresholds -------------------------------------------------------------------------------------------------

@@ -17,8 +17,6 @@ CARD = {
     "licence": "that of the file",
     "citation": "none",
 }
-
-
 FILE = "own"
 
 

@@ -55,7 +55,7 @@ def measure_leave_one_out(
     sample has its label.  A candidate that a negotiator leaves out has no score, NaN.
     """
     begun = begin(
-        load_problem(features, dtype=np.float64 if protocol["bits"] == 64 else np.float32),
+        load_problem(features, bits=protocol["bits"]),
         model=model,
         model_settings=model_settings,
         protocol=protocol,

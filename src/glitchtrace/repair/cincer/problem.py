@@ -40,10 +40,10 @@ class Problem:
         )
 
 
-def load_problem(features: str | Path, *, dtype: Any = np.float64) -> Problem:
+def load_problem(features: str | Path, *, bits: int = 64) -> Problem:
     """The problem of a source, given its ``features.npy``; ``labels.npy`` and ``source.json`` lie beside.
 
-    ``dtype`` is that of the inputs of pictures.
+    ``bits``: 32 or 64, those of the inputs of pictures.
 
     Official parts are kept; where there are none, 20 % of the rows are the test part, by scikit-learn's splitter with
     seed 1, not stratified.  Categories of tables are one-hot, see ``one_hot``.
@@ -53,6 +53,7 @@ def load_problem(features: str | Path, *, dtype: Any = np.float64) -> Problem:
     stored = one_hot(np.load(features, mmap_mode="r"), category_counts(description), _missing(description))
     labels = np.load(folder / "labels.npy")
     train, test = _parts(description["parts"], len(labels))
+    dtype = np.float64 if bits == 64 else np.float32
     return make_problem(stored, labels, train, test, classes=len(description["classes"]), dtype=dtype)
 
 

@@ -59,7 +59,7 @@ def clean_interactively(
     Raises GlitchtraceError for settings that leave nothing to do, and for a curvature that cannot be inverted.
     """
     loop = open_loop(
-        load_problem(features, dtype=np.float64 if protocol["bits"] == 64 else np.float32),
+        load_problem(features, bits=protocol["bits"]),
         model=model,
         model_settings=model_settings,
         protocol=protocol,

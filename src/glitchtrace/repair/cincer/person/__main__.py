@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from glitchtrace import configuration, paths, registry
@@ -77,8 +76,7 @@ def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
         "seed": int(chosen["seed"]),
         "repeat": options.repeat,
     }
-    bits = named["protocol"]["bits"]
-    problem = load_problem(stored["features"], dtype=np.float64 if bits == 64 else np.float32)
+    problem = load_problem(stored["features"], bits=named["protocol"]["bits"])
     loop = open_loop(problem, **named, device=config["device"])
     return Session(loop, options.folder, {"dataset": options.dataset, **named}), Samples(stored["features"])
 
