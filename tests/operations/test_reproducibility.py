@@ -1,6 +1,7 @@
 """The same seed gives the same bytes, whatever the number of cores; the demo's numbers stay where they were."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -86,3 +87,10 @@ def test_status_and_plan_count_what_is_left(copy: Checkout) -> None:
     assert "about" in planned
     assert "on 16 cores" in planned
     assert "disk:" in planned
+
+
+def test_the_plan_of_a_study_that_was_never_begun_counts_its_jobs_as_snakemake_does(copy: Checkout) -> None:
+    shutil.rmtree(copy.folder / "results")
+    lines = [line.split() for line in glitchtrace(copy, "plan").stdout.splitlines()]
+    counted = {line[0]: int(line[1]) for line in lines[1 : lines.index([])]}
+    assert counted == {rule: count for rule, count in copy.planned().items() if rule != "all"}

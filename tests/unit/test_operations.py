@@ -7,7 +7,7 @@ import pytest
 
 from glitchtrace import command
 from glitchtrace.operations.costs import Costs
-from glitchtrace.operations.jobs import Job, cell_of, parse_summary
+from glitchtrace.operations.jobs import Job, cell_of, parse_jobs
 
 CELL = "results/{}/linear/uniform-0.1/seed-0"
 SUMMARY = "\n".join(
@@ -16,17 +16,41 @@ SUMMARY = "\n".join(
         ("output_file", "date", "rule", "log-file(s)", "status", "plan"),
         ("a/checkpoints", "today", "train", "a.log", "ok", "no update"),
         ("a/factors", "today", "train", "a.log", "ok", "no update"),
-        ("b/checkpoints", "-", "train", "b.log", "missing", "update pending"),
+        ("c/checkpoints", "-", "train", "-", "missing", "update pending"),
+        ("c/factors", "-", "train", "-", "missing", "update pending"),
+        ("b/checkpoints", "-", "train", "-", "missing", "update pending"),
         ("b/factors", "today", "train", "b.log", "params changed since last execution", "update pending"),
         ("sum", "today", "summarise", "s.log", "ok", "update pending"),
     ]
 )
+FORCED = """
+[Sat Nov 21 20:14:42 2026]
+rule train:
+    input: split
+    output: a/checkpoints, a/factors
+    log: a.log
+    reason: Forced execution
+rule train:
+    output: b/checkpoints, b/factors
+    jobid: 2
+rule train:
+    output: c/checkpoints, c/factors
+[Sat Nov 21 20:14:43 2026]
+localrule summarise:
+    input: a/checkpoints, b/checkpoints, c/checkpoints
+    output: sum
+localrule all:
+    input: sum
+    reason: Forced execution
+"""
 
 
-def test_rows_of_one_rule_and_log_are_one_job() -> None:
-    first, second, last = parse_summary(SUMMARY)
+def test_the_jobs_of_a_study_with_their_files_and_states() -> None:
+    first, second, third, last = parse_jobs(SUMMARY, FORCED)
     assert first == Job("train", ("a/checkpoints", "a/factors"), ("ok", "ok"), pending=False)
     assert (second.pending, second.reason) == (True, "missing")
+    # Files that were never made have no log: what they have in common is the job alone.
+    assert third == Job("train", ("c/checkpoints", "c/factors"), ("missing", "missing"), pending=True)
     assert (last.pending, last.reason) == (True, "follows an earlier job")
 
 

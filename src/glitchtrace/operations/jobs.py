@@ -1,4 +1,4 @@
-"""The jobs of a study as Snakemake sees them, with their files, from ``snakemake --summary``."""
+"""The jobs of a study as Snakemake sees them, with their files and how they are."""
 
 import os
 import re
@@ -50,35 +50,44 @@ def read_jobs(study: str | None) -> list[Job]:
 
     Raises GlitchtraceError where the workflow refuses the configuration.
     """
-    done = subprocess.run(
-        [*program(), "--summary", "--nolock", *options(study)],
-        capture_output=True,
+    # Two questions at once: how each file is, and which files one job makes (the summary knows that, by the log,
+    # only of files that exist).
+    summary, forced = (_ask(study, option) for option in (["--summary"], ["--dry-run", "--forceall"]))
+    return parse_jobs(_answer(summary), _answer(forced))
+
+
+def _ask(study: str | None, question: Sequence[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [*program(), *question, "--nolock", *options(study)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
         env={**os.environ, "NO_COLOR": "1"},
     )
-    if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
+
+
+def _answer(asked: subprocess.Popen[str]) -> str:
+    output, errors = asked.communicate()
+    if asked.returncode:
+        lines = [line for line in errors.splitlines() if line.strip()] or ["no message"]
         raise GlitchtraceError(f"snakemake refuses the study: {lines[-1].strip()}")
-    return parse_summary(done.stdout)
+    return output
 
 
-def parse_summary(text: str) -> list[Job]:
-    """The jobs in the table of ``snakemake --summary``; rows of one rule and log belong to one job."""
-    lines = [line.split("\t") for line in text.splitlines() if "\t" in line]
-    rows = [dict(zip(lines[0], line, strict=False)) for line in lines[1:]]
-    groups: dict[tuple[str, str], list[dict[str, str]]] = {}
-    for row in rows:
-        groups.setdefault((row["rule"], row["log-file(s)"]), []).append(row)
-    return [
-        Job(
-            rule,
-            tuple(row["output_file"] for row in group),
-            tuple(row["status"] for row in group),
-            any(row["plan"] == PENDING for row in group),
+def parse_jobs(summary: str, forced: str) -> list[Job]:
+    """The jobs in the output of ``--summary`` (a row per file) and ``--dry-run --forceall`` (a block per job)."""
+    lines = [line.split("\t") for line in summary.splitlines() if "\t" in line]
+    rows = {line[0]: dict(zip(lines[0], line, strict=False)) for line in lines[1:]}
+    jobs = []
+    for rule, output in re.findall(
+        r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    output: (.*)$", forced, re.MULTILINE
+    ):
+        files = tuple(output.split(", "))
+        own = [rows[file] for file in files]
+        jobs.append(
+            Job(rule, files, tuple(row["status"] for row in own), any(row["plan"] == PENDING for row in own))
         )
-        for (rule, _), group in groups.items()
-    ]
+    return jobs
 
 
 def cell_of(file: str, results: Path) -> str | None:
