@@ -145,6 +145,7 @@ def running() -> str:
         "ratios",
         "corruptions",
         "tables",
+        "covtype_tenth",
         "epsilon_smoke",
         "clustered_anomalies",
         "epochs",
