@@ -4,37 +4,24 @@ python docs/reproduction.py         from the committed tables docs/tables/*.csv,
                                     that has been run below results/studies
 """
 
-import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
-import yaml
 
-from glitchtrace import configuration, grid, registry
 from glitchtrace.files import replacing
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reproduction import published
+from glitchtrace.reproduction.hours import CONFIG, Hours
 from glitchtrace.reproduction.published import Number
 from glitchtrace.reproduction.statements import Statement
 from glitchtrace.reproduction.statements import statements as published_statements
-from glitchtrace.reproduction.tables import Tables, study_table
-from glitchtrace.reproduction.verdicts import judge_change, judge_number, judge_statement
+from glitchtrace.reproduction.tables import Tables, fidelity_table, study_table
+from glitchtrace.reproduction.verdicts import judge_number, judge_statement
 
 PAGE = Path("docs/reproduction.md")
-CONFIG = Path("config/config.yaml")
 FOLDER = Path("docs/tables")
 STUDIES = Path("results/studies")
-# CPU seconds of one cell, training, influence and signals: ResNet-20 measured (10 % of MNIST), the others estimated.
-SECONDS = {
-    "resnet20": 90,
-    "vit_b16": 600,
-    "convnext_tiny": 250,
-    "tabular_mlp": 15,
-    "tabular_resnet": 30,
-    "ft_transformer": 300,
-}
-SECONDS_OF_A_REPAIR = 80
 INTRODUCTION = Path("docs/reproduction_introduction.md")
 
 
@@ -54,6 +41,10 @@ def collect() -> None:
             table = study_table(summary, study / "cost.parquet", epochs)
             FOLDER.mkdir(exist_ok=True)
             table.round(6).to_csv(FOLDER / f"{study.name}.csv", index=False)
+    for agreement in sorted(STUDIES.glob("*/tables/fidelity.csv")):
+        name = agreement.parents[1].name
+        if (CONFIG.parent / "studies" / f"{name}.yaml").is_file():
+            fidelity_table(agreement).round(6).to_csv(FOLDER / f"{name}.csv", index=False)
 
 
 def read() -> Tables:
@@ -67,70 +58,61 @@ def read() -> Tables:
 
 def page(tables: Tables) -> str:
     """The text of the page."""
+    hours = Hours(tables)
     sections = [
-        ("Validation accuracy with glitches in training", numbers(published.validation_accuracies(), tables)),
-        ("Training accuracy by kind of sample, ResNet-20", numbers(published.training_accuracies(), tables)),
+        (
+            "Validation accuracy with glitches in training",
+            numbers(published.validation_accuracies(), tables, hours),
+        ),
+        (
+            "Training accuracy by kind of sample, ResNet-20",
+            numbers(published.training_accuracies(), tables, hours),
+        ),
+        ("Training loss by kind of sample, ResNet-20", numbers(published.losses(), tables, hours)),
         (
             "Change of validation accuracy against clean training, percentage points",
-            numbers(published.changes(), tables, judge=judge_change),
+            numbers(published.changes(), tables, hours),
         ),
-        ("Accuracy on clustered anomalies", numbers(published.clustered(), tables)),
-        ("F1 on MNIST, measured with the published code", numbers(published.measured(), tables)),
-        ("Statements", statements(published_statements(), tables)),
-        ("Order of running", running()),
+        ("Accuracy on clustered anomalies", numbers(published.clustered(), tables, hours)),
+        ("F1 on MNIST, measured with the published code", numbers(published.measured(), tables, hours)),
+        ("Statements", statements(published_statements(), tables, hours)),
+        ("Order of running", running(hours)),
     ]
     introduction = INTRODUCTION.read_text(encoding="utf-8")
     return introduction + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections)
 
 
-def numbers(
-    rows: Sequence[Number],
-    tables: Tables,
-    judge: Callable[[Number, Tables], tuple[str, str] | None] = judge_number,
-) -> str:
+def numbers(rows: Sequence[Number], tables: Tables, hours: Hours) -> str:
     """A Markdown table of published numbers."""
     lines = ["| dataset | model | what | published | ours | verdict |", "|:--|:--|:--|:--|:--|:--|"]
     for row in rows:
-        ours, verdict = judge(row, tables) or ("–", row.missing or not_run(row.study))
+        ours, verdict = judge_number(row, tables) or ("–", row.missing or not_run(row.study, hours))
         model = human_name("model", row.model)
         lines.append(f"| {row.dataset} | {model} | {row.words()} | {row.given()} | {ours} | {verdict} |")
     return "\n".join(lines)
 
 
-def statements(rows: Sequence[Statement], tables: Tables) -> str:
+def statements(rows: Sequence[Statement], tables: Tables, hours: Hours) -> str:
     """A Markdown table of published statements."""
     lines = ["| statement | where | ours | verdict |", "|:--|:--|:--|:--|"]
     for row in rows:
-        ours, verdict = judge_statement(row, tables) or ("–", row.missing or not_run(row.study))
+        ours, verdict = judge_statement(row, tables) or ("–", row.missing or not_run(row.study, hours))
         lines.append(f"| {row.what} | {row.where} | {ours} | {verdict} |")
     return "\n".join(lines)
 
 
-def not_run(study: str) -> str:
+def not_run(study: str, hours: Hours) -> str:
     """What remains to be run for a row, and how long that takes."""
-    names = study.split(" and ")
-    return f"not yet run: {' and '.join(f'`{name}`' for name in names)}, about {sum(map(hours, names)):.1f} CPU hours"
+    return f"not yet run: `{study}`, about {hours.of(study):.1f} CPU hours"
 
 
-@functools.cache
-def hours(study: str) -> float:
-    """Estimated CPU hours of a study from nothing: its trainings, and three retrainings of a repaired cell."""
-    schema = configuration.load_schema()
-    base = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    own = yaml.safe_load((CONFIG.parent / "studies" / f"{study}.yaml").read_text(encoding="utf-8"))
-    config = configuration.resolve(configuration.merge(base, own), schema)
-    cells = grid.cells(config["grid"], config["settings"])
-    trained = {(cell.dataset, cell.model, cell.glitch, cell.ratio, cell.seed) for cell in cells}
-    seconds = sum(SECONDS[registry.base_name(model)] for _, model, *_ in trained)
-    return (seconds + (3 * SECONDS_OF_A_REPAIR * len(cells) if config["repair"] else 0)) / 3600
-
-
-def running() -> str:
+def running(hours: Hours) -> str:
     """Studies in the order in which they are worth running, with their estimated hours."""
     order = (
         "mnist",
         "mnist_anomalies",
         "mnist_mixed",
+        "mnist_label_rule",
         "mnist_published_code",
         "fmnist",
         "fmnist_anomalies",
@@ -142,8 +124,12 @@ def running() -> str:
         "one_class",
         "all_classes",
         "pictures_clean",
+        "pictures",
         "ratios",
         "corruptions",
+        "more_corruptions",
+        "published_corruptions",
+        "human_labels",
         "tables",
         "covtype_tenth",
         "epsilon_smoke",
@@ -153,15 +139,17 @@ def running() -> str:
         "label_repair",
         "self_influence",
         "pictures_models",
+        "tables_full",
         "full_grid",
     )
     done = {file.stem for file in FOLDER.glob("*.csv")}
     lines = ["| study | CPU hours, estimated | run |", "|:--|--:|:--|"]
-    lines += [f"| `{name}` | {hours(name):.1f} | {'yes' if name in done else 'no'} |" for name in order]
+    lines += [f"| `{name}` | {hours.of(name):.1f} | {'yes' if name in done else 'no'} |" for name in order]
     note = (
-        "One cell of ResNet-20 takes about 90 CPU seconds, a retraining 80 (measured); tables and frozen backbones "
-        "are estimates, the latter with their share of the features, which each picture passes for once. Studies "
-        "share cells: together they take less than the sum."
+        "Hours are estimated from the CPU seconds of the cells that were run, of the same dataset and model or of the "
+        "same model by its seconds per training sample; "
+        "ViT-B/16 and ConvNeXt-Tiny from their speed with random weights, "
+        "each picture passing once. Studies share cells: together they take less than the sum."
     )
     return "\n".join([*lines, "", note])
 

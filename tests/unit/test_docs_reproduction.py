@@ -8,10 +8,11 @@ import pytest
 
 from glitchtrace import files
 from glitchtrace.reproduction import published
+from glitchtrace.reproduction.hours import Hours
 from glitchtrace.reproduction.published import Number
 from glitchtrace.reproduction.stage import compare_published
 from glitchtrace.reproduction.statements import Statement, _not_above, statements
-from glitchtrace.reproduction.tables import Tables
+from glitchtrace.reproduction.tables import Tables, study_table
 from glitchtrace.reproduction.verdicts import judge_number
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,7 @@ def test_every_row_names_a_study_of_ours_or_why_there_is_none() -> None:
     rows = [
         *published.validation_accuracies(),
         *published.training_accuracies(),
+        *published.losses(),
         *published.changes(),
         *published.clustered(),
         *published.measured(),
@@ -57,7 +59,7 @@ def test_every_row_names_a_study_of_ours_or_why_there_is_none() -> None:
     ]
     studies = {file.stem for file in (ROOT / "config/studies").glob("*.yaml")}
     for row in rows:
-        assert row.missing or set(row.study.split(" and ")) <= studies, row
+        assert row.missing or row.study in studies, row
 
 
 def test_every_published_table_is_whole() -> None:
@@ -68,8 +70,53 @@ def test_every_published_table_is_whole() -> None:
     assert len(accuracies) == 9 * 3 + 3
     assert accuracies["cifar10@tenth", "convnext_tiny", "far_anomalies"] == 0.87
     assert len(published.training_accuracies()) == 4 * 3
+    assert len(published.losses()) == 3 * 3
     assert len(published.changes()) == 4 * 2
     assert len(published.clustered()) == 4 + 3
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "verdict"),
+    [
+        (0.25, 0.0, "reproduced"),
+        (0.5, 0.2, "reproduced"),
+        (1.5, 0.7, "within the spread, which is wide (+1.30 points)"),
+        (0.5, 0.1, "differs by +0.30 points: cause unknown"),
+    ],
+)
+def test_a_change_in_points_is_weighed_in_points(mean: float, std: float, verdict: str) -> None:
+    tables = table((*CELL, mean, std, 5))
+    ours, found = judge_number(number(0.2, None, points=True), tables)
+    assert (ours, found) == (f"{mean:+.2f} ± {std:.2f} (5 seeds)", verdict)
+
+
+def test_what_cannot_be_compared_has_no_verdict() -> None:
+    assert judge_number(number(0.8, missing="for a reason"), table((*CELL, 0.8, 0.0, 5))) is None
+
+
+def test_changes_of_accuracy_are_paired_by_seed(tmp_path: Path) -> None:
+    cell = {"dataset": "mnist@tenth", "model": "resnet20@akamaster", "estimator": "tracin", "signal": ""}
+    rows = [
+        {
+            **cell,
+            "glitch": glitch,
+            "ratio": ratio,
+            "seed": seed,
+            "metric": "validation_accuracy",
+            "value": value,
+        }
+        for glitch, ratio, values in (("none", "clean", (0.9, 0.8, 0.7)), ("uniform", "0.1", (0.89, 0.79)))
+        for seed, value in enumerate(values)
+    ]
+    files.write_parquet(pd.DataFrame(rows), tmp_path / "summary.parquet")
+    costs = pd.DataFrame([{**rows[0], "stage": "train", "cpu_seconds": 1.0}])
+    files.write_parquet(costs, tmp_path / "cost.parquet")
+    found = study_table(tmp_path / "summary.parquet", tmp_path / "cost.parquet").set_index("metric")
+    change = found.loc["validation_accuracy_change"]
+    # The spread over seeds is that of the differences, which are equal; the third seed has no pair.
+    assert (change["glitch"], change["n"]) == ("uniform", 2)
+    assert change["mean"] == pytest.approx(-1.0)
+    assert change["std"] == pytest.approx(0.0, abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -97,18 +144,35 @@ def test_of_a_shared_cell_the_study_with_most_seeds_counts() -> None:
 def test_a_statement_that_was_not_run_names_its_study_and_hours(page) -> None:
     check = _not_above("mnist@tenth", "GD_class", "SI")
     row = Statement("s", "w", check, "mnist")
-    text = page.statements([row], table((*CELL, 0.5, 0.0, 5)))
-    assert "not yet run: `mnist`, about 0.5 CPU hours" in text
+    seconds = {"train": 330.0, "profile_influence": 20.0, "score_signals": 10.0}
+    costs = [(*CELL[:4], "", f"cpu_seconds_{stage}", value, 0.0, 5) for stage, value in seconds.items()]
+    tables = table((*CELL, 0.5, 0.0, 5), *costs)
+    # Five cells of 360 seconds, and three retrainings of each.
+    text = page.statements([row], tables, Hours(tables))
+    assert "not yet run: `mnist`, about 1.9 CPU hours" in text
+
+
+def test_hours_of_a_dataset_that_was_not_run_go_by_its_training_samples(page) -> None:
+    seconds = {"train": 60.0, "profile_influence": 0.0, "score_signals": 0.0}
+    costs = [(*CELL[:4], "", f"cpu_seconds_{stage}", value, 0.0, 5) for stage, value in seconds.items()]
+    # 4,000 pictures instead of 6,000, five seeds of one glitch.
+    assert Hours(table(*costs)).of("cifar10_lossless_anomalies") == pytest.approx(5 * 40 / 3600)
 
 
 @pytest.mark.parametrize(
-    ("gd", "verdict"), [(0.4, "reproduced"), (0.508, "reproduced"), (0.512, "differs"), (0.6, "differs")]
+    ("gd", "verdict"),
+    [
+        (0.4, "reproduced"),
+        (0.508, "reproduced"),
+        (0.512, "differs: cause unknown"),
+        (0.6, "differs: cause unknown"),
+    ],
 )
 def test_a_statement_is_decided_by_our_means(page, gd: float, verdict: str) -> None:
     cell = ("mnist@tenth", "resnet20@akamaster", "uniform", "0.1")
     tables = table((*cell, "SI", "f1", 0.5, 0.0, 5), (*cell, "GD_class", "f1", gd, 0.0, 1))
     row = Statement("s", "w", _not_above("mnist@tenth", "GD_class", "SI"), "mnist")
-    text = page.statements([row], tables)
+    text = page.statements([row], tables, Hours(tables))
     assert text.endswith(f"| {verdict} |")
     assert "(1 seed)" in text
 

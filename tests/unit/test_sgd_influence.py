@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from glitchtrace.errors import GlitchtraceError
-from glitchtrace.influence.sgd_influence import koh_liang
+from glitchtrace.influence.sgd_influence import koh_liang, tracin
 from glitchtrace.influence.sgd_influence.objective import State, dot, losses
 from glitchtrace.influence.sgd_influence.recording import (
     first_snapshot,
@@ -250,6 +250,27 @@ def test_options_of_batch_norm_change_numbers_only_where_there_is_one(
 ) -> None:
     np.testing.assert_allclose(recorded.walk(bn=bn), recorded.walk(), rtol=1e-9)
     assert not np.allclose(normed.walk(bn=bn), normed.walk(), rtol=1e-2)
+
+
+def test_tracin_is_the_sum_of_gradient_products_after_each_epoch() -> None:
+    case = tabular(decay=True)
+    trace, labels = case.trace, case.train.y.numpy()
+    found = tracin.influence(
+        case.network, trace, case.train, labels, case.validation, case.validation.y.numpy(), 7
+    )
+
+    def gradient(data: Data, rows: slice) -> np.ndarray:
+        case.network.zero_grad()
+        torch.nn.functional.cross_entropy(case.network(data.x[rows]), data.y[rows]).backward()
+        return np.concatenate([part.grad.numpy().ravel() for part in case.network.parameters()])
+
+    expected = np.zeros(SAMPLES)
+    for epoch, state in enumerate(trace.epoch_states):
+        case.network.restore(trace.layout.split(state))
+        u = gradient(case.validation, slice(None))
+        rate = trace.rates[epoch * trace.steps_per_epoch : (epoch + 1) * trace.steps_per_epoch].mean()
+        expected += [rate / 8 * u @ gradient(case.train, slice(i, i + 1)) for i in range(SAMPLES)]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-15)
 
 
 # --- Koh and Liang ------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from glitchtrace.reporting.tables import write_csv
 from glitchtrace.reproduction import published
 from glitchtrace.reproduction.statements import statements
 from glitchtrace.reproduction.tables import Tables, study_table
-from glitchtrace.reproduction.verdicts import judge_change, judge_number, judge_statement
+from glitchtrace.reproduction.verdicts import judge_number, judge_statement
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>Published numbers beside ours</title><style>
@@ -39,10 +39,9 @@ def compare_published(
     """
     tables = Tables(study_table(summary, cost, epochs))
     numbers = [(row, judge_number(row, tables)) for row in published.numbers()]
-    changes = [(row, judge_change(row, tables)) for row in published.changes()]
     rows = [
         (row.dataset, human_name("model", row.model), row.words(), row.given(), *found)
-        for row, found in (*numbers, *changes)
+        for row, found in numbers
         if found
     ]
     judged = ((row, judge_statement(row, tables)) for row in statements())

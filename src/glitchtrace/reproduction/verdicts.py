@@ -9,38 +9,27 @@ from glitchtrace.reproduction.tables import Found, Tables
 SEEDS = 5
 # A larger difference is not called reproduced, however wide the spread over seeds.
 WIDE = 0.05
+# In percentage points: what counts as equal, and what no longer as reproduced.
+ROUNDING_POINTS, WIDE_POINTS = 0.1, 1.0
+UNKNOWN = "cause unknown"
 
 
 def judge_number(row: Number, tables: Tables) -> tuple[str, str] | None:
-    """Our mean in words and the verdict, None where it was not run.
+    """Our mean in words and the verdict, None where it was not run or cannot be compared.
 
     Reproduced is a difference of at most ``ROUNDING`` or twice √(published² + our standard deviation²).
     """
-    found = row.found(tables)
+    found = None if row.missing else row.found(tables)
     if found is None:
         return None
+    rounding, wide = (ROUNDING_POINTS, WIDE_POINTS) if row.points else (ROUNDING, WIDE)
     spread = math.hypot(row.deviation or 0, 0 if math.isnan(found.deviation) else found.deviation)
     difference = found.mean - row.published
-    if abs(difference) <= max(ROUNDING, 2 * spread):
-        wide = abs(difference) > WIDE
-        return in_words(
-            found
-        ), f"within the spread, which is wide ({difference:+.3f})" if wide else "reproduced"
-    return in_words(found), f"differs by {difference:+.3f}" + (f": {row.why}" if row.why else "")
-
-
-def judge_change(row: Number, tables: Tables) -> tuple[str, str] | None:
-    """The change of accuracy in percentage points and the verdict, as ``judge_number``; ``row.minus`` is clean."""
-    found = row.found(tables)
-    clean = row.found_where_subtracted(tables)
-    if not (found and clean):
-        return None
-    points = 100 * (found.mean - clean.mean)
-    spread = 100 * math.hypot(found.deviation, clean.deviation)
-    ours = f"{points:+.2f} ± {spread:.2f}"
-    if abs(points - row.published) <= max(100 * ROUNDING, 2 * spread):
-        return ours, "reproduced"
-    return ours, f"differs by {points - row.published:+.2f} points: {row.why}"
+    ours = in_words(found, signed=row.points)
+    by = f"{difference:+.2f} points" if row.points else f"{difference:+.3f}"
+    if abs(difference) > max(rounding, 2 * spread):
+        return ours, f"differs by {by}: {row.why or UNKNOWN}"
+    return ours, "reproduced" if abs(difference) <= wide else f"within the spread, which is wide ({by})"
 
 
 def judge_statement(row: Statement, tables: Tables) -> tuple[str, str] | None:
@@ -53,11 +42,19 @@ def judge_statement(row: Statement, tables: Tables) -> tuple[str, str] | None:
     ours = found[0] + (f" ({few} seed{'s' if few > 1 else ''})" if few < SEEDS else "")
     if isinstance(found[1], str):
         return ours, found[1]
-    return ours, "reproduced" if found[1] else "differs"
+    return ours, "reproduced" if found[1] else f"differs: {row.why or UNKNOWN}"
 
 
-def in_words(found: Found) -> str:
-    """Mean ± standard deviation and the number of seeds."""
-    if math.isnan(found.deviation):
-        return f"{found.mean:.3f} (1 seed)"
-    return f"{found.mean:.3f} ± {found.deviation:.3f} ({found.seeds} seeds)"
+def in_words(found: Found, *, signed: bool = False) -> str:
+    """Mean ± standard deviation and the number of seeds; signed and with two digits for percentage points."""
+    mean, deviation = (
+        (f"{found.mean:+.2f}", f"{found.deviation:.2f}")
+        if signed
+        else (
+            f"{found.mean:.3f}",
+            f"{found.deviation:.3f}",
+        )
+    )
+    return (
+        f"{mean} (1 seed)" if math.isnan(found.deviation) else f"{mean} ± {deviation} ({found.seeds} seeds)"
+    )

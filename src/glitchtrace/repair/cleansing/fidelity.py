@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from glitchtrace import files, registry
-from glitchtrace.influence.sgd_influence import koh_liang
+from glitchtrace.influence.sgd_influence import koh_liang, tracin
 from glitchtrace.influence.sgd_influence.objective import State, losses
 from glitchtrace.influence.sgd_influence.recording import layout_of, make_plan, record
 from glitchtrace.influence.sgd_influence.trace import Snapshots, Trace
@@ -115,7 +115,17 @@ def trial(data: Task, task: str, network: str, seed: int) -> pd.DataFrame:
     u = validation_gradient(module, trace.final, trace, _Inputs(validation), parts.y["validation"], SIZE)
     loss_change, linear_change = leave_one_out(module, train, validation, trace, u)
     rows = []
-    for method, estimate in _estimates(module, train, trace, Snapshots(trace, keep), u, network, l2).items():
+    estimates = _estimates(module, train, trace, Snapshots(trace, keep), u, network, l2)
+    estimates["tracin"] = tracin.influence(
+        module,
+        trace,
+        _Inputs(train),
+        parts.y["train"],
+        _Inputs(validation),
+        parts.y["validation"],
+        SIZE,
+    )
+    for method, estimate in estimates.items():
         rows.append(
             pd.DataFrame(
                 {

@@ -20,6 +20,7 @@ MARKS: dict[str, tuple[str, str, Any]] = {
     "sgd_final": ("#009E73", "D", "-"),
     "sgd_final_all": ("#66C2A5", "d", "--"),
     "sgd_no_hessian": ("#E69F00", "v", "--"),
+    "tracin": ("#CC79A7", "p", "--"),
     "koh_liang": ("#2F5F9E", "^", "-."),
     "self_influence": ("#7396C0", "<", ":"),
     "cnci": ("#1F4E79", ">", ":"),
