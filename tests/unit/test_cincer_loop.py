@@ -20,7 +20,7 @@ from glitchtrace.repair.cincer.loop import Loop, Question
 from glitchtrace.repair.cincer.measures import calibration_error, precision_at, weighted_scores
 from glitchtrace.repair.cincer.noise_context import NoiseContext
 from glitchtrace.repair.cincer.problem import Problem, load_problem, make_problem, one_hot
-from glitchtrace.repair.cincer.roles import load_inspector, load_negotiator
+from glitchtrace.repair.cincer.roles import Inspector, Negotiator, load_inspector, load_negotiator
 from glitchtrace.repair.cincer.stage import clean_interactively
 from glitchtrace.repair.cincer.streams import Start, known_count, outlier_subset, start_states
 from glitchtrace.repair.cincer.summary import gather_loops, numbers, summarise_loops
@@ -376,6 +376,60 @@ def test_a_restored_loop_goes_on_as_before() -> None:
     assert loop.advance() == question
     run(loop, perfect)
     pd.testing.assert_frame_equal(pd.DataFrame(first), pd.DataFrame(loop.state.rows))
+
+
+def failing_once(function, at: int):
+    """The function, whose call number ``at`` draws from its generator, the last argument, and then fails."""
+    calls = 0
+
+    def call(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            arguments[-1].random(3)
+            raise GlitchtraceError("it fails")
+        return function(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("where", ["inspector", "negotiator", "fit in advance", "fit in answer"])
+def test_a_step_that_fails_changes_nothing_and_can_be_made_again(where: str) -> None:
+    def make() -> Loop:
+        # Every other sample is asked about, and both roles draw.
+        return loop_of(negotiator="random", inspector="random", threshold=0.5)
+
+    loop = make()
+    perfect = PerfectAnnotator(loop.problem.truth)
+    run(loop, perfect)
+    expected = loop.state
+    failing = make()
+    if where == "inspector":
+        failing.inspector = Inspector(failing_once(failing.inspector.inspect, at=7))
+    elif where == "negotiator":
+        assert failing.negotiator.rank is not None
+        failing.negotiator = Negotiator(failing_once(failing.negotiator.rank, at=2))
+    else:
+        steps = [row["iteration"] for row in expected.rows[1:]]
+        answered = {question["iteration"] for question in expected.questions}
+        at = next(step for step in steps if step > 3 and (step in answered) == (where == "fit in answer"))
+        failing.classifier.fit = failing_once(failing.classifier.fit, at)  # type: ignore[method-assign]
+    failures = 0
+    while len(failing.state.rows) <= len(failing.start.stream):
+        try:
+            run(failing, perfect)
+        except GlitchtraceError:
+            failures += 1
+            # Only where the answer failed, its question is open: it has arrived, but has no row yet.
+            arrived, waits = failing.state.position, int(where == "fit in answer")
+            assert len(failing.state.known) == 30 + arrived
+            assert len(failing.state.rows) == 1 + arrived - waits
+            assert failing.state.counts["n_queried"] == len(failing.state.questions) + waits
+    assert failures == 1
+    pd.testing.assert_frame_equal(pd.DataFrame(expected.rows), pd.DataFrame(failing.state.rows))
+    assert failing.state.questions == expected.questions
+    assert failing.state.known == expected.known
+    np.testing.assert_array_equal(failing.state.labels, expected.labels)
 
 
 def test_a_run_ends_after_its_questions() -> None:

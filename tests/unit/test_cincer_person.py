@@ -22,6 +22,9 @@ from glitchtrace.repair.cincer.person.samples import Samples
 from glitchtrace.repair.cincer.person.session import Session
 from glitchtrace.repair.cincer.person.terminal import annotate_in_terminal
 from glitchtrace.repair.cincer.problem import load_problem
+from glitchtrace.repair.cincer.query import Query
+from glitchtrace.repair.cincer.ranking import Ranking
+from glitchtrace.repair.cincer.roles import Negotiator
 from glitchtrace.repair.cincer.stage import open_loop
 
 ROOT = Path(__file__).parents[2]
@@ -72,6 +75,21 @@ def make_loop(features: Path, negotiator: str = "nearest") -> Loop:
         seed=1,
         repeat=0,
     )
+
+
+def make_failing_loop(features: Path, questions: int) -> Loop:
+    """A loop whose curvature cannot be inverted any more once that many questions have been asked."""
+    loop = make_loop(features)
+    found = loop.negotiator.rank
+    assert found is not None
+
+    def rank(query: Query, rng: np.random.RandomState) -> Ranking:
+        if loop.state.counts["n_queried"] >= questions:
+            raise GlitchtraceError("LiSSA diverged; raise the damping")
+        return found(query, rng)
+
+    loop.negotiator = Negotiator(rank)
+    return loop
 
 
 def open_again(features: Path, folder: Path, **identity: object) -> Session:
@@ -148,6 +166,73 @@ def test_a_closed_question_and_a_class_that_is_none_are_refused(table: Path, tmp
     with pytest.raises(GlitchtraceError, match=f"question {question.number} is not open"):
         session.answer(question.number, {})
     assert session.answered == 1
+
+
+def test_an_answer_whose_fit_diverges_is_not_kept(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_again(table, tmp_path)
+    first = session.question()
+    assert first is not None
+    session.answer(first.number, {})
+    second = session.question()
+    assert second is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            session.loop.classifier,
+            "fit",
+            lambda *arguments: (_ for _ in ()).throw(GlitchtraceError("diverged")),
+        )
+        with pytest.raises(GlitchtraceError, match="diverged"):
+            session.answer(second.number, {second.example: 2})
+    assert session.answered == 1
+    assert session.question() == second
+    again = open_again(table, tmp_path)
+    assert again.answered == 1
+    session.answer(second.number, {second.example: 0})
+    session.undo()
+    session.undo()
+    assert session.question() == first
+
+
+def test_the_table_of_questions_forgets_what_is_undone(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path)
+    for _ in range(2):
+        question = session.question()
+        assert question is not None
+        session.answer(question.number, {})
+    session.undo()
+    assert len(pd.read_csv(tmp_path / "questions.csv")) == 1
+
+
+def test_a_curvature_that_fails_loses_nothing(table: Path, tmp_path: Path) -> None:
+    session = Session(make_failing_loop(table, 2), tmp_path, {})
+    asked = []
+    for label in (0, 1):
+        question = session.question()
+        assert question is not None
+        asked.append(question)
+        session.answer(question.number, {question.example: label})
+    for _ in range(2):
+        with pytest.raises(GlitchtraceError, match="raise the damping"):
+            session.question()
+    # The folder goes on from there, and so does undo.
+    again = Session(make_failing_loop(table, 2), tmp_path, {})
+    assert again.answered == 2
+    with pytest.raises(GlitchtraceError, match="raise the damping"):
+        again.question()
+    again.undo()
+    assert again.question() == asked[1]
+    # Once it can be inverted, no sample has been skipped and no question counted that was not shown.
+    whole = Session(make_loop(table), tmp_path / "whole", {})
+    for label in (0, 1):
+        question = whole.question()
+        assert question is not None
+        whole.answer(question.number, {question.example: label})
+    session.loop.negotiator = whole.loop.negotiator
+    assert session.question() == whole.question()
+    assert session.loop.state.known == whole.loop.state.known
+    pd.testing.assert_frame_equal(pd.DataFrame(session.loop.state.rows), pd.DataFrame(whole.loop.state.rows))
 
 
 def test_another_or_a_broken_session_is_refused(table: Path, tmp_path: Path) -> None:
@@ -304,6 +389,34 @@ def test_a_class_that_is_none_is_refused(server: PageServer) -> None:
     assert "12 is no class" in json.loads(body)["error"]
 
 
+def test_a_question_that_cannot_be_found_is_said_and_can_be_undone(pictures: Path, tmp_path: Path) -> None:
+    session = Session(make_failing_loop(pictures, 1), tmp_path, {})
+    for server in serve(session, pictures):
+        first = json.loads(ask(server, "GET", "/state")[1])["question"]
+        # The answer is taken, and the same reply says that there is no next question.
+        status, body = ask(server, "POST", "/answer", {"number": 1, "labels": {first["example"]["place"]: 3}})
+        after = json.loads(body)
+        assert status == 200
+        assert after["answered"] == 1
+        assert after["question"] is None
+        assert after["error"] == "LiSSA diverged; raise the damping"
+        assert json.loads(ask(server, "GET", "/state")[1]) == after
+        assert ask(server, "GET", f"/picture/{first['example']['row']}")[0] == 404
+        status, body = ask(server, "POST", "/answer", {"number": 2, "labels": {}})
+        assert status == 409
+        assert "raise the damping" in json.loads(body)["error"]
+    # A server that is started again tells the same, and undo comes back to the question.
+    again = Session(make_failing_loop(pictures, 1), tmp_path, {})
+    for server in serve(again, pictures):
+        assert json.loads(ask(server, "GET", "/state")[1]) == after
+        status, body = ask(server, "POST", "/undo", {})
+        assert status == 200
+        before = json.loads(body)
+        assert before["question"] == first
+        assert before["error"] is None
+        assert before["answered"] == 0
+
+
 @pytest.fixture
 def browser() -> Iterator:
     if not CHROMIUM.exists():
@@ -382,6 +495,21 @@ def test_a_person_answers_in_the_browser(browser, pictures: Path, tmp_path: Path
                 "old => document.getElementById('progress').textContent !== old", arg=before
             )
         assert "No more samples" in page.locator("#progress").inner_text()
+
+
+def test_the_browser_shows_why_there_is_no_next_question(browser, table: Path, tmp_path: Path) -> None:
+    session = Session(make_failing_loop(table, 1), tmp_path, {})
+    for server in serve(session, table):
+        page = browser.new_page()
+        page.goto(server.address)
+        wait_for(page, "Question 1,")
+        page.locator("#confirm").click()
+        wait_for(page, "The next question cannot be found. 1 questions answered")
+        assert page.locator("#message").inner_text() == "LiSSA diverged; raise the damping"
+        assert page.locator("#confirm").is_disabled()
+        page.locator("#undo").click()
+        wait_for(page, "Question 1,")
+        assert page.locator("#message").inner_text() == ""
 
 
 def test_rows_stand_side_by_side_in_the_browser(browser, table: Path, tmp_path: Path) -> None:

@@ -39,14 +39,17 @@ class Session:
         return len(self._answers)
 
     def question(self) -> Question | None:
-        """The open question; None at the end of the stream."""
+        """The open question; None at the end of the stream.
+
+        Raises GlitchtraceError where it cannot be found, see ``Loop.advance``; answers can then still be undone.
+        """
         return self.loop.advance()
 
     def answer(self, number: int, labels: Mapping[int, int]) -> None:
         """Answer question ``number`` with labels of its samples; one that is not named keeps its label.
 
-        Raises GlitchtraceError for a question that is not open any more and for a label that is no class; then
-        nothing has changed.
+        Raises GlitchtraceError for a question that is not open any more, a label that is no class, and a fit that
+        diverges; then nothing has changed.
         """
         question = self.question()
         if question is None or question.number != number:
@@ -56,8 +59,14 @@ class Session:
             {"example": question.example, "labels": {str(k): int(v) for k, v in labels.items()}}
         )
         self._write()
-        self._take(labels)
-        files.write_text(question_table(self.loop).to_csv(index=False), self.folder / "questions.csv")
+        try:
+            self._take(labels)
+        except GlitchtraceError:
+            # The question is still open, and a file with this answer could not be replayed.
+            self._answers.pop()
+            self._write()
+            raise
+        self._write_table()
 
     def undo(self) -> None:
         """Take the last answer back.  Raises GlitchtraceError where there is none."""
@@ -66,10 +75,12 @@ class Session:
         self._answers.pop()
         self._write()
         self.loop.restore(self._before.pop())
+        self._write_table()
 
     def _take(self, labels: Mapping[int, int]) -> None:
-        self._before.append(self.loop.snapshot())
+        before = self.loop.snapshot()
         self.loop.answer(labels)
+        self._before.append(before)
 
     def _replay(self, answer: Mapping[str, Any]) -> None:
         question = self.question()
@@ -106,3 +117,6 @@ class Session:
 
     def _write(self) -> None:
         files.write_json({"identity": self.identity, "answers": self._answers}, self._file)
+
+    def _write_table(self) -> None:
+        files.write_text(question_table(self.loop).to_csv(index=False), self.folder / "questions.csv")
