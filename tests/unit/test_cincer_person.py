@@ -294,6 +294,75 @@ def test_the_terminal_draws_pictures_and_ends_with_the_stream(pictures: Path, tm
     assert "No more samples" in said
 
 
+def test_the_last_answer_can_be_undone_at_the_end(pictures: Path, tmp_path: Path) -> None:
+    session = Session(make_loop(pictures), tmp_path, {})
+    questions = 0
+    while (question := session.question()) is not None:
+        questions = question.number
+        session.answer(question.number, {})
+    assert session.answered == questions > 0
+    said = talk(session, pictures, "", "u", "s 3", "q", "u")
+    assert said.count(f"No more samples; {questions} questions answered.") == 3
+    assert said.count("u: undo the last answer; q: stop") == 3
+    assert f"Question {questions}," in said
+    assert session.question() is None
+    assert session.answered == questions
+    assert session.loop.state.questions[-1]["given"] == 3
+
+
+def test_the_terminal_can_undo_what_led_to_a_curvature_that_fails(table: Path, tmp_path: Path) -> None:
+    session = Session(make_failing_loop(table, 1), tmp_path / "some", {})
+    said = talk(session, table, "", "u", "q")
+    assert said.count("LiSSA diverged; raise the damping\nu: undo the last answer; q: stop") == 1
+    assert said.count("Question 1,") == 2
+    assert session.answered == 0
+    with pytest.raises(GlitchtraceError, match="raise the damping"):
+        talk(Session(make_failing_loop(table, 0), tmp_path / "none", {}), table, "u")
+
+
+def test_a_class_may_have_several_words(pictures: Path, tmp_path: Path) -> None:
+    session = Session(make_loop(pictures), tmp_path, {})
+    samples = Samples(pictures)
+    samples.classes = ["bag", "ankle boot", "boot", "ankle", "boot  bag", *"fghij"]
+    first = session.question()
+    assert first is not None
+    said: list[str] = []
+    lines = iter(
+        ["s ankle  boot", "u", "b ankle boot bag", "b ankle boot ankle boot", "b bag 7", "c boot bag", "q"]
+    )
+    annotate_in_terminal(session, samples, read=lambda _: next(lines), write=said.append)
+    assert (
+        said.count("classes: 0 bag, 1 ankle boot, 2 boot, 3 ankle, 4 boot  bag, 5 f, 6 g, 7 h, 8 i, 9 j") == 1
+    )
+    # (ankle boot, bag), or (ankle, boot bag)?
+    assert "'ankle boot bag' can be read in several ways" in "\n".join(said)
+    given = [(q["given"], q["counter_given"]) for q in session.loop.state.questions]
+    assert given[:2] == [(1, 1), (0, 7)]
+    assert given[2][1] == 4
+
+
+@pytest.mark.parametrize("mode", ["terminal", "page"])
+def test_an_interrupt_ends_with_one_line(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("builtins.input", interrupt)
+    monkeypatch.setattr(PageServer, "serve_forever", interrupt)
+    folder = str(tmp_path / "mine")
+    options = ["--dataset", "iris", "--model", "logreg", "--ratio", "0.2", "--results", str(tmp_path / "r")]
+    study = ["--configfile", "config/studies/cincer_smoke.yaml", "--loop", "interactive@smoke"]
+    pages = ["--page"] if mode == "page" else []
+    assert program.main([*options, *study, *pages, "--folder", folder]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == (
+        f"stopped; every answer is in {folder}, nothing is lost: the same command goes on"
+    )
+    assert err == ""
+
+
 def test_the_program_opens_a_session_from_the_configuration(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
