@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,8 +94,30 @@ def make_failing_loop(features: Path, questions: int) -> Loop:
     return loop
 
 
+OPENED: list[Session] = []
+
+
+@pytest.fixture(autouse=True)
+def _sessions_end_with_their_test() -> Iterator[None]:
+    yield
+    close_sessions()
+
+
+def close_sessions() -> None:
+    while OPENED:
+        OPENED.pop().close()
+
+
+def open_session(loop: Loop, folder: Path, **identity: object) -> Session:
+    """A session on the folder after the program of the one before has ended."""
+    close_sessions()
+    session = Session(loop, folder, identity)
+    OPENED.append(session)
+    return session
+
+
 def open_again(features: Path, folder: Path, **identity: object) -> Session:
-    return Session(make_loop(features), folder, {"dataset": "iris", **identity})
+    return open_session(make_loop(features), folder, dataset="iris", **identity)
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------
@@ -206,7 +230,7 @@ def test_the_table_of_questions_forgets_what_is_undone(table: Path, tmp_path: Pa
 
 
 def test_a_curvature_that_fails_loses_nothing(table: Path, tmp_path: Path) -> None:
-    session = Session(make_failing_loop(table, 2), tmp_path, {})
+    session = open_session(make_failing_loop(table, 2), tmp_path)
     asked = []
     for label in (0, 1):
         question = session.question()
@@ -217,14 +241,14 @@ def test_a_curvature_that_fails_loses_nothing(table: Path, tmp_path: Path) -> No
         with pytest.raises(GlitchtraceError, match="raise the damping"):
             session.question()
     # The folder goes on from there, and so does undo.
-    again = Session(make_failing_loop(table, 2), tmp_path, {})
+    again = open_session(make_failing_loop(table, 2), tmp_path)
     assert again.answered == 2
     with pytest.raises(GlitchtraceError, match="raise the damping"):
         again.question()
     again.undo()
     assert again.question() == asked[1]
     # Once it can be inverted, no sample has been skipped and no question counted that was not shown.
-    whole = Session(make_loop(table), tmp_path / "whole", {})
+    whole = open_session(make_loop(table), tmp_path / "whole")
     for label in (0, 1):
         question = whole.question()
         assert question is not None
@@ -250,6 +274,43 @@ def test_another_or_a_broken_session_is_refused(table: Path, tmp_path: Path) -> 
     (tmp_path / "session.json").write_text("{")
     with pytest.raises(GlitchtraceError, match="not the file of a session"):
         open_again(table, tmp_path, seed=1)
+
+
+def test_a_session_is_open_once(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path, seed=1)
+    question = session.question()
+    assert question is not None
+    session.answer(question.number, {})
+    with pytest.raises(
+        GlitchtraceError, match="open in another program; stop that, or use another"
+    ) as caught:
+        Session(make_loop(table), tmp_path, session.identity)
+    assert "\n" not in str(caught.value)
+    close_sessions()
+    # A folder that is refused for another reason is not left locked, though the error is still at hand.
+    with pytest.raises(GlitchtraceError, match="another seed") as caught:
+        Session(make_loop(table), tmp_path, {**session.identity, "seed": 2})
+    with Session(make_loop(table), tmp_path, session.identity) as again:
+        assert again.answered == 1
+    with Session(make_loop(table), tmp_path, session.identity) as again:
+        assert again.answered == 1
+    assert caught.value
+
+
+def test_the_lock_of_a_killed_program_ends_with_it(table: Path, tmp_path: Path) -> None:
+    hold = (
+        "import sys, time; from pathlib import Path; from glitchtrace.repair.cincer.person import session; "
+        "lock = session._lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"held\n"
+            with pytest.raises(GlitchtraceError, match="open in another program"):
+                open_again(table, tmp_path)
+        finally:
+            other.kill()
+    assert open_again(table, tmp_path).answered == 0
 
 
 # --- the terminal -----------------------------------------------------------------------------------------------
@@ -285,7 +346,7 @@ def test_the_terminal_relabels_keeps_and_undoes(table: Path, tmp_path: Path) -> 
 
 
 def test_the_terminal_draws_pictures_and_ends_with_the_stream(pictures: Path, tmp_path: Path) -> None:
-    session = Session(make_loop(pictures, negotiator="no_ce"), tmp_path, {})
+    session = open_session(make_loop(pictures, negotiator="no_ce"), tmp_path)
     question = session.question()
     assert question is not None
     said = talk(session, pictures, "b 1 2", *[""] * 60)
@@ -295,7 +356,7 @@ def test_the_terminal_draws_pictures_and_ends_with_the_stream(pictures: Path, tm
 
 
 def test_the_last_answer_can_be_undone_at_the_end(pictures: Path, tmp_path: Path) -> None:
-    session = Session(make_loop(pictures), tmp_path, {})
+    session = open_session(make_loop(pictures), tmp_path)
     questions = 0
     while (question := session.question()) is not None:
         questions = question.number
@@ -311,17 +372,17 @@ def test_the_last_answer_can_be_undone_at_the_end(pictures: Path, tmp_path: Path
 
 
 def test_the_terminal_can_undo_what_led_to_a_curvature_that_fails(table: Path, tmp_path: Path) -> None:
-    session = Session(make_failing_loop(table, 1), tmp_path / "some", {})
+    session = open_session(make_failing_loop(table, 1), tmp_path / "some")
     said = talk(session, table, "", "u", "q")
     assert said.count("LiSSA diverged; raise the damping\nu: undo the last answer; q: stop") == 1
     assert said.count("Question 1,") == 2
     assert session.answered == 0
     with pytest.raises(GlitchtraceError, match="raise the damping"):
-        talk(Session(make_failing_loop(table, 0), tmp_path / "none", {}), table, "u")
+        talk(open_session(make_failing_loop(table, 0), tmp_path / "none"), table, "u")
 
 
 def test_a_class_may_have_several_words(pictures: Path, tmp_path: Path) -> None:
-    session = Session(make_loop(pictures), tmp_path, {})
+    session = open_session(make_loop(pictures), tmp_path)
     samples = Samples(pictures)
     samples.classes = ["bag", "ankle boot", "boot", "ankle", "boot  bag", *"fghij"]
     first = session.question()
@@ -381,7 +442,7 @@ def test_the_program_opens_a_session_from_the_configuration(
 
 @pytest.fixture
 def server(pictures: Path, tmp_path: Path) -> Iterator[PageServer]:
-    yield from serve(Session(make_loop(pictures), tmp_path, {}), pictures)
+    yield from serve(open_session(make_loop(pictures), tmp_path), pictures)
 
 
 def serve(session: Session, features: Path) -> Iterator[PageServer]:
@@ -459,7 +520,7 @@ def test_a_class_that_is_none_is_refused(server: PageServer) -> None:
 
 
 def test_a_question_that_cannot_be_found_is_said_and_can_be_undone(pictures: Path, tmp_path: Path) -> None:
-    session = Session(make_failing_loop(pictures, 1), tmp_path, {})
+    session = open_session(make_failing_loop(pictures, 1), tmp_path)
     for server in serve(session, pictures):
         first = json.loads(ask(server, "GET", "/state")[1])["question"]
         # The answer is taken, and the same reply says that there is no next question.
@@ -475,7 +536,7 @@ def test_a_question_that_cannot_be_found_is_said_and_can_be_undone(pictures: Pat
         assert status == 409
         assert "raise the damping" in json.loads(body)["error"]
     # A server that is started again tells the same, and undo comes back to the question.
-    again = Session(make_failing_loop(pictures, 1), tmp_path, {})
+    again = open_session(make_failing_loop(pictures, 1), tmp_path)
     for server in serve(again, pictures):
         assert json.loads(ask(server, "GET", "/state")[1]) == after
         status, body = ask(server, "POST", "/undo", {})
@@ -503,7 +564,7 @@ def wait_for(page, text: str) -> None:
 
 
 def test_a_person_answers_in_the_browser(browser, pictures: Path, tmp_path: Path) -> None:
-    session = Session(make_loop(pictures), tmp_path, {})
+    session = open_session(make_loop(pictures), tmp_path)
     for server in serve(session, pictures):
         page = browser.new_page()
         page.goto(server.address)
@@ -551,7 +612,7 @@ def test_a_person_answers_in_the_browser(browser, pictures: Path, tmp_path: Path
         )
         wait_for(other, "Question 3,")
         assert session.answered == 2
-    again = Session(make_loop(pictures), tmp_path, {})
+    again = open_session(make_loop(pictures), tmp_path)
     assert again.answered == 2
     for server in serve(again, pictures):
         page = browser.new_page()
@@ -567,7 +628,7 @@ def test_a_person_answers_in_the_browser(browser, pictures: Path, tmp_path: Path
 
 
 def test_the_browser_shows_why_there_is_no_next_question(browser, table: Path, tmp_path: Path) -> None:
-    session = Session(make_failing_loop(table, 1), tmp_path, {})
+    session = open_session(make_failing_loop(table, 1), tmp_path)
     for server in serve(session, table):
         page = browser.new_page()
         page.goto(server.address)
@@ -582,7 +643,7 @@ def test_the_browser_shows_why_there_is_no_next_question(browser, table: Path, t
 
 
 def test_rows_stand_side_by_side_in_the_browser(browser, table: Path, tmp_path: Path) -> None:
-    session = Session(make_loop(table), tmp_path, {})
+    session = open_session(make_loop(table), tmp_path)
     for server in serve(session, table):
         page = browser.new_page()
         page.goto(server.address)

@@ -28,12 +28,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         session, samples = open_session(options)
-        if options.page:
-            with PageServer(session, samples, options.port) as server:
-                print(f"open {server.address} in a browser on this machine; Ctrl-C stops")
-                server.serve_forever()
-        else:
-            annotate_in_terminal(session, samples, read=input, write=print)
+        with session:
+            if options.page:
+                with PageServer(session, samples, options.port) as server:
+                    print(f"open {server.address} in a browser on this machine; Ctrl-C stops")
+                    server.serve_forever()
+            else:
+                annotate_in_terminal(session, samples, read=input, write=print)
     except KeyboardInterrupt:
         # On a line of its own, behind the ^C.
         print(f"\nstopped; every answer is in {options.folder}, nothing is lost: the same command goes on")

@@ -2,13 +2,15 @@
 
 The file of a session holds what it was opened with and every answer.  An answer is on disk before the loop takes it,
 so that nothing is lost whenever the program stops; a session that is opened again replays its answers, which gives the
-same state since the loop draws from seeded generators only.
+same state since the loop draws from seeded generators only.  While it is open its folder is locked: two programs would
+overwrite each other's answers.  The lock is the system's, and ends with its program however that ends.
 """
 
+import fcntl
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 from glitchtrace import files
 from glitchtrace.errors import GlitchtraceError
@@ -20,7 +22,8 @@ class Session:
     """A loop whose answers are kept in ``folder``: session.json, and questions.csv to read.
 
     ``identity``: names, settings and data of the loop.  Raises GlitchtraceError where the folder holds a session of
-    another identity, or one whose answers do not fit the questions.
+    another identity, one whose answers do not fit the questions, or one that is open elsewhere.  To be closed, or
+    used in a ``with`` statement.
     """
 
     def __init__(self, loop: Loop, folder: str | Path, identity: Mapping[str, Any]) -> None:
@@ -30,8 +33,23 @@ class Session:
         self.identity = json.loads(json.dumps(identity))
         self._answers: list[dict[str, Any]] = []
         self._before: list[dict[str, Any]] = []
-        for answer in self._stored():
-            self._replay(answer)
+        self._lock = _lock(self.folder)
+        try:
+            for answer in self._stored():
+                self._replay(answer)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let another program open the session."""
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
 
     @property
     def answered(self) -> int:
@@ -120,3 +138,21 @@ class Session:
 
     def _write_table(self) -> None:
         files.write_text(question_table(self.loop).to_csv(index=False), self.folder / "questions.csv")
+
+
+def _lock(folder: Path) -> IO[str]:
+    """The lock of a folder, held until it is closed.  Raises GlitchtraceError where another has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = open(folder / "session.lock", "a", encoding="utf-8")  # noqa: SIM115
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        if isinstance(error, BlockingIOError):
+            raise GlitchtraceError(
+                f"{folder}: the session is open in another program; stop that, or use another folder"
+            ) from None
+        raise GlitchtraceError(
+            f"{folder}: its file system cannot lock files ({error.strerror}); use a folder on another"
+        ) from None
+    return lock
