@@ -141,9 +141,9 @@ def test_a_run_without_anything_known_or_arriving_is_refused(known: float) -> No
 
 def starts_of(problem: Problem, **changes: object) -> list[Start]:
     options = {"ratio": 0.2, "known": 30.0, "iterations": 20, "repeats": 2, "precision": False}
+    options["annotate"] = registry.load("noise", "random").annotate
     return start_states(
         problem,
-        annotate=registry.load("noise", "random").annotate,
         rng=np.random.RandomState(1),
         train_margins=lambda: pytest.fail("random noise trains nothing"),
         **{**options, **changes},  # type: ignore[arg-type]
@@ -165,25 +165,47 @@ def test_start_states_are_disjoint_and_differ_between_repeats() -> None:
     assert starts_of(problem, repeats=1)[0].stream.tolist() == first.stream.tolist()
 
 
-def test_unexpected_numbers_of_wrong_labels_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("wrong", "tolerance", "logged"), [(21, 10, True), (20, 10, False), (21, 25, False)])
+def test_unexpected_numbers_of_wrong_labels_are_logged(
+    wrong: int, tolerance: float, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     problem = iris()
+    start = starts_of(problem, repeats=1)[0]
+    chosen = np.concatenate([start.known, start.stream])[:wrong]
 
-    def all_wrong(given_context: NoiseContext) -> np.ndarray:
-        return (given_context.truth + 1) % 3
+    def annotate(given_context: NoiseContext) -> np.ndarray:
+        # As many draws as random noise makes, so that the same samples are used.
+        registry.load("noise", "random").annotate(given_context)
+        labels = given_context.truth.copy()
+        labels[chosen] = (labels[chosen] + 1) % 3
+        return labels
 
     with caplog.at_level(logging.WARNING):
-        start_states(
-            problem,
-            annotate=all_wrong,
-            ratio=0.2,
-            known=30,
-            iterations=20,
-            repeats=1,
-            precision=False,
-            rng=np.random.RandomState(0),
-            train_margins=lambda: np.empty(0),
-        )
-    assert "50 wrong labels among 50 samples, 10 expected" in caplog.text
+        starts_of(problem, repeats=1, annotate=annotate, tolerance=tolerance)
+    assert ("21 wrong labels among 50 samples, 10 expected" in caplog.text) == logged
+
+
+@pytest.mark.parametrize("precision", [False, True])
+def test_no_wrong_label_is_refused_where_one_is_needed(precision: bool) -> None:
+    problem = iris()
+    start = starts_of(problem, repeats=1)[0]
+
+    def wrong_in_the_stream(given_context: NoiseContext) -> np.ndarray:
+        registry.load("noise", "random").annotate(given_context)
+        labels = given_context.truth.copy()
+        labels[start.stream[0]] = (labels[start.stream[0]] + 1) % 3
+        return labels
+
+    options = {"repeats": 1, "precision": precision, "annotate": wrong_in_the_stream}
+    assert len(starts_of(problem, **options)) == 1
+    if precision:
+        # Arriving samples have their true labels.
+        with pytest.raises(
+            GlitchtraceError, match="none of the 30 known samples of repeat 0 has a wrong label"
+        ):
+            starts_of(problem, **options, needs_wrong=True)
+    else:
+        assert len(starts_of(problem, **options, needs_wrong=True)) == 1
 
 
 def test_outlier_noise_keeps_a_subset_of_the_training_part() -> None:
@@ -486,6 +508,35 @@ def test_the_same_seed_gives_the_same_bytes_and_repeats_differ(source: Path, tmp
 def test_every_noise_runs_through_the_stage(noise: str, source: Path, tmp_path: Path) -> None:
     trace, _ = job(source, tmp_path, noise=noise, negotiator="nearest", negotiator_settings={})
     assert len(trace) == 16
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_noise_without_a_wrong_label_is_refused_but_for_the_random_one(
+    noise: str, source: Path, tmp_path: Path
+) -> None:
+    # Of 120 training labels 0, or 5: too few for a cluster.
+    for ratio in ("clean", "0.04") if noise == "max_margin_cluster" else ("clean",):
+        options = {"noise": noise, "ratio": ratio, "negotiator": "nearest", "negotiator_settings": {}}
+        if noise == "random":
+            assert len(job(source, tmp_path, **options)[0]) == 16
+            continue
+        with pytest.raises(
+            GlitchtraceError, match=r"has a wrong label .* raise the ratio, or take"
+        ) as caught:
+            job(source, tmp_path / "out", **options)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_protocol_says_how_many_wrong_labels_are_unexpected(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol = {**INTERACTIVE, "known": 30, "iterations": 2, "epochs": 1}
+    assert protocol["tolerance"] == 10
+    for tolerance, lines in ((10, 0), (0.1, 1)):
+        caplog.clear()
+        job(source, tmp_path, protocol={**protocol, "tolerance": tolerance}, ratio="0.19")
+        assert caplog.text.count("wrong labels among 32 samples, 6 expected") == lines
 
 
 def test_a_share_of_all_says_what_is_wrong_and_writes_nothing(source: Path, tmp_path: Path) -> None:
