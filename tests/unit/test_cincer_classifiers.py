@@ -7,6 +7,7 @@ from torch import nn
 
 from glitchtrace import registry
 from glitchtrace.errors import GlitchtraceError
+from glitchtrace.repair.cincer.adam import Adam
 from glitchtrace.repair.cincer.build import build_classifier
 from glitchtrace.repair.cincer.convolutional import ConvolutionalPasses
 from glitchtrace.repair.cincer.dense import DenseNetwork
@@ -130,6 +131,66 @@ def test_a_fit_starts_from_the_initial_weights_unless_warm() -> None:
     warm.restore(before)
     warm.fit(inputs, labels, np.random.default_rng(1))
     np.testing.assert_array_equal(warm.parameters, moved)
+
+
+def make_classifier(kind: str, **training: object):
+    """A network of two hidden layers (dense) or the convolutional one (torch), for ``samples_of(kind)``."""
+    settings = TrainingSettings(**{"batch_size": 16, **training})  # type: ignore[arg-type]
+    if kind == "dense":
+        return DenseNetwork([6, 16, 8, 3], training=settings)
+    return build_classifier("convnet", DEFAULTS["convnet"], shape=(10, 10), classes=3, training=settings)
+
+
+def samples_of(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    inputs, labels = data(inputs=6 if kind == "dense" else 100)
+    return inputs.reshape(50, *((6,) if kind == "dense" else (10, 10))), labels
+
+
+def assert_same(found: object, expected: object) -> None:
+    """Equality of snapshots."""
+    if isinstance(expected, dict):
+        assert isinstance(found, dict)
+        assert found.keys() == expected.keys()
+        for key in expected:
+            assert_same(found[key], expected[key])
+    elif isinstance(expected, np.ndarray | torch.Tensor):
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+    elif isinstance(expected, Adam):
+        kept = {"steps", "_power1", "_power2", "_first", "_second"}
+        assert_same({k: vars(found)[k] for k in kept}, {k: vars(expected)[k] for k in kept})
+    else:
+        assert found == expected
+
+
+@pytest.mark.parametrize("kind", ["dense", "torch"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_a_diverged_fit_names_epoch_and_learning_rate_and_changes_nothing(kind: str, warm: bool) -> None:
+    inputs, labels = samples_of(kind)
+    classifier = make_classifier(kind, epochs=3, warm=warm)
+    for fits in range(2):
+        before = classifier.snapshot()
+        spoilt = inputs.copy()
+        spoilt[7] = np.nan
+        with pytest.raises(
+            GlitchtraceError, match=r"diverged in epoch 1 at learning rate 0\.001; lower"
+        ) as caught:
+            classifier.fit(spoilt, labels, np.random.default_rng(0))
+        assert "\n" not in str(caught.value)
+        assert_same(classifier.snapshot(), before)
+        classifier.fit(inputs, labels, np.random.default_rng(fits))
+    once = make_classifier(kind, epochs=3, warm=warm)
+    for fits in range(2):
+        once.fit(inputs, labels, np.random.default_rng(fits))
+    assert_same(classifier.snapshot(), once.snapshot())
+
+
+@pytest.mark.parametrize("kind", ["dense", "torch"])
+@pytest.mark.parametrize(("epochs", "batch"), [(1, 50), (2, 16), (50, 16)])
+def test_a_learning_rate_without_measure_is_an_error(kind: str, epochs: int, batch: int) -> None:
+    inputs, labels = samples_of(kind)
+    classifier = make_classifier(kind, epochs=epochs, batch_size=batch, learning_rate=1e20)
+    with pytest.raises(GlitchtraceError, match=r"diverged in epoch 1 at learning rate 1e\+20"):
+        classifier.fit(inputs, labels, np.random.default_rng(0))
 
 
 def test_early_stopping_ends_at_the_training_accuracy() -> None:

@@ -20,7 +20,7 @@ from glitchtrace.repair.cincer.loop import Loop, Question
 from glitchtrace.repair.cincer.measures import calibration_error, precision_at, weighted_scores
 from glitchtrace.repair.cincer.noise_context import NoiseContext
 from glitchtrace.repair.cincer.problem import Problem, load_problem, make_problem, one_hot
-from glitchtrace.repair.cincer.roles import load_inspector, load_negotiator
+from glitchtrace.repair.cincer.roles import Inspector, Negotiator, load_inspector, load_negotiator
 from glitchtrace.repair.cincer.stage import clean_interactively
 from glitchtrace.repair.cincer.streams import Start, known_count, outlier_subset, start_states
 from glitchtrace.repair.cincer.summary import gather_loops, numbers, summarise_loops
@@ -141,9 +141,9 @@ def test_a_run_without_anything_known_or_arriving_is_refused(known: float) -> No
 
 def starts_of(problem: Problem, **changes: object) -> list[Start]:
     options = {"ratio": 0.2, "known": 30.0, "iterations": 20, "repeats": 2, "precision": False}
+    options["annotate"] = registry.load("noise", "random").annotate
     return start_states(
         problem,
-        annotate=registry.load("noise", "random").annotate,
         rng=np.random.RandomState(1),
         train_margins=lambda: pytest.fail("random noise trains nothing"),
         **{**options, **changes},  # type: ignore[arg-type]
@@ -165,25 +165,47 @@ def test_start_states_are_disjoint_and_differ_between_repeats() -> None:
     assert starts_of(problem, repeats=1)[0].stream.tolist() == first.stream.tolist()
 
 
-def test_unexpected_numbers_of_wrong_labels_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(("wrong", "tolerance", "logged"), [(21, 10, True), (20, 10, False), (21, 25, False)])
+def test_unexpected_numbers_of_wrong_labels_are_logged(
+    wrong: int, tolerance: float, logged: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     problem = iris()
+    start = starts_of(problem, repeats=1)[0]
+    chosen = np.concatenate([start.known, start.stream])[:wrong]
 
-    def all_wrong(given_context: NoiseContext) -> np.ndarray:
-        return (given_context.truth + 1) % 3
+    def annotate(given_context: NoiseContext) -> np.ndarray:
+        # As many draws as random noise makes, so that the same samples are used.
+        registry.load("noise", "random").annotate(given_context)
+        labels = given_context.truth.copy()
+        labels[chosen] = (labels[chosen] + 1) % 3
+        return labels
 
     with caplog.at_level(logging.WARNING):
-        start_states(
-            problem,
-            annotate=all_wrong,
-            ratio=0.2,
-            known=30,
-            iterations=20,
-            repeats=1,
-            precision=False,
-            rng=np.random.RandomState(0),
-            train_margins=lambda: np.empty(0),
-        )
-    assert "50 wrong labels among 50 samples, 10 expected" in caplog.text
+        starts_of(problem, repeats=1, annotate=annotate, tolerance=tolerance)
+    assert ("21 wrong labels among 50 samples, 10 expected" in caplog.text) == logged
+
+
+@pytest.mark.parametrize("precision", [False, True])
+def test_no_wrong_label_is_refused_where_one_is_needed(precision: bool) -> None:
+    problem = iris()
+    start = starts_of(problem, repeats=1)[0]
+
+    def wrong_in_the_stream(given_context: NoiseContext) -> np.ndarray:
+        registry.load("noise", "random").annotate(given_context)
+        labels = given_context.truth.copy()
+        labels[start.stream[0]] = (labels[start.stream[0]] + 1) % 3
+        return labels
+
+    options = {"repeats": 1, "precision": precision, "annotate": wrong_in_the_stream}
+    assert len(starts_of(problem, **options)) == 1
+    if precision:
+        # Arriving samples have their true labels.
+        with pytest.raises(
+            GlitchtraceError, match="none of the 30 known samples of repeat 0 has a wrong label"
+        ):
+            starts_of(problem, **options, needs_wrong=True)
+    else:
+        assert len(starts_of(problem, **options, needs_wrong=True)) == 1
 
 
 def test_outlier_noise_keeps_a_subset_of_the_training_part() -> None:
@@ -378,6 +400,60 @@ def test_a_restored_loop_goes_on_as_before() -> None:
     pd.testing.assert_frame_equal(pd.DataFrame(first), pd.DataFrame(loop.state.rows))
 
 
+def failing_once(function, at: int):
+    """The function, whose call number ``at`` draws from its generator, the last argument, and then fails."""
+    calls = 0
+
+    def call(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == at:
+            arguments[-1].random(3)
+            raise GlitchtraceError("it fails")
+        return function(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("where", ["inspector", "negotiator", "fit in advance", "fit in answer"])
+def test_a_step_that_fails_changes_nothing_and_can_be_made_again(where: str) -> None:
+    def make() -> Loop:
+        # Every other sample is asked about, and both roles draw.
+        return loop_of(negotiator="random", inspector="random", threshold=0.5)
+
+    loop = make()
+    perfect = PerfectAnnotator(loop.problem.truth)
+    run(loop, perfect)
+    expected = loop.state
+    failing = make()
+    if where == "inspector":
+        failing.inspector = Inspector(failing_once(failing.inspector.inspect, at=7))
+    elif where == "negotiator":
+        assert failing.negotiator.rank is not None
+        failing.negotiator = Negotiator(failing_once(failing.negotiator.rank, at=2))
+    else:
+        steps = [row["iteration"] for row in expected.rows[1:]]
+        answered = {question["iteration"] for question in expected.questions}
+        at = next(step for step in steps if step > 3 and (step in answered) == (where == "fit in answer"))
+        failing.classifier.fit = failing_once(failing.classifier.fit, at)  # type: ignore[method-assign]
+    failures = 0
+    while len(failing.state.rows) <= len(failing.start.stream):
+        try:
+            run(failing, perfect)
+        except GlitchtraceError:
+            failures += 1
+            # Only where the answer failed, its question is open: it has arrived, but has no row yet.
+            arrived, waits = failing.state.position, int(where == "fit in answer")
+            assert len(failing.state.known) == 30 + arrived
+            assert len(failing.state.rows) == 1 + arrived - waits
+            assert failing.state.counts["n_queried"] == len(failing.state.questions) + waits
+    assert failures == 1
+    pd.testing.assert_frame_equal(pd.DataFrame(expected.rows), pd.DataFrame(failing.state.rows))
+    assert failing.state.questions == expected.questions
+    assert failing.state.known == expected.known
+    np.testing.assert_array_equal(failing.state.labels, expected.labels)
+
+
 def test_a_run_ends_after_its_questions() -> None:
     loop = loop_of()
     run(loop, PerfectAnnotator(loop.problem.truth), questions=2)
@@ -432,6 +508,35 @@ def test_the_same_seed_gives_the_same_bytes_and_repeats_differ(source: Path, tmp
 def test_every_noise_runs_through_the_stage(noise: str, source: Path, tmp_path: Path) -> None:
     trace, _ = job(source, tmp_path, noise=noise, negotiator="nearest", negotiator_settings={})
     assert len(trace) == 16
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_noise_without_a_wrong_label_is_refused_but_for_the_random_one(
+    noise: str, source: Path, tmp_path: Path
+) -> None:
+    # Of 120 training labels 0, or 5: too few for a cluster.
+    for ratio in ("clean", "0.04") if noise == "max_margin_cluster" else ("clean",):
+        options = {"noise": noise, "ratio": ratio, "negotiator": "nearest", "negotiator_settings": {}}
+        if noise == "random":
+            assert len(job(source, tmp_path, **options)[0]) == 16
+            continue
+        with pytest.raises(
+            GlitchtraceError, match=r"has a wrong label .* raise the ratio, or take"
+        ) as caught:
+            job(source, tmp_path / "out", **options)
+        assert "\n" not in str(caught.value)
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_protocol_says_how_many_wrong_labels_are_unexpected(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol = {**INTERACTIVE, "known": 30, "iterations": 2, "epochs": 1}
+    assert protocol["tolerance"] == 10
+    for tolerance, lines in ((10, 0), (0.1, 1)):
+        caplog.clear()
+        job(source, tmp_path, protocol={**protocol, "tolerance": tolerance}, ratio="0.19")
+        assert caplog.text.count("wrong labels among 32 samples, 6 expected") == lines
 
 
 def test_a_share_of_all_says_what_is_wrong_and_writes_nothing(source: Path, tmp_path: Path) -> None:

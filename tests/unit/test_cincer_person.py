@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +24,9 @@ from glitchtrace.repair.cincer.person.samples import Samples
 from glitchtrace.repair.cincer.person.session import Session
 from glitchtrace.repair.cincer.person.terminal import annotate_in_terminal
 from glitchtrace.repair.cincer.problem import load_problem
+from glitchtrace.repair.cincer.query import Query
+from glitchtrace.repair.cincer.ranking import Ranking
+from glitchtrace.repair.cincer.roles import Negotiator
 from glitchtrace.repair.cincer.stage import open_loop
 
 ROOT = Path(__file__).parents[2]
@@ -74,8 +79,45 @@ def make_loop(features: Path, negotiator: str = "nearest") -> Loop:
     )
 
 
+def make_failing_loop(features: Path, questions: int) -> Loop:
+    """A loop whose curvature cannot be inverted any more once that many questions have been asked."""
+    loop = make_loop(features)
+    found = loop.negotiator.rank
+    assert found is not None
+
+    def rank(query: Query, rng: np.random.RandomState) -> Ranking:
+        if loop.state.counts["n_queried"] >= questions:
+            raise GlitchtraceError("LiSSA diverged; raise the damping")
+        return found(query, rng)
+
+    loop.negotiator = Negotiator(rank)
+    return loop
+
+
+OPENED: list[Session] = []
+
+
+@pytest.fixture(autouse=True)
+def _sessions_end_with_their_test() -> Iterator[None]:
+    yield
+    close_sessions()
+
+
+def close_sessions() -> None:
+    while OPENED:
+        OPENED.pop().close()
+
+
+def open_session(loop: Loop, folder: Path, **identity: object) -> Session:
+    """A session on the folder after the program of the one before has ended."""
+    close_sessions()
+    session = Session(loop, folder, identity)
+    OPENED.append(session)
+    return session
+
+
 def open_again(features: Path, folder: Path, **identity: object) -> Session:
-    return Session(make_loop(features), folder, {"dataset": "iris", **identity})
+    return open_session(make_loop(features), folder, dataset="iris", **identity)
 
 
 # --- sessions ---------------------------------------------------------------------------------------------------
@@ -150,6 +192,73 @@ def test_a_closed_question_and_a_class_that_is_none_are_refused(table: Path, tmp
     assert session.answered == 1
 
 
+def test_an_answer_whose_fit_diverges_is_not_kept(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_again(table, tmp_path)
+    first = session.question()
+    assert first is not None
+    session.answer(first.number, {})
+    second = session.question()
+    assert second is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            session.loop.classifier,
+            "fit",
+            lambda *arguments: (_ for _ in ()).throw(GlitchtraceError("diverged")),
+        )
+        with pytest.raises(GlitchtraceError, match="diverged"):
+            session.answer(second.number, {second.example: 2})
+    assert session.answered == 1
+    assert session.question() == second
+    again = open_again(table, tmp_path)
+    assert again.answered == 1
+    session.answer(second.number, {second.example: 0})
+    session.undo()
+    session.undo()
+    assert session.question() == first
+
+
+def test_the_table_of_questions_forgets_what_is_undone(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path)
+    for _ in range(2):
+        question = session.question()
+        assert question is not None
+        session.answer(question.number, {})
+    session.undo()
+    assert len(pd.read_csv(tmp_path / "questions.csv")) == 1
+
+
+def test_a_curvature_that_fails_loses_nothing(table: Path, tmp_path: Path) -> None:
+    session = open_session(make_failing_loop(table, 2), tmp_path)
+    asked = []
+    for label in (0, 1):
+        question = session.question()
+        assert question is not None
+        asked.append(question)
+        session.answer(question.number, {question.example: label})
+    for _ in range(2):
+        with pytest.raises(GlitchtraceError, match="raise the damping"):
+            session.question()
+    # The folder goes on from there, and so does undo.
+    again = open_session(make_failing_loop(table, 2), tmp_path)
+    assert again.answered == 2
+    with pytest.raises(GlitchtraceError, match="raise the damping"):
+        again.question()
+    again.undo()
+    assert again.question() == asked[1]
+    # Once it can be inverted, no sample has been skipped and no question counted that was not shown.
+    whole = open_session(make_loop(table), tmp_path / "whole")
+    for label in (0, 1):
+        question = whole.question()
+        assert question is not None
+        whole.answer(question.number, {question.example: label})
+    session.loop.negotiator = whole.loop.negotiator
+    assert session.question() == whole.question()
+    assert session.loop.state.known == whole.loop.state.known
+    pd.testing.assert_frame_equal(pd.DataFrame(session.loop.state.rows), pd.DataFrame(whole.loop.state.rows))
+
+
 def test_another_or_a_broken_session_is_refused(table: Path, tmp_path: Path) -> None:
     session = open_again(table, tmp_path, seed=1)
     question = session.question()
@@ -165,6 +274,43 @@ def test_another_or_a_broken_session_is_refused(table: Path, tmp_path: Path) -> 
     (tmp_path / "session.json").write_text("{")
     with pytest.raises(GlitchtraceError, match="not the file of a session"):
         open_again(table, tmp_path, seed=1)
+
+
+def test_a_session_is_open_once(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path, seed=1)
+    question = session.question()
+    assert question is not None
+    session.answer(question.number, {})
+    with pytest.raises(
+        GlitchtraceError, match="open in another program; stop that, or use another"
+    ) as caught:
+        Session(make_loop(table), tmp_path, session.identity)
+    assert "\n" not in str(caught.value)
+    close_sessions()
+    # A folder that is refused for another reason is not left locked, though the error is still at hand.
+    with pytest.raises(GlitchtraceError, match="another seed") as caught:
+        Session(make_loop(table), tmp_path, {**session.identity, "seed": 2})
+    with Session(make_loop(table), tmp_path, session.identity) as again:
+        assert again.answered == 1
+    with Session(make_loop(table), tmp_path, session.identity) as again:
+        assert again.answered == 1
+    assert caught.value
+
+
+def test_the_lock_of_a_killed_program_ends_with_it(table: Path, tmp_path: Path) -> None:
+    hold = (
+        "import sys, time; from pathlib import Path; from glitchtrace.repair.cincer.person import session; "
+        "lock = session._lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"held\n"
+            with pytest.raises(GlitchtraceError, match="open in another program"):
+                open_again(table, tmp_path)
+        finally:
+            other.kill()
+    assert open_again(table, tmp_path).answered == 0
 
 
 # --- the terminal -----------------------------------------------------------------------------------------------
@@ -200,13 +346,82 @@ def test_the_terminal_relabels_keeps_and_undoes(table: Path, tmp_path: Path) -> 
 
 
 def test_the_terminal_draws_pictures_and_ends_with_the_stream(pictures: Path, tmp_path: Path) -> None:
-    session = Session(make_loop(pictures, negotiator="no_ce"), tmp_path, {})
+    session = open_session(make_loop(pictures, negotiator="no_ce"), tmp_path)
     question = session.question()
     assert question is not None
     said = talk(session, pictures, "b 1 2", *[""] * 60)
     assert "is not understood" in said
     assert "@@" in said
     assert "No more samples" in said
+
+
+def test_the_last_answer_can_be_undone_at_the_end(pictures: Path, tmp_path: Path) -> None:
+    session = open_session(make_loop(pictures), tmp_path)
+    questions = 0
+    while (question := session.question()) is not None:
+        questions = question.number
+        session.answer(question.number, {})
+    assert session.answered == questions > 0
+    said = talk(session, pictures, "", "u", "s 3", "q", "u")
+    assert said.count(f"No more samples; {questions} questions answered.") == 3
+    assert said.count("u: undo the last answer; q: stop") == 3
+    assert f"Question {questions}," in said
+    assert session.question() is None
+    assert session.answered == questions
+    assert session.loop.state.questions[-1]["given"] == 3
+
+
+def test_the_terminal_can_undo_what_led_to_a_curvature_that_fails(table: Path, tmp_path: Path) -> None:
+    session = open_session(make_failing_loop(table, 1), tmp_path / "some")
+    said = talk(session, table, "", "u", "q")
+    assert said.count("LiSSA diverged; raise the damping\nu: undo the last answer; q: stop") == 1
+    assert said.count("Question 1,") == 2
+    assert session.answered == 0
+    with pytest.raises(GlitchtraceError, match="raise the damping"):
+        talk(open_session(make_failing_loop(table, 0), tmp_path / "none"), table, "u")
+
+
+def test_a_class_may_have_several_words(pictures: Path, tmp_path: Path) -> None:
+    session = open_session(make_loop(pictures), tmp_path)
+    samples = Samples(pictures)
+    samples.classes = ["bag", "ankle boot", "boot", "ankle", "boot  bag", *"fghij"]
+    first = session.question()
+    assert first is not None
+    said: list[str] = []
+    lines = iter(
+        ["s ankle  boot", "u", "b ankle boot bag", "b ankle boot ankle boot", "b bag 7", "c boot bag", "q"]
+    )
+    annotate_in_terminal(session, samples, read=lambda _: next(lines), write=said.append)
+    assert (
+        said.count("classes: 0 bag, 1 ankle boot, 2 boot, 3 ankle, 4 boot  bag, 5 f, 6 g, 7 h, 8 i, 9 j") == 1
+    )
+    # (ankle boot, bag), or (ankle, boot bag)?
+    assert "'ankle boot bag' can be read in several ways" in "\n".join(said)
+    given = [(q["given"], q["counter_given"]) for q in session.loop.state.questions]
+    assert given[:2] == [(1, 1), (0, 7)]
+    assert given[2][1] == 4
+
+
+@pytest.mark.parametrize("mode", ["terminal", "page"])
+def test_an_interrupt_ends_with_one_line(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("builtins.input", interrupt)
+    monkeypatch.setattr(PageServer, "serve_forever", interrupt)
+    folder = str(tmp_path / "mine")
+    options = ["--dataset", "iris", "--model", "logreg", "--ratio", "0.2", "--results", str(tmp_path / "r")]
+    study = ["--configfile", "config/studies/cincer_smoke.yaml", "--loop", "interactive@smoke"]
+    pages = ["--page"] if mode == "page" else []
+    assert program.main([*options, *study, *pages, "--folder", folder]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[-1] == (
+        f"stopped; every answer is in {folder}, nothing is lost: the same command goes on"
+    )
+    assert err == ""
 
 
 def test_the_program_opens_a_session_from_the_configuration(
@@ -227,7 +442,7 @@ def test_the_program_opens_a_session_from_the_configuration(
 
 @pytest.fixture
 def server(pictures: Path, tmp_path: Path) -> Iterator[PageServer]:
-    yield from serve(Session(make_loop(pictures), tmp_path, {}), pictures)
+    yield from serve(open_session(make_loop(pictures), tmp_path), pictures)
 
 
 def serve(session: Session, features: Path) -> Iterator[PageServer]:
@@ -304,6 +519,34 @@ def test_a_class_that_is_none_is_refused(server: PageServer) -> None:
     assert "12 is no class" in json.loads(body)["error"]
 
 
+def test_a_question_that_cannot_be_found_is_said_and_can_be_undone(pictures: Path, tmp_path: Path) -> None:
+    session = open_session(make_failing_loop(pictures, 1), tmp_path)
+    for server in serve(session, pictures):
+        first = json.loads(ask(server, "GET", "/state")[1])["question"]
+        # The answer is taken, and the same reply says that there is no next question.
+        status, body = ask(server, "POST", "/answer", {"number": 1, "labels": {first["example"]["place"]: 3}})
+        after = json.loads(body)
+        assert status == 200
+        assert after["answered"] == 1
+        assert after["question"] is None
+        assert after["error"] == "LiSSA diverged; raise the damping"
+        assert json.loads(ask(server, "GET", "/state")[1]) == after
+        assert ask(server, "GET", f"/picture/{first['example']['row']}")[0] == 404
+        status, body = ask(server, "POST", "/answer", {"number": 2, "labels": {}})
+        assert status == 409
+        assert "raise the damping" in json.loads(body)["error"]
+    # A server that is started again tells the same, and undo comes back to the question.
+    again = open_session(make_failing_loop(pictures, 1), tmp_path)
+    for server in serve(again, pictures):
+        assert json.loads(ask(server, "GET", "/state")[1]) == after
+        status, body = ask(server, "POST", "/undo", {})
+        assert status == 200
+        before = json.loads(body)
+        assert before["question"] == first
+        assert before["error"] is None
+        assert before["answered"] == 0
+
+
 @pytest.fixture
 def browser() -> Iterator:
     if not CHROMIUM.exists():
@@ -321,7 +564,7 @@ def wait_for(page, text: str) -> None:
 
 
 def test_a_person_answers_in_the_browser(browser, pictures: Path, tmp_path: Path) -> None:
-    session = Session(make_loop(pictures), tmp_path, {})
+    session = open_session(make_loop(pictures), tmp_path)
     for server in serve(session, pictures):
         page = browser.new_page()
         page.goto(server.address)
@@ -369,7 +612,7 @@ def test_a_person_answers_in_the_browser(browser, pictures: Path, tmp_path: Path
         )
         wait_for(other, "Question 3,")
         assert session.answered == 2
-    again = Session(make_loop(pictures), tmp_path, {})
+    again = open_session(make_loop(pictures), tmp_path)
     assert again.answered == 2
     for server in serve(again, pictures):
         page = browser.new_page()
@@ -384,8 +627,23 @@ def test_a_person_answers_in_the_browser(browser, pictures: Path, tmp_path: Path
         assert "No more samples" in page.locator("#progress").inner_text()
 
 
+def test_the_browser_shows_why_there_is_no_next_question(browser, table: Path, tmp_path: Path) -> None:
+    session = open_session(make_failing_loop(table, 1), tmp_path)
+    for server in serve(session, table):
+        page = browser.new_page()
+        page.goto(server.address)
+        wait_for(page, "Question 1,")
+        page.locator("#confirm").click()
+        wait_for(page, "The next question cannot be found. 1 questions answered")
+        assert page.locator("#message").inner_text() == "LiSSA diverged; raise the damping"
+        assert page.locator("#confirm").is_disabled()
+        page.locator("#undo").click()
+        wait_for(page, "Question 1,")
+        assert page.locator("#message").inner_text() == ""
+
+
 def test_rows_stand_side_by_side_in_the_browser(browser, table: Path, tmp_path: Path) -> None:
-    session = Session(make_loop(table), tmp_path, {})
+    session = open_session(make_loop(table), tmp_path)
     for server in serve(session, table):
         page = browser.new_page()
         page.goto(server.address)

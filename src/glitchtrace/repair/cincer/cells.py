@@ -129,7 +129,7 @@ def _problem(keys: Mapping[str, str]) -> str | None:
         return (
             f"ratio {ratio} is no share of wrong labels; write a decimal fraction such as 0.2, or {NO_NOISE}"
         )
-    if ratio == NO_NOISE and registry.base_name(keys["noise"]) != "random":
+    if ratio == NO_NOISE and not registry.card("noise", keys["noise"]).get("clean"):
         return f"ratio {NO_NOISE} is defined for the noise random only, not for {keys['noise']}"
     return None
 

@@ -13,7 +13,10 @@ class Classifier(Protocol):
     classes: int
 
     def fit(self, inputs: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> None:
-        """Train, from the initial weights or on from the last ones."""
+        """Train, from the initial weights or on from the last ones.
+
+        Raises GlitchtraceError where training diverges; then the model is as it was before.
+        """
         ...
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:

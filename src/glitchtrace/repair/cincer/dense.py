@@ -69,9 +69,10 @@ class DenseNetwork:
     def fit(self, inputs: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> None:
         """Train on ``inputs`` (n, d) with ``labels`` (n,) in 0 … C−1, see ``TrainingSettings``.
 
-        ``rng`` shuffles the samples anew in every epoch and draws the dropped units.
+        ``rng`` shuffles the samples anew in every epoch and draws the dropped units.  Raises GlitchtraceError where
+        weights or outputs stop being finite; then weights and optimiser are as before.
         """
-        settings = self.training
+        settings, before = self.training, self.snapshot()
         if not settings.warm or self._adam is None:
             if not settings.warm:
                 self.parameters[:] = self.initial
@@ -87,12 +88,20 @@ class DenseNetwork:
         data[:, :-1] = self.flatten(inputs)
         targets = np.eye(self.classes, dtype=self.dtype)[labels]
         steps = _Steps(self, data, targets, min(settings.batch_size, len(data)))
-        for _ in range(settings.epochs):
-            steps.epoch(rng, self._adam)
-            if settings.stop_accuracy is not None:
-                right = self.probabilities(inputs).argmax(axis=1) == labels
-                if right.mean() >= settings.stop_accuracy:
-                    break
+        with np.errstate(over="ignore", invalid="ignore"):
+            for epoch in range(1, settings.epochs + 1):
+                steps.epoch(rng, self._adam)
+                # A loss that is not finite spoils the weights in the next step; after the last there is none.
+                finite = np.isfinite(self.parameters).all()
+                if finite and (epoch == settings.epochs or settings.stop_accuracy is not None):
+                    finite = np.isfinite(self.probabilities(inputs[: settings.batch_size])).all()
+                if not finite:
+                    self.restore(before)
+                    raise settings.diverged(epoch)
+                if settings.stop_accuracy is not None:
+                    right = self.probabilities(inputs).argmax(axis=1) == labels
+                    if right.mean() >= settings.stop_accuracy:
+                        break
 
     def masks(self, steps: int, batch: int, rng: np.random.Generator) -> list[np.ndarray] | None:
         """What multiplies the hidden units in the steps of one epoch: 0 or 1 / share kept, (steps, units, batch)."""

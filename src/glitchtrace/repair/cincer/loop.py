@@ -3,11 +3,15 @@
 The loop is a machine that stops where an answer is needed: ``advance`` works through the stream up to the next
 question and returns it, ``answer`` takes the labels that the annotator gives.  A simulated annotator, a person in
 the terminal and a page in the browser drive the same machine, and a snapshot of it can be restored.
+
+A step computes first and changes the machine last, so that one which fails (a curvature that cannot be inverted, a
+fit that diverges) leaves it as it was.
 """
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -100,7 +104,7 @@ class Loop:
         names += [f"case{number}" for number in range(1, len(CASES) + 1)]
         self.state = State(start.labels.copy(), [int(i) for i in start.known], counts=dict.fromkeys(names, 0))
         self._asked: tuple[Question, float, Ranking | None] | None = None
-        self._fit()
+        self._fit(self.state.known, self.state.labels)
         self._record(suspiciousness=0.0)
 
     # --- the machine --------------------------------------------------------------------------------------------
@@ -108,51 +112,63 @@ class Loop:
     def advance(self) -> Question | None:
         """Go on to the next question; None at the end of the stream.
 
-        Calling it again before the question is answered returns the same question.
+        Calling it again before the question is answered returns the same question.  Raises GlitchtraceError where
+        a score cannot be found or a fit diverges: the sample has then not arrived, and the same call fails again.
         """
         if self._asked:
             return self._asked[0]
         state = self.state
         while state.position < len(self.start.stream):
             example = int(self.start.stream[state.position])
+            known = [*state.known, example]
+            with self._keeping_draws():
+                query = self._query(example, known)
+                verdict = self.inspector.inspect(query, self.rng)
+                suspicious = self.asks and verdict.suspicious and query.predicted != query.annotated
+                asked = self._ask(query) if suspicious else None
+                if asked is None and not self.precision:
+                    self._fit(known, state.labels)
             state.position += 1
-            state.known.append(example)
+            state.known = known
             state.counts["n_mistakes_seen"] += int(self._wrong(example))
-            query = self._query(example)
-            verdict = self.inspector.inspect(query, self.rng)
-            if not (self.asks and verdict.suspicious) or query.predicted == query.annotated:
-                self._finish(suspiciousness=verdict.score)
-                continue
-            state.counts["n_queried"] += 1
-            question, ranking = self._ask(query)
-            self._asked = (question, verdict.score, ranking)
-            return question
+            if asked is not None:
+                question, ranking = asked
+                state.counts["n_queried"] = question.number
+                self._asked = (question, verdict.score, ranking)
+                return question
+            self._record(suspiciousness=verdict.score)
         return None
 
     def answer(self, labels: Mapping[int, int]) -> None:
         """Take the labels that the annotator gives to the samples of the question's pool.
 
         A sample that is not named keeps its label.  Raises GlitchtraceError where no question is open, a label
-        is no class, or a sample was not asked about; then nothing has changed.
+        is no class, a sample was not asked about, or the fit diverges; then nothing has changed.
         """
         question = self.check_answer(labels)
         assert self._asked is not None
         _, score, ranking = self._asked
         state = self.state
+        given = {sample: int(labels.get(sample, state.labels[sample])) for sample in question.pool}
+        confirmed = given[question.example] == question.annotated
+        corrected = [sample for sample in question.pool if sample == question.example or self.corrects]
+        after, known = state.labels.copy(), state.known
+        for sample in corrected:
+            after[sample] = given[sample]
+        if question.drops and confirmed:
+            known = [sample for sample in known if sample != question.counter_example]
+        if not self.precision:
+            with self._keeping_draws():
+                self._fit(known, after)
         self._asked = None
+        # What was shown is counted with the labels that it had then.
         wrong_counter_example = False
         if question.counter_example is not None:
             wrong_counter_example = self._count_cases(question)
         precisions = self._precisions(ranking)
-        given = {sample: int(labels.get(sample, state.labels[sample])) for sample in question.pool}
-        confirmed = given[question.example] == question.annotated
-        corrected = [sample for sample in question.pool if sample == question.example or self.corrects]
-        for sample in corrected:
-            before = self._wrong(sample)
-            state.labels[sample] = given[sample]
-            state.counts["n_cleaned"] += int(before and not self._wrong(sample))
-        if question.drops and question.counter_example is not None and confirmed:
-            state.known.remove(question.counter_example)
+        mistaken = [sample for sample in corrected if self._wrong(sample)]
+        state.labels, state.known = after, known
+        state.counts["n_cleaned"] += sum(not self._wrong(sample) for sample in mistaken)
         state.questions.append(
             {
                 "question": question.number,
@@ -168,7 +184,7 @@ class Loop:
                 else -1,
             }
         )
-        self._finish(
+        self._record(
             suspiciousness=score,
             best_score=float("nan") if ranking is None else ranking.best,
             wrong_counter_example=wrong_counter_example,
@@ -210,13 +226,13 @@ class Loop:
 
     # --- steps --------------------------------------------------------------------------------------------------
 
-    def _query(self, example: int) -> Query:
+    def _query(self, example: int, known: Sequence[int]) -> Query:
         inputs = self.problem.inputs
         return Query(
             classifier=self.classifier,
             inputs=inputs,
             labels=self.state.labels,
-            known=self.state.known,
+            known=known,
             example=example,
             probabilities=self.classifier.probabilities(inputs[example : example + 1])[0],
             diameter=self._diameter,
@@ -224,6 +240,8 @@ class Loop:
         )
 
     def _ask(self, query: Query) -> tuple[Question, Ranking | None]:
+        """The question about the sample that comes next, and the order of its candidates."""
+        iteration = self.state.position + 1
         ranking = None
         if self.negotiator.rank is not None:
             if len(query.candidates):
@@ -231,14 +249,14 @@ class Loop:
             else:
                 _log.warning(
                     "iteration %d: no known sample is annotated %d; sample %d is asked about alone",
-                    self.state.position,
+                    iteration,
                     query.predicted,
                     query.example,
                 )
         chosen = None if ranking is None else ranking.chosen
         question = Question(
-            number=self.state.counts["n_queried"],
-            iteration=self.state.position,
+            number=self.state.counts["n_queried"] + 1,
+            iteration=iteration,
             example=query.example,
             annotated=query.annotated,
             predicted=query.predicted,
@@ -248,14 +266,20 @@ class Loop:
         )
         return question, ranking
 
-    def _finish(self, **row: Any) -> None:
-        if not self.precision:
-            self._fit()
-        self._record(**row)
+    @contextmanager
+    def _keeping_draws(self) -> Iterator[None]:
+        """Set both generators back where the block fails."""
+        rng, training_rng = self.rng.get_state(), self.training_rng.bit_generator.state
+        try:
+            yield
+        except GlitchtraceError:
+            self.rng.set_state(rng)
+            self.training_rng.bit_generator.state = training_rng
+            raise
 
-    def _fit(self) -> None:
-        known = np.asarray(self.state.known)
-        self.classifier.fit(self.problem.inputs[known], self.state.labels[known], self.training_rng)
+    def _fit(self, known: Sequence[int], labels: np.ndarray) -> None:
+        chosen = np.asarray(known)
+        self.classifier.fit(self.problem.inputs[chosen], labels[chosen], self.training_rng)
         self.__dict__.pop("_quality", None)
 
     def _wrong(self, sample: int) -> bool:

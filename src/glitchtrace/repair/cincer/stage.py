@@ -135,7 +135,8 @@ def begin(
 ) -> Begun:
     """One repeat before its first fit.
 
-    Start states come from one legacy generator of ``seed``, as published.
+    Start states come from one legacy generator of ``seed``, as published.  Raises GlitchtraceError where a noise other
+    than random leaves no wrong label, as published too.
     """
     rng = np.random.RandomState(seed)
     if registry.card("noise", noise).get("subsample"):
@@ -171,6 +172,8 @@ def begin(
         precision=protocol["precision"],
         rng=rng,
         train_margins=_margins(problem, lambda: classifier(_MARGIN_EPOCHS), seed),
+        tolerance=protocol["tolerance"],
+        needs_wrong=not registry.card("noise", noise).get("clean"),
     )
     return Begun(
         problem,

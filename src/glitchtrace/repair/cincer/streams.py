@@ -59,11 +59,15 @@ def start_states(
     precision: bool,
     rng: np.random.RandomState,
     train_margins: Callable[[], np.ndarray],
+    tolerance: float = 10,
+    needs_wrong: bool = False,
 ) -> list[Start]:
     """The start states of ``repeats`` repeats.
 
     ``annotate``: a kind of noise, see ``noises``; ``ratio`` of the training labels becomes wrong.  With ``precision``
-    the arriving samples have their true labels.  Numbers of wrong labels far from the expected one are logged.
+    the arriving samples have their true labels.  A number of wrong labels among known and arriving samples that is
+    more than ``tolerance`` away from the expected one is logged.  ``needs_wrong``: raise GlitchtraceError where
+    there is none in a repeat.
     """
     samples = len(problem.truth)
     count = known_count(known, samples)
@@ -80,7 +84,13 @@ def start_states(
             labels[stream] = problem.truth[stream]
         used = chosen if precision else np.concatenate([chosen, stream])
         wrong = int((labels[used] != problem.truth[used]).sum())
-        if abs(wrong - ratio * len(used)) > 25:
+        if needs_wrong and not wrong:
+            raise GlitchtraceError(
+                f"ratio: none of the {len(used)} {'known' if precision else 'known and arriving'} samples of repeat "
+                f"{repeat} has a wrong label ({int((labels != problem.truth).sum())} of {samples} training labels are "
+                "wrong); raise the ratio, or take the noise random"
+            )
+        if abs(wrong - ratio * len(used)) > tolerance:
             _log.warning(
                 "repeat %d: %d wrong labels among %d samples, %.0f expected",
                 repeat,

@@ -100,9 +100,10 @@ class TorchClassifier:
     def fit(self, inputs: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> None:
         """Train on ``inputs`` (n, …) with ``labels`` (n,), see ``TrainingSettings``.
 
-        ``rng`` shuffles the samples and seeds the dropout of this fit.
+        ``rng`` shuffles the samples and seeds the dropout of this fit.  Raises GlitchtraceError where weights or
+        outputs stop being finite; then weights and optimiser are as before.
         """
-        settings = self.training
+        settings, before = self.training, self.snapshot()
         if not settings.warm:
             self.network.load_state_dict(self._initial)
         if not settings.warm or self._optimiser is None:
@@ -117,11 +118,18 @@ class TorchClassifier:
         targets = torch.as_tensor(np.asarray(labels, np.int64), device=self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(rng.integers(2**31)))
-            for _ in range(settings.epochs):
+            for epoch in range(1, settings.epochs + 1):
                 order = torch.as_tensor(rng.permutation(len(data)), device=self.device)
                 for rows in order.split(settings.batch_size):
                     self._passes.backward(data.index_select(0, rows), targets[rows])
                     self._optimiser.step()
+                # A loss that is not finite spoils the weights in the next step; after the last there is none.
+                finite = self._finite()
+                if finite and (epoch == settings.epochs or settings.stop_accuracy is not None):
+                    finite = bool(np.isfinite(self.probabilities(inputs[: settings.batch_size])).all())
+                if not finite:
+                    self.restore(before)
+                    raise settings.diverged(epoch)
                 if settings.stop_accuracy is not None:
                     right = self.probabilities(inputs).argmax(axis=1) == labels
                     if right.mean() >= settings.stop_accuracy:
@@ -203,8 +211,17 @@ class TorchClassifier:
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Come back to the state of a snapshot."""
         self.network.load_state_dict(snapshot["network"])
-        if self._optimiser is not None and snapshot["optimiser"] is not None:
+        if snapshot["optimiser"] is None:
+            self._optimiser = None
+        elif self._optimiser is not None:
             self._optimiser.load_state_dict(snapshot["optimiser"])
+
+    def _finite(self) -> bool:
+        """Whether all trained weights are; their extremes are not where one of them is not."""
+        extremes = [
+            torch.stack(parameter.detach().aminmax()) for parameter in self.network.trained_parameters()
+        ]
+        return bool(torch.cat(extremes).isfinite().all())
 
     def _tensor(self, inputs: np.ndarray) -> Tensor:
         """Samples as the network takes them: pictures (n, C, H, W) in channels_last, vectors as they are."""

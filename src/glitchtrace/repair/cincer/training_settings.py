@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from glitchtrace.errors import GlitchtraceError
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -19,3 +21,10 @@ class TrainingSettings:
     epsilon: float = 1e-7
     stop_accuracy: float | None = None
     warm: bool = False
+
+    def diverged(self, epoch: int) -> GlitchtraceError:
+        """What to raise where weights or outputs stop being finite; epochs count from 1."""
+        return GlitchtraceError(
+            f"training diverged in epoch {epoch} at learning rate {self.learning_rate:g}; "
+            "lower learning_rate of the loop"
+        )

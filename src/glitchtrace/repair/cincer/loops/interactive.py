@@ -22,6 +22,13 @@ CARD = {
             "description": "The run ends when this many questions have been answered; null for the whole stream.",
             "default": None,
         },
+        "tolerance": {
+            "type": "number",
+            "minimum": 0,
+            "description": "A warning says so where the number of wrong labels among known and arriving samples is "
+            "further than this from the expected one; no number depends on it.",
+            "default": 10,
+        },
         "epochs": {
             "type": "integer",
             "minimum": 1,

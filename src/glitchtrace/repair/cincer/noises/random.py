@@ -7,6 +7,8 @@ from glitchtrace.repair.cincer.noise_context import NoiseContext
 CARD = {
     "summary": "Labels chosen uniformly are replaced by a uniformly drawn other class.",
     "label": "random noise",
+    # The upper bound, a run without any wrong label, is defined for this noise.
+    "clean": True,
 }
 
 

@@ -28,17 +28,16 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         session, samples = open_session(options)
-        if not options.page:
-            annotate_in_terminal(session, samples, read=input, write=print)
-            return 0
-        with PageServer(session, samples, options.port) as server:
-            print(
-                f"open {server.address} in a browser on this machine; Ctrl-C stops, the same command goes on"
-            )
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt:
-                print(f"{session.answered} answers are in {options.folder}")
+        with session:
+            if options.page:
+                with PageServer(session, samples, options.port) as server:
+                    print(f"open {server.address} in a browser on this machine; Ctrl-C stops")
+                    server.serve_forever()
+            else:
+                annotate_in_terminal(session, samples, read=input, write=print)
+    except KeyboardInterrupt:
+        # On a line of its own, behind the ^C.
+        print(f"\nstopped; every answer is in {options.folder}, nothing is lost: the same command goes on")
     except GlitchtraceError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

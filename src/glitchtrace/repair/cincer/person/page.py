@@ -37,9 +37,12 @@ class PageServer(ThreadingHTTPServer):
         self.hosts = {f"{name}:{self.server_port}" for name in (_LOOPBACK, "localhost")}
 
     def state(self) -> dict[str, Any]:
-        """What the page shows."""
-        loop = self.session.loop
-        question = self.session.question()
+        """What the page shows; ``error`` says why there is no next question though the stream has not ended."""
+        loop, question, error = self.session.loop, None, None
+        try:
+            question = self.session.question()
+        except GlitchtraceError as reason:
+            error = str(reason)
         shown: dict[str, Any] = {
             "classes": self.samples.classes,
             "pictures": self.samples.pictures,
@@ -47,6 +50,7 @@ class PageServer(ThreadingHTTPServer):
             "stream": len(loop.start.stream),
             "f1": loop.state.rows[-1]["f1"],
             "question": None,
+            "error": error,
         }
         if question is not None:
             shown["question"] = {

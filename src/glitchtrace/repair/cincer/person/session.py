@@ -2,13 +2,15 @@
 
 The file of a session holds what it was opened with and every answer.  An answer is on disk before the loop takes it,
 so that nothing is lost whenever the program stops; a session that is opened again replays its answers, which gives the
-same state since the loop draws from seeded generators only.
+same state since the loop draws from seeded generators only.  While it is open its folder is locked: two programs would
+overwrite each other's answers.  The lock is the system's, and ends with its program however that ends.
 """
 
+import fcntl
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, Self
 
 from glitchtrace import files
 from glitchtrace.errors import GlitchtraceError
@@ -20,7 +22,8 @@ class Session:
     """A loop whose answers are kept in ``folder``: session.json, and questions.csv to read.
 
     ``identity``: names, settings and data of the loop.  Raises GlitchtraceError where the folder holds a session of
-    another identity, or one whose answers do not fit the questions.
+    another identity, one whose answers do not fit the questions, or one that is open elsewhere.  To be closed, or
+    used in a ``with`` statement.
     """
 
     def __init__(self, loop: Loop, folder: str | Path, identity: Mapping[str, Any]) -> None:
@@ -30,8 +33,23 @@ class Session:
         self.identity = json.loads(json.dumps(identity))
         self._answers: list[dict[str, Any]] = []
         self._before: list[dict[str, Any]] = []
-        for answer in self._stored():
-            self._replay(answer)
+        self._lock = _lock(self.folder)
+        try:
+            for answer in self._stored():
+                self._replay(answer)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let another program open the session."""
+        self._lock.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self.close()
 
     @property
     def answered(self) -> int:
@@ -39,14 +57,17 @@ class Session:
         return len(self._answers)
 
     def question(self) -> Question | None:
-        """The open question; None at the end of the stream."""
+        """The open question; None at the end of the stream.
+
+        Raises GlitchtraceError where it cannot be found, see ``Loop.advance``; answers can then still be undone.
+        """
         return self.loop.advance()
 
     def answer(self, number: int, labels: Mapping[int, int]) -> None:
         """Answer question ``number`` with labels of its samples; one that is not named keeps its label.
 
-        Raises GlitchtraceError for a question that is not open any more and for a label that is no class; then
-        nothing has changed.
+        Raises GlitchtraceError for a question that is not open any more, a label that is no class, and a fit that
+        diverges; then nothing has changed.
         """
         question = self.question()
         if question is None or question.number != number:
@@ -56,8 +77,14 @@ class Session:
             {"example": question.example, "labels": {str(k): int(v) for k, v in labels.items()}}
         )
         self._write()
-        self._take(labels)
-        files.write_text(question_table(self.loop).to_csv(index=False), self.folder / "questions.csv")
+        try:
+            self._take(labels)
+        except GlitchtraceError:
+            # The question is still open, and a file with this answer could not be replayed.
+            self._answers.pop()
+            self._write()
+            raise
+        self._write_table()
 
     def undo(self) -> None:
         """Take the last answer back.  Raises GlitchtraceError where there is none."""
@@ -66,10 +93,12 @@ class Session:
         self._answers.pop()
         self._write()
         self.loop.restore(self._before.pop())
+        self._write_table()
 
     def _take(self, labels: Mapping[int, int]) -> None:
-        self._before.append(self.loop.snapshot())
+        before = self.loop.snapshot()
         self.loop.answer(labels)
+        self._before.append(before)
 
     def _replay(self, answer: Mapping[str, Any]) -> None:
         question = self.question()
@@ -106,3 +135,24 @@ class Session:
 
     def _write(self) -> None:
         files.write_json({"identity": self.identity, "answers": self._answers}, self._file)
+
+    def _write_table(self) -> None:
+        files.write_text(question_table(self.loop).to_csv(index=False), self.folder / "questions.csv")
+
+
+def _lock(folder: Path) -> IO[str]:
+    """The lock of a folder, held until it is closed.  Raises GlitchtraceError where another has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = open(folder / "session.lock", "a", encoding="utf-8")  # noqa: SIM115
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        if isinstance(error, BlockingIOError):
+            raise GlitchtraceError(
+                f"{folder}: the session is open in another program; stop that, or use another folder"
+            ) from None
+        raise GlitchtraceError(
+            f"{folder}: its file system cannot lock files ({error.strerror}); use a folder on another"
+        ) from None
+    return lock

@@ -10,8 +10,9 @@ from glitchtrace.repair.cincer.person.session import Session
 
 HELP = (
     "enter: both labels are right; s CLASS: relabel the suspicious sample; c CLASS: relabel the counter-example; "
-    "b CLASS CLASS: relabel both; u: undo; q: stop (run the same command to go on)"
+    "b CLASS CLASS: relabel both; u: undo; q: stop (run the same command to go on); CLASS is a name or a number"
 )
+HELP_AT_END = "u: undo the last answer; q: stop"
 
 
 def annotate_in_terminal(
@@ -21,27 +22,48 @@ def annotate_in_terminal(
     read: Callable[[str], str],
     write: Callable[[str], None],
 ) -> None:
-    """Ask until the stream ends or the person stops; classes are named or numbered.
+    """Ask until the person stops; classes are named or numbered.
 
-    What cannot be understood is said in one line, and the question is asked again.
+    What cannot be understood is said in one line, and the question is asked again.  At the end of the stream, and
+    where the next question cannot be found, answers can still be undone.  Raises GlitchtraceError where it cannot
+    be found and there is no answer to undo.
     """
     write(HELP)
-    while (question := session.question()) is not None:
-        for line in _show(session, samples, question):
+    write(f"classes: {_numbered(samples.classes)}")
+    while True:
+        question, lines = _next(session, samples)
+        for line in lines:
             write(line)
+        if question is None and not session.answered:
+            return
         try:
             words = read("> ").split()
             if words == ["q"]:
                 return
             if words == ["u"]:
                 session.undo()
-                continue
-            session.answer(question.number, _labels(words, question, samples.classes))
+            elif question is None:
+                raise GlitchtraceError(f"answer: '{' '.join(words)}' is not understood")
+            else:
+                session.answer(question.number, _labels(words, question, samples.classes))
         except EOFError:
             return
         except GlitchtraceError as error:
             write(str(error))
-    write(f"No more samples; {session.answered} questions answered.")
+
+
+def _next(session: Session, samples: Samples) -> tuple[Question | None, list[str]]:
+    """The open question and what is shown of it; None and the reason where there is none."""
+    try:
+        question = session.question()
+    except GlitchtraceError as error:
+        if not session.answered:
+            raise
+        return None, [str(error), HELP_AT_END]
+    if question is not None:
+        return question, _show(session, samples, question)
+    ended = f"No more samples; {session.answered} questions answered."
+    return None, [ended, HELP_AT_END] if session.answered else [ended]
 
 
 def _labels(words: list[str], question: Question, classes: list[str]) -> dict[int, int]:
@@ -49,20 +71,38 @@ def _labels(words: list[str], question: Question, classes: list[str]) -> dict[in
     if not words:
         return {}
     pool = question.pool
-    wanted = {"s": pool[:1], "c": pool[1:2], "b": pool[:2]}.get(words[0], ())
-    if not wanted or len(words) != 1 + len(wanted) or (words[0] == "b" and len(pool) < 2):
+    wanted = {"s": pool[:1], "c": pool[1:2], "b": pool if len(pool) == 2 else ()}.get(words[0], ())
+    if len(words) < 1 + len(wanted) or not wanted:
         raise GlitchtraceError(f"answer: '{' '.join(words)}' is not understood; {HELP}")
-    return {sample: _class(word, classes) for sample, word in zip(wanted, words[1:], strict=True)}
+    return dict(zip(wanted, _classes(words[1:], len(wanted), classes), strict=True))
 
 
-def _class(word: str, classes: list[str]) -> int:
-    """A class by name, or by number where no class has that name."""
-    if word in classes:
-        return classes.index(word)
-    if word.isdecimal() and int(word) < len(classes):
-        return int(word)
-    known = ", ".join(f"{number} {name}" for number, name in enumerate(classes))
-    raise GlitchtraceError(f"answer: '{word}' is no class; known: {known}")
+def _classes(words: list[str], count: int, classes: list[str]) -> list[int]:
+    """The one or two classes that the words name; a name may have several words."""
+    readings = [[words]] if count == 1 else [[words[:cut], words[cut:]] for cut in range(1, len(words))]
+    found = []
+    for reading in readings:
+        labels = [label for name in reading if (label := _class(" ".join(name), classes)) is not None]
+        if len(labels) == count:
+            found.append(labels)
+    if len(found) == 1:
+        return found[0]
+    problem = (
+        "can be read in several ways" if found else f"is no {'class' if count == 1 else 'pair of classes'}"
+    )
+    raise GlitchtraceError(f"answer: '{' '.join(words)}' {problem}; known: {_numbered(classes)}")
+
+
+def _class(name: str, classes: list[str]) -> int | None:
+    """A class by name, or by number where no class has that name; None where there is none."""
+    names = [" ".join(known.split()) for known in classes]
+    if name in names:
+        return names.index(name)
+    return int(name) if name.isdecimal() and int(name) < len(classes) else None
+
+
+def _numbered(classes: list[str]) -> str:
+    return ", ".join(f"{number} {name}" for number, name in enumerate(classes))
 
 
 def _show(session: Session, samples: Samples, question: Question) -> list[str]:
