@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from components import complete_card
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.model_selection import train_test_split
@@ -21,8 +22,10 @@ from glitchtrace.repair.cincer.problem import Problem, make_problem
 from glitchtrace.repair.cincer.query import Query, largest_distance
 from glitchtrace.repair.cincer.ranking import Ranking
 from glitchtrace.repair.cincer.roles import Negotiator, load_inspector, load_negotiator
+from glitchtrace.repair.cincer.sizes import part_sizes
 from glitchtrace.repair.cincer.streams import start_states
 
+ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "cincer"
 LOADERS = {"breast": load_breast_cancer, "iris": load_iris, "wine": load_wine}
 SCORE_CASES = ("breast_logreg", "iris_logreg", "iris_tiny5", "wine_fullnet")
@@ -386,6 +389,38 @@ def test_start_states_of_the_published_breast_runs() -> None:
         np.testing.assert_array_equal(start.labels, golden[f"r{repeat}_y_noisy"])
         arriving = int((start.labels[start.stream] != problem.truth[start.stream]).sum())
         assert arriving == notes["n_mistakes_seen_at_end"][repeat]
+
+
+# Wrong labels that arrived in each of the five published repeats, with 100 known samples but for 20 Newsgroups.
+ARRIVED = {
+    "adult": [20, 25, 20, 21, 21],
+    "breast_cancer": [23, 20, 21, 17, 21],
+    "fmnist": [17, 21, 20, 18, 21],
+    "mnist": [17, 21, 20, 18, 21],
+    "newsgroups": [19, 20, 17, 19, 19],
+}
+
+
+@pytest.mark.parametrize("name", ARRIVED)
+def test_wrong_labels_arrive_as_in_the_published_runs(name: str) -> None:
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    loop = config["loops"]["interactive@published_20ng" if name == "newsgroups" else "interactive@published"]
+    card, settings = registry.card("dataset", name), complete_card("loop", "interactive")
+    protocol = {key: loop.get(key, fragment["default"]) for key, fragment in settings.items()}
+    samples, _ = part_sizes(card["rows"], protocol["split"])
+    # The draws depend on the numbers of samples and classes alone.
+    truth = np.zeros(samples, np.int64)
+    nothing = np.empty((samples, 0))
+    problem = Problem(nothing, truth, nothing[:0], truth[:0], card["classes"], np.arange(samples))
+    arguments = {
+        "noise_type": "random",
+        "p_noise": 0.2,
+        "p_known": protocol["known"],
+        "max_iters": protocol["iterations"],
+        "n_repeats": 5,
+    }
+    starts = published_starts(arguments, problem, np.random.RandomState(1))
+    assert [int((start.labels[start.stream] != 0).sum()) for start in starts] == ARRIVED[name]
 
 
 def test_the_golden_folder_is_used_whole() -> None:

@@ -9,3 +9,11 @@ def complete_card(kind: str, name: str) -> dict:
     card = registry.card(kind, name)
     shared = negotiator_settings.common(card) if kind == "negotiator" else {}
     return {**shared, **card.get("settings", {})}
+
+
+def default_settings(kind: str) -> dict[str, dict]:
+    """Name -> setting -> default, of every component of a kind."""
+    return {
+        name: {key: fragment.get("default") for key, fragment in complete_card(kind, name).items()}
+        for name in registry.names(kind)
+    }

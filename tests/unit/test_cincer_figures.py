@@ -54,7 +54,7 @@ def draw(table: pd.DataFrame, folder: Path, **options: Any) -> pd.DataFrame:
         figures=[folder / "figure.svg", folder / "figure.png"],
         legend=[folder / "legend.svg"],
         table=folder / "lines.csv",
-        **{"question": "every", "panels": "summary", **options},
+        **{"question": "every", "panels": "summary", "loops": ["interactive"], **options},
     )
     return pd.read_csv(folder / "lines.csv")
 
@@ -157,8 +157,84 @@ def test_without_measurements_there_are_no_bars(tmp_path: Path) -> None:
         )
 
 
-def test_measured_runs_are_not_among_the_curves() -> None:
-    assert loops.choose_runs(traces(precise=True), "every").empty
+def test_runs_that_do_not_ask_to_clean_are_not_among_the_curves(tmp_path: Path) -> None:
+    silent = traces().assign(loop="interactive@scores")
+    lines = draw(pd.concat([traces(), silent]), tmp_path)
+    assert set(lines["loop"]) == {"interactive"}
+    assert (lines["repeats"] == 3).all()
+    with pytest.raises(GlitchtraceError, match="no run for the figure 'every'"):
+        draw(silent, tmp_path)
+
+
+def two_by_two() -> pd.DataFrame:
+    """The same runs in two protocols with two seeds and two repeats each; F1 tells which."""
+    table = traces()
+    table = table[table["repeat"] != "2"]
+    second = 2 * (table["repeat"] == "1")
+    return pd.concat(
+        [
+            table.assign(loop=loop, seed=str(seed), f1=base + seed + second)
+            for loop, base in (("interactive@b", 9), ("interactive@a", 19))
+            for seed in (1, 2)
+        ]
+    )
+
+
+def test_protocols_are_lines_of_their_own_and_seeds_are_further_repeats(tmp_path: Path) -> None:
+    lines = draw(
+        two_by_two(), tmp_path, question="q3", panels="questions", loops=["interactive@a", "interactive@b"]
+    )
+    assert set(lines["line"]) == {
+        f"{name}, loop interactive@{letter}"
+        for name in ("Top Fisher", "NN", "Practical Fisher", loops.UPPER_BOUND)
+        for letter in "ab"
+    }
+    assert lines.groupby(["line", "iteration"]).size().max() == 1
+    found = lines[lines["line"] == "NN, loop interactive@b"].iloc[3]
+    # Two seeds with two repeats each: 10, 12, 11, 13.
+    assert (found["repeats"], found["f1"]) == (4, 11.5)
+    assert found["f1_error"] == pytest.approx(np.std([10, 12, 11, 13]) / np.sqrt(4), rel=1e-4)
+
+
+def test_lines_of_one_colour_have_dashes_of_their_own() -> None:
+    runs = loops.choose_runs(two_by_two(), "every")
+    looks = loops._looks(loops.line_table(runs, ["f1"]), "negotiator")
+    assert len(looks) == 12
+    assert len({tuple(look.values()) for look in looks.values()}) == 12
+
+
+def test_upper_bounds_of_several_protocols_are_not_among_cleaned_labels() -> None:
+    runs = loops.choose_runs(two_by_two(), "q3")
+    lines = loops.line_table(runs, [*loops.PANELS["questions"], "n_cleaned_ex"])
+    figure = loops.draw_loops(lines, loops.PANELS["questions"], loops._looks(lines, "negotiator"), title="x")
+    assert [len(axes.lines) for axes in figure.axes] == [8, 6, 8]
+
+
+def test_a_protocol_is_named_only_where_it_tells_lines_apart() -> None:
+    table = traces()
+    table.loc[table["negotiator"] == "nearest", "loop"] = "interactive@b"
+    names = set(loops.choose_runs(table, "q3")["line"])
+    assert names == {"Top Fisher", "NN", "Practical Fisher", loops.UPPER_BOUND}
+
+
+def test_precision_of_several_protocols_is_not_pooled(tmp_path: Path) -> None:
+    measured = traces(precise=True)
+    other = measured.assign(loop="interactive@b", inspector="never", threshold="0")
+    other = other.assign(**{column: other[column] * 2 for column in PRECISIONS})
+    write_parquet(pd.concat([measured, measured.assign(seed="2"), other]), tmp_path / "traces.parquet")
+    loop_precision.plot_loop_precision(
+        traces=tmp_path / "traces.parquet",
+        figures=[tmp_path / "bars.svg"],
+        legend=[tmp_path / "legend.svg"],
+        table=tmp_path / "bars.csv",
+    )
+    bars = pd.read_csv(tmp_path / "bars.csv")
+    assert bars["bar"].is_unique
+    one = bars[bars["negotiator"] == "nearest"].set_index("loop")
+    assert one["questions"].to_dict() == {"interactive": 60, "interactive@b": 30}
+    assert one["ce_pr_at_5"].to_dict() == pytest.approx({"interactive": 0.4, "interactive@b": 0.8})
+    looks = loop_precision._looks(bars)
+    assert len({tuple(look.values()) for look in looks}) == len(bars)
 
 
 def test_budgets_count_what_was_found_when_they_were_reached(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Noises, start states, the loop and its stage: properties, faults and bad input."""
 
+import json
 import logging
 import re
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from components import default_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_iris
 
 from glitchtrace import registry
 from glitchtrace.errors import GlitchtraceError
+from glitchtrace.files import write_json
 from glitchtrace.repair.cincer import cells
 from glitchtrace.repair.cincer.annotator import PerfectAnnotator, run
 from glitchtrace.repair.cincer.dense import DenseNetwork
@@ -21,8 +24,9 @@ from glitchtrace.repair.cincer.measures import calibration_error, precision_at, 
 from glitchtrace.repair.cincer.noise_context import NoiseContext
 from glitchtrace.repair.cincer.problem import Problem, load_problem, make_problem, one_hot
 from glitchtrace.repair.cincer.roles import Inspector, Negotiator, load_inspector, load_negotiator
+from glitchtrace.repair.cincer.sizes import known_count, part_sizes
 from glitchtrace.repair.cincer.stage import clean_interactively
-from glitchtrace.repair.cincer.streams import Start, known_count, outlier_subset, start_states
+from glitchtrace.repair.cincer.streams import Start, outlier_subset, start_states
 from glitchtrace.repair.cincer.summary import gather_loops, numbers, summarise_loops
 from glitchtrace.repair.cincer.training_settings import TrainingSettings
 
@@ -251,6 +255,13 @@ def test_categories_are_one_hot_and_missing_ones_the_most_frequent() -> None:
         ("adult", 32561, 16281, 104, 2),
         ("german", 800, 200, 59, 2),
         ("mnist49", 11791, 1991, 784, 2),
+        ("mnist", 60000, 10000, 784, 10),
+        ("cifar10_lossless", 4000, 1000, 3072, 10),
+        ("covtype_sample", 74369, 18593, 54, 7),
+        ("jannis_sample", 24116, 6029, 54, 4),
+        ("cancer_libsvm", 500, 183, 10, 2),
+        ("digits", 1437, 360, 64, 10),
+        ("epsilon_sample", 100, 100, 2000, 2),
     ],
 )
 def test_sources_have_the_published_sizes(
@@ -266,6 +277,41 @@ def test_sources_have_the_published_sizes(
     assert len(problem.test_truth) == test
     assert problem.inputs[0].size == columns
     assert problem.classes == classes
+    card = registry.card("dataset", name)
+    assert (*problem.inputs.shape[1:], problem.classes) == (*card["shape"], card["classes"])
+    assert part_sizes(card["rows"], "official") == (train, test)
+
+
+def test_a_pooled_split_divides_all_rows_as_scikit_learn_does(source: Path) -> None:
+    from sklearn.model_selection import train_test_split
+
+    description = json.loads((source.parent / "source.json").read_text())
+    write_json(
+        description | {"parts": {"train": [0, 100], "test": [100, 150]}}, source.parent / "source.json"
+    )
+    stored = np.load(source)
+    official, pooled = (load_problem(source, split=split) for split in ("official", "pooled"))
+    np.testing.assert_array_equal(official.rows, np.arange(100))
+    known, tested = train_test_split(np.arange(150), test_size=0.2, random_state=1)
+    np.testing.assert_array_equal(pooled.rows, known)
+    assert (len(pooled.truth), len(pooled.test_truth)) == part_sizes({"train": 100, "test": 50}, "pooled")
+    # Scaled on the rows that are training rows now.
+    np.testing.assert_allclose(pooled.inputs.min(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(pooled.inputs.max(axis=0), 1)
+    width = np.ptp(stored[known].astype(float), axis=0)
+    np.testing.assert_allclose(
+        pooled.test_inputs, (stored[tested] - stored[known].min(axis=0)) / width, atol=1e-6
+    )
+
+
+def test_the_split_is_that_of_the_protocol(source: Path, tmp_path: Path) -> None:
+    description = json.loads((source.parent / "source.json").read_text())
+    write_json(
+        description | {"parts": {"train": [0, 100], "test": [100, 150]}}, source.parent / "source.json"
+    )
+    protocol = {**INTERACTIVE, "known": 30, "iterations": 1000, "epochs": 1, "split": "pooled"}
+    trace, _ = job(source, tmp_path, protocol=protocol, negotiator="no_ce", negotiator_settings={})
+    assert len(trace) == 1 + 120 - 30
 
 
 # --- the loop ---------------------------------------------------------------------------------------------------
@@ -588,13 +634,29 @@ KEYS = {
     "threshold": "0.2",
     "negotiator": "top_fisher",
 }
-SETTINGS = {
-    "loop": {
-        "interactive": {"precision": False, "asks": True},
-        "interactive@p": {"precision": True, "asks": True},
-        "interactive@s": {"precision": False, "asks": False},
-    }
+KINDS = ("inspector", "loop", "model", "negotiator")
+SETTINGS = {kind: default_settings(kind) for kind in KINDS}
+SETTINGS["loop"] |= {
+    "interactive@p": {**INTERACTIVE, "precision": True},
+    "interactive@s": {**INTERACTIVE, "asks": False},
+    "interactive@one": {**INTERACTIVE, "known": 1},
+    "interactive@all": {**INTERACTIVE, "known": 120},
+    "interactive@half": {**INTERACTIVE, "known": 0.5},
+    "interactive@64": {**INTERACTIVE, "bits": 64},
+    "interactive@pooled": {**INTERACTIVE, "known": 12000, "split": "pooled"},
+    "interactive@many": {**INTERACTIVE, "known": 12000},
 }
+SETTINGS["inspector"] |= {
+    "signal@nope": {"signal": "NOPE"},
+    "influence@exact": {**SETTINGS["inspector"]["influence"], "solver": "exact"},
+}
+SETTINGS["negotiator"] |= {
+    "if@exact": {**SETTINGS["negotiator"]["if"], "solver": "exact"},
+    "relatif@exact": {**SETTINGS["negotiator"]["relatif"], "solver": "exact"},
+    "full_fisher@97": {**SETTINGS["negotiator"]["full_fisher"], "sample": 97},
+    "full_fisher@98": {**SETTINGS["negotiator"]["full_fisher"], "sample": 98},
+}
+NETWORK = {"dataset": "mnist", "model": "convnet"}
 
 
 def test_a_legal_run_is_legal() -> None:
@@ -620,12 +682,55 @@ def test_a_legal_run_is_legal() -> None:
         ({"inspector": "random", "threshold": "1.2"}, "must be a share"),
         ({"loop": "interactive@p", "negotiator": "no_ce"}, "shows none"),
         ({"loop": "interactive@s"}, r"write negotiators: \[no_ce\]"),
+        ({"inspector": "signal@nope"}, r"inspectors\.signal@nope\.signal: unknown signal 'NOPE'; known: AAI"),
+        ({"loop": "interactive@one"}, r"loops\.interactive@one\.known: 1 means 120 of 120 .* is a share"),
+        ({"loop": "interactive@all"}, "known: 120 means 120 of 120"),
+        ({"loop": "interactive@many", "dataset": "newsgroups"}, "known: 12000 means 12000 of 11314"),
+        ({"loop": "interactive@many", "dataset": "mnist49", "noise": "outlier"}, "12000 of 11791"),
+        ({"loop": "interactive@one", "noise": "outlier"}, "known: 1 means 120 of 120"),
+        (
+            NETWORK | {"negotiator": "if@exact"},
+            "at most 5000 parameters, convnet has 515146 on mnist; write cg",
+        ),
+        (
+            {"dataset": "mnist", "model": "fullnet", "negotiator": "relatif@exact"},
+            r"negotiators\.relatif@exact\.solver: exact .* 52650",
+        ),
+        (
+            {"dataset": "adult", "model": "fullnet", "inspector": "influence@exact"},
+            r"inspectors\.influence@exact\.solver: exact .* 8866",
+        ),
+        (NETWORK | {"negotiator": "full_fisher"}, r"sample to 97 at most, or take top_fisher"),
+        (NETWORK | {"negotiator": "block_fisher"}, "when 200 samples of mnist are known, 4.1 GB"),
+        (NETWORK | {"negotiator": "full_fisher@98"}, "980 gradients of 515146 parameters"),
+        (NETWORK | {"negotiator": "full_fisher@97", "loop": "interactive@64"}, "sample to 48 at most"),
+        ({"dataset": "epsilon", "model": "kernel_logreg"}, "4000000 products of 2000 inputs"),
     ],
 )
 def test_an_illegal_run_is_refused_with_a_remedy(changes: dict, message: str) -> None:
     problem = cells.illegal({**KEYS, **changes}, SETTINGS)
     assert problem is not None
     assert re.search(message, problem), problem
+    assert "\n" not in problem
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loop": "interactive@half"},
+        {"loop": "interactive@half", "noise": "outlier"},
+        {"loop": "interactive@pooled", "dataset": "newsgroups"},
+        {"negotiator": "if@exact", "inspector": "influence@exact"},
+        {"dataset": "mnist", "model": "fullnet", "negotiator": "full_fisher"},
+        NETWORK | {"negotiator": "full_fisher@97"},
+        NETWORK | {"negotiator": "if"},
+        NETWORK | {"negotiator": "practical_fisher", "loop": "interactive@64"},
+        {"dataset": "adult", "model": "kernel_logreg"},
+        {"inspector": "signal"},
+    ],
+)
+def test_a_run_within_its_limits_is_legal(changes: dict) -> None:
+    assert cells.illegal({**KEYS, **changes}, SETTINGS) is None
 
 
 def test_cells_are_the_product_with_repeats() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from components import default_settings
 
 from glitchtrace import registry
 from glitchtrace.errors import GlitchtraceError
@@ -210,14 +211,11 @@ def test_scores_and_changes_are_drawn_with_their_rank_correlation(source: Path, 
     assert "true change of the loss" in (tmp_path / "figure.svg").read_text()
 
 
-SETTINGS = {
-    "negotiator": {
-        "if": {"draws": "known"},
-        "if@published": {"draws": "all"},
-        "top_fisher": {},
-        "random": {},
-        "no_ce": {},
-    }
+SETTINGS = {kind: default_settings(kind) for kind in ("loop", "model", "negotiator")}
+SETTINGS["loop"]["interactive@one"] = {**INTERACTIVE, "known": 1}
+SETTINGS["negotiator"] |= {
+    "if@published": {**SETTINGS["negotiator"]["if"], "draws": "all"},
+    "if@exact": {**SETTINGS["negotiator"]["if"], "solver": "exact"},
 }
 
 
@@ -225,6 +223,9 @@ def influence_block(**changes: Any) -> dict[str, Any]:
     block = {"datasets": ["iris"], "models": ["logreg"], "loops": ["interactive"], "noises": ["random"]}
     block |= {"ratios": ["0.2"], "refits": ["optimum"], "seeds": [1], "repeats": 2}
     return block | {"negotiators": ["if", "top_fisher"]} | changes
+
+
+IMAGES = {"datasets": ["mnist"], "models": ["convnet"], "refits": ["training"]}
 
 
 def test_blocks_of_one_cell_are_joined() -> None:
@@ -245,6 +246,9 @@ def test_blocks_of_one_cell_are_joined() -> None:
         ({"negotiators": ["if@published"]}, "set draws: known"),
         ({"models": ["fullnet"]}, r"write refits: \[training\]"),
         ({"models": ["convnet"], "refits": ["training"]}, "takes image data"),
+        ({"loops": ["interactive@one"]}, "known: 1 means 120 of 120"),
+        (IMAGES | {"negotiators": ["if@exact"]}, "convnet has 515146 on mnist; write cg"),
+        (IMAGES | {"negotiators": ["full_fisher"]}, "when 100 samples of mnist are known"),
     ],
 )
 def test_an_illegal_study_is_refused_with_a_remedy(changes: dict[str, Any], message: str) -> None:

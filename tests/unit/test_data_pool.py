@@ -15,6 +15,7 @@ KEYS = {
     "modality",
     "classes",
     "rows",
+    "shape",
     "foreign",
     "greyscale",
     "convolution_size",
@@ -34,6 +35,7 @@ def test_a_shipped_dataset_is_what_its_card_says(name):
     if card["modality"] == "image":
         assert pool.features.dtype == np.uint8
         assert (pool.features.ndim == 3) == card["greyscale"]
+        assert pool.features.shape[1:] == tuple(card["shape"])
         assert pool.columns is None
     else:
         assert pool.features.dtype == np.float32
@@ -46,6 +48,7 @@ def test_all_cards_have_the_same_keys_and_legal_foreign_datasets():
         card = registry.card("dataset", name)
         assert set(card) - {"foreign_only", "memory_mib"} == KEYS, name
         assert card["modality"] in ("image", "table", "sparse")
+        assert bool(card["shape"]) == (card["modality"] != "sparse")
         if card["foreign"]:
             assert registry.card("dataset", card["foreign"])["modality"] == card["modality"]
             assert card["foreign"] != name

@@ -76,6 +76,11 @@ def asking(run):
     return protocol["asks"] and not protocol["precision"]
 
 
+def asking_loops(wildcards):
+    """Parameter function: the loops of the wildcards' dataset and model that ask to clean."""
+    return sorted({run["loop"] for run in problem_rows(wildcards) if asking(run)})
+
+
 def silent_loops(wildcards):
     """Parameter function: the loops of the wildcards' dataset and model that only collect scores."""
     runs = problem_rows(wildcards)

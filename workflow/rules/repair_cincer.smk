@@ -125,6 +125,7 @@ rule plot_loops:
     params:
         question="{question}",
         panels="{panels}",
+        loops=asking_loops,
         style_by=CONFIG["figures"]["style_by"],
         code=code("glitchtrace.reporting.figures.loops"),
     script:

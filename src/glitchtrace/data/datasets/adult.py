@@ -15,6 +15,7 @@ CARD = {
     "modality": "table",
     "classes": 2,
     "rows": {"train": 32561, "test": 16281},
+    "shape": [104],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

@@ -10,6 +10,7 @@ CARD = {
     "modality": "table",
     "classes": 2,
     "rows": {"train": 30956, "test": 1605},
+    "shape": [123],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

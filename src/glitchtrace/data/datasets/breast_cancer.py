@@ -9,6 +9,7 @@ CARD = {
     "modality": "table",
     "classes": 2,
     "rows": {"all": 569},
+    "shape": [30],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

@@ -12,6 +12,7 @@ CARD = {
     "modality": "table",
     "classes": 2,
     "rows": {"train": 500, "test": 183},
+    "shape": [10],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

@@ -12,6 +12,7 @@ CARD = {
     "modality": "image",
     "classes": 10,
     "rows": {"train": 50000, "test": 10000},
+    "shape": [32, 32, 3],
     "foreign": "fmnist",
     "greyscale": False,
     "convolution_size": None,

@@ -13,6 +13,7 @@ CARD = {
     "modality": "image",
     "classes": 10,
     "rows": {"train": 4000, "test": 1000},
+    "shape": [32, 32, 3],
     "foreign": "fmnist",
     "greyscale": False,
     "convolution_size": None,

@@ -14,6 +14,7 @@ CARD = {
     "modality": "table",
     "classes": 7,
     "rows": {"all": 581012},
+    "shape": [54],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

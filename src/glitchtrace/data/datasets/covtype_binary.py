@@ -12,6 +12,7 @@ CARD = {
     "modality": "table",
     "classes": 2,
     "rows": {"train": 400000, "test": 181012},
+    "shape": [54],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

@@ -12,6 +12,7 @@ CARD = {
     "modality": "table",
     "classes": 7,
     "rows": {"all": 92962},
+    "shape": [54],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

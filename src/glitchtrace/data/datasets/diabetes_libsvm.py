@@ -12,6 +12,7 @@ CARD = {
     "modality": "table",
     "classes": 2,
     "rows": {"train": 500, "test": 268},
+    "shape": [8],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

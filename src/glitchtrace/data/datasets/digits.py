@@ -11,6 +11,7 @@ CARD = {
     "modality": "image",
     "classes": 10,
     "rows": {"all": 1797},
+    "shape": [8, 8],
     "foreign": "photo_patches",
     "greyscale": True,
     "convolution_size": 32,

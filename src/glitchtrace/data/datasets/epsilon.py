@@ -17,6 +17,7 @@ CARD = {
     "modality": "table",
     "classes": 2,
     "rows": {"train": 400000, "test": 100000},
+    "shape": [2000],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

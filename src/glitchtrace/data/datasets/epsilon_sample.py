@@ -13,6 +13,7 @@ CARD = {
     "modality": "table",
     "classes": 2,
     "rows": {"train": 100, "test": 100},
+    "shape": [2000],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

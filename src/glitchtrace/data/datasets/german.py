@@ -11,6 +11,7 @@ CARD = {
     "modality": "table",
     "classes": 2,
     "rows": {"all": 1000},
+    "shape": [59],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

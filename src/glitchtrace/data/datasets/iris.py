@@ -9,6 +9,7 @@ CARD = {
     "modality": "table",
     "classes": 3,
     "rows": {"all": 150},
+    "shape": [4],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

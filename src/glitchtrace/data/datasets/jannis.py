@@ -12,6 +12,7 @@ CARD = {
     "modality": "table",
     "classes": 4,
     "rows": {"all": 83733},
+    "shape": [54],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

@@ -11,6 +11,7 @@ CARD = {
     "modality": "table",
     "classes": 4,
     "rows": {"all": 30145},
+    "shape": [54],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

@@ -11,6 +11,7 @@ CARD = {
     "modality": "image",
     "classes": 10,
     "rows": {"train": 60000, "test": 10000},
+    "shape": [28, 28],
     "foreign": "fmnist",
     "greyscale": True,
     "convolution_size": None,

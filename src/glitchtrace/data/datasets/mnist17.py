@@ -12,6 +12,7 @@ CARD = {
     "modality": "image",
     "classes": 2,
     "rows": {"train": 12983, "test": 2163},
+    "shape": [28, 28],
     "foreign": "fmnist",
     "greyscale": True,
     "convolution_size": None,

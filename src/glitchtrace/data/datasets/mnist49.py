@@ -13,6 +13,7 @@ CARD = {
     "modality": "image",
     "classes": 2,
     "rows": {"train": 11791, "test": 1991},
+    "shape": [28, 28],
     "foreign": "fmnist",
     "greyscale": True,
     "convolution_size": None,

@@ -10,6 +10,7 @@ CARD = {
     "modality": "image",
     "classes": 10,
     "rows": {"train": 60000, "test": 10000},
+    "shape": [28, 28],
     "foreign": None,
     "foreign_only": True,
     "greyscale": True,

@@ -10,6 +10,7 @@ CARD = {
     "modality": "sparse",
     "classes": 2,
     "rows": {"all": 19996},
+    "shape": None,
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

@@ -17,6 +17,7 @@ CARD = {
     "modality": "table",
     "classes": 20,
     "rows": {"train": 11314, "test": 7532},
+    "shape": [100],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

@@ -11,6 +11,7 @@ CARD = {
     "modality": "image",
     "classes": 2,
     "rows": {"all": 2080},
+    "shape": [16, 16, 3],
     "foreign": None,
     "foreign_only": True,
     "greyscale": False,

@@ -19,6 +19,7 @@ CARD = {
     "modality": "image",
     "classes": 10,
     "rows": {"train": 5000, "test": 8000},
+    "shape": [96, 96, 3],
     "foreign": "fmnist",
     "greyscale": False,
     "convolution_size": None,

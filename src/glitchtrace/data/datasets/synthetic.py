@@ -11,6 +11,7 @@ CARD = {
     "modality": "table",
     "classes": 4,
     "rows": {"all": 1000},
+    "shape": [2],
     "foreign": None,
     "greyscale": False,
     "convolution_size": None,

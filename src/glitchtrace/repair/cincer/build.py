@@ -9,15 +9,13 @@ from glitchtrace import registry
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.repair.cincer.classifier import Classifier
 from glitchtrace.repair.cincer.dense import DenseNetwork
+from glitchtrace.repair.cincer.sizes import LARGEST_PRODUCTS
 from glitchtrace.repair.cincer.training_settings import TrainingSettings
 from glitchtrace.seeding import generator
 
 if TYPE_CHECKING:
     from glitchtrace.models.network import Network
     from glitchtrace.repair.cincer.torch_classifier import Passes
-
-# Products of two inputs beyond this do not fit in memory beside their weights.
-_LARGEST_PRODUCTS = 20_000
 
 
 class ProductNetwork(DenseNetwork):
@@ -28,10 +26,10 @@ class ProductNetwork(DenseNetwork):
 
         Raises GlitchtraceError for inputs whose products are too many.
         """
-        if inputs * inputs > _LARGEST_PRODUCTS:
+        if inputs * inputs > LARGEST_PRODUCTS:
             raise GlitchtraceError(
                 f"model kernel_logreg makes {inputs * inputs} products of {inputs} inputs; at most "
-                f"{_LARGEST_PRODUCTS} are allowed, use logreg"
+                f"{LARGEST_PRODUCTS} are allowed, use logreg"
             )
         super().__init__([inputs * inputs, *widths], **options)
 

@@ -1,5 +1,6 @@
 """Which runs of the interactive loop exist: the one place for their legality.  Standard library only."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 from glitchtrace import grid, registry
 from glitchtrace.errors import GlitchtraceError
+from glitchtrace.repair.cincer import sizes
 
 # Keys of a block -> wildcards of its files; repeats are counted from 0.
 AXES = {
@@ -87,7 +89,12 @@ def influence_cells(
     found: dict[tuple[str, ...], set[str]] = {}
     for position, keys in grid.product(blocks, {**INFLUENCE_AXES, "negotiators": "negotiator"}):
         negotiator = keys.pop("negotiator")
-        problem = _problem(keys) or _estimate(keys, negotiator, settings)
+        problem = (
+            _problem(keys)
+            or _estimate(keys, negotiator, settings)
+            or _size(keys, settings)
+            or _cost(keys, negotiator, settings, arriving=0)
+        )
         if problem:
             raise GlitchtraceError(f"cincer_influence[{position}]: {problem}")
         for repeat in range(blocks[position]["repeats"]):
@@ -106,7 +113,17 @@ def illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) 
         return f"loop {keys['loop']} measures counter-examples, and {keys['negotiator']} shows none"
     if not protocol["asks"] and not silent:
         return f"loop {keys['loop']} asks nothing; write negotiators: [no_ce]"
-    return None
+    inspector = settings["inspector"][keys["inspector"]]
+    if "signal" in inspector:
+        try:
+            registry.card("signal", inspector["signal"])
+        except GlitchtraceError as error:
+            return f"inspectors.{keys['inspector']}.signal: {error}"
+    return (
+        _size(keys, settings)
+        or _solver("inspector", keys["inspector"], keys, settings)
+        or _cost(keys, keys["negotiator"], settings, arriving=protocol["iterations"])
+    )
 
 
 def _problem(keys: Mapping[str, str]) -> str | None:
@@ -146,6 +163,74 @@ def _estimate(
     if keys["refit"] == "optimum" and registry.base_name(keys["model"]) != "logreg":
         return f"refit optimum is that of logreg, not of {keys['model']}; write refits: [training]"
     return None
+
+
+def _size(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why samples cannot be divided into known and arriving ones, or be taken by the model."""
+    data, protocol = registry.card("dataset", keys["dataset"]), settings["loop"][keys["loop"]]
+    try:
+        sizes.known_count(protocol["known"], _samples(keys, protocol))
+    except GlitchtraceError as error:
+        return f"loops.{keys['loop']}.{error}"
+    values = math.prod(data["shape"])
+    form = registry.card("model", keys["model"])["loop"]["dense"]
+    if form == "products" and values * values > sizes.LARGEST_PRODUCTS:
+        return (
+            f"model {keys['model']} makes {values * values} products of {values} inputs of {keys['dataset']}; at most "
+            f"{sizes.LARGEST_PRODUCTS} are allowed, use logreg"
+        )
+    return None
+
+
+def _cost(
+    keys: Mapping[str, str], negotiator: str, settings: Mapping[str, Mapping[str, Any]], *, arriving: int
+) -> str | None:
+    """Why a negotiator cannot be afforded once ``arriving`` samples have joined the known ones."""
+    problem = _solver("negotiator", negotiator, keys, settings)
+    dense = registry.card("model", keys["model"])["loop"]["dense"]
+    if problem or dense or not registry.card("negotiator", negotiator).get("whole_fisher"):
+        return problem
+    data, protocol = registry.card("dataset", keys["dataset"]), settings["loop"][keys["loop"]]
+    samples = _samples(keys, protocol)
+    known = min(sizes.known_count(protocol["known"], samples) + arriving, samples)
+    used = min(settings["negotiator"][negotiator]["sample"] or known, known)
+    gradients, weights = used * data["classes"], _weights(keys, settings)
+    needed = sizes.gradient_bytes(gradients, weights, protocol["bits"])
+    if needed <= sizes.LARGEST_GRADIENT_BYTES:
+        return None
+    largest = sizes.LARGEST_GRADIENT_BYTES // (needed // used)
+    return (
+        f"negotiator {negotiator} makes {gradients} gradients of {weights} parameters when {known} samples of "
+        f"{keys['dataset']} are known, {needed / 1e9:.1f} GB; set negotiators.{negotiator}.sample to {largest} at "
+        "most, or take top_fisher or practical_fisher"
+    )
+
+
+def _solver(
+    kind: str, name: str, keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Why the inverse Hessian cannot be found as the settings of an inspector or a negotiator say."""
+    weights = _weights(keys, settings)
+    if settings[kind][name].get("solver") != "exact" or weights <= sizes.EXACT_PARAMETERS:
+        return None
+    return (
+        f"{kind}s.{name}.solver: exact is for at most {sizes.EXACT_PARAMETERS} parameters, {keys['model']} has "
+        f"{weights} on {keys['dataset']}; write cg"
+    )
+
+
+def _samples(keys: Mapping[str, str], protocol: Mapping[str, Any]) -> int:
+    """Number of training samples of a run."""
+    rows = registry.card("dataset", keys["dataset"])["rows"]
+    samples, _ = sizes.part_sizes(rows, protocol["split"])
+    if registry.card("noise", keys["noise"]).get("subsample"):
+        return sizes.outlier_count(protocol["known"], protocol["iterations"], samples)
+    return samples
+
+
+def _weights(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> int:
+    data = registry.card("dataset", keys["dataset"])
+    return sizes.weight_count(keys["model"], settings["model"][keys["model"]], data["shape"], data["classes"])
 
 
 def _threshold(inspector: str, threshold: str) -> str | None:

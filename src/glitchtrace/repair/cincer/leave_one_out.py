@@ -55,7 +55,7 @@ def measure_leave_one_out(
     sample has its label.  A candidate that a negotiator leaves out has no score, NaN.
     """
     begun = begin(
-        load_problem(features, bits=protocol["bits"]),
+        load_problem(features, bits=protocol["bits"], split=protocol["split"]),
         model=model,
         model_settings=model_settings,
         protocol=protocol,

@@ -1,6 +1,5 @@
 """The data of one run: training and test part with clean labels, scaled as published."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,10 @@ import numpy as np
 
 from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.tables import MISSING
+from glitchtrace.repair.cincer.sizes import part_sizes
 
-# The published split of data without an official test part, and its seed.
-TEST_SHARE, SPLIT_SEED = 0.2, 1
+# Seed of the published split where rows are divided here.
+SPLIT_SEED = 1
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,20 @@ class Problem:
         )
 
 
-def load_problem(features: str | Path, *, bits: int = 64) -> Problem:
+def load_problem(features: str | Path, *, bits: int = 64, split: str = "official") -> Problem:
     """The problem of a source, given its ``features.npy``; ``labels.npy`` and ``source.json`` lie beside.
 
     ``bits``: 32 or 64, those of the inputs of pictures.
 
-    Official parts are kept; where there are none, 20 % of the rows are the test part, by scikit-learn's splitter with
-    seed 1, not stratified.  Categories of tables are one-hot, see ``one_hot``.
+    Official parts are kept by ``split`` "official"; where there are none, and by "pooled", 20 % of all rows are the
+    test part, by scikit-learn's splitter with seed 1, not stratified.  Categories of tables are one-hot, see
+    ``one_hot``.
     """
     folder = Path(features).parent
     description = read_description(folder / "source.json")
     stored = one_hot(np.load(features, mmap_mode="r"), category_counts(description), _missing(description))
     labels = np.load(folder / "labels.npy")
-    train, test = _parts(description["parts"], len(labels))
+    train, test = _parts(description["parts"], split)
     dtype = np.float64 if bits == 64 else np.float32
     return make_problem(stored, labels, train, test, classes=len(description["classes"]), dtype=dtype)
 
@@ -116,10 +117,10 @@ def make_problem(
     return Problem(inputs, labels[train], tested, labels[test], classes, train)
 
 
-def _parts(parts: dict[str, list[int]], rows: int) -> tuple[np.ndarray, np.ndarray]:
-    if "test" in parts:
+def _parts(parts: dict[str, list[int]], split: str) -> tuple[np.ndarray, np.ndarray]:
+    if split == "official" and "test" in parts:
         return np.arange(*parts["train"]), np.arange(*parts["test"])
+    known, tested = part_sizes({name: stop - start for name, (start, stop) in parts.items()}, split)
     # As scikit-learn's train_test_split with random_state, without the second that its import takes.
-    order = np.random.RandomState(SPLIT_SEED).permutation(rows)
-    tested = math.ceil(TEST_SHARE * rows)
+    order = np.random.RandomState(SPLIT_SEED).permutation(known + tested)
     return order[tested:], order[:tested]

@@ -8,9 +8,7 @@ import numpy as np
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.repair.cincer import influence_functions
 from glitchtrace.repair.cincer.query import Query
-
-# Beyond this a dense Hessian costs more than a minute and gigabytes.
-EXACT_PARAMETERS = 5000
+from glitchtrace.repair.cincer.sizes import EXACT_PARAMETERS
 
 
 def inverse_hessian_products(

@@ -59,7 +59,7 @@ def clean_interactively(
     Raises GlitchtraceError for settings that leave nothing to do, and for a curvature that cannot be inverted.
     """
     loop = open_loop(
-        load_problem(features, bits=protocol["bits"]),
+        load_problem(features, bits=protocol["bits"], split=protocol["split"]),
         model=model,
         model_settings=model_settings,
         protocol=protocol,

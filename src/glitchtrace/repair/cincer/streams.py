@@ -13,10 +13,9 @@ import numpy as np
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.repair.cincer.noise_context import NoiseContext
 from glitchtrace.repair.cincer.problem import Problem
+from glitchtrace.repair.cincer.sizes import known_count, outlier_count
 
 _log = logging.getLogger(__name__)
-# Samples beyond known and arriving ones that the outlier noise keeps of the training part.
-_OUTLIER_RESERVE = 50
 
 
 @dataclass(frozen=True)
@@ -28,24 +27,10 @@ class Start:
     stream: np.ndarray
 
 
-def known_count(known: float, samples: int) -> int:
-    """Number of known samples: ``known`` itself where it exceeds 1, else that share of the training part.
-
-    Raises GlitchtraceError where nothing would be known, or nothing left to arrive.
-    """
-    count = round(known) if known > 1 else round(samples * known)
-    if not 0 < count < samples:
-        raise GlitchtraceError(
-            f"known: {known:g} means {count} of {samples} training samples; at least one must be known and at least "
-            "one left to arrive (a value up to 1 is a share, 1 meaning all of them)"
-        )
-    return count
-
-
 def outlier_subset(problem: Problem, *, known: float, iterations: int, rng: np.random.RandomState) -> Problem:
     """The training samples that a run with outlier noise keeps."""
-    kept = rng.permutation(len(problem.truth))[: int(known + iterations + _OUTLIER_RESERVE)]
-    return problem.subset(kept)
+    samples = len(problem.truth)
+    return problem.subset(rng.permutation(samples)[: outlier_count(known, iterations, samples)])
 
 
 def start_states(

@@ -16,10 +16,9 @@ from torch.func import functional_call, grad, vmap
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.models.network import Network
 from glitchtrace.repair.cincer.gradients import ExplicitGradients, FactoredGradients, Gradients, Layer
+from glitchtrace.repair.cincer.sizes import LARGEST_GRADIENT_BYTES
 from glitchtrace.repair.cincer.training_settings import TrainingSettings
 
-# Explicit gradients beyond this are refused: they would not fit in the memory that a job declares.
-_LARGEST_BYTES = 2_000_000_000
 _GRADIENT_BATCH = 16
 
 
@@ -165,7 +164,7 @@ class TorchClassifier:
         names = self.network.trained
         sizes = [self.network.get_parameter(name).numel() for name in names]
         width = 8 if self.dtype == torch.float64 else 4
-        if len(rows) * sum(sizes) * width > _LARGEST_BYTES:
+        if len(rows) * sum(sizes) * width > LARGEST_GRADIENT_BYTES:
             raise GlitchtraceError(
                 f"negotiator: {len(rows)} gradients of {sum(sizes)} parameters need "
                 f"{len(rows) * sum(sizes) * width / 1e9:.1f} GB; take top_fisher, practical_fisher, or a smaller sample"

@@ -1,5 +1,6 @@
 """Curves of the interactive loop: quality, cleaned labels and questions by iteration, one line per way of asking."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ PANELS: dict[str, dict[str, str]] = {
 }
 STYLE_AXES = ("negotiator", "inspector", "threshold", "noise")
 UPPER_BOUND = "No noise"
-_KEYS = ["negotiator", "inspector", "threshold", "noise", "ratio"]
+# What makes a line of its own; runs that differ in seed and repeat alone are one.
+KEYS = ["negotiator", "inspector", "threshold", "noise", "ratio", "loop"]
 NEGOTIATOR_COLOURS = {
     "top_fisher": "#C1272D",
     "nearest": "#66A61E",
@@ -63,6 +65,9 @@ _MARKERS = {
     "signal": "s",
 }
 _MARK_EVERY = 10
+# Dashes of lines that colour and marker do not tell apart, in turn; the contrastive sign has dash-dotted ones.
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (8, 2, 2, 2)))
+_CONTRASTIVE_DASHES: tuple[Any, ...] = ("-.", (0, (3, 1, 1, 1, 1, 1)), (0, (9, 1, 1, 1)))
 
 
 def plot_loops(
@@ -73,19 +78,21 @@ def plot_loops(
     table: str | Path,
     question: str,
     panels: str,
+    loops: Sequence[str],
     style_by: str = "negotiator",
 ) -> None:
     """Stage: draw the runs of one dataset and model that answer a question, the legend apart, and tabulate the lines.
 
     ``traces``: a gathered table of traces.  ``question``: a key of ``QUESTIONS``; ``panels``: a key of ``PANELS``;
-    ``style_by``: the axis that colours stand for.  The upper bound is drawn with the panel set ``questions``, but not
-    among cleaned labels.  Raises GlitchtraceError where no run answers the question.
+    ``loops``: those that ask to clean, the others are not drawn; ``style_by``: the axis that colours stand for.  The
+    upper bound is drawn with the panel set ``questions``, but not among cleaned labels.  Raises GlitchtraceError
+    where no run answers the question.
     """
-    found = read_table(traces, [*_KEYS, "repeat", "iteration", "f1"])
-    chosen = choose_runs(found, question)
+    found = read_table(traces, [*KEYS, "seed", "repeat", "iteration", "f1"])
+    chosen = choose_runs(found[found["loop"].isin(loops)], question)
     lines = line_table(chosen, [*PANELS[panels], "n_cleaned_ex"])
     if panels != "questions":
-        lines = lines[lines["line"] != UPPER_BOUND]
+        lines = lines[~lines["line"].str.startswith(UPPER_BOUND)]
     if lines.empty:
         raise GlitchtraceError(
             f"{traces} has no run for the figure '{question}'; add its negotiators to the study"
@@ -99,32 +106,38 @@ def plot_loops(
 
 
 def choose_runs(traces: pd.DataFrame, question: str) -> pd.DataFrame:
-    """The runs that answer a question, with the column ``line``: the name of their line.
-
-    Measurements of precision are left out: their model is fitted once.
-    """
-    runs = traces[
-        traces["ce_pr_at_5"].isna().groupby([traces[key] for key in [*_KEYS, "loop"]]).transform("all")
-    ]
+    """The runs that answer a question, with the column ``line``: the name of their line."""
     wanted = QUESTIONS[question]
-    bound = (runs["inspector"] == "always") & (runs["ratio"] == "clean")
-    answers = bound | (True if wanted is None else runs["negotiator"].isin(wanted))
-    runs, bound = runs[answers].copy(), bound[answers]
-    axes = ("inspector", "threshold", "noise", "ratio")
-    several = [key for key in axes if len(set(runs.loc[~bound, key])) > 1]
+    bound = (traces["inspector"] == "always") & (traces["ratio"] == "clean")
+    answers = bound | (True if wanted is None else traces["negotiator"].isin(wanted))
+    runs, bound = traces[answers], bound[answers]
+    return runs.assign(line=line_names(runs, bound))
+
+
+def line_names(runs: pd.DataFrame, bound: pd.Series) -> pd.Series:
+    """A name for every line of ``KEYS``, no two the same, row by row: the negotiator, and what sets it apart.
+
+    The upper ``bound`` has a name of its own, and the others name the axes in which any two of them differ; the loop
+    is named where the rest does not tell two lines apart.
+    """
     names = runs["negotiator"].map(lambda name: style.human_name("negotiator", name))
-    for key in several:
-        names = names + ", " + key + " " + runs[key].astype(str)
-    runs["line"] = names.where(~bound, UPPER_BOUND)
-    return runs
+    axes = ("inspector", "threshold", "noise", "ratio")
+    for key in axes:
+        if len(set(runs.loc[~bound, key])) > 1:
+            names = names + ", " + key + " " + runs[key].astype(str)
+    names = names.where(~bound, UPPER_BOUND)
+    for key in KEYS:
+        shared = runs[key].groupby(names).transform("nunique") > 1
+        names = names.where(~shared, names + ", " + key + " " + runs[key].astype(str))
+    return names
 
 
 def line_table(runs: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Mean over repeats and population standard deviation / √R of each column, by line and iteration."""
-    groups = runs.groupby([*_KEYS, "line", "iteration"], sort=True)
+    """Mean over the R repeats of all seeds and population standard deviation / √R, by column, line and iteration."""
     columns = list(dict.fromkeys(columns))
+    groups = runs.groupby([*KEYS, "line", "iteration"], sort=True)
     means = groups[columns].mean()
-    repeats = groups["repeat"].nunique()
+    repeats = groups.size()
     errors = groups[columns].std(ddof=0).div(repeats**0.5, axis=0)
     joined = means.join(errors.add_suffix("_error")).reset_index()
     return joined.assign(repeats=repeats.to_numpy())
@@ -144,7 +157,7 @@ def draw_loops(
     for axes, (column, heading) in zip(grid.flat, panels.items(), strict=False):
         for name, look in looks.items():
             line = lines[lines["line"] == name]
-            if name == UPPER_BOUND and column == "n_cleaned":
+            if name.startswith(UPPER_BOUND) and column == "n_cleaned":
                 continue
             _draw_line(axes, line, column, look)
             if column == "n_cleaned_ce":
@@ -188,16 +201,21 @@ def _looks(lines: pd.DataFrame, style_by: str) -> dict[str, dict[str, Any]]:
     first = lines.drop_duplicates("line").set_index("line")
     values = sorted(first[style_by].unique())
     looks = {}
+    alike: Counter[tuple[Any, ...]] = Counter()
     for name, row in first.iterrows():
         base = registry.base_name(row["negotiator"])
         if style_by == "negotiator":
             colour = NEGOTIATOR_COLOURS.get(base, style.INK)
         else:
             colour = _OTHERS[values.index(row[style_by]) % len(_OTHERS)]
-        variant = row["negotiator"].endswith("contrastive")
-        looks[str(name)] = {
-            "color": "#B0B0B0" if name == UPPER_BOUND else colour,
-            "linestyle": "--" if name == UPPER_BOUND else "-." if variant else "-",
-            "marker": _MARKERS.get(registry.base_name(row["inspector"]), "o"),
-        }
+        marker = _MARKERS.get(registry.base_name(row["inspector"]), "o")
+        if str(name).startswith(UPPER_BOUND):
+            colour, dashes = "#B0B0B0", ("--", *_DASHES[1:])
+        elif row["negotiator"].endswith("contrastive"):
+            dashes = _CONTRASTIVE_DASHES
+        else:
+            dashes = _DASHES
+        place = alike[colour, dashes, marker]
+        alike[colour, dashes, marker] += 1
+        looks[str(name)] = {"color": colour, "linestyle": dashes[place % len(dashes)], "marker": marker}
     return looks

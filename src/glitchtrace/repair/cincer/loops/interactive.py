@@ -4,6 +4,12 @@ CARD = {
     "summary": "Samples arrive one by one; the model is fitted again, from its initial weights, after each.",
     "label": "interactive",
     "settings": {
+        "split": {
+            "enum": ["official", "pooled"],
+            "description": "Training and test part: the official ones where the source has them (`official`), or all "
+            "its rows divided anew, 20 % for testing (`pooled`), as every source without official parts.",
+            "default": "official",
+        },
         "known": {
             "type": "number",
             "exclusiveMinimum": 0,

@@ -16,6 +16,7 @@ from glitchtrace.repair.cincer.sampling import fisher_sample
 CARD = {
     "summary": "Fisher kernel of all layers with the diagonal of the Fisher matrix.",
     "label": "Diagonal Fisher",
+    "whole_fisher": True,
     "shares": "sign",
     "settings": {
         "damping": {

@@ -13,6 +13,7 @@ from glitchtrace.repair.cincer.sampling import fisher_sample
 CARD = {
     "summary": "Fisher kernel of all layers with one block of the Fisher matrix per parameter tensor.",
     "label": "Block Fisher",
+    "whole_fisher": True,
     "shares": "fisher",
     "defaults": {"damping": 0.01, "sample": None},
 }

@@ -13,6 +13,7 @@ from glitchtrace.repair.cincer.sampling import fisher_sample
 CARD = {
     "summary": "Fisher kernel of all layers with the whole Fisher matrix over the known samples.",
     "label": "Full Fisher",
+    "whole_fisher": True,
     "shares": "fisher",
     "defaults": {"sample": None},
 }

@@ -75,7 +75,8 @@ def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
         "seed": int(chosen["seed"]),
         "repeat": options.repeat,
     }
-    problem = load_problem(stored["features"], bits=named["protocol"]["bits"])
+    protocol = named["protocol"]
+    problem = load_problem(stored["features"], bits=protocol["bits"], split=protocol["split"])
     loop = open_loop(problem, **named, device=config["device"])
     return Session(loop, options.folder, {"dataset": options.dataset, **named}), Samples(stored["features"])
 

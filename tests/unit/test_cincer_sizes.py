@@ -1,0 +1,59 @@
+"""What a run takes, told from cards: weights against the built models."""
+
+from typing import Any
+
+import pytest
+from components import default_settings
+
+from glitchtrace import registry
+from glitchtrace.repair.cincer.build import build_classifier
+from glitchtrace.repair.cincer.dense import DenseNetwork
+from glitchtrace.repair.cincer.sizes import part_sizes, weight_count
+from glitchtrace.repair.cincer.torch_classifier import TorchClassifier
+from glitchtrace.repair.cincer.training_settings import TrainingSettings
+
+MODELS = default_settings("model")
+SHAPES = {"table": [(2,), (30,)], "image": [(28, 28), (11, 14), (32, 32, 3)]}
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if "loop" in registry.card("model", name)])
+@pytest.mark.parametrize("changes", [{}, {"hidden": [7, 6, 5]}])
+def test_weights_are_those_of_the_built_model(model: str, changes: dict[str, Any]) -> None:
+    settings = {**MODELS[model], **(changes if model == "fullnet" else {})}
+    for modality in registry.card("model", model)["modalities"]:
+        for shape in SHAPES[modality]:
+            built = build_classifier(
+                model, settings, shape=shape, classes=3, training=TrainingSettings(epochs=1)
+            )
+            if isinstance(built, DenseNetwork):
+                weights = built.parameters.size
+            else:
+                assert isinstance(built, TorchClassifier)
+                trained = built.network.trained
+                weights = sum(built.network.get_parameter(name).numel() for name in trained)
+            assert weight_count(model, settings, shape, 3) == weights, shape
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "weights"),
+    [
+        ("convnet", "mnist", 515_146),
+        ("fullnet", "mnist", 52_650),
+        ("fullnet", "breast_cancer", 4_130),
+        ("fullnet", "adult", 8_866),
+        ("fullnet", "wine", 3_075),
+        ("fullnet", "newsgroups", 9_204),
+    ],
+)
+def test_published_models_have_the_published_numbers_of_weights(
+    model: str, dataset: str, weights: int
+) -> None:
+    card = registry.card("dataset", dataset)
+    assert weight_count(model, MODELS[model], card["shape"], card["classes"]) == weights
+
+
+def test_parts_are_official_or_a_fifth_for_testing() -> None:
+    official = {"train": 11314, "test": 7532}
+    assert part_sizes(official, "official") == (11314, 7532)
+    assert part_sizes(official, "pooled") == (15076, 3770)
+    assert part_sizes({"all": 569}, "official") == part_sizes({"all": 569}, "pooled") == (455, 114)
