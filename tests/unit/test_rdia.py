@@ -19,12 +19,14 @@ from glitchtrace.data.sparse import write_sparse
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.files import write_json, write_npy, write_parquet
 from glitchtrace.glitches.kinds import Kind
+from glitchtrace.influence.closed_form import influence_matrix
 from glitchtrace.influence.inverse_hessian import conjugate_gradients, direct, lissa
 from glitchtrace.repair.actions import Action
 from glitchtrace.repair.rdia import regression
 from glitchtrace.repair.rdia.cells import cells
 from glitchtrace.repair.rdia.influence import measure
 from glitchtrace.repair.rdia.measures import accuracy, area_under_curve, log_loss, precision_recall
+from glitchtrace.repair.rdia.methods import cnci
 from glitchtrace.repair.rdia.proposal import Problem
 from glitchtrace.repair.rdia.regression import Regression
 from glitchtrace.repair.rdia.relabelling import relabelled_loss, relabelled_residuals, relabelled_targets
@@ -471,6 +473,52 @@ def test_cnci_relabels_as_many_as_are_known_to_be_wrong_and_finds_most():
     found = propose("cnci", problem)
     assert 0 < (found.actions == Action.RELABEL).sum() <= problem.mislabelled
     assert accuracy(np.eye(2)[found.labels], problem_of(samples=300, noise=0.0, C=1.0).labels) > 0.82
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_cnci_of_rows_that_stay_sparse_is_that_of_dense_ones(classes, monkeypatch):
+    problem = problem_of(classes, samples=300, noise=0.2, sparse=True)
+    at_once, matrix = propose("cnci", problem), cnci._influence(problem).args[0]
+    monkeypatch.setattr(cnci, "DENSE_MIB", 0)
+    sparse = cnci._influence(problem)
+    found = propose("cnci", problem)
+    np.testing.assert_array_equal(found.labels, at_once.labels)
+    np.testing.assert_array_equal(found.actions, at_once.actions)
+    assert (found.actions == Action.RELABEL).any()
+    for labels in (problem.labels, 1 - problem.labels % 2):
+        blocks = list(sparse(labels=labels, memory_mib=0.1))
+        assert len(blocks) > 1
+        J = np.concatenate([block for _, block in blocks])
+        np.testing.assert_allclose(
+            J, influence_matrix(matrix, labels=labels, include_bias=False), rtol=1e-4, atol=1e-5
+        )
+        assert J.dtype == np.float32
+
+
+def test_cnci_holds_no_dense_rows_of_many_columns(monkeypatch):
+    """What is made dense is as wide as the validation set: no matrix of the 200,000 columns of the features."""
+    rng = np.random.default_rng(4)
+    X = csr_matrix(random_array((800, 200_000), density=1e-4, rng=rng, format="csr"))
+    labels = rng.integers(0, 2, 800)
+    regression = Regression(2, 1.0)
+    parameters = regression.fit(X[:600], regression.one_hot(labels[:600]))
+    problem = Problem(
+        regression=regression,
+        X=X[:600],
+        labels=labels[:600],
+        validation=X[600:],
+        validation_labels=labels[600:],
+        parameters=parameters,
+        probabilities=regression.probabilities(parameters, X[:600]),
+        influence=np.zeros(600),
+        mislabelled=60,
+    )
+    widths, to_array = [], csr_matrix.toarray
+    monkeypatch.setattr(
+        csr_matrix, "toarray", lambda self, **keys: widths.append(self.shape[1]) or to_array(self, **keys)
+    )
+    propose("cnci", problem)
+    assert set(widths) == {200}
 
 
 def test_cleanlab_relabels_most_of_what_is_wrong():
