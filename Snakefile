@@ -49,7 +49,10 @@ localrules:
     cincer_thresholds,
     pretrained_weights,
     rdia,
+    rdia_thresholds,
+    rdia_baselines,
     rdia_ls,
+    rdia_ls_accuracy,
 
 
 rule all:
@@ -157,6 +160,21 @@ rule rdia:
         rdia_targets,
 
 
+rule rdia_thresholds:
+    input:
+        answering("rdia_thresholds", "rdia_mnist17", rdia_thresholds),
+
+
+rule rdia_baselines:
+    input:
+        answering("rdia_baselines", "rdia_mnist17", rdia_baselines),
+
+
 rule rdia_ls:
     input:
         rdia_ls_targets,
+
+
+rule rdia_ls_accuracy:
+    input:
+        answering("rdia_ls_accuracy", "rdia_ls", rdia_ls_accuracy),

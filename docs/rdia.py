@@ -1,11 +1,11 @@
 """Fill the tables of docs/rdia.md from the results of its studies (the commands stand in the page)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
 from glitchtrace.files import replace_section
-from glitchtrace.reporting.figures.rdia import rdia_table
 from glitchtrace.reporting.figures.rdia_ls import rdia_ls_table
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
@@ -15,12 +15,6 @@ SECTIONS = ("thresholds", "methods", "harmful", "cancer", "digits", "rdia_ls", "
 STUDIES = Path("results/studies")
 NOISES = {"clean": "0", "0.2": "20 %", "0.5": "50 %", "0.8": "80 %"}
 ALPHAS = {"0.01": "alpha_0_01", "0.002": "alpha_0_002", "0.0002": "alpha_0_0002"}
-# The README of the published program: test log loss by α and noise.
-PUBLISHED = {
-    "0.01": (0.0235, 0.0443, 0.0903, 0.1009),
-    "0.002": (0.0207, 0.0315, 0.0519, 0.0465),
-    "0.0002": (0.0903, 0.0392, 0.0410, 0.0405),
-}
 STARTS = {
     "rdia_ls@mnist_start": "as published",
     "rdia_ls@mnist_undivided_start": "warm-up not divided",
@@ -33,18 +27,16 @@ PUBLISHED_LS = {"mnist": "87.85 ± 0.21", "cifar10_jpeg": "25.35 ± 0.17"}
 def main() -> None:
     """Fill every section of the page whose study has been run, and name those that stay as they are."""
     sections: dict[str, str] = {}
-    gains = _read("rdia_mnist17", "rdia")
-    if gains is not None:
-        table = rdia_table(gains)
-        sections["thresholds"] = markdown_table(thresholds(table))
-        sections["methods"] = markdown_table(methods(table))
-        sections["harmful"] = markdown_table(harmful(table))
-    gains = _read("rdia_cancer", "rdia")
-    if gains is not None:
-        sections["cancer"] = markdown_table(cancer(rdia_table(gains)))
-    gains = _read("rdia_digits", "rdia")
-    if gains is not None:
-        sections["digits"] = markdown_table(digits(rdia_table(gains)))
+    for section, study, table, format_table in (
+        ("thresholds", "rdia_mnist17", "rdia_thresholds", thresholds),
+        ("methods", "rdia_mnist17", "rdia_baselines", methods),
+        ("harmful", "rdia_mnist17", "rdia", harmful),
+        ("cancer", "rdia_cancer", "rdia_baselines", cancer),
+        ("digits", "rdia_digits", "rdia_baselines", digits),
+    ):
+        file = STUDIES / study / "tables" / f"{table}.csv"
+        if file.is_file():
+            sections[section] = markdown_table(format_table(pd.read_csv(file, dtype={"ratio": str})))
     histories = [
         _read(study, "rdia_ls")
         for study in ("rdia_ls", "rdia_ls_baselines", "rdia_ls_cifar10", "rdia_ls_cifar10_short")
@@ -64,57 +56,42 @@ def main() -> None:
 
 def thresholds(table: pd.DataFrame) -> pd.DataFrame:
     """Test log loss of RDIA by α and noise: published, tail split, drawn split."""
+    order = (("mnist17", "published"), ("mnist17@tail", "measured"), ("mnist17", "measured"))
+    names = dict(zip(order, ("published", "tail split", "drawn split"), strict=True))
     rows = []
-    for alpha, variant in ALPHAS.items():
-        rows.append(
-            {
-                "α": alpha,
-                "": "published",
-                **dict(zip(NOISES.values(), map(str, PUBLISHED[alpha]), strict=True)),
-            }
-        )
-        for dataset, name in (("mnist17@tail", "tail split"), ("mnist17", "drawn split")):
-            rows.append({"α": alpha, "": name, **_losses(table, dataset, f"rdia@{variant}")})
+    for alpha in dict.fromkeys(table["alpha"]):
+        chosen = table[table["alpha"] == alpha].set_index(["dataset", "source"]).to_dict("index")
+        rows += [{"α": f"{alpha:g}", "": names[key], **_losses(chosen[key])} for key in order]
     return pd.DataFrame(rows)
 
 
 def methods(table: pd.DataFrame) -> pd.DataFrame:
     """Test log loss of every method by noise, on the tail split."""
-    tail = table[table["dataset"] == "mnist17@tail"]
-    rows = []
-    for relabelling in dict.fromkeys(tail["relabelling"]):
-        chosen = tail[tail["relabelling"] == relabelling]
-        row = {"method": chosen["name"].iloc[0], "seeds": chosen["seeds"].max()}
-        rows.append(row | _losses(table, "mnist17@tail", relabelling))
-    return pd.DataFrame(rows)
+    tail = table[table["dataset"] == "mnist17@tail"].to_dict("records")
+    return pd.DataFrame({"method": row["name"], "seeds": row["seeds"], **_losses(row)} for row in tail)
 
 
 def cancer(table: pd.DataFrame) -> pd.DataFrame:
     """Test log loss of every method by noise, on both splits of breast cancer."""
     rows = []
     for dataset, name in (("cancer_libsvm@tail", "tail"), ("cancer_libsvm", "drawn")):
-        chosen = table[table["dataset"] == dataset]
-        for relabelling in dict.fromkeys(chosen["relabelling"]):
-            method = chosen.loc[chosen["relabelling"] == relabelling, "name"].iloc[0]
-            rows.append({"split": name, "method": method, **_losses(table, dataset, relabelling)})
+        chosen = table[table["dataset"] == dataset].to_dict("records")
+        rows += [{"split": name, "method": row["name"], **_losses(row)} for row in chosen]
     return pd.DataFrame(rows)
 
 
 def digits(table: pd.DataFrame) -> pd.DataFrame:
-    """Test log loss and accuracy of every method on ten classes, symmetric and pair-flip noise."""
-    rows = []
-    for name in dict.fromkeys(table["name"]):
-        row = {"method": name}
-        for glitch, noise in (("uniform", "symmetric"), ("independent@pair_flip", "pair flip")):
-            for ratio in ("0.2", "0.5"):
-                (found,) = table[
-                    (table["name"] == name) & (table["glitch"] == glitch) & (table["ratio"] == ratio)
-                ].to_dict("records")
-                row[f"{noise}, {NOISES[ratio]}"] = (
-                    f"{found['log_loss']:.3f} ({100 * found['accuracy']:.1f} %)"
-                )
-        rows.append(row)
-    return pd.DataFrame(rows)
+    """Test log loss and accuracy of every method on ten classes: no, symmetric and pair-flip noise."""
+    kinds = {"clean": "", "uniform": "symmetric, ", "independent@pair_flip": "pair flip, "}
+    rows: dict[str, dict[str, str]] = {}
+    for glitch, noise in kinds.items():
+        for row in table[table["glitch"] == (glitch if glitch != "clean" else "uniform")].to_dict("records"):
+            found = rows.setdefault(row["name"], {"method": row["name"]})
+            for ratio, share in NOISES.items():
+                if (ratio == "clean") == (glitch == "clean") and f"log_loss_at_{ratio}" in row:
+                    loss, accuracy = row[f"log_loss_at_{ratio}"], row[f"accuracy_at_{ratio}"]
+                    found[f"{noise}{share}"] = f"{loss:.3f} ({100 * accuracy:.1f} %)"
+    return pd.DataFrame(rows.values())
 
 
 def harmful(table: pd.DataFrame) -> pd.DataFrame:
@@ -178,11 +155,11 @@ def lost_classes(histories: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _losses(table: pd.DataFrame, dataset: str, relabelling: str) -> dict[str, str]:
-    rows = table[(table["dataset"] == dataset) & (table["relabelling"] == relabelling)].set_index("ratio")
+def _losses(row: Mapping[str, float]) -> dict[str, str]:
+    """The log loss of a row by noise."""
     found = {}
     for ratio, noise in NOISES.items():
-        mean, deviation = rows.loc[ratio, ["log_loss", "log_loss_std"]]
+        mean, deviation = row[f"log_loss_at_{ratio}"], row[f"log_loss_std_at_{ratio}"]
         found[noise] = f"{mean:.4f}" if pd.isna(deviation) else f"{mean:.4f} ± {deviation:.4f}"
     return found
 

@@ -149,6 +149,16 @@ def test_lissa_that_diverges_says_so():
         lissa(hessian_of(np.diag([1.0, 50.0])), np.ones(2), scale=1.0)
 
 
+def test_lissa_without_a_scale_takes_the_bound_of_the_hessian_and_says_where_there_is_none():
+    matrix, target = positive_definite(4, 10)
+    hessian = hessian_of(matrix, bound=lambda: 12.0)
+    np.testing.assert_array_equal(
+        lissa(hessian, target, depth=50).vector, lissa(hessian, target, depth=50, scale=12.0).vector
+    )
+    with pytest.raises(GlitchtraceError, match="LiSSA: the Hessian has no known bound; give scale"):
+        lissa(hessian_of(matrix), target)
+
+
 def test_one_interface_for_all_solvers():
     matrix, target = positive_definite(6, 5)
     exact = np.linalg.solve(matrix, target)

@@ -1,5 +1,6 @@
 """RDIA: the model, the relabelling function, the guarantees, the methods, and the stages from files to files."""
 
+import inspect
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,15 +19,18 @@ from glitchtrace.data.sparse import write_sparse
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.files import write_json, write_npy, write_parquet
 from glitchtrace.glitches.kinds import Kind
+from glitchtrace.influence.closed_form import influence_matrix
+from glitchtrace.influence.inverse_hessian import conjugate_gradients, direct, lissa
 from glitchtrace.repair.actions import Action
 from glitchtrace.repair.rdia import regression
 from glitchtrace.repair.rdia.cells import cells
 from glitchtrace.repair.rdia.influence import measure
 from glitchtrace.repair.rdia.measures import accuracy, area_under_curve, log_loss, precision_recall
+from glitchtrace.repair.rdia.methods import cnci
 from glitchtrace.repair.rdia.proposal import Problem
 from glitchtrace.repair.rdia.regression import Regression
 from glitchtrace.repair.rdia.relabelling import relabelled_loss, relabelled_residuals, relabelled_targets
-from glitchtrace.repair.rdia.settings import common
+from glitchtrace.repair.rdia.settings import SOLVER_SETTINGS, common
 from glitchtrace.repair.rdia.stage import measure_rdia, relabel_rdia, retrain
 from glitchtrace.seeding import generator
 
@@ -114,6 +118,40 @@ def test_sampled_products_are_unbiased():
     vector, rng = np.ones(hessian.size), np.random.default_rng(0)
     mean = np.mean([hessian.sampled(vector, rng) for _ in range(400)], axis=0)
     np.testing.assert_allclose(mean, hessian.product(vector), rtol=0.05)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_the_bound_is_above_the_eigenvalues_of_every_sampled_hessian(classes, sparse):
+    rng = np.random.default_rng(2)
+    X, totals = rng.standard_normal((250, 3)), rng.random(250)
+    parameters = rng.standard_normal((3, classes if classes > 2 else 1))
+    hessian = Regression(classes, C=0.3).hessian(parameters, csr_matrix(X) if sparse else X, totals)
+    for seed in range(30):
+        # The same seed draws the same rows for every column.
+        columns = [hessian.sampled(unit, np.random.default_rng(seed)) for unit in np.eye(hessian.size)]
+        assert np.linalg.eigvalsh(np.stack(columns))[-1] <= hessian.bound()
+
+
+def test_the_bound_is_reached_by_equal_rows_of_even_odds():
+    X = np.tile([2.0, 0.0, 0.0], (10, 1))
+    two = Regression(2, C=0.3).hessian(np.zeros((3, 1)), X)
+    assert two.bound() == pytest.approx(np.linalg.eigvalsh(two.matrix())[-1]) == 1 + 0.3 * 10 * 4 / 4
+    # Of three classes one that is out of the question leaves even odds of the others.
+    parameters = np.array([[0.0, 0.0, -50.0], [0.0] * 3, [0.0] * 3])
+    three = Regression(3, C=0.3).hessian(parameters, X)
+    assert three.bound() == pytest.approx(np.linalg.eigvalsh(three.matrix())[-1]) == 1 + 0.3 * 10 * 4 / 2
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_lissa_needs_no_settings_and_comes_near_cholesky(classes, sparse):
+    problem = problem_of(classes, sparse=sparse)
+    arguments = (problem.parameters, problem.X, problem.labels, problem.validation, problem.validation_labels)
+    exact, found = (
+        measure(problem.regression, *arguments, solver=solver).deletion for solver in ("direct", "lissa")
+    )
+    assert np.linalg.norm(found - exact) < 0.05 * np.linalg.norm(exact)
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -437,6 +475,52 @@ def test_cnci_relabels_as_many_as_are_known_to_be_wrong_and_finds_most():
     assert accuracy(np.eye(2)[found.labels], problem_of(samples=300, noise=0.0, C=1.0).labels) > 0.82
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_cnci_of_rows_that_stay_sparse_is_that_of_dense_ones(classes, monkeypatch):
+    problem = problem_of(classes, samples=300, noise=0.2, sparse=True)
+    at_once, matrix = propose("cnci", problem), cnci._influence(problem).args[0]
+    monkeypatch.setattr(cnci, "DENSE_MIB", 0)
+    sparse = cnci._influence(problem)
+    found = propose("cnci", problem)
+    np.testing.assert_array_equal(found.labels, at_once.labels)
+    np.testing.assert_array_equal(found.actions, at_once.actions)
+    assert (found.actions == Action.RELABEL).any()
+    for labels in (problem.labels, 1 - problem.labels % 2):
+        blocks = list(sparse(labels=labels, memory_mib=0.1))
+        assert len(blocks) > 1
+        J = np.concatenate([block for _, block in blocks])
+        np.testing.assert_allclose(
+            J, influence_matrix(matrix, labels=labels, include_bias=False), rtol=1e-4, atol=1e-5
+        )
+        assert J.dtype == np.float32
+
+
+def test_cnci_holds_no_dense_rows_of_many_columns(monkeypatch):
+    """What is made dense is as wide as the validation set: no matrix of the 200,000 columns of the features."""
+    rng = np.random.default_rng(4)
+    X = csr_matrix(random_array((800, 200_000), density=1e-4, rng=rng, format="csr"))
+    labels = rng.integers(0, 2, 800)
+    regression = Regression(2, 1.0)
+    parameters = regression.fit(X[:600], regression.one_hot(labels[:600]))
+    problem = Problem(
+        regression=regression,
+        X=X[:600],
+        labels=labels[:600],
+        validation=X[600:],
+        validation_labels=labels[600:],
+        parameters=parameters,
+        probabilities=regression.probabilities(parameters, X[:600]),
+        influence=np.zeros(600),
+        mislabelled=60,
+    )
+    widths, to_array = [], csr_matrix.toarray
+    monkeypatch.setattr(
+        csr_matrix, "toarray", lambda self, **keys: widths.append(self.shape[1]) or to_array(self, **keys)
+    )
+    propose("cnci", problem)
+    assert set(widths) == {200}
+
+
 def test_cleanlab_relabels_most_of_what_is_wrong():
     problem = problem_of(samples=300, noise=0.2, C=1.0)
     found = propose("cleanlab_suggestion", problem)
@@ -489,11 +573,39 @@ def test_cells_are_the_product_sorted_and_each_once():
         ({"glitches": ["far_anomalies"], "datasets": ["mnist"]}, {}, "changes more than labels"),
         ({"ratios": ["clean"]}, {}, r"rdia\[0\]: glitch uniform needs a ratio"),
         ({}, {"dataset": {"wine": {"validation_source": "none"}}}, "wine has no validation rows"),
+        (
+            {},
+            {"learner": {"logistic": {"solver": "direct", "solver_settings": {"tolerance": 1e-6}}}},
+            r"rdia\[0\]: learners.logistic.solver_settings: tolerance is no setting of the solver direct; leave "
+            r"it out \(direct takes none\)",
+        ),
+        (
+            {"learners": ["logistic@mine"]},
+            {"learner": {"logistic@mine": {"solver": "cg", "solver_settings": {"limit": 9, "scale": 2.0}}}},
+            r"learners.logistic@mine.solver_settings: scale is no setting of the solver cg; .* \(cg takes tolerance",
+        ),
     ],
 )
 def test_illegal_cells_are_refused(changes, settings_of, message):
     with pytest.raises(GlitchtraceError, match=message):
         cells([{**BLOCK, "relabellings": ["rdia"], **changes}], settings_of)
+
+
+def test_every_solver_accepts_its_own_settings_and_the_card_knows_them_all():
+    known = set(registry.card("learner", "logistic")["settings"]["solver_settings"]["properties"])
+    assert known == {key for keys in SOLVER_SETTINGS.values() for key in keys}
+    functions = {"cg": conjugate_gradients, "direct": direct, "lissa": lissa}
+    assert set(registry.card("learner", "logistic")["settings"]["solver"]["enum"]) == set(functions)
+    for solver, function in functions.items():
+        keywords = [
+            name
+            for name, parameter in inspect.signature(function).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        ]
+        assert sorted(keywords) == sorted(SOLVER_SETTINGS[solver])
+        learner = {"solver": solver, "solver_settings": dict.fromkeys(keywords, 1)}
+        block = {**BLOCK, "relabellings": ["rdia"]}
+        assert len(cells([block], {"learner": {"logistic": learner}})) == 1
 
 
 # --- stages -----------------------------------------------------------------------------------------------------------

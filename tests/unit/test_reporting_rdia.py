@@ -8,6 +8,12 @@ from glitchtrace.errors import GlitchtraceError
 from glitchtrace.files import write_parquet
 from glitchtrace.reporting.figures.rdia import MEASURES, draw_rdia, method_name, plot_rdia, rdia_table
 from glitchtrace.reporting.figures.rdia_ls import draw_rdia_ls, plot_rdia_ls, rdia_ls_table, styles_of
+from glitchtrace.reporting.rdia_tables import (
+    by_ratio,
+    tabulate_rdia_baselines,
+    tabulate_rdia_thresholds,
+    thresholds_table,
+)
 
 VARIANTS = {"erm": np.nan, "rdia@alpha_0_01": 0.01, "rdia@alpha_0_002": 0.002, "dropout": None}
 
@@ -86,6 +92,68 @@ def test_the_stages_write_figures_and_tables_and_refuse_nothing_to_draw(tmp_path
     with pytest.raises(GlitchtraceError, match="no rows of the part test"):
         plot_rdia(summary=tmp_path / "rdia.parquet", figures=[tmp_path / "x.svg"], table=tmp_path / "x.csv")
     assert not (tmp_path / "x.svg").exists()
+
+
+def test_methods_by_ratio_have_clean_labels_under_every_kind_of_noise():
+    found = gains(ratios=("clean", "0.2", "0.8"))
+    flips = found[(found["ratio"] == "0.8") & (found["relabelling"] == "erm")].assign(glitch="independent")
+    table = rdia_table(pd.concat([found, flips.assign(log_loss=0.5)]))
+    pivot = by_ratio(table, ("log_loss", "accuracy")).set_index(["glitch", "relabelling"])
+    assert list(pivot)[-6:] == [
+        f"{measure}_at_{ratio}" for ratio in ("clean", "0.2", "0.8") for measure in ("log_loss", "accuracy")
+    ]
+    for ratio in ("clean", "0.2", "0.8"):
+        cells = table[(table["ratio"] == ratio) & (table["glitch"] != "independent")].set_index("relabelling")
+        own = pivot.loc["uniform"]
+        assert own[f"log_loss_at_{ratio}"].to_dict() == cells["log_loss"].to_dict()
+        assert own[f"accuracy_at_{ratio}"].to_dict() == cells["accuracy"].to_dict()
+    flipped = pivot.loc[("independent", "erm")]
+    assert flipped["log_loss_at_0.8"] == 0.5
+    assert flipped["log_loss_at_clean"] == pivot.loc[("uniform", "erm"), "log_loss_at_clean"]
+    assert np.isnan(flipped["log_loss_at_0.2"])
+
+
+def test_a_study_of_clean_labels_alone_has_its_row():
+    pivot = by_ratio(rdia_table(gains(ratios=("clean",))), ("log_loss",))
+    assert set(pivot["glitch"]) == {"none"}
+    assert len(pivot) == 4
+    assert list(pivot)[-1] == "log_loss_at_clean"
+
+
+def test_published_losses_stand_above_those_of_the_same_threshold():
+    alphas = {"rdia@alpha_0_01": 0.01, "rdia@alpha_0_002": 0.002, "rdia@mine": 0.3}
+    found = gains(ratios=("clean", "0.8"))
+    mine = found[found["relabelling"] == "rdia@alpha_0_01"].assign(relabelling="rdia@mine", alpha=0.3)
+    table = rdia_table(pd.concat([found, mine]))
+    table = table[table["relabelling"].isin(alphas)]
+    rows = thresholds_table(table, alphas)
+    assert rows[["alpha", "source", "dataset"]].values.tolist() == [
+        [0.3, "measured", "mnist17@tail"],
+        [0.01, "published", "mnist17"],
+        [0.01, "measured", "mnist17@tail"],
+        [0.002, "published", "mnist17"],
+        [0.002, "measured", "mnist17@tail"],
+    ]
+    assert rows.loc[1, ["log_loss_at_clean", "log_loss_at_0.8"]].tolist() == [0.0235, 0.1009]
+    assert rows.loc[1, ["seeds", "log_loss_std_at_0.8"]].isna().all()
+    other = thresholds_table(table.assign(dataset="wine"), alphas)
+    assert set(other["source"]) == {"measured"}
+
+
+def test_the_tables_are_written_and_a_study_without_thresholds_is_refused(tmp_path):
+    write_parquet(gains(), tmp_path / "rdia.parquet")
+    tabulate_rdia_baselines(summary=tmp_path / "rdia.parquet", table=tmp_path / "all.csv")
+    assert pd.read_csv(tmp_path / "all.csv")["relabelling"].tolist() == [
+        "erm",
+        "dropout",
+        "rdia@alpha_0_002",
+        "rdia@alpha_0_01",
+    ]
+    options = {"summary": tmp_path / "rdia.parquet", "table": tmp_path / "alphas.csv"}
+    tabulate_rdia_thresholds(**options, alphas={"rdia@alpha_0_01": 0.01})
+    assert pd.read_csv(tmp_path / "alphas.csv")["source"].tolist() == ["published", "measured"]
+    with pytest.raises(GlitchtraceError, match="has no relabelling rdia@mine; run the target 'rdia' again"):
+        tabulate_rdia_thresholds(**options, alphas={"rdia@mine": 0.3})
 
 
 def test_accuracy_at_the_end_at_its_best_and_in_the_mean():

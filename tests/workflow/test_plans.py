@@ -94,6 +94,7 @@ def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | Non
     assert jobs["pretrain"] == 0
 
 
+# Target -> a study that has its runs, the last rule.
 QUESTIONS = {
     "cincer_q1_q3_pictures": ("cincer_convnet", "plot_loops"),
     "cincer_q1_q3_tables": ("cincer_adult", "plot_loops"),
@@ -101,6 +102,9 @@ QUESTIONS = {
     "cincer_eval_ce": ("cincer_precision", "plot_loop_precision"),
     "cincer_eval_influence": ("cincer_influence", "plot_loop_influence"),
     "cincer_thresholds": ("cincer_thresholds", "plot_loop_thresholds"),
+    "rdia_thresholds": ("rdia_mnist17", "tabulate_rdia_thresholds"),
+    "rdia_baselines": ("rdia_digits", "tabulate_rdia_baselines"),
+    "rdia_ls_accuracy": ("rdia_digits", "plot_rdia_ls"),
 }
 
 

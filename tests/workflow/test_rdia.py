@@ -64,6 +64,24 @@ def test_a_sparse_file_becomes_gains_tables_and_figures(folder: Path) -> None:
     table = pd.read_csv(study / "tables/rdia.csv")
     assert table["name"].tolist() == ["ERM", "RDIA, α = 0.002"]
     assert (study / "figures/rdia.svg").is_file()
+    thresholds = pd.read_csv(study / "tables/rdia_thresholds.csv")
+    assert thresholds[["alpha", "dataset"]].values.tolist() == [[0.002, "real_sim@small"]]
+    assert thresholds["log_loss_at_0.8"].item() == pytest.approx(gain.loc["test", "log_loss"], rel=1e-4)
+    baselines = pd.read_csv(study / "tables/rdia_baselines.csv")
+    assert baselines["relabelling"].tolist() == ["erm", "rdia@alpha_0_002"]
+    assert baselines["accuracy_at_0.8"].tolist() == [0, 1]
+
+
+def test_thresholds_are_asked_of_a_study_that_gives_some(folder: Path) -> None:
+    chosen = {**STUDY, "rdia": [{**STUDY["rdia"][0], "relabellings": ["rdia"]}]}
+    (folder / "chosen.yaml").write_text(yaml.safe_dump(chosen))
+    for target in ("rdia_thresholds", "rdia_baselines"):
+        options = ("--cores", "1", "--dry-run", "--configfile", "chosen.yaml")
+        refused = snakemake(folder, target, *options, check=False)
+        message = f"target {target}: the configuration has no runs for it; add --configfile"
+        assert f"{message} config/studies/rdia_mnist17.yaml" in refused.stdout + refused.stderr
+    jobs = planned(folder, "rdia", "--configfile", "chosen.yaml")
+    assert not {"tabulate_rdia_thresholds", "tabulate_rdia_baselines"} & set(jobs)
 
 
 def test_clean_data_train_without_nan_and_are_drawn(folder: Path) -> None:

@@ -31,6 +31,26 @@ def rdia_memory(wildcards):
     return 700 + int(sum(card["rows"].values()) * 0.004)
 
 
+def rdia_alphas():
+    """Variant of RDIA -> its α, of those in the study whose α is given."""
+    return {
+        name: chosen["alpha"]
+        for name, chosen in SETTINGS["relabelling"].items()
+        if registry.base_name(name) == "rdia" and chosen["alpha"] is not None
+    }
+
+
+def rdia_thresholds():
+    """The table of RDIA by α and noise, where an α is given."""
+    return list(rules.tabulate_rdia_thresholds.output) if rdia_alphas() else []
+
+
+def rdia_baselines():
+    """The table of all methods, where there is one beside RDIA."""
+    methods = {registry.base_name(cell["relabelling"]) for cell in RDIA_CELLS}
+    return list(rules.tabulate_rdia_baselines.output) if methods - {"rdia"} else []
+
+
 def rdia_targets(wildcards):
     """The gains of RDIA and what is made from them, where the study has cells of it."""
     if not RDIA_CELLS:
@@ -39,7 +59,14 @@ def rdia_targets(wildcards):
         *files_of(RDIA_CELLS, rules.relabel_rdia.output.gain),
         *rules.summarise_rdia.output,
         *rules.plot_rdia.output,
+        *rdia_thresholds(),
+        *rdia_baselines(),
     ]
+
+
+def rdia_ls_accuracy():
+    """The accuracy of RDIA-LS by epoch, drawn and tabulated."""
+    return list(rules.plot_rdia_ls.output) if RDIA_LS_CELLS else []
 
 
 def rdia_ls_targets(wildcards):
@@ -49,5 +76,5 @@ def rdia_ls_targets(wildcards):
     return [
         *files_of(RDIA_LS_CELLS, rules.train_selection.output.history),
         *rules.summarise_rdia_ls.output,
-        *rules.plot_rdia_ls.output,
+        *rdia_ls_accuracy(),
     ]

@@ -121,3 +121,42 @@ rule plot_rdia:
         code=code("glitchtrace.reporting.figures.rdia"),
     script:
         "../scripts/plot_rdia.py"
+
+
+rule tabulate_rdia_thresholds:
+    input:
+        summary=rules.summarise_rdia.output.summary,
+    output:
+        table=table_file(
+            "<study>/tables/rdia_thresholds.csv", "rdia_thresholds", "RDIA"
+        ),
+    log:
+        "<logs>/tabulate_rdia_thresholds/<study>/table.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(800),
+    params:
+        alphas=rdia_alphas(),
+        code=code("glitchtrace.reporting.rdia_tables"),
+    script:
+        "../scripts/tabulate_rdia_thresholds.py"
+
+
+rule tabulate_rdia_baselines:
+    input:
+        summary=rules.summarise_rdia.output.summary,
+    output:
+        table=table_file("<study>/tables/rdia_baselines.csv", "rdia_baselines", "RDIA"),
+    log:
+        "<logs>/tabulate_rdia_baselines/<study>/table.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(800),
+    params:
+        code=code("glitchtrace.reporting.rdia_tables"),
+    script:
+        "../scripts/tabulate_rdia_baselines.py"

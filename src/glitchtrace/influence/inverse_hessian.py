@@ -28,7 +28,7 @@ class Hessian:
 
     ``dense`` gives the whole matrix (d, d) where that is cheaper than d products; ``diagonal`` its diagonal
     (d,), the preconditioner of the conjugate gradients; ``sampled`` an unbiased estimate of Hv from a random
-    part of the data, for LiSSA.
+    part of the data, and ``bound`` an upper bound of the eigenvalues of every such estimate, for LiSSA.
     """
 
     size: int
@@ -36,6 +36,7 @@ class Hessian:
     dense: Callable[[], np.ndarray] | None = None
     diagonal: Callable[[], np.ndarray] | None = None
     sampled: Callable[[np.ndarray, np.random.Generator], np.ndarray] | None = None
+    bound: Callable[[], float] | None = None
 
     def matrix(self) -> np.ndarray:
         """The whole matrix, (d, d)."""
@@ -138,7 +139,7 @@ def lissa(
     hessian: Hessian,
     target: np.ndarray,
     *,
-    scale: float,
+    scale: float | None = None,
     damping: float = 0.0,
     depth: int = 5000,
     repeat: int = 1,
@@ -148,11 +149,18 @@ def lissa(
     """H⁻¹b by a truncated, sampled Neumann series: h ← b + (1 − damping)·h − Ĥh/scale, from h = b.
 
     After ``depth`` steps h/scale estimates (H + damping·scale·1)⁻¹b; the mean over ``repeat`` runs is taken.
-    ``scale`` must exceed the largest eigenvalue of every sampled Ĥ.  A run ends early once a step changes h by
-    less than ``tolerance``·‖h‖ (never for 0: a sampled series keeps moving).  Draws depend on ``seed``.
+    ``scale`` must exceed the largest eigenvalue of every sampled Ĥ; by default it is the ``bound`` of the Hessian,
+    which is safe and may be far above that eigenvalue.  What is left of the series after the last step falls as
+    (1 − damping − λ/scale)^depth along an eigenvector of eigenvalue λ, so that ``depth`` has to be several times
+    scale/λ.  A run ends early once a step changes h by less than ``tolerance``·‖h‖ (never for 0: a sampled series
+    keeps moving).  Draws depend on ``seed``.
 
-    Raises GlitchtraceError where a run diverges.
+    Raises GlitchtraceError without a scale where the Hessian has no bound, and where a run diverges.
     """
+    if scale is None:
+        if hessian.bound is None:
+            raise GlitchtraceError("LiSSA: the Hessian has no known bound; give scale, above its eigenvalues")
+        scale = hessian.bound()
     rng = generator(seed, "LiSSA")
     sampled = hessian.sampled or (lambda vector, _: hessian.product(vector))
     total, products = np.zeros_like(target, dtype=np.float64), 0

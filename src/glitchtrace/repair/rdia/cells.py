@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glitchtrace import grid, registry
+from glitchtrace.repair.rdia.settings import foreign_solver_settings
 
 AXES = {
     "datasets": "dataset",
@@ -34,5 +35,9 @@ def _illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]])
         return (
             f"glitch {glitch} changes more than labels, which RDIA repairs; use label noise such as uniform"
         )
-    problem = grid.illegal_data(dataset, glitch, keys["ratio"], settings)
-    return problem or grid.without_validation(dataset, settings)
+    learner = keys["learner"]
+    return (
+        grid.illegal_data(dataset, glitch, keys["ratio"], settings)
+        or grid.without_validation(dataset, settings)
+        or foreign_solver_settings(learner, settings.get("learner", {}).get(learner, {}))
+    )

@@ -40,6 +40,11 @@ def dense(rows: "Matrix") -> np.ndarray:
     return rows if isinstance(rows, np.ndarray) else rows.toarray()
 
 
+def squares(rows: "Matrix") -> "Matrix":
+    """The square of every entry."""
+    return rows**2 if isinstance(rows, np.ndarray) else rows.multiply(rows)
+
+
 class Regression:
     """Regression of ``classes`` classes with the weight ``C`` of the data."""
 
@@ -227,6 +232,7 @@ class _HessianOf:
             dense=self.dense,
             diagonal=self.diagonal,
             sampled=self.sampled,
+            bound=self.bound,
         )
 
     def product(self, vector: np.ndarray) -> np.ndarray:
@@ -236,6 +242,15 @@ class _HessianOf:
         """The product over 100 rows drawn at random, scaled up to all rows."""
         rows = rng.choice(len(self._totals), min(100, len(self._totals)), replace=False)
         return self._product(vector, rows, self._C * len(self._totals) / len(rows))
+
+    def bound(self) -> float:
+        """1 + C·n·max_i T_i‖x_i‖²·c, above the eigenvalues of H and of every sampled product.
+
+        c is the largest eigenvalue that diag φ − φφᵀ can have: ½, and ¼ for the one column φ(1 − φ) of two classes.
+        """
+        largest = 0.25 if self._shape[1] == 1 else 0.5
+        lengths = np.asarray(squares(self._X).sum(axis=1)).ravel()
+        return 1 + self._C * len(lengths) * largest * float((self._totals * lengths).max(initial=0.0))
 
     def _product(self, vector: np.ndarray, rows: slice | np.ndarray, weight: float) -> np.ndarray:
         values = vector.reshape(self._shape)
@@ -248,8 +263,7 @@ class _HessianOf:
 
     def diagonal(self) -> np.ndarray:
         weights = self._totals[:, None] * self._probabilities * (1 - self._probabilities)
-        squares = self._X.multiply(self._X) if hasattr(self._X, "multiply") else self._X**2
-        return 1 + self._C * np.asarray(squares.T @ weights).ravel()
+        return 1 + self._C * np.asarray(squares(self._X).T @ weights).ravel()
 
     def dense(self) -> np.ndarray:
         features, columns = self._shape

@@ -1,6 +1,7 @@
-"""Settings that several methods of RDIA have; standard library only, as the cards are.
+"""Settings that several methods of RDIA share, and those of its solvers; standard library only, as the cards are.
 
-A card says which: ``threshold`` (it acts on D₋ = {Φ > α}) or ``subsample`` (it keeps a share of the samples).
+The card of a method says which: ``threshold`` (it acts on D₋ = {Φ > α}) or ``subsample`` (it keeps a share of the
+samples).
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,25 @@ SUBSAMPLE: dict[str, Any] = {
         "default": 0.95,
     },
 }
+# Solver -> its own among the ``solver_settings`` of a learner, the keyword arguments of its function.
+SOLVER_SETTINGS = {
+    "cg": ("tolerance", "limit", "precondition"),
+    "direct": (),
+    "lissa": ("scale", "damping", "depth", "repeat", "tolerance", "seed"),
+}
+
+
+def foreign_solver_settings(learner: str, settings: Mapping[str, Any]) -> str | None:
+    """Why the settings of a learner do not fit its solver, with the remedy; None where they do."""
+    solver = settings.get("solver", "cg")
+    own = SOLVER_SETTINGS[solver]
+    for key in settings.get("solver_settings", ()):
+        if key not in own:
+            return (
+                f"learners.{learner}.solver_settings: {key} is no setting of the solver {solver}; leave it out "
+                f"({solver} takes {', '.join(own) or 'none'}) or choose another solver"
+            )
+    return None
 
 
 def common(card: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,11 +39,20 @@ def plot_rdia(*, summary: str | Path, figures: Sequence[str | Path], table: str 
     ``summary`` is the ``rdia.parquet`` of a study.  Raises GlitchtraceError where it cannot be read or has no rows
     of the part test.
     """
+    found = read_rdia(summary)
+    style.save(draw_rdia(found), figures)
+    write_csv(found, table)
+
+
+def read_rdia(summary: str | Path) -> pd.DataFrame:
+    """The ``rdia_table`` of the ``rdia.parquet`` of a study.
+
+    Raises GlitchtraceError where it cannot be read or has no rows of the part test.
+    """
     found = rdia_table(read_table(summary, [*KEYS, "seed", "relabelling", "part", *MEASURES]))
     if found.empty:
         raise GlitchtraceError(f"{summary} has no rows of the part test; run the target 'rdia' again")
-    style.save(draw_rdia(found), figures)
-    write_csv(found, table)
+    return found
 
 
 def rdia_table(gains: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +98,7 @@ def draw_rdia(table: pd.DataFrame) -> Figure:
     ``table`` is an ``rdia_table``; its method names run down.
     """
     lines = list(dict.fromkeys(table[["dataset", "learner"]].itertuples(index=False, name=None)))
-    noises = sorted(dict.fromkeys(table["ratio"]), key=_noise)
+    noises = sorted(dict.fromkeys(table["ratio"]), key=share_of)
     heights = [table[table["dataset"] == dataset]["name"].nunique() for dataset, _ in lines]
     figure = style.new_figure(style.PAGE, _ROW_INCHES * sum(heights) + 0.75 * len(lines) + 0.3)
     grid = figure.subplots(
@@ -101,7 +110,7 @@ def draw_rdia(table: pd.DataFrame) -> Figure:
         names = list(dict.fromkeys(ordered["name"]))
         for axes, ratio in zip(panels, noises, strict=True):
             _draw_panel(axes, rows[rows["ratio"] == ratio], names)
-            axes.set_title(f"{100 * _noise(ratio):g} % wrong labels", loc="left")
+            axes.set_title(f"{100 * share_of(ratio):g} % wrong labels", loc="left")
         panels[0].set_yticks(range(len(names)), names)
         panels[0].set_ylim(len(names) - 0.4, -0.6)
         title = style.human_name("dataset", dataset)
@@ -142,7 +151,8 @@ def _draw_panel(axes: Any, rows: pd.DataFrame, names: list[str]) -> None:
     style.strip_frame(axes, keep="b")
 
 
-def _noise(ratio: str) -> float:
+def share_of(ratio: str) -> float:
+    """The share of wrong labels that a ratio names; 0 of clean labels and of noise with a ratio of its own."""
     return float(ratio) if ratio[:1].isdigit() else 0.0
 
 

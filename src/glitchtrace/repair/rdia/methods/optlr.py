@@ -13,7 +13,7 @@ from glitchtrace.data.portion import portion
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.influence.inverse_hessian import DIRECT_LIMIT
 from glitchtrace.repair.rdia.proposal import Problem, Proposal, subset
-from glitchtrace.repair.rdia.regression import dense
+from glitchtrace.repair.rdia.regression import dense, squares
 
 CARD = {
     "label": "OptLR",
@@ -54,8 +54,8 @@ def propose(
 def _norms(problem: Problem, residuals: np.ndarray, norm: str) -> np.ndarray:
     """‖∇ℓ_i‖ or ‖H⁻¹∇ℓ_i‖, (n,)."""
     if norm == "gradient":
-        squares = problem.X.multiply(problem.X) if hasattr(problem.X, "multiply") else problem.X**2
-        return np.linalg.norm(residuals, axis=1) * np.sqrt(np.asarray(squares.sum(axis=1)).ravel())
+        lengths = np.sqrt(np.asarray(squares(problem.X).sum(axis=1)).ravel())
+        return np.linalg.norm(residuals, axis=1) * lengths
     from scipy.linalg import cho_factor, cho_solve
 
     hessian = problem.regression.hessian(problem.parameters, problem.X)
