@@ -104,6 +104,21 @@ def feature_files(wildcards):
     return found
 
 
+def answering(target, study, files):
+    """Input function of a target: ``files()``, and where the configuration makes none, an error naming a study."""
+
+    def inputs(wildcards):
+        found = files()
+        if not found:
+            raise WorkflowError(
+                f"target {target}: the configuration has no runs for it; "
+                f"add --configfile config/studies/{study}.yaml"
+            )
+        return found
+
+    return inputs
+
+
 # --- inputs and parameters of one job ------------------------------------------------------------------------------
 
 

@@ -193,21 +193,6 @@ def loop_influence():
     )
 
 
-def answering(target, study, files):
-    """Input function of a target: ``files()``, and where the configuration makes none, an error naming a study."""
-
-    def inputs(wildcards):
-        found = files()
-        if not found:
-            raise WorkflowError(
-                f"target {target}: the configuration has no runs for it; "
-                f"add --configfile config/studies/{study}.yaml"
-            )
-        return found
-
-    return inputs
-
-
 def cincer_targets(wildcards):
     """Everything that the target ``cincer`` makes."""
     found = loop_influence()
