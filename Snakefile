@@ -30,6 +30,7 @@ include: "workflow/rules/repair_cleansing.smk"
 include: "workflow/rules/common_cincer.smk"
 include: "workflow/rules/repair_cincer.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/common_targets.smk"
 
 
 localrules:
@@ -148,6 +149,17 @@ rule cincer_eval_influence:
 rule cincer_thresholds:
     input:
         answering("cincer_thresholds", "cincer_thresholds", loop_thresholds),
+
+
+# One target per figure or table of the glitch papers, likewise.
+for target, (study, files) in GLITCH_TARGETS.items():
+
+    rule:
+        name:
+            target
+        input:
+            answering(target, study, files),
+        localrule: True
 
 
 rule pretrained_weights:

@@ -1,6 +1,7 @@
 # The configuration, the cells of the grid, and the functions that rules take their inputs and parameters from.
 
 import functools
+from dataclasses import astuple
 from pathlib import Path
 
 import yaml
@@ -103,6 +104,21 @@ def feature_files(wildcards):
             if CONFIG["repair"]:
                 found.extend(expand(paths.TEST_FEATURES, **cell.wildcards()))
     return found
+
+
+def answering(target, study, files):
+    """Input function of a target: ``files()``, and where the configuration makes none, an error naming a study."""
+
+    def inputs(wildcards):
+        found = files()
+        if not found:
+            raise WorkflowError(
+                f"target {target}: the configuration has no runs for it; "
+                f"add --configfile config/studies/{study}.yaml"
+            )
+        return found
+
+    return inputs
 
 
 # --- inputs and parameters of one job ------------------------------------------------------------------------------
@@ -340,25 +356,29 @@ CLUSTERED = ("far_anomalies", "near_anomalies")
 
 
 def glitched_sets():
-    """The ratios of each dataset and glitch of the grid."""
+    """The ratios of each dataset and glitch of the grid, without the clean trainings."""
     ratios = {}
     for cell in CELLS:
-        ratios.setdefault((cell.dataset, cell.glitch), set()).add(cell.ratio)
+        if cell.ratio != "clean":
+            ratios.setdefault((cell.dataset, cell.glitch), set()).add(cell.ratio)
     return ratios
+
+
+def glitch_files(template, chosen=lambda dataset, glitch: True):
+    """The files of every dataset and glitch of the grid, or of the ``chosen`` ones."""
+    return [
+        path
+        for dataset, glitch in glitched_sets()
+        if chosen(dataset, glitch)
+        for path in expand(template, dataset=dataset, glitch=glitch)
+    ]
 
 
 def epoch_tables(wildcards):
     """The tables of F1 per epoch, where the study draws them."""
     if not CONFIG["figures"]["per_epoch"]:
         return []
-    return [
-        path
-        for (dataset, glitch), ratios in glitched_sets().items()
-        if "clean" not in ratios
-        for path in expand(
-            rules.plot_epochs.output.table, dataset=dataset, glitch=glitch
-        )
-    ]
+    return glitch_files(rules.plot_epochs.output.table)
 
 
 def has_published_numbers():
@@ -369,31 +389,81 @@ def has_published_numbers():
     )
 
 
-def study_figures(wildcards):
-    """The figures and tables that only some grids allow: several ratios, anomalies, published numbers."""
-    found = []
-    for (dataset, glitch), values in glitched_sets().items():
-        if len(values) > 2:
-            found += expand(
-                rules.plot_ratios.output.figures, dataset=dataset, glitch=glitch
-            )
-        if CONFIG["figures"]["per_epoch"] and "clean" not in values:
-            found += expand(
-                rules.plot_epochs.output.figures, dataset=dataset, glitch=glitch
-            )
-        if CONFIG["figures"]["self_influence"] and "clean" not in values:
-            found += expand(
-                rules.plot_self_influence.output.figures, dataset=dataset, glitch=glitch
-            )
+def ratio_figures():
+    """Curves over the ratio, of every dataset and glitch with more than two."""
+    ratios = glitched_sets()
+    return glitch_files(
+        rules.plot_ratios.output.figures,
+        lambda dataset, glitch: len(ratios[dataset, glitch]) > 2,
+    )
+
+
+def epoch_figures():
+    """Curves over the epochs, where the study draws them."""
+    if not CONFIG["figures"]["per_epoch"]:
+        return []
+    return glitch_files(rules.plot_epochs.output.figures)
+
+
+def self_influence_figures():
+    """Self influence against accuracy, where the study draws it."""
+    if not CONFIG["figures"]["self_influence"]:
+        return []
+    return glitch_files(rules.plot_self_influence.output.figures)
+
+
+def clustered_tables():
+    """The table of clustered anomalies, where the grid has some."""
     if any(registry.base_name(cell.glitch) in CLUSTERED for cell in CELLS):
-        found += [rules.tabulate_clustered.output.table]
-    variants = {cell.dataset for cell in CELLS}
-    if any(name.endswith("@dirty_validation") for name in variants):
-        found += rules.plot_dirty_validation.output.figures
+        return [rules.tabulate_clustered.output.table]
+    return []
+
+
+def dirty_validation_figures():
+    """A dirty against a clean validation set, where the grid has a cell with both."""
+    both = {
+        variant: {
+            (registry.base_name(cell.dataset), *astuple(cell)[1:])
+            for cell in CELLS
+            if cell.dataset.endswith(f"@{variant}") and cell.ratio != "clean"
+        }
+        for variant in ("clean_validation", "dirty_validation")
+    }
+    if both["clean_validation"] & both["dirty_validation"]:
+        return list(rules.plot_dirty_validation.output.figures)
+    return []
+
+
+def label_repair_figures():
+    """Proposed labels beside those of confident learning, where the study asks for it."""
+    if CONFIG["confident_learning"] and LABEL_CELLS:
+        return list(rules.plot_label_repair.output.figures)
+    return []
+
+
+def characterisation_files():
+    """What is told of mixed glitches, where the grid has a mixture."""
+    if any(registry.base_name(cell.glitch) == "mixture" for cell in CELLS):
+        return [
+            *rules.plot_characterisation.output.figures,
+            rules.tabulate_mixed.output.table,
+        ]
+    return []
+
+
+def study_figures():
+    """The figures and tables that only some grids allow: several ratios, anomalies, published numbers."""
+    found = [
+        *ratio_figures(),
+        *epoch_figures(),
+        *self_influence_figures(),
+        *clustered_tables(),
+        *dirty_validation_figures(),
+        *label_repair_figures(),
+        *characterisation_files(),
+    ]
     if has_published_numbers():
         found += [rules.compare_published.output.table]
-    if CONFIG["confident_learning"] and LABEL_CELLS:
-        found += rules.plot_label_repair.output.figures
     return found
 
 
@@ -414,10 +484,7 @@ def all_figures(wildcards):
         figures.append(expand(rules.plot_history.output.figures, **cell))
         if registry.card("dataset", cell["dataset"])["modality"] == "image":
             figures.append(expand(rules.plot_gallery.output.figures, **cell))
-    if any(registry.base_name(cell["glitch"]) == "mixture" for cell in glitched):
-        figures.append(rules.plot_characterisation.output.figures)
-        figures.append([rules.tabulate_mixed.output.table])
-    figures.append(study_figures(wildcards))
+    figures.append(study_figures())
     return sorted({path for group in figures for path in group})
 
 
