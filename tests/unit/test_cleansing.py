@@ -22,7 +22,7 @@ from glitchtrace.influence.sgd_influence.walk import validation_gradient
 from glitchtrace.models import mlp
 from glitchtrace.repair.cleansing import cells, fidelity
 from glitchtrace.repair.cleansing.comparison import choose, gain_table
-from glitchtrace.repair.cleansing.problem import removal_order
+from glitchtrace.repair.cleansing.problem import open_setting, removal_order
 from glitchtrace.repair.cleansing.stage import record_training, remove_and_retrain, score_cleansing
 
 ROOT = Path(__file__).parents[2]
@@ -145,17 +145,45 @@ def test_scores_repeat_themselves_byte_by_byte(cell: Cell) -> None:
     pd.testing.assert_frame_equal(first, cell.score("sgd_all", "autoencoder", "isolation_forest", "random"))
 
 
+def test_a_walk_scores_a_sample_by_the_fall_of_the_loss_without_it(cell: Cell) -> None:
+    """A negative influence means that the validation loss falls without the sample: its score is positive."""
+    walks = ("sgd_all", "sgd_last", "sgd_final", "sgd_final_all", "sgd_no_hessian")
+    scores = cell.score(*walks).set_index(["method", "sample"])["score"]
+    scopes = load_file(cell.path("influence.safetensors"))
+    assert set(scopes) == set(walks)
+    for method in walks:
+        np.testing.assert_array_equal(scores[method].sort_index(), -scopes[method][:, 0])
+
+
 @pytest.mark.parametrize("retrained", ["all", "last"])
-def test_removals_are_replayed_and_measured(cell: Cell, retrained: str) -> None:
+def test_a_removal_is_the_replay_without_the_samples_of_least_influence(cell: Cell, retrained: str) -> None:
     cell.score("sgd_all", "random")
     found = cell.remove(retrained, [0, 6, TRAIN])
     assert set(found["removed"]) == {0, 6}, "as many as there are samples cannot be removed"
-    nothing = found[found["removed"] == 0].groupby("part")[["accuracy", "loss"]].nunique()
-    assert (nothing == 1).all().all()
-    trace = read_trace(cell.path("trace.safetensors"))
+    found = found.set_index(["method", "removed", "part"])
+    influence = load_file(cell.path("influence.safetensors"))["sgd_all"][:, 0]
+    worst = np.argsort(influence, kind="stable")[:6]
+    kinds = pd.read_parquet(cell.path("glitch.parquet"))["kind"].to_numpy()
+    given = {key: value for key, value in cell.common.items() if key != "trace"}
+    setting, trace = open_setting(**given), read_trace(cell.path("trace.safetensors"))
     assert trace.epochs == 2
-    glitched = found[(found["method"] == "sgd_all") & (found["removed"] == 6)]["glitched"]
-    assert 0 <= glitched.iloc[0] <= 6
+    first_epoch = {"all": 0, "last": 1}[retrained]
+    for method, removed in (("sgd_all", [*worst]), ("sgd_all", []), ("random", [])):
+        without = np.isin(np.arange(TRAIN), removed)
+        replay(setting.network, setting.samples, trace, without, first_epoch=first_epoch)
+        setting.network.eval()
+        for part, inputs, labels in (
+            ("validation", setting.cell.validation, setting.cell.validation_labels),
+            ("test", setting.cell.test, setting.cell.test_labels),
+        ):
+            with torch.no_grad():
+                outputs = setting.network(inputs.batch(slice(None)))
+            row = found.loc[(method, len(removed), part)]
+            loss = torch.nn.functional.cross_entropy(outputs, torch.from_numpy(labels))
+            assert row["loss"] == pytest.approx(float(loss), rel=1e-5)
+            assert row["accuracy"] == np.mean(outputs.argmax(dim=1).numpy() == labels)
+            assert row["glitched"] == kinds[removed].sum()
+    assert 0 < kinds[worst].sum() < 6, "the count of glitches tells the samples apart"
 
 
 def test_too_little_disk_ends_the_stage_before_a_step_is_trained(
