@@ -78,9 +78,13 @@ def test_each_dataset_reads_its_files_in_order_and_is_stored(tmp_path, name):
     np.testing.assert_array_equal(first.toarray() if sparse else first, DENSE)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_an_absent_file_is_asked_for_in_one_line(tmp_path, name):
-    with pytest.raises(GlitchtraceError, match=rf"{FILES[name][0]} is not at .*LIBSVM data page") as caught:
+@pytest.mark.parametrize("name", [*FILES, "cancer_libsvm"])
+def test_an_absent_file_is_asked_for_in_one_line_that_names_its_place(tmp_path, name):
+    file = "breast-cancer_scale" if name == "cancer_libsvm" else FILES[name][0]
+    message = (
+        rf"{file} is not at {tmp_path}/LIBSVM/{file}; take it from the LIBSVM data page .*, put it there"
+    )
+    with pytest.raises(GlitchtraceError, match=message) as caught:
         registry.load("dataset", name).load(tmp_path)
     assert "\n" not in str(caught.value)
     assert "GLITCHTRACE_DATA" in str(caught.value)
@@ -167,8 +171,16 @@ def test_openml_out_of_reach_is_one_line(tmp_path, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", refuse)
-    with pytest.raises(GlitchtraceError, match=r"OpenML's dataset 37 cannot be had \(no network\); put"):
+    with pytest.raises(
+        GlitchtraceError,
+        match=r"OpenML's dataset 37 cannot be had \(no network\); put the .*"
+        r"diabetes_scale into LIBSVM of the data folder",
+    ):
         diabetes_libsvm.load(tmp_path)
+    with pytest.raises(
+        GlitchtraceError, match=r"file covtype.libsvm.binary.scale into LIBSVM of the data folder"
+    ):
+        covtype_binary.load(tmp_path)
 
 
 def test_cancer_reads_the_libsvm_file_where_it_lies(tmp_path):

@@ -182,7 +182,7 @@ def test_one_line_per_method_with_a_thin_one_per_seed():
 
 
 def test_variants_of_one_method_look_different():
-    names = ["plain@mnist", "rdia_ls@mnist", "rdia_ls@mnist_clean", "rdia_ls@mnist_start"]
+    names = ["plain@mnist_80", "rdia_ls@mnist", "rdia_ls@mnist_clean_80", "rdia_ls@mnist_start"]
     found = styles_of(reversed(names))
     assert list(found) == names
     assert len(set(found.values())) == 4

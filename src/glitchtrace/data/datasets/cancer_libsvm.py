@@ -5,7 +5,7 @@ from pathlib import Path
 from glitchtrace.data.cifar import read_arrays
 from glitchtrace.data.libsvm import binary_pool, find_libsvm, load_libsvm
 from glitchtrace.data.pool import Pool
-from glitchtrace.data.raw_files import RawFile, locate
+from glitchtrace.data.raw_files import RawFile, find
 
 CARD = {
     "summary": "Cell samples, benign (0) or malignant (1), 10 columns scaled to [−1, 1], LIBSVM's order of rows.",
@@ -31,8 +31,10 @@ NAMES = ("benign", "malignant")
 def load(data_root: Path | None) -> Pool:
     """683 rows: ``LIBSVM/breast-cancer_scale`` of the data folder, else the same as arrays."""
     file = "breast-cancer_scale"
-    if find_libsvm(file, data_root):
+    arrays = None if find_libsvm(file, data_root) else find(ARRAYS, data_root)
+    if arrays is None:
+        # Where neither is at hand, what is asked for is the file that is published.
         return load_libsvm({"all": file}, data_root, columns=10, parts=PARTS, class_names=NAMES)
-    features, labels = read_arrays(locate(ARRAYS, data_root), ("data", "label"))
+    features, labels = read_arrays(arrays, ("data", "label"))
     checksums = {ARRAYS.path: ARRAYS.checksum}
     return binary_pool(features, labels, parts=PARTS, checksums=checksums, class_names=NAMES)
