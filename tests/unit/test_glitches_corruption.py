@@ -236,6 +236,31 @@ def test_the_archive_of_mnist_c_is_read_in_the_order_of_mnist(tmp_path, monkeypa
         registry.load("dataset", "mnist_c_brightness").load(tmp_path)
 
 
+def test_unpacked_arrays_of_mnist_c_serve_where_the_archive_is_not_at_hand(tmp_path):
+    clean = random_pictures(30, 28, 28)
+    folder = tmp_path / "mnist_c/stripe"
+    folder.mkdir(parents=True)
+    for part, rows in (("train", slice(0, 20)), ("test", slice(20, 30))):
+        np.save(folder / f"{part}_images.npy", clean[rows, :, :, None])
+        np.save(folder / f"{part}_labels.npy", np.arange(30)[rows] % 10)
+    stripe = registry.load("dataset", "mnist_c_stripe")
+    pool = stripe.load(tmp_path)
+    np.testing.assert_array_equal(pool.features, clean)
+    np.testing.assert_array_equal(pool.labels, np.arange(30) % 10)
+    assert set(pool.checksums) == {
+        f"mnist_c/stripe/{part}_{kind}.npy" for part in ("train", "test") for kind in ("images", "labels")
+    }
+    np.save(folder / "test_labels.npy", np.arange(9))
+    with pytest.raises(GlitchtraceError, match=r"mnist_c/stripe: test pictures of shape \(10, 28, 28, 1\)"):
+        stripe.load(tmp_path)
+    (folder / "test_labels.npy").unlink()
+    with pytest.raises(GlitchtraceError, match=r"mnist_c/stripe: not the expected files .*test_labels\.npy"):
+        stripe.load(tmp_path)
+    (tmp_path / "mnist_c.zip").write_bytes(b"")
+    with pytest.raises(GlitchtraceError, match=r"mnist_c\.zip: truncated or altered"):
+        stripe.load(tmp_path)
+
+
 def published(labels: np.ndarray) -> pd.DataFrame:
     foreign = {"mnist_c_stripe": Foreign("mnist_c_stripe", labels, {"train": (0, len(labels))}, 3)}
     settings = {"foreign": "mnist_c_stripe"}
