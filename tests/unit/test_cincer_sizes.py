@@ -8,11 +8,13 @@ from components import default_settings
 from glitchtrace import registry
 from glitchtrace.repair.cincer.build import build_classifier
 from glitchtrace.repair.cincer.dense import DenseNetwork
-from glitchtrace.repair.cincer.sizes import part_sizes, weight_count
+from glitchtrace.repair.cincer.sizes import loop_memory, part_sizes, weight_count
 from glitchtrace.repair.cincer.torch_classifier import TorchClassifier
 from glitchtrace.repair.cincer.training_settings import TrainingSettings
 
 MODELS = default_settings("model")
+LOOP = default_settings("loop")["interactive"]
+NEGOTIATORS = default_settings("negotiator")
 SHAPES = {"table": [(2,), (30,)], "image": [(28, 28), (11, 14), (32, 32, 3)]}
 
 
@@ -57,3 +59,48 @@ def test_parts_are_official_or_a_fifth_for_testing() -> None:
     assert part_sizes(official, "official") == (11314, 7532)
     assert part_sizes(official, "pooled") == (15076, 3770)
     assert part_sizes({"all": 569}, "official") == part_sizes({"all": 569}, "pooled") == (455, 114)
+
+
+def memory(dataset: str, model: str, bits: int, **changes: Any) -> int:
+    negotiator = changes.pop("negotiator", "top_fisher")
+    return loop_memory(
+        dataset=dataset,
+        model=model,
+        model_settings=MODELS[model],
+        protocol={**LOOP, "bits": bits, **changes.pop("protocol", {})},
+        noise=changes.pop("noise", "random"),
+        negotiators={negotiator: {**NEGOTIATORS[negotiator], **changes}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("dataset", "model", "bits", "peak"),
+    [
+        ("breast_cancer", "fullnet", 32, 251),
+        ("newsgroups", "fullnet", 64, 193),
+        ("adult", "fullnet", 64, 247),
+        ("mnist", "fullnet", 32, 414),
+        ("cifar10", "fullnet", 32, 1052),
+        ("cifar10", "fullnet", 64, 1755),
+        ("mnist", "convnet", 32, 1325),
+        ("mnist", "convnet", 64, 1614),
+        ("cifar10", "convnet", 32, 1696),
+        ("cifar10", "convnet", 64, 2702),
+    ],
+)
+def test_memory_covers_the_measured_peak_without_waste(
+    dataset: str, model: str, bits: int, peak: int
+) -> None:
+    assert peak <= memory(dataset, model, bits) <= 1.2 * peak + 150
+
+
+def test_memory_follows_noise_split_and_negotiator() -> None:
+    plain = memory("mnist", "fullnet", 32)
+    # Peak of a job whose noise trains on all samples: 749 MiB.
+    assert 749 <= memory("mnist", "fullnet", 32, noise="max_margin") <= 1000
+    assert memory("mnist", "fullnet", 32, protocol={"split": "pooled"}) < plain
+    convolutional = memory("mnist", "convnet", 32)
+    # 97 samples with 10 classes are 2.0 GB, twice.
+    fisher = memory("mnist", "convnet", 32, negotiator="full_fisher", sample=97)
+    assert fisher - convolutional == pytest.approx(2 * 970 * 515_146 * 4 / 2**20, abs=1)
+    assert memory("mnist", "fullnet", 32, negotiator="full_fisher") == plain

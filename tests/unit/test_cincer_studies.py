@@ -1,5 +1,6 @@
 """The studies beside the loop: thresholds found from scores, and scores against leaving samples out."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -254,3 +255,11 @@ def test_blocks_of_one_cell_are_joined() -> None:
 def test_an_illegal_study_is_refused_with_a_remedy(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(GlitchtraceError, match=rf"cincer_influence\[0\]: .*{message}"):
         cells.influence_cells([influence_block(**changes)], SETTINGS)
+
+
+def test_every_costly_rule_leaves_a_record_beside_its_files() -> None:
+    text = (Path(__file__).parents[2] / "workflow/rules/repair_cincer.smk").read_text()
+    costly = [rule for rule in re.split(r"\n(?=rule )", text) if "    benchmark:\n" in rule]
+    assert len(costly) == 2
+    for rule in costly:
+        assert re.search(r"\n        record=paths\.record\(", rule), rule.splitlines()[0]

@@ -1,6 +1,7 @@
 """Registry, paths, grid, configuration, provenance, atomic files: the rooms that everything stands in."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,64 @@ def test_every_parameter_is_documented() -> None:
     table = configuration.parameter_table(SCHEMA)
     assert table in (ROOT / "config/README.md").read_text(), "run `make docs`"
     assert all(text for _, _, _, text in configuration.parameters(SCHEMA))
+
+
+def option_rows(system: str) -> list[list[str]]:
+    """Cells of the table of a system's original options in config/README.md: option, key, default."""
+    text = (ROOT / "config/README.md").read_text().partition(f"## Options of {system}\n")[2]
+    lines = text.partition("\n## ")[0].splitlines()
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("| ")
+    ][1:]
+
+
+def option_keys(cell: str) -> list[str]:
+    """Keys that a cell names: `a.b`, and `.c` for another one beside it; `<name>` stands for every name."""
+    found: list[str] = []
+    for word in re.findall(r"`([^`]+)`", cell):
+        key = word.partition(":")[0]
+        if key.startswith("."):
+            found.append(found[-1].rpartition(".")[0] + key)
+        elif re.match(r"(cincer\[\]|loops|negotiators|inspectors|figures)\.", key):
+            found.append(key)
+    return found
+
+
+def test_options_of_cincer_name_keys_of_the_schema_with_their_defaults() -> None:
+    defaults = {key: default.strip("`") for key, _, default, _ in configuration.parameters(SCHEMA)}
+    checked = 0
+    for option, keys, default in option_rows("CINCER"):
+        named = option_keys(keys)
+        for key in named:
+            pattern = re.escape(key).replace("<name>", "[a-z_]+")
+            assert any(re.fullmatch(pattern, known) for known in defaults), (option, key)
+        if not named or not keys.startswith("`") or default.startswith("all "):
+            continue
+        # Remarks stand in brackets or after a semicolon; several settings have their defaults in turn.
+        values = [value.strip("` ") for value in re.split(r" \(|;", default)[0].split(", ")]
+        settings = list(dict.fromkeys(key.rpartition(".")[2] for key in named))
+        for key in named:
+            if "<" in key:
+                continue
+            place = settings.index(key.rpartition(".")[2]) if len(values) > 1 else 0
+            shown, real = values[place], defaults[key]
+            if shown == "required":
+                assert real == "", (option, key)
+            else:
+                assert yaml.safe_load(shown) == yaml.safe_load(real), (option, key)
+            checked += 1
+    assert checked > 20
+
+
+def test_options_of_cincer_map_names_that_exist() -> None:
+    text = (ROOT / "config/README.md").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("Names that differ: ")]
+    pairs = dict(re.findall(r"`([^`]+)` → `([^`]+)`", line))
+    assert set(pairs) == {"20ng", "breast", "fashion_mnist", "nearest-if"}
+    for published, ours in pairs.items():
+        kind = "negotiator" if published == "nearest-if" else "dataset"
+        assert published not in registry.names(kind)
+        registry.card(kind, ours)
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)

@@ -2,6 +2,7 @@
 
 from glitchtrace.repair.cincer import cells as loop_cells
 from glitchtrace.repair.cincer import questions as loop_questions
+from glitchtrace.repair.cincer import sizes as loop_sizes
 
 try:
     LOOPS = loop_cells.cells(CONFIG["cincer"], SETTINGS)
@@ -48,11 +49,25 @@ def problem_rows(wildcards):
     return loop_rows(dataset=wildcards.dataset, model=wildcards.model)
 
 
-def loop_memory(wildcards):
-    """MiB of one repeat, measured: the inputs of both parts, and torch where the model needs it."""
-    rows = sum(registry.card("dataset", wildcards.dataset)["rows"].values())
-    torch = 0 if registry.card("model", wildcards.model)["loop"]["dense"] else 600
-    return 400 + torch + int(rows * 0.012)
+def loop_memory(negotiators):
+    """Resource function: MiB of one repeat whose negotiators the given parameter function names."""
+
+    def memory(wildcards):
+        return loop_sizes.loop_memory(
+            dataset=wildcards.dataset,
+            model=wildcards.model,
+            model_settings=SETTINGS["model"][wildcards.model],
+            protocol=SETTINGS["loop"][wildcards.loop],
+            noise=wildcards.noise,
+            negotiators=negotiators(wildcards),
+        )
+
+    return memory
+
+
+def one_negotiator(wildcards):
+    """Name -> settings of the wildcards' negotiator."""
+    return {wildcards.negotiator: SETTINGS["negotiator"][wildcards.negotiator]}
 
 
 def plain_files(stem):

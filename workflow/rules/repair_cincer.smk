@@ -16,7 +16,7 @@ rule clean_interactively:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(loop_memory),
+        mem_mb=growing(loop_memory(one_negotiator)),
     params:
         model="{model}",
         model_settings=model_settings,
@@ -217,6 +217,7 @@ rule measure_leave_one_out:
         features=host_file(rules.fetch_data.output.features),
     output:
         changes=paths.LOOP_CHANGES,
+        record=paths.record(paths.LOOP_CHANGES, "measure_leave_one_out-{repeat}"),
     log:
         "<logs>/measure_leave_one_out/<study>/{dataset}/{model}/{loop}/{noise}-{ratio}/{refit}/seed-{seed}/repeat-{repeat}.log",
     benchmark:
@@ -225,7 +226,7 @@ rule measure_leave_one_out:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(loop_memory),
+        mem_mb=growing(loop_memory(influence_negotiators)),
     params:
         model="{model}",
         model_settings=model_settings,

@@ -188,17 +188,17 @@ def _cost(
     """Why a negotiator cannot be afforded once ``arriving`` samples have joined the known ones."""
     problem = _solver("negotiator", negotiator, keys, settings)
     dense = registry.card("model", keys["model"])["loop"]["dense"]
-    if problem or dense or not registry.card("negotiator", negotiator).get("whole_fisher"):
+    if problem or dense:
         return problem
     data, protocol = registry.card("dataset", keys["dataset"]), settings["loop"][keys["loop"]]
     samples = _samples(keys, protocol)
     known = min(sizes.known_count(protocol["known"], samples) + arriving, samples)
-    used = min(settings["negotiator"][negotiator]["sample"] or known, known)
-    gradients, weights = used * data["classes"], _weights(keys, settings)
+    chosen, weights = settings["negotiator"][negotiator], _weights(keys, settings)
+    gradients = sizes.largest_fisher(negotiator, chosen, known, data["classes"])
     needed = sizes.gradient_bytes(gradients, weights, protocol["bits"])
     if needed <= sizes.LARGEST_GRADIENT_BYTES:
         return None
-    largest = sizes.LARGEST_GRADIENT_BYTES // (needed // used)
+    largest = sizes.LARGEST_GRADIENT_BYTES // sizes.gradient_bytes(data["classes"], weights, protocol["bits"])
     return (
         f"negotiator {negotiator} makes {gradients} gradients of {weights} parameters when {known} samples of "
         f"{keys['dataset']} are known, {needed / 1e9:.1f} GB; set negotiators.{negotiator}.sample to {largest} at "

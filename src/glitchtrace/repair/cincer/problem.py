@@ -104,16 +104,22 @@ def make_problem(
 
     A column that is constant in training becomes its difference from that constant.
     """
-    if stored.dtype == np.uint8:
-        inputs, tested = (stored[rows].astype(dtype) / 255 - 0.5 for rows in (train, test))
+    picture = stored.dtype == np.uint8
+    # In place: one copy of the inputs is most of the memory of a run.
+    inputs, tested = (stored[rows].astype(dtype if picture else np.float64) for rows in (train, test))
+    if picture:
+        for part in (inputs, tested):
+            part /= 255
+            part -= 0.5
     else:
-        inputs, tested = stored[train].astype(np.float64), stored[test].astype(np.float64)
         low = inputs.min(axis=0)
         width = inputs.max(axis=0) - low
         width[width == 0] = 1
         # As scikit-learn's MinMaxScaler computes it, so that published streams are met to the last bit.
         scale = 1 / width
-        inputs, tested = inputs * scale - low * scale, tested * scale - low * scale
+        for part in (inputs, tested):
+            part *= scale
+            part -= low * scale
     return Problem(inputs, labels[train], tested, labels[test], classes, train)
 
 

@@ -69,3 +69,49 @@ def _dense(widths: Sequence[int]) -> int:
 def gradient_bytes(gradients: int, weights: int, bits: int) -> int:
     """Size of explicit gradients."""
     return gradients * weights * bits // 8
+
+
+def largest_fisher(negotiator: str, settings: Mapping[str, Any], known: int, classes: int) -> int:
+    """Gradients of all weights that a negotiator makes at once for its Fisher matrix, of ``known`` samples."""
+    if not registry.card("negotiator", negotiator).get("whole_fisher"):
+        return 0
+    return min(settings["sample"] or known, known) * classes
+
+
+def loop_memory(
+    *,
+    dataset: str,
+    model: str,
+    model_settings: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    noise: str,
+    negotiators: Mapping[str, Mapping[str, Any]],
+) -> int:
+    """MiB of one repeat: packages, the inputs of both parts, and what the model holds beside them.
+
+    ``negotiators``: name -> settings of those that run.  The constants are measured on MNIST, CIFAR-10 and tables,
+    with 32 and 64 bits; of the convolutional network under a noise that trains on all samples they are reckoned.
+    """
+    data, form = registry.card("dataset", dataset), registry.card("model", model)["loop"]["dense"]
+    train, test = part_sizes(data["rows"], protocol["split"])
+    values, width = math.prod(data["shape"]), protocol["bits"] // 8
+    if data["modality"] == "image":
+        # Beside the numbers the stored pictures of one part.
+        needed: float = (train + test) * values * width + train * values
+    else:
+        needed = 2 * (train + test) * values * 8
+    if registry.card("noise", noise).get("trains"):
+        # In training a dense model has its samples twice, the convolutional one as patches of 3 × 3 beside them.
+        needed += (2 if form else 10) * train * values * width
+    if form is None:
+        rows, columns = (side - 2 for side in data["shape"][:2])
+        needed += 2.7 * protocol["prediction_batch"] * 32 * rows * columns * width
+        weights = weight_count(model, model_settings, data["shape"], data["classes"])
+        known = min(known_count(protocol["known"], train) + protocol["iterations"], train)
+        gradients = max(
+            (largest_fisher(name, chosen, known, data["classes"]) for name, chosen in negotiators.items()),
+            default=0,
+        )
+        # Blocks and the whole that is made of them.
+        needed += 2 * gradient_bytes(gradients, weights, protocol["bits"])
+    return (300 if form else 950) + int(needed / 2**20)
