@@ -7,13 +7,17 @@ import resource
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from glitchtrace import files, provenance
 from glitchtrace.errors import GlitchtraceError
+
+# Arrays of sources above this size are not read whole by jobs that may need a few rows of them.
+_CHECKED_BYTES = 2**30
 
 
 def export_environment(source: Path, data_root: str | None) -> None:
@@ -33,7 +37,8 @@ def run(snakemake: Any, function: Callable[..., None]) -> None:
     """Call a stage function with the job's named inputs, outputs and parameters as keyword arguments.
 
     The parameter ``code`` (fingerprint) and the output ``record`` belong to the frame: the record holds
-    parameters, code, versions, threads, data checksums and the cost of the job.  Standard error goes to the log
+    parameters, code, versions, threads, data checksums, checksums of the arrays of a source that the job wrote, and
+    the cost of the job.  These arrays are checked before a job that reads them.  Standard error goes to the log
     file.  A GlitchtraceError or a full disk ends the job with one line; other exceptions leave their traceback in
     the log.
     """
@@ -49,6 +54,7 @@ def run(snakemake: Any, function: Callable[..., None]) -> None:
             _naming_full_disk(snakemake),
         ):
             _check_threads(snakemake.threads)
+            _check_arrays(_named(snakemake.input))
             cost = _measured(function, arguments)
             if record is not None:
                 content = {
@@ -59,6 +65,7 @@ def run(snakemake: Any, function: Callable[..., None]) -> None:
                     "versions": provenance.versions(),
                     "threads": snakemake.threads,
                     "data": _checksums(arguments),
+                    "arrays": {path.name: _crc32(path) for path in _arrays(_named(snakemake.output))},
                     "cost": cost,
                 }
                 files.write_record(content, record)
@@ -138,12 +145,44 @@ def _check_threads(declared: int) -> None:
         )
 
 
+def _check_arrays(inputs: Mapping[str, Any]) -> None:
+    """Raise GlitchtraceError for an array of a source that is not what the record of its job says."""
+    for path in _arrays(inputs):
+        record = path.with_name("fetch_data.json")
+        if record.is_file() and path.stat().st_size <= _CHECKED_BYTES:
+            written = files.read_record(record).get("arrays", {}).get(path.name)
+            if written not in (None, _crc32(path)):
+                raise GlitchtraceError(
+                    f"{path} has changed since it was written (its checksum does not fit its content); "
+                    "delete it and run the same command again"
+                )
+
+
+def _arrays(named: Mapping[str, Any]) -> list[Path]:
+    """The arrays of sources among the named files of a job: unlike tables and tensors they hold no checksum."""
+    paths = [Path(str(path)) for path in _flat(named)]
+    return [path for path in paths if "sources" in path.parts and path.suffix in (".npy", ".npz")]
+
+
+def _crc32(path: Path) -> str:
+    """CRC-32 of a file, in hexadecimal."""
+    value = 0
+    with open(path, "rb") as stream:
+        while block := stream.read(2**20):
+            value = zlib.crc32(block, value)
+    return f"{value:08x}"
+
+
+def _flat(named: Mapping[str, Any]) -> list[Any]:
+    """The values of named items, lists opened."""
+    return [item for value in named.values() for item in (value if isinstance(value, list) else [value])]
+
+
 def _checksums(arguments: dict[str, Any]) -> dict[str, Any]:
     """Checksums of the raw data behind the sources that a job reads."""
     found = {}
-    for value in arguments.values():
-        for path in value if isinstance(value, list) else [value]:
-            description = Path(str(path)).parent / "source.json"
-            if "/sources/" in str(path) and description.is_file():
-                found[description.parent.name] = files.read_record(description)["checksums"]
+    for path in _flat(arguments):
+        description = Path(str(path)).parent / "source.json"
+        if "/sources/" in str(path) and description.is_file():
+            found[description.parent.name] = files.read_record(description)["checksums"]
     return found

@@ -1,11 +1,16 @@
 """Reading Snakemake's summary, and estimating costs from what was measured."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from running import ROOT
 
 from glitchtrace import command
+from glitchtrace.errors import GlitchtraceError
+from glitchtrace.operations import verify
 from glitchtrace.operations.costs import Costs
 from glitchtrace.operations.jobs import Job, cell_of, parse_jobs
 
@@ -33,6 +38,8 @@ rule train:
 rule train:
     output: b/checkpoints, b/factors
     jobid: 2
+    wildcards: dataset=b, ratio=0.1, seed=0
+    resources: mem_mb=1500, tmpdir=<TBD>
 rule train:
     output: c/checkpoints, c/factors
 [Sat Nov 21 20:14:43 2026]
@@ -49,6 +56,7 @@ def test_the_jobs_of_a_study_with_their_files_and_states() -> None:
     first, second, third, last = parse_jobs(SUMMARY, FORCED)
     assert first == Job("train", ("a/checkpoints", "a/factors"), ("ok", "ok"), pending=False)
     assert (second.pending, second.reason) == (True, "missing")
+    assert second.wildcards == {"dataset": "b", "ratio": "0.1", "seed": "0"}
     # Files that were never made have no log: what they have in common is the job alone.
     assert third == Job("train", ("c/checkpoints", "c/factors"), ("missing", "missing"), pending=True)
     assert (last.pending, last.reason) == (True, "follows an earlier job")
@@ -65,29 +73,81 @@ def test_the_jobs_of_a_study_with_their_files_and_states() -> None:
         ("results/iris/uniform-0.1/seed-0/glitch.parquet", None),
         ("results/iris/seed-0/split.parquet", None),
         ("results/summary.parquet", None),
+        ("results/iris/linear/seed-0/test_features.json", None),
+        # What a study removes from a training is the study's own; the cell is that of the training.
+        (
+            "results/iris/linear/uniform-0.1/seed-0/cleansing/sgd/trace.safetensors",
+            "results/iris/linear/uniform-0.1/seed-0",
+        ),
+        (
+            "results/studies/mine/cleansing/iris/linear/uniform-0.1/seed-0/sgd/removal-all.parquet",
+            "results/iris/linear/uniform-0.1/seed-0",
+        ),
+        (
+            "results/cleansing/iris/linear/uniform-0.1/seed-0/sgd/scores.parquet",
+            "results/iris/linear/uniform-0.1/seed-0",
+        ),
+        ("results/studies/mine/cleansing/removal.parquet", None),
+        (
+            "results/iris/logreg/cincer/interactive/random-0.2/margin-0.2/no_ce/seed-0/repeat-1/trace.parquet",
+            "results/iris/logreg/cincer/interactive/random-0.2/margin-0.2/no_ce/seed-0",
+        ),
+        (
+            "results/studies/mine/iris/cincer/logreg/leave-one-out/interactive/random-0.2/optimum/seed-0/repeat-1.parquet",
+            "results/studies/mine/iris/cincer/logreg/leave-one-out/interactive/random-0.2/optimum/seed-0",
+        ),
+        ("results/studies/mine/iris/cincer/logreg/traces.parquet", None),
+        ("results/studies/mine/figures/iris/uniform-0.1/linear/seed-0/signals.svg", None),
+        ("results/figures/iris/uniform-0.1/linear/seed-0/signals.svg", None),
     ],
 )
 def test_the_cell_of_a_file(file: str, cell: str | None) -> None:
     assert cell_of(file, Path("results")) == cell
 
 
+def write_record(file: str, stage: str, seconds: float, **wildcards: str) -> None:
+    record = {"schema_version": 1, "stage": stage, "wildcards": wildcards, "cost": {"cpu_seconds": seconds}}
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    Path(file).write_text(json.dumps(record))
+
+
+def write_benchmark(file: str, rule: str, seconds: float | None, **wildcards: str) -> None:
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    line = {"rule_name": rule, "wildcards": wildcards, "cpu_time": seconds}
+    Path(file).write_text(json.dumps(line) + "\n")
+
+
 @pytest.fixture
 def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Costs:
-    """Two trainings on iris of 1 and 3 CPU seconds; iris has 100 samples, wine 200."""
+    """What lies below a results folder after some jobs; iris has 100 samples, wine 200."""
     monkeypatch.chdir(tmp_path)
+    iris = {"dataset": "iris", "model": "linear"}
     for seed, seconds in ((0, 1.0), (1, 3.0)):
-        folder = Path(f"results/iris/linear/uniform-0.1/seed-{seed}")
-        folder.mkdir(parents=True)
-        (folder / "train.json").write_text(json.dumps({"cost": {"cpu_seconds": seconds}}))
-        (folder / "factors.safetensors").write_bytes(b"x" * 1000)
+        folder = f"results/iris/linear/uniform-0.1/seed-{seed}"
+        write_record(f"{folder}/train.json", "train", seconds, **iris)
+        Path(f"{folder}/factors.safetensors").write_bytes(b"x" * 1000)
+        # A benchmark says the same less exactly.
+        write_benchmark(f"results/benchmarks/iris/seed-{seed}/train.jsonl", "train", 50.0, **iris)
+    removed = "results/studies/first/cleansing/iris/linear/uniform-0.1/seed-0/sgd"
+    write_record(f"{removed}/remove_and_retrain-last.json", "remove_and_retrain", 10.0, **iris)
+    Path(f"{removed}/removal-last.parquet").write_bytes(b"x" * 100)
+    write_record("results/sources/iris/fetch_data.json", "fetch_data", 0.5, source="iris")
+    for network, seconds in (("dnn", 7.0), ("logistic_regression", 3.0), ("short", None)):
+        file = f"results/benchmarks/fidelity/{network}.jsonl"
+        write_benchmark(file, "measure_fidelity", seconds, task="digits", network=network)
     (Path("results") / "note.json").write_text("[]")
+    (Path("results/benchmarks") / "half.jsonl").write_text('{"rule_name": "measure_fi')
     return Costs(Path("results"), {"iris": 100, "wine": 200}.get)
 
 
 def job(rule: str, dataset: str, *names: str) -> Job:
-    return Job(
-        rule, tuple(f"{CELL.format(dataset)}/{name}" for name in names), ("missing",) * len(names), True
-    )
+    files = tuple(f"{CELL.format(dataset)}/{name}" for name in names)
+    return Job(rule, files, ("missing",) * len(names), True, {"dataset": dataset, "model": "linear"})
+
+
+def removal(study: str, dataset: str) -> Job:
+    file = f"results/studies/{study}/cleansing/{dataset}/linear/uniform-0.1/seed-0/sgd/removal-last.parquet"
+    return Job("remove_and_retrain", (file,), ("missing",), True, {"dataset": dataset, "model": "linear"})
 
 
 def test_an_estimate_is_the_mean_of_the_nearest_jobs_scaled_by_samples(measured: Costs) -> None:
@@ -96,10 +156,60 @@ def test_an_estimate_is_the_mean_of_the_nearest_jobs_scaled_by_samples(measured:
     assert measured.bytes(job("train", "wine", "factors.safetensors")) == 2000
 
 
+def test_what_a_study_keeps_for_itself_is_estimated_by_dataset_and_model_too(measured: Costs) -> None:
+    assert measured.seconds(removal("first", "iris")) == measured.seconds(removal("second", "iris")) == 10
+    assert measured.seconds(removal("second", "wine")) == 20
+    assert measured.bytes(removal("second", "wine")) == 200
+
+
+def test_a_rule_without_a_record_is_estimated_from_its_benchmarks(measured: Costs) -> None:
+    for network, seconds in (("dnn", 7.0), ("other", 5.0)):
+        wildcards = {"task": "digits", "network": network}
+        files = (f"results/studies/second/fidelity/digits/{network}.parquet",)
+        assert measured.seconds(Job("measure_fidelity", files, ("missing",), True, wildcards)) == seconds
+
+
+def test_fetching_another_source_is_not_scaled(measured: Costs) -> None:
+    source = Job("fetch_data", ("results/sources/wine/features.npy",), ("missing",), True, {"source": "wine"})
+    assert measured.seconds(source) == 0.5
+
+
 def test_what_was_never_measured_has_no_estimate(measured: Costs) -> None:
     assert measured.seconds(job("retrain", "iris", "gain.parquet")) is None
     assert measured.bytes(job("train", "iris", "factors.safetensors", "new.parquet")) is None
     assert measured.seconds(job("train", "unknown", "factors.safetensors")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "bad.yaml holds no keys"),
+        ("- grid", "bad.yaml holds no keys"),
+        ("grid: [\nseeds: ]]", "bad.yaml cannot be read as YAML near line 2"),
+        (
+            "grid: [{datasets: [wein], models: [linear], glitches: [uniform], ratios: [0.1], seeds: [0]}]",
+            "bad.yaml: unknown dataset 'wein'",
+        ),
+        ("gird: []", "bad.yaml: config: unknown key 'gird'; did you mean 'grid'?"),
+        ("models: {linear: {training: {default: {epochs: 2}}}}", "bad.yaml: models.linear: a study may not"),
+    ],
+)
+@pytest.mark.parametrize("question", ["status", "plan", "verify"])
+def test_a_study_that_cannot_be_read_is_refused_in_one_line_that_names_it(
+    question: str,
+    text: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(ROOT)
+    study = tmp_path / "bad.yaml"
+    study.write_text(text)
+    assert command.main([question, "--configfile", str(study)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1
+    assert message in said[0]
 
 
 def test_the_command_says_in_one_line_where_it_belongs(
@@ -108,3 +218,37 @@ def test_the_command_says_in_one_line_where_it_belongs(
     monkeypatch.chdir(tmp_path)
     assert command.main(["status"]) == 1
     assert "there is no Snakefile in this folder" in capsys.readouterr().err
+
+
+# A Snakemake in whose place every target is written, where the copy of the study puts the results.
+WRITING = """
+import pathlib, sys, yaml
+call = sys.argv[1:]
+folder = pathlib.Path(call[call.index("--directory") + 1])
+study = yaml.safe_load(pathlib.Path(call[call.index("--configfile") + 1]).read_text())
+assert (folder / study["pathvars"]["results"] / "sources/iris").is_dir()
+for target in call[: call.index("--snakefile")]:
+    file = folder / target
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"anew")
+"""
+
+
+def test_verify_recomputes_beside_results_that_lie_outside_of_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = tmp_path / "elsewhere"
+    (results / "sources/iris").mkdir(parents=True)
+    made = Path(CELL.format("iris").replace("results", str(results))) / "signals.parquet"
+    made.parent.mkdir(parents=True)
+    made.write_bytes(b"anew")
+    study = yaml.safe_load((ROOT / "config/studies/smoke.yaml").read_text())
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**study, "pathvars": {"results": str(results)}}))
+    (tmp_path / "writing.py").write_text(WRITING)
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(verify, "program", lambda: [sys.executable, str(tmp_path / "writing.py")])
+    monkeypatch.setattr(verify, "read_jobs", lambda study: [Job("score", (str(made),), ("ok",), False)])
+    assert "1 files recomputed" in verify.verify(str(tmp_path / "mine.yaml"), seed=0, cores=1)
+    made.write_bytes(b"once")
+    with pytest.raises(GlitchtraceError, match=r"signals\.parquet differs"):
+        verify.verify(str(tmp_path / "mine.yaml"), seed=0, cores=1)

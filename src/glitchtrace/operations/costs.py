@@ -1,10 +1,12 @@
 """What jobs will cost, from what their like has cost: CPU seconds from the records, bytes from the files.
 
-An estimate is the mean over the measured jobs of the same rule that are nearest: the same dataset and model; else
-the same model, else any, on another dataset, in proportion to the numbers of training samples.  Where nothing has
-been measured there is no estimate.
+Rules that write no record are measured by their benchmarks, where they have one.  An estimate is the mean over the
+measured jobs of the same rule that are nearest: the same dataset and model; else the same model, else any, on
+another dataset, in proportion to the numbers of training samples.  Where nothing has been measured there is no
+estimate.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,35 +33,38 @@ class Costs:
         self._samples = samples
         self._seconds: dict[str, list[_Measured]] = {}
         self._bytes: dict[str, list[_Measured]] = {}
+        benchmarks: dict[str, list[_Measured]] = {}
         for path in sorted(results.rglob("*")) if results.exists() else ():
             if path.name.startswith(".") or not path.is_file():
                 continue
-            keys = self._keys(path)
-            self._bytes.setdefault(path.name, []).append(_Measured(*keys, path.stat().st_size))
+            self._bytes.setdefault(path.name, []).append(_Measured(*self._keys(path), path.stat().st_size))
             if path.suffix == ".json":
-                seconds = _cpu_seconds(path)
-                if seconds is not None:
-                    self._seconds.setdefault(path.stem, []).append(_Measured(*keys, seconds))
+                _add(self._seconds, _recorded(path))
+            elif path.suffix == ".jsonl":
+                _add(benchmarks, _benchmarked(path))
+        self._seconds = {**benchmarks, **self._seconds}
 
     def seconds(self, job: Job) -> float | None:
         """Estimated CPU seconds of a job; None where no job of its rule has been measured."""
-        return self._estimate(self._seconds.get(job.rule, ()), Path(job.files[0]))
+        return self._estimate(self._seconds.get(job.rule, ()), *_named(job.wildcards))
 
     def bytes(self, job: Job) -> float | None:
         """Estimated size of the files of a job; None where a file of some name has never been written."""
-        sizes = [self._estimate(self._bytes.get(Path(file).name, ()), Path(file)) for file in job.files]
+        paths = [Path(file) for file in job.files]
+        sizes = [self._estimate(self._bytes.get(path.name, ()), *self._keys(path)) for path in paths]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     def _keys(self, path: Path) -> tuple[str, str]:
-        """The folders below the results that name dataset and model (in files of cells)."""
+        """The folders below the results, or below a study's own, that name dataset and model (in files of cells)."""
         try:
-            parts = path.relative_to(self._results).parts
+            parts = path.relative_to(self._results).parts[:-1]
         except ValueError:
-            parts = path.parts
-        return (*parts[:-1], "", "")[0], (*parts[:-1], "", "")[1]
+            parts = path.parts[:-1]
+        parts = parts[2:] if parts[:1] == ("studies",) else parts
+        parts = parts[1:] if parts[:1] == ("cleansing",) else parts
+        return (*parts, "", "")[0], (*parts, "", "")[1]
 
-    def _estimate(self, measured: Iterable[_Measured], path: Path) -> float | None:
-        dataset, model = self._keys(path)
+    def _estimate(self, measured: Iterable[_Measured], dataset: str, model: str) -> float | None:
         same = [item.value for item in measured if (item.dataset, item.model) == (dataset, model)]
         if same:
             return sum(same) / len(same)
@@ -87,9 +92,32 @@ def training_samples(settings: Mapping[str, Mapping[str, Any]]) -> Callable[[str
     return samples
 
 
-def _cpu_seconds(path: Path) -> float | None:
-    """The CPU seconds in the record of a job; None for a file that is no record."""
+def _named(wildcards: Mapping[str, str]) -> tuple[str, str]:
+    """Dataset and model of a job, or what stands in their place; empty where it has none."""
+    model = next(
+        (wildcards[key] for key in ("model", "learner", "network", "source") if key in wildcards), ""
+    )
+    return wildcards.get("dataset", wildcards.get("task", "")), model
+
+
+def _add(measured: dict[str, list[_Measured]], found: tuple[str, _Measured] | None) -> None:
+    if found:
+        measured.setdefault(found[0], []).append(found[1])
+
+
+def _recorded(path: Path) -> tuple[str, _Measured] | None:
+    """Rule and CPU seconds in the record of a job; None for a file that is no record."""
     try:
-        return float(read_record(path)["cost"]["cpu_seconds"])
+        record = read_record(path)
+        return record["stage"], _Measured(*_named(record["wildcards"]), float(record["cost"]["cpu_seconds"]))
     except (GlitchtraceError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _benchmarked(path: Path) -> tuple[str, _Measured] | None:
+    """Rule and CPU seconds in the benchmark of a job; None where Snakemake saw too little of the job."""
+    try:
+        line = json.loads(path.read_text(encoding="utf-8"))
+        return line["rule_name"], _Measured(*_named(line["wildcards"]), float(line["cpu_time"]))
+    except (OSError, KeyError, TypeError, ValueError):
         return None

@@ -4,14 +4,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from glitchtrace import configuration
+from glitchtrace import configuration, paths
 from glitchtrace.errors import GlitchtraceError
 
 PENDING, MISSING, WHOLE = "update pending", "missing", "ok"
@@ -19,12 +19,13 @@ PENDING, MISSING, WHOLE = "update pending", "missing", "ok"
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its rule, its files, and for each why it is not as it should be (``ok``, ``missing``, a change)."""
+    """One job: its rule and files, for each file why it is not as it should be (``ok``, ``missing``, a change)."""
 
     rule: str
     files: tuple[str, ...]
     states: tuple[str, ...]
     pending: bool
+    wildcards: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def reason(self) -> str:
@@ -79,27 +80,39 @@ def parse_jobs(summary: str, forced: str) -> list[Job]:
     lines = [line.split("\t") for line in summary.splitlines() if "\t" in line]
     rows = {line[0]: dict(zip(lines[0], line, strict=False)) for line in lines[1:]}
     jobs = []
-    for rule, output in re.findall(
-        r"^(?:local)?rule (\w+):\n(?:    .*\n)*?    output: (.*)$", forced, re.MULTILINE
-    ):
-        files = tuple(output.split(", "))
+    for rule, block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n?)+)", forced, re.MULTILINE):
+        said = dict(re.findall(r"^    (\w+): (.*)$", block, re.MULTILINE))
+        if "output" not in said:
+            continue
+        files = tuple(said["output"].split(", "))
         own = [rows[file] for file in files]
-        jobs.append(
-            Job(rule, files, tuple(row["status"] for row in own), any(row["plan"] == PENDING for row in own))
-        )
+        states = tuple(row["status"] for row in own)
+        wildcards = dict(re.findall(r"(\w+)=([^,]*)", said.get("wildcards", "")))
+        jobs.append(Job(rule, files, states, any(row["plan"] == PENDING for row in own), wildcards))
     return jobs
 
 
 def cell_of(file: str, results: Path) -> str | None:
-    """The folder of the cell that a file belongs to, below dataset, model, glitch and seed; None outside of cells."""
-    found = re.match(rf"({re.escape(str(results))}/[^/]+/[^/]+/.+/seed-\d+)/", file)
+    """The folder of the cell that a file belongs to, below dataset, model, glitch and seed; None outside of cells.
+
+    What a study's own folder holds of the cleansing of a cell belongs to that cell; a repeat of the leave-one-out
+    study, which lies in no other folder, to a cell of its own.
+    """
+    root, reserved = re.escape(str(results)), "|".join(paths.RESERVED)
+    cleansing = re.match(rf"{root}/(?:studies/[^/]+/)?cleansing/(.*)", file)
+    if cleansing:
+        file = f"{results}/{cleansing[1]}"
+    found = re.match(
+        rf"({root}/(?:studies/[^/]+/)?(?!(?:{reserved})/)[^/]+/[^/]+/.+/seed-\d+)/",
+        file,
+    )
     return found[1] if found else None
 
 
 def read_config(study: str | None) -> dict[str, Any]:
     """The complete configuration of a study in the current folder; see ``configuration.resolve``.
 
-    Raises GlitchtraceError where there is no workflow in the folder, or no such study.
+    Raises GlitchtraceError where there is no workflow in the folder, no such study, or one that the schema refuses.
     """
     if not Path("Snakefile").exists():
         raise GlitchtraceError(
@@ -107,10 +120,33 @@ def read_config(study: str | None) -> dict[str, Any]:
         )
     if study and not Path(study).exists():
         raise GlitchtraceError(f"{study} does not exist; studies lie in config/studies")
-    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
-    if study:
-        config = configuration.merge(config, yaml.safe_load(Path(study).read_text(encoding="utf-8")))
-    return configuration.resolve(config, configuration.load_schema())
+    base = read_yaml("config/config.yaml")
+    config = configuration.merge(base, read_yaml(study)) if study else base
+    schema = configuration.load_schema()
+    try:
+        configuration.check(config, schema)
+        configuration.check_study(config, base)
+        return configuration.resolve(config, schema)
+    except GlitchtraceError as error:
+        raise GlitchtraceError(f"{study or 'config/config.yaml'}: {error}") from None
+
+
+def read_yaml(file: str) -> dict[str, Any]:
+    """The content of a file of the configuration.  GlitchtraceError where it is no YAML, or holds no mapping."""
+    try:
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" near line {place.line + 1}" if place else ""
+        raise GlitchtraceError(
+            f"{file} cannot be read as YAML{where} ({getattr(error, 'problem', None) or type(error).__name__}); "
+            "mend it and run the same command again"
+        ) from None
+    if not isinstance(content, dict):
+        raise GlitchtraceError(
+            f"{file} holds no keys; write blocks into it as config/README.md describes them"
+        )
+    return content
 
 
 def results_folder(config: dict[str, Any]) -> Path:

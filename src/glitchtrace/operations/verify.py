@@ -5,8 +5,18 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import yaml
+
 from glitchtrace.errors import GlitchtraceError
-from glitchtrace.operations.jobs import cell_of, options, program, read_config, read_jobs, results_folder
+from glitchtrace.operations.jobs import (
+    cell_of,
+    options,
+    program,
+    read_config,
+    read_jobs,
+    read_yaml,
+    results_folder,
+)
 
 # Records, benchmarks and tables of costs hold times, which never come again.
 _COMPARED = (".parquet", ".safetensors", ".npy")
@@ -28,21 +38,39 @@ def verify(study: str | None, seed: int, cores: int) -> str:
     files = cells[cell]
     with tempfile.TemporaryDirectory(prefix="glitchtrace-verify-") as name:
         folder = Path(name)
-        (folder / "config").symlink_to(Path("config").resolve())
-        (folder / results).mkdir(parents=True)
-        (folder / results / "sources").symlink_to((results / "sources").resolve())
-        command = [*program(), *files, "--snakefile", str(Path("Snakefile").resolve()), "--directory", name]
-        command += ["--cores", str(cores), *options(study and str(Path(study).resolve()))]
+        (folder / "config").mkdir()
+        (folder / "results").mkdir()
+        (folder / "results/sources").symlink_to((results / "sources").resolve())
+        _copy_with_results_here("config/config.yaml", folder / "config/config.yaml")
+        if study:
+            _copy_with_results_here(study, folder / Path(study).name)
+        anew = {file: f"results/{Path(file).relative_to(results)}" for file in files}
+        command = [*program(), *anew.values(), "--snakefile", str(Path("Snakefile").resolve())]
+        command += [
+            "--directory",
+            name,
+            "--cores",
+            str(cores),
+            *options(study and str(folder / Path(study).name)),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise GlitchtraceError(f"{cell} cannot be recomputed:\n{done.stdout}{done.stderr}")
-        for file in files:
-            if (folder / file).read_bytes() != Path(file).read_bytes():
+        for file, other in anew.items():
+            if (folder / other).read_bytes() != Path(file).read_bytes():
                 raise GlitchtraceError(
                     f"{file} differs from what the same code and data give now; "
                     "run `glitchtrace status`, or delete it and run the same command again"
                 )
     return f"{cell}: {len(files)} files recomputed, all equal byte for byte"
+
+
+def _copy_with_results_here(file: str, copy: Path) -> None:
+    """Copy a file of the configuration; where it names a results folder, that is the one beside the copy."""
+    content = read_yaml(file)
+    if "results" in (content.get("pathvars") or {}):
+        content["pathvars"]["results"] = "results"
+    copy.write_text(yaml.safe_dump(content), encoding="utf-8")
 
 
 def whole_cells(study: str | None, results: Path) -> dict[str, list[str]]:

@@ -1,0 +1,82 @@
+"""The frame around jobs: the arrays of a source are those that its job wrote."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from glitchtrace import files, jobs
+
+FOLDER = Path("results/sources/toy")
+
+
+def job(rule: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> SimpleNamespace:
+    """What a script of Snakemake sees of its job."""
+    log = Path("results/logs") / f"{rule}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return SimpleNamespace(
+        rule=rule, input=inputs, output=outputs, params={}, wildcards={}, threads=1, log=[str(log)]
+    )
+
+
+def fetch(*, features: str, labels: str) -> None:
+    files.write_npy(np.arange(12, dtype=np.float32).reshape(4, 3), features)
+    files.write_npy(np.arange(4), labels)
+
+
+@pytest.fixture
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The files of a source that a job has written below the current folder."""
+    monkeypatch.chdir(tmp_path)
+    outputs = {"features": str(FOLDER / "features.npy"), "labels": str(FOLDER / "labels.npy")}
+    jobs.run(job("fetch_data", {}, {**outputs, "record": str(FOLDER / "fetch_data.json")}), fetch)
+    return outputs
+
+
+def read(fetched: dict[str, str]) -> list[Any]:
+    """Run a job that is given the features in a list, as for cells of several sources, and return what it got."""
+    got: list[Any] = []
+    inputs = {"features": [fetched["features"]], "labels": fetched["labels"]}
+    jobs.run(job("train", inputs, {}), lambda **arguments: got.append(arguments))
+    return got
+
+
+def test_whole_arrays_are_given_to_the_job(fetched: dict[str, str]) -> None:
+    assert set(json.loads((FOLDER / "fetch_data.json").read_text())["arrays"]) == {
+        "features.npy",
+        "labels.npy",
+    }
+    assert len(read(fetched)) == 1
+
+
+@pytest.mark.parametrize("name", ["features", "labels"])
+def test_one_altered_bit_of_an_array_stops_the_job_in_one_line(
+    name: str, fetched: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path(fetched[name])
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(SystemExit):
+        read(fetched)
+    line = capsys.readouterr().err
+    assert line.startswith(f"error in train: {file} has changed since it was written")
+    assert "delete it and run the same command again" in line
+    assert len(line.splitlines()) == 1
+
+
+def test_an_array_above_the_limit_or_of_an_older_record_is_not_checked(
+    fetched: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, record = Path(fetched["features"]), FOLDER / "fetch_data.json"
+    files.write_npy(np.zeros((4, 3), dtype=np.float32), file)
+    with monkeypatch.context() as lower:
+        lower.setattr(jobs, "_CHECKED_BYTES", 100)
+        assert len(read(fetched)) == 1
+    old = json.loads(record.read_text())
+    del old["arrays"]
+    record.write_text(json.dumps(old))
+    assert len(read(fetched)) == 1
