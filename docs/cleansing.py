@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.files import read_parquet, replace_section
+from glitchtrace.repair.cleansing.comparison import gain_table
 from glitchtrace.reporting.figures.fidelity import agreement_table
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
@@ -13,6 +14,8 @@ from glitchtrace.reporting.tables import markdown_table
 PAGE = "docs/cleansing.md"
 STUDIES = Path("results/studies")
 GAIN = STUDIES / "cleansing_mnist/cleansing/gain.parquet"
+REMOVAL = STUDIES / "cleansing_mnist/cleansing/removal.parquet"
+FEWER = 100  # removals of the second table: half the number of wrong labels
 FIDELITY = STUDIES / "cleansing_fidelity/fidelity/fidelity.parquet"
 
 
@@ -20,6 +23,8 @@ def main() -> None:
     """Fill the sections whose results are there; the output of the benchmark is the file named as argument."""
     if GAIN.is_file():
         replace_section(PAGE, "removal", markdown_table(removal(read_parquet(GAIN))))
+    if REMOVAL.is_file():
+        replace_section(PAGE, "fewer", markdown_table(removal(at_fixed(read_parquet(REMOVAL), FEWER))))
     if FIDELITY.is_file():
         replace_section(PAGE, "fidelity", markdown_table(fidelity(read_parquet(FIDELITY))))
     if len(sys.argv) > 1:
@@ -51,6 +56,12 @@ def removal(gain: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def at_fixed(table: pd.DataFrame, removed: int) -> pd.DataFrame:
+    """What ``gain_table`` gives where every trial with wrong labels removes the same number of samples."""
+    wrong = table[table["ratio"] != "clean"]
+    return gain_table(wrong[(wrong["part"] == "test") | (wrong["removed"] == removed)])
+
+
 def fidelity(table: pd.DataFrame) -> pd.DataFrame:
     """τ and Jaccard index, mean ± standard deviation over trials, one row per task, network and method."""
     found = agreement_table(table)
@@ -65,7 +76,10 @@ def fidelity(table: pd.DataFrame) -> pd.DataFrame:
             "trials": int(values["n"].iloc[0]),
         }
         for measure in ("tau", "jaccard"):
-            row[measure] = f"{values.loc[measure, 'mean']:.2f} ± {values.loc[measure, 'std']:.2f}"
+            found_in = values.loc[measure, "n"]
+            row[measure] = (
+                f"{values.loc[measure, 'mean']:.2f} ± {values.loc[measure, 'std']:.2f}" if found_in else "–"
+            )
         rows.append(row)
     return pd.DataFrame(rows)
 

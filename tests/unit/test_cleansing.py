@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
 from glitchtrace import configuration, registry
 from glitchtrace.data.datasets import stl10
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.files import write_json, write_npy, write_parquet
+from glitchtrace.influence.sgd_influence import koh_liang
 from glitchtrace.influence.sgd_influence.recording import layout_of, make_plan, record
 from glitchtrace.influence.sgd_influence.replay import replay
 from glitchtrace.influence.sgd_influence.trace import read_trace
@@ -24,6 +26,7 @@ from glitchtrace.repair.cleansing import cells, fidelity
 from glitchtrace.repair.cleansing.comparison import choose, gain_table
 from glitchtrace.repair.cleansing.problem import open_setting, removal_order
 from glitchtrace.repair.cleansing.stage import record_training, remove_and_retrain, score_cleansing
+from glitchtrace.reporting.figures.fidelity import agreement_table, draw_fidelity
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = configuration.load_schema(ROOT / configuration.SCHEMAS)
@@ -47,6 +50,10 @@ def resolved(**block) -> dict:
 def made(**block) -> tuple[cells.Cell, ...]:
     config = resolved(**block)
     return cells.cells(config["cleansing"], config["settings"])
+
+
+# Methods that take every model.
+PLAIN = {"cleansing_methods": ["sgd_all", "cnci"]}
 
 
 class Cell:
@@ -90,6 +97,7 @@ class Cell:
             **self.common,
             snapshots=self.path("snapshots.npy"),
             training={"learning_rate": 0.05, "batch_size": 16, "epochs": 2},
+            protocol_name="sgd@own",
         )
 
     def path(self, name: str) -> str:
@@ -191,7 +199,9 @@ def test_too_little_disk_ends_the_stage_before_a_step_is_trained(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     monkeypatch.setattr("glitchtrace.repair.cleansing.stage.record", lambda *_, **__: pytest.fail("trained"))
-    with pytest.raises(GlitchtraceError, match=r"snapshots of this training take .* GB; make room, or set"):
+    with pytest.raises(
+        GlitchtraceError, match=r"training take .* GB; make room, or set protocols\.sgd@own\.snapshots"
+    ):
         Cell(tmp_path)
     assert not [*tmp_path.glob("*.npy"), *tmp_path.glob("*.safetensors")]
 
@@ -257,7 +267,23 @@ def test_blocks_of_one_cell_are_joined() -> None:
 @pytest.mark.parametrize(
     ("block", "message"),
     [
-        ({"datasets": ["wine"], "models": ["mlp"]}, r"cleansing\[0\]: method autoencoder takes image data"),
+        (
+            {"models": ["mlp"]},
+            r"cleansing\[0\]: method autoencoder takes pictures, model mlp sees .* as vector",
+        ),
+        (
+            {"models": ["vit_b16"]},
+            "method autoencoder takes pictures, model vit_b16 sees each sample as features",
+        ),
+        ({"models": ["fullnet"], **PLAIN}, r"dropout prevents; set models\.fullnet\.dropout: 0, or"),
+        (
+            {"datasets": ["wine"], "models": ["ft_transformer"], **PLAIN},
+            r"set models\.ft_transformer\.attention_dropout: 0 and models\.ft_transformer\.hidden_dropout: 0, or",
+        ),
+        (
+            {"datasets": ["wine"], "models": ["tabular_resnet"], **PLAIN},
+            r"set models\.tabular_resnet\.hidden_dropout: 0, or",
+        ),
         ({"datasets": ["wine"]}, "model small_cnn takes image data"),
         ({"ratios": ["clean"]}, "needs a ratio such as 0.1"),
     ],
@@ -265,6 +291,22 @@ def test_blocks_of_one_cell_are_joined() -> None:
 def test_illegal_cells_are_refused(block: dict, message: str) -> None:
     with pytest.raises(GlitchtraceError, match=message):
         made(**block)
+
+
+def test_a_dataset_without_validation_rows_is_refused() -> None:
+    config = resolved(datasets=["mnist"], **PLAIN)
+    config["settings"]["dataset"]["mnist"]["validation_source"] = "none"
+    with pytest.raises(
+        GlitchtraceError, match=r"cleansing\[0\]: .* set datasets\.mnist\.validation_source: holdout"
+    ):
+        cells.cells(config["cleansing"], config["settings"])
+
+
+def test_frozen_backbones_and_models_whose_dropout_is_off_are_legal() -> None:
+    assert made(models=["vit_b16", "convnext_tiny", "timm"], **PLAIN)
+    config = resolved(models=["fullnet"], **PLAIN)
+    config["settings"]["model"]["fullnet"]["dropout"] = 0
+    assert cells.cells(config["cleansing"], config["settings"])
 
 
 def test_a_method_that_needs_more_snapshots_than_are_kept_is_refused() -> None:
@@ -348,6 +390,39 @@ def test_the_fidelity_study_finds_the_order_of_a_logistic_regression(tmp_path: P
     exact = found[found["method"] == "sgd_all"]
     assert exact["estimate"].corr(exact["loss_change"], method="kendall") > 0.9
     assert exact["estimate"].corr(exact["linear_change"], method="pearson") > 0.99
+    solved, published = (
+        found[found["method"] == name]["estimate"].to_numpy() for name in ("koh_liang", "koh_liang@published")
+    )
+    # A hundred steps from u, which is far from v: the same direction, another solution.
+    assert np.corrcoef(solved, published)[0, 1] > 0.5
+    assert not np.allclose(solved, published, rtol=0.05)
+
+
+def test_a_trial_without_an_estimate_is_missing_and_the_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    solve = koh_liang.conjugate_gradients
+    calls: list[float] = []
+
+    def fails_once(product, u, damping, **options):
+        calls.append(damping)
+        return solve(
+            (lambda v: tuple(-part for part in v)) if len(calls) == 1 else product, u, damping, **options
+        )
+
+    monkeypatch.setattr(koh_liang, "conjugate_gradients", fails_once)
+    target = str(tmp_path / "fidelity.parquet")
+    fidelity.measure_fidelity(fidelity=target, task="digits_3_8", network="logistic_regression", seeds=[0, 1])
+    found = pd.read_parquet(target).assign(task="digits_3_8", network="logistic_regression")
+    missing = found.groupby(["method", "seed"])["estimate"].apply(lambda values: values.isna().all())
+    assert list(missing[missing].index) == [("koh_liang", 0)]
+    assert found["estimate"].isna().sum() == len(found[found["seed"] == 0]) / found["method"].nunique()
+    assert "koh_liang has no estimate" in caplog.text
+    table = agreement_table(found).set_index(["method", "measure"])
+    assert table.loc[("koh_liang", "tau"), "n"] == table.loc[("koh_liang", "jaccard"), "n"] == 1
+    assert table.loc[("koh_liang@published", "tau"), "n"] == table.loc[("sgd_all", "tau"), "n"] == 2
+    assert table["mean"].notna().all()
+    assert isinstance(draw_fidelity(found, agreement_table(found)), Figure)
 
 
 @pytest.mark.data

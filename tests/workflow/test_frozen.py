@@ -117,3 +117,17 @@ def test_a_name_that_timm_does_not_have_ends_in_one_line(folder: Path) -> None:
         "error in extract_features: backbone: timm has no model 'tset_vit'; did you mean test_vit" in output
     )
     assert "Traceback" not in output
+
+
+def test_a_recorded_training_of_the_head_is_cleansed_on_features(folder: Path) -> None:
+    methods = {"cleansing_methods": ["sgd_all", "random"], "removals": [0, 5]}
+    write(folder, {**STUDY, "cleansing": [{**STUDY["grid"][0], **methods}]})
+    target = (
+        f"results/studies/frozen/cleansing/{CELL.removeprefix('results/')}/seed-0/sgd/removal-last.parquet"
+    )
+    run(folder, target)
+    removal = pd.read_parquet(folder / target)
+    assert set(removal["removed"]) == {0, 5}
+    assert set(removal["part"]) == {"validation", "test"}
+    assert removal["accuracy"].between(0, 1).all()
+    write(folder, STUDY)

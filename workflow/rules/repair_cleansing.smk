@@ -6,6 +6,7 @@ rule record_training:
         features=source_files(rules.fetch_data.output.features),
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
+        stored=stored_features,
     output:
         trace=ensure(paths.TRACE, non_empty=True),
         snapshots=paths.SNAPSHOTS,
@@ -25,6 +26,7 @@ rule record_training:
         settings=model_settings,
         training=training_settings,
         protocol=settings("protocol"),
+        protocol_name="{protocol}",
         seed=lambda wildcards: int(wildcards.seed),
         device=CONFIG["device"],
         code=code("glitchtrace.repair.cleansing.stage", "dataset", "model"),
@@ -39,6 +41,7 @@ rule score_cleansing:
         glitch=rules.inject_glitch.output.glitch,
         trace=rules.record_training.output.trace,
         snapshots=rules.record_training.output.snapshots,
+        stored=stored_features,
     output:
         scores=paths.CLEANSING_SCORES,
         scopes=paths.CLEANSING_SCOPES,
@@ -74,6 +77,7 @@ rule remove_and_retrain:
         glitch=rules.inject_glitch.output.glitch,
         trace=rules.record_training.output.trace,
         scores=rules.score_cleansing.output.scores,
+        stored=stored_test_features,
     output:
         removal=paths.REMOVAL,
         record=paths.record(paths.REMOVAL, "remove_and_retrain-{retrained}"),
@@ -203,6 +207,7 @@ rule plot_cleansing_cost:
 rule measure_fidelity:
     output:
         fidelity=paths.FIDELITY_CELL,
+        record=paths.record(paths.FIDELITY_CELL, "measure_fidelity-{network}"),
     log:
         "<logs>/fidelity/<study>/{task}/{network}.log",
     benchmark:

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
+from tqdm import tqdm
 
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.influence.sgd_influence.objective import losses
@@ -134,7 +135,8 @@ def record(
     """
     if any(isinstance(module, _DropoutNd) and module.p for module in network.modules()):
         raise GlitchtraceError(
-            "a recorded training repeats itself bit by bit, which dropout prevents; set dropout of the model to 0"
+            "a recorded training repeats itself bit by bit, which dropout prevents; set every rate of dropout of the "
+            "model to 0"
         )
     layout = layout_of(network)
     first = plan.steps if keep is None else (first or 0)
@@ -181,8 +183,11 @@ def run(
     parameters = network.trained_parameters()
     network.train()
     size = plan.steps_per_epoch
-    with torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False):
-        for epoch in range(first_epoch, plan.epochs):
+    with (
+        torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False),
+        tqdm(range(first_epoch, plan.epochs), desc="training", unit="epoch", mininterval=0) as progress,
+    ):
+        for epoch in progress:
             for step in range(epoch * size, (epoch + 1) * size):
                 if before:
                     before(step)

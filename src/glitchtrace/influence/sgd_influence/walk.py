@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from glitchtrace.errors import GlitchtraceError
 from glitchtrace.influence.sgd_influence.objective import Direction, State, dot
@@ -79,7 +80,8 @@ def sgd_influence(
     found = np.zeros((len(samples), trace.epochs - first_epoch))
     influence = np.zeros(len(samples))
     state = State(network, tensors(trace.final, trace, network), training=bn != "eval")
-    for step in range(trace.steps - 1, first_step - 1, -1):
+    steps = range(trace.steps - 1, first_step - 1, -1)
+    for step in tqdm(steps, desc="walk", unit="step", mininterval=10):
         if snapshots is not None:
             state = State(network, tensors(snapshots[step], trace, network), training=bn != "eval")
         rows, seeds = trace.step(step)

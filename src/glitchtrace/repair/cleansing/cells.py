@@ -77,7 +77,11 @@ def _union(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
 def _illegal(
     keys: Mapping[str, str], block: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]]
 ) -> str | None:
-    problem = grid.illegal(keys["dataset"], keys["model"], keys["glitch"], keys["ratio"], settings)
+    problem = (
+        grid.illegal(keys["dataset"], keys["model"], keys["glitch"], keys["ratio"], settings)
+        or grid.without_validation(keys["dataset"], settings)
+        or _dropping_out(keys["model"], settings["model"][keys["model"]])
+    )
     if problem:
         return problem
     kept = settings["protocol"][keys["protocol"]]["snapshots"]
@@ -89,12 +93,24 @@ def _illegal(
                 f"method {method} needs the parameters of {needed} epochs' steps, protocol {keys['protocol']} keeps "
                 f"{kept}; set protocols.{keys['protocol']}.snapshots: {needed}"
             )
-        modality = registry.card("dataset", keys["dataset"])["modality"]
-        if modality not in card.get("modalities", [modality]):
+        view = registry.card("model", keys["model"])["view"]
+        if view not in card.get("views", [view]):
             return (
-                f"method {method} takes {' and '.join(card['modalities'])} data, {keys['dataset']} is of modality "
-                f"{modality}; leave the method out of this block"
+                f"method {method} takes {' and '.join(card['views'])}, model {keys['model']} sees each sample as "
+                f"{view}; leave the method out of this block"
             )
+    return None
+
+
+def _dropping_out(model: str, options: Mapping[str, Any]) -> str | None:
+    """Why a model with dropout cannot be recorded, with the keys to set; null stands for a rate of the authors'."""
+    rates = [key for key in options if key == "dropout" or key.endswith("_dropout")]
+    active = [f"models.{model}.{key}: 0" for key in rates if options[key] != 0]
+    if active:
+        return (
+            "a recorded training repeats itself bit by bit, which dropout prevents; "
+            f"set {' and '.join(active)}, or choose another model"
+        )
     return None
 
 

@@ -56,7 +56,10 @@ class Setting:
 
 
 class CellArguments(TypedDict):
-    """What every stage of data cleansing is told of its cell: inputs and parameters of its rule."""
+    """What every stage of data cleansing is told of its cell: inputs and parameters of its rule.
+
+    ``stored``: for a frozen backbone, the files of the stages that extract the features.
+    """
 
     features: Sequence[str]
     split: str
@@ -67,6 +70,7 @@ class CellArguments(TypedDict):
     protocol: Mapping[str, Any]
     seed: int
     device: NotRequired[str]
+    stored: NotRequired[Sequence[str]]
 
 
 def open_setting(**given: Unpack[CellArguments]) -> Setting:
@@ -78,6 +82,7 @@ def open_setting(**given: Unpack[CellArguments]) -> Setting:
         glitch=given["glitch"],
         dataset=given["dataset"],
         view=view(model),
+        stored=given.get("stored", ()),
     )
     if protocol["side"]:
         sized: dict[str, Any] = {

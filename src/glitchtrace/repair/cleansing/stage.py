@@ -1,5 +1,6 @@
 """Stages of data cleansing: record a training, score its samples, remove the worst and train again."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,17 +31,21 @@ from glitchtrace.repair.cleansing.problem import (
 )
 from glitchtrace.training.evaluation import evaluate
 
+_log = logging.getLogger(__name__)
+
 
 def record_training(
     *,
     trace: str,
     snapshots: str,
     training: Mapping[str, Any],
+    protocol_name: str,
     **cell: Unpack[CellArguments],
 ) -> None:
     """Train a cell by plain SGD and write ``trace.safetensors`` and ``snapshots.npy``.
 
     Snapshots are streamed to disk, one row per step; whether they fit is checked before the first step.
+    ``protocol_name`` is that of the protocol in the configuration, for messages.
     Raises GlitchtraceError where they do not, for a diverged training and exhausted memory; nothing is
     written then.
     """
@@ -58,7 +63,8 @@ def record_training(
     layout, first = layout_of(setting.network), first_snapshot(plan, protocol["snapshots"])
     folder = Path(snapshots).parent
     folder.mkdir(parents=True, exist_ok=True)
-    require_space(folder, snapshot_bytes(plan, layout, protocol["snapshots"]), "protocols.<name>.snapshots")
+    needed = snapshot_bytes(plan, layout, protocol["snapshots"])
+    require_space(folder, needed, f"protocols.{protocol_name}.snapshots")
     shape = (plan.steps - first, layout.width)
     with files.mapped_npy(snapshots, shape=shape, dtype=np.float32) as keep:
         recorded = record(setting.network, setting.samples, plan, keep=keep, first=first)
@@ -91,10 +97,12 @@ def score_cleansing(
     for method, options in methods.items():
         started = time.process_time()
         scored: Scored = registry.load("cleansing_method", method).score(problem, options)
+        seconds = time.process_time() - started
+        _log.info("%s: %d samples scored in %.1f CPU seconds", method, len(samples), seconds)
         costs.append(
             {
                 "method": method,
-                "cpu_seconds": time.process_time() - started,
+                "cpu_seconds": seconds,
                 "cache_bytes": cache_bytes(problem, method),
                 "last_movement": problem.trace.last_movement,
             }
@@ -165,6 +173,14 @@ def remove_and_retrain(
                 replay(setting.network, samples, recorded, removed, first_epoch=first_epoch)
                 measured = list(_parts(setting, evaluation_batch))
             glitched = int((setting.cell.kinds[removed] != 0).sum())
+            _log.info(
+                "%s without %d of %d samples: test accuracy %.4f, loss %.4f",
+                method,
+                count,
+                len(order),
+                measured[-1]["accuracy"],
+                measured[-1]["loss"],
+            )
             rows += [{"method": method, "removed": count, "glitched": glitched, **part} for part in measured]
     files.write_parquet(pd.DataFrame(rows), removal)
 

@@ -36,13 +36,16 @@ def agreement_table(fidelity: pd.DataFrame) -> pd.DataFrame:
     """Mean, standard deviation and number of trials of each measure, per task, network and method.
 
     ``tau`` and ``jaccard`` against the change of the loss, ``tau_linear`` and ``jaccard_linear`` against the
-    linear change ⟨u, θ' − θ⟩.
+    linear change ⟨u, θ' − θ⟩.  A trial in which a method has no estimate is left out, and does not count.
     """
     rows = []
     for keys, trial in fidelity.groupby([*_CELL, "method", "seed"], sort=True):
         for suffix, truth in (("", "loss_change"), ("_linear", "linear_change")):
             estimate, true = trial["estimate"].to_numpy(), trial[truth].to_numpy()
-            measures = {"tau": stats.kendalltau(estimate, true).statistic, "jaccard": jaccard(estimate, true)}
+            measures = {"tau": np.nan, "jaccard": np.nan}
+            if np.isfinite(estimate).all():
+                measures["tau"] = stats.kendalltau(estimate, true).statistic
+                measures["jaccard"] = jaccard(estimate, true)
             rows += [(*keys, f"{name}{suffix}", value) for name, value in measures.items()]
     table = pd.DataFrame(rows, columns=[*_CELL, "method", "seed", "measure", "value"])
     return aggregate(table, [*_CELL, "method", "measure"])
@@ -71,7 +74,7 @@ def draw_fidelity(fidelity: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
     panels = grid.ravel()
     taus = {
         (row.task, row.network, row.method): f"{row.mean:.2f}" + ("" if row.n == 1 else f" ± {row.std:.2f}")
-        for row in agreement[agreement["measure"] == "tau"].itertuples()
+        for row in agreement[(agreement["measure"] == "tau") & (agreement["n"] > 0)].itertuples()
     }
     drawn = [name for name in ordered_methods(fidelity["method"]) if name in _DRAWN]
     for axes, (keys, cell) in zip(panels, cells, strict=False):

@@ -18,7 +18,7 @@ from glitchtrace.training.sgd import batches
 CARD = {
     "label": "autoencoder",
     "summary": "Reconstruction error of an autoencoder trained on the validation pictures.",
-    "modalities": ["image"],
+    "views": ["pictures"],
     "reads": "nothing",
     "settings": {
         "epochs": {
