@@ -134,6 +134,7 @@ def running(hours: Hours) -> str:
         "covtype_tenth",
         "epsilon_smoke",
         "clustered_anomalies",
+        "epochs_tables",
         "epochs",
         "dirty_validation",
         "label_repair",

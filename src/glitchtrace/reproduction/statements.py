@@ -113,13 +113,13 @@ def statements() -> list[Statement]:
             "near anomalies per epoch, FT-Transformer: SI about 1 after epoch 1 on Jannis, then falls",
             "jannis_sample@tenth",
             _per_epoch("jannis_sample@tenth", 1.0),
-            "epochs",
+            "epochs_tables",
         ),
         Statement(
             "the same on Forest Cover: starts at 0.6, then falls",
             "covtype_sample@tenth",
             _per_epoch("covtype_sample@tenth", 0.6),
-            "epochs",
+            "epochs_tables",
         ),
         *(
             Statement(
