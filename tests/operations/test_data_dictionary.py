@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from running import ROOT, Checkout
+import yaml
+from running import ROOT, Checkout, copy_of_the_checkout
 from safetensors import safe_open
 
 from glitchtrace import paths
@@ -48,12 +49,67 @@ def sections() -> dict[str, dict[str, tuple[str, str, str]]]:
 
 
 SECTIONS = sections()
+# A cell of every system beside the detection grid, each as small as it gets.
+OTHER_SYSTEMS = {
+    "grid": [],
+    "cleansing": [
+        {"datasets": ["digits"], "models": ["small_cnn@brief"], "glitches": ["uniform"], "ratios": [0.1]}
+        | {"seeds": [0], "protocols": ["sgd"], "cleansing_methods": ["sgd_last", "random"]}
+        | {"removals": [0, 50], "retrain": ["last"]}
+    ],
+    "fidelity": [{"fidelity_tasks": ["digits_3_8"], "networks": ["dnn"], "seeds": [0]}],
+    "cincer": [
+        {"datasets": ["iris"], "models": ["logreg"], "loops": ["interactive@brief"], "ratios": [0.2]}
+        | {"inspectors": ["margin"], "thresholds": [0.2], "negotiators": ["top_fisher"], "repeats": 1}
+    ],
+    "cincer_influence": [
+        {"datasets": ["iris"], "models": ["logreg"], "loops": ["interactive@brief"], "ratios": [0.2]}
+        | {"refits": ["optimum"], "negotiators": ["top_fisher"], "repeats": 1}
+    ],
+    "rdia": [
+        {"datasets": ["digits@rdia"], "glitches": ["uniform"], "ratios": [0.2], "seeds": [0]}
+        | {"relabellings": ["erm", "rdia"]}
+    ],
+    "rdia_ls": [
+        {"datasets": ["digits@rdia"], "models": ["mlp@hidden_256"], "glitches": ["uniform"]}
+        | {"ratios": [0.2], "seeds": [0], "selections": ["plain@brief", "rdia_ls@brief"]}
+    ],
+    "models": {"small_cnn@brief": {"training": {"default": {"epochs": 2}}}},
+    "loops": {"interactive@brief": {"known": 30, "iterations": 10, "epochs": 20, "bits": 64}},
+    "selections": {
+        "plain@brief": {"epochs": 2, "batch_size": 64, "decay_start": 1},
+        "rdia_ls@brief": {"epochs": 2, "batch_size": 64, "decay_start": 1},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def other_systems(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A finished run of the other systems, without their figures."""
+    checkout = Checkout(copy_of_the_checkout(tmp_path_factory.mktemp("others") / "run"))
+    (checkout.folder / "others.yaml").write_text(yaml.safe_dump(OTHER_SYSTEMS))
+    study = "results/studies/others/"
+    tables = ("cleansing/gain", "cleansing/cost", "fidelity/fidelity", "cincer", "cincer_influence")
+    targets = [f"{study}{name}.parquet" for name in (*tables, "rdia", "rdia_ls")]
+    checkout.run(*targets, study="others.yaml")
+    return checkout
+
+
+@pytest.fixture
+def results(request: pytest.FixtureRequest) -> Path:
+    """The results folder of the run that a test names."""
+    return request.getfixturevalue(request.param).folder / "results"
+
+
+every_run = pytest.mark.parametrize("results", ["finished", "other_systems"], indirect=True)
 
 
 def section_of(path: str) -> tuple[str, dict[str, tuple[str, str, str]]]:
-    exact = [template for template in SECTIONS if re.fullmatch(pattern(template), path)]
-    assert exact, f"{path} is not in docs/data-dictionary.md"
-    return exact[0], SECTIONS[exact[0]]
+    """The section of a file: of the templates that it has, the one with the most letters outside of wildcards."""
+    found = [template for template in SECTIONS if re.fullmatch(pattern(template), path)]
+    assert found, f"{path} is not in docs/data-dictionary.md"
+    template = max(found, key=lambda template: len(re.sub(r"\{\w+\}", "", template)))
+    return template, SECTIONS[template]
 
 
 def found_columns(path: Path) -> tuple[dict[str, str], str]:
@@ -76,9 +132,9 @@ def described(name: str, columns: dict[str, tuple[str, str, str]]) -> str | None
     return next((e for e in patterns if re.fullmatch(re.sub(r"\{\w+\}", ".+", e), name)), None)
 
 
+@every_run
 @pytest.mark.parametrize("suffix", [".parquet", ".safetensors"])
-def test_every_column_is_described_with_its_type(suffix: str, finished: Checkout) -> None:
-    results = finished.folder / "results"
+def test_every_column_is_described_with_its_type(suffix: str, results: Path) -> None:
     files = sorted(results.rglob(f"*{suffix}"))
     assert files
     assert f"**Schema version {SCHEMA_VERSION}.**" in PAGE
@@ -95,8 +151,8 @@ def test_every_column_is_described_with_its_type(suffix: str, finished: Checkout
         assert not missing - optional, f"{template}: {missing} described but not there"
 
 
-def test_every_record_is_described(finished: Checkout) -> None:
-    results = finished.folder / "results"
+@every_run
+def test_every_record_is_described(results: Path) -> None:
     files = sorted(results.rglob("*.json"))
     assert files
     for path in files:
@@ -108,8 +164,8 @@ def test_every_record_is_described(finished: Checkout) -> None:
             assert isinstance(value, JSON_TYPES[columns[key][0]]), (template, key)
 
 
-def test_every_array_is_described(finished: Checkout) -> None:
-    results = finished.folder / "results"
+@every_run
+def test_every_array_is_described(results: Path) -> None:
     for path in sorted(results.rglob("*.npy")):
         _, columns = section_of(str(path.relative_to(results)))
         assert str(np.load(path, mmap_mode="r").dtype) in columns["(array)"][0].split(" or ")

@@ -72,9 +72,9 @@ class Case:
     def run(self, fault: str) -> subprocess.CompletedProcess[str]:
         return self.copy.run(self.target, check=False, variables=self.variables(fault))
 
-    def start(self, fault: str) -> subprocess.Popen[str]:
+    def start(self, fault: str, *more: str, cores: int = 2) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.copy.command(self.target),
+            self.copy.command(self.target, *more, cores=cores),
             cwd=self.copy.folder,
             env=self.copy.environment(**self.variables(fault)),
             stdout=subprocess.PIPE,
@@ -84,10 +84,10 @@ class Case:
             preexec_fn=_mind_control_c,
         )
 
-    def hold(self) -> tuple[subprocess.Popen[str], Path]:
+    def hold(self, *more: str, cores: int = 2) -> tuple[subprocess.Popen[str], Path]:
         """Start the run and wait until the job is about to put its first file in its place."""
         flag = self.copy.folder / "held"
-        process = self.start(f"hold:{flag}")
+        process = self.start(f"hold:{flag}", *more, cores=cores)
         wait_until(flag.exists, process)
         return process, flag
 
@@ -204,12 +204,20 @@ def test_control_c(case: Case, note: Note) -> None:
 
 
 @each_stage
-def test_sigterm(case: Case, note: Note) -> None:
-    process, flag = case.hold()
+def test_sigterm(case: Case, jobs: dict[str, list[str]], note: Note) -> None:
+    others = jobs["plot_history"]
+    for file in others:
+        (case.copy.folder / file).unlink()
+    case.before = contents(case.copy.folder)
+    # One core: the other job waits while this one is held.
+    process, flag = case.hold(others[0], "--prioritize", case.target, cores=1)
     process.terminate()
     time.sleep(1)
     flag.unlink()
-    process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode > 0, "it ends by itself, and says that there is work left"
+    assert started_jobs(subprocess.CompletedProcess([], 0, output, "")) == {case.stage: 1}
+    assert not [file for file in others if (case.copy.folder / file).exists()]
     again = case.recover()
     assert again == {}
     note(

@@ -47,13 +47,31 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 
 
 def free_ports() -> int:
-    """The first of the ports of a cluster, all of which are free."""
-    first = 20000 + 20 * (os.getpid() % 500)
-    for port in range(first, first + 11):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    """The first of the ports of a cluster, all of which are free: the next such range from one of this process's."""
+    for offset in range(500):
+        first = 20000 + 20 * ((os.getpid() + offset) % 500)
+        if all(is_free(port) for port in range(first, first + 11)):
+            return first
+    pytest.skip("there are no 11 free ports in a row between 20000 and 30000 for a cluster")
+
+
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
             probe.bind(("127.0.0.1", port))
-    return first
+        except OSError:
+            return False
+    return True
+
+
+def test_a_taken_port_moves_the_cluster_to_the_next_range() -> None:
+    first = free_ports()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", first + 3))
+        taken.listen()
+        other = free_ports()
+    assert not set(range(other, other + 11)) & {first + 3}
 
 
 def known_jobs(cluster: dict[str, str]) -> dict[str, dict[str, str]]:

@@ -92,6 +92,24 @@ def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | Non
     ):
         assert jobs[f"summarise_{stage}"] == bool(its_cells)
     assert jobs["pretrain"] == 0
+    assert jobs["describe_study"] == 1, "every report holds configuration and provenance"
+
+
+@pytest.mark.parametrize(
+    ("study", "stages"),
+    [
+        ("cleansing_smoke", {"record_training", "score_cleansing", "remove_and_retrain"}),
+        ("cincer_smoke", {"clean_interactively"}),
+        ("rdia_digits", {"measure_rdia", "relabel_rdia", "train_selection"}),
+    ],
+)
+def test_the_provenance_of_a_study_without_a_detection_grid_is_made_from_its_own_jobs(
+    study: str, stages: set[str], tmp_path: Path
+) -> None:
+    folder = folder_with_config(tmp_path / "run")
+    table = f"results/studies/{study}/tables/provenance.csv"
+    jobs = planned(folder, table, "--configfile", str(ROOT / f"config/studies/{study}.yaml"))
+    assert stages <= set(jobs)
 
 
 # Target -> a study that has its runs, the last rule.

@@ -266,16 +266,37 @@ def table_file(path, caption, category, form="table"):
 
 
 def records(wildcards):
-    """The records of all jobs behind the cells of the study."""
-    templates = [
+    """The records of all jobs behind the cells of the study, of every system."""
+    detection = [
         rules.train.output.record,
         rules.profile_influence.output.record,
         rules.score_signals.output.record,
         rules.evaluate_cell.output.record,
     ]
     if CONFIG["repair"]:
-        templates += [rules.repair_cell.output.record, rules.retrain.output.record]
-    return [path for template in templates for path in collect_cells(template)]
+        detection += [rules.repair_cell.output.record, rules.retrain.output.record]
+    cleansing = [
+        rules.record_training.output.record,
+        rules.score_cleansing.output.record,
+    ]
+    relabelling = [rules.measure_rdia.output.record, rules.relabel_rdia.output.record]
+    behind = [
+        (grid.rows(CELLS), detection),
+        (cleansing_cost_cells(wildcards), cleansing),
+        (removal_cells(wildcards), [rules.remove_and_retrain.output.record]),
+        (RDIA_CELLS, relabelling),
+        (RDIA_LS_CELLS, [rules.train_selection.output.record]),
+        (loop_rows(), [rules.clean_interactively.output.record]),
+    ]
+    return sorted(
+        {
+            path
+            for cells, templates in behind
+            for template in templates
+            for cell in cells
+            for path in expand(template, **cell)
+        }
+    )
 
 
 def study_configuration(wildcards):
@@ -468,9 +489,9 @@ def study_figures():
 
 
 def all_figures(wildcards):
-    """Every figure and table that the grid allows."""
+    """Every figure and table that the grid allows; without a grid, what describes the study."""
     if not CELLS:
-        return []
+        return list(rules.describe_study.output)
     glitched = [cell.wildcards() for cell in CELLS if cell.ratio != "clean"]
     figures = [
         rules.plot_cost.output.figures,
