@@ -89,6 +89,19 @@ def test_status_and_plan_count_what_is_left(copy: Checkout) -> None:
     assert "disk:" in planned
 
 
+def test_status_says_what_is_stale_and_why(copy: Checkout) -> None:
+    file = copy.folder / "config/config.yaml"
+    config = yaml.safe_load(file.read_text())
+    config["models"]["linear"]["training"]["default"]["learning_rate"] /= 2
+    file.write_text(yaml.safe_dump(config))
+    page = glitchtrace(copy, "status").stdout
+    assert "cells: 0 of 3 whole, 3 left" in page
+    rows = {line.split()[0]: " ".join(line.split()[1:]) for line in page.splitlines() if line.strip()}
+    assert rows["train"] == "3 0 3 3 params changed"
+    assert rows["score_signals"] == "3 0 3 3 follows an earlier job"
+    assert rows["inject_glitch"] == "3 3 0"
+
+
 def test_the_plan_of_a_study_that_was_never_begun_counts_its_jobs_as_snakemake_does(copy: Checkout) -> None:
     shutil.rmtree(copy.folder / "results")
     lines = [line.split() for line in glitchtrace(copy, "plan").stdout.splitlines()]
