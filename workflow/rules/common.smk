@@ -509,21 +509,6 @@ def all_figures(wildcards):
     return sorted({path for group in figures for path in group})
 
 
-def answering(target, study, files):
-    """Input function of a target: ``files()``, and where the configuration makes none, an error naming a study."""
-
-    def inputs(wildcards):
-        found = files()
-        if not found:
-            raise WorkflowError(
-                f"target {target}: the configuration has no runs for it; "
-                f"add --configfile config/studies/{study}.yaml"
-            )
-        return found
-
-    return inputs
-
-
 # --- memory, measured (see docs/architecture.md) -------------------------------------------------------------------
 
 
