@@ -1,4 +1,4 @@
-"""Frozen backbones through the workflow: a timm network with a local weight file, and pictures counted in the logs."""
+"""Frozen backbones through the workflow: timm networks with local weight files, and pictures counted in the logs."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,13 @@ import yaml
 from running import folder_with_config, planned, snakemake
 from safetensors.numpy import load_file
 
+# A small ViT, of which the pictures are counted, and a small ConvNeXt; both make 64 features.
+BACKBONES = {"timm@small": "test_vit", "timm@convnext": "test_convnext"}
 STUDY = {
     "grid": [
         {
             "datasets": ["digits@few"],
-            "models": ["timm@small"],
+            "models": [*BACKBONES],
             "glitches": ["uniform"],
             "ratios": [0.2],
             "seeds": [0],
@@ -21,30 +23,34 @@ STUDY = {
     ],
     "datasets": {"digits@few": {"subset_size": 50, "test_size": 30}},
     "models": {
-        "timm@small": {
-            "backbone": "test_vit",
-            "weights": "small.safetensors",
+        model: {
+            "backbone": backbone,
+            "weights": f"{backbone}.safetensors",
             "shards": 2,
             "training": {"default": {"learning_rate": 0.1, "batch_size": 16, "epochs": 2}},
         }
+        for model, backbone in BACKBONES.items()
     },
     "figures": {"formats": ["svg"]},
 }
-CELL = "results/digits@few/timm@small/uniform-0.2"
+CELLS = {model: f"results/digits@few/{model}/uniform-0.2/seed-0" for model in BACKBONES}
+GAINS = [f"{cell}/tracin/gain.parquet" for cell in CELLS.values()]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which the features of seed 0 are extracted and one cell is repaired."""
+    """A folder in which the features of seed 0 are extracted and the cell of each backbone is repaired."""
     import timm
     import torch
     from safetensors.torch import save_file
 
     found = folder_with_config(tmp_path_factory.mktemp("frozen"))
     torch.manual_seed(0)
-    save_file(timm.create_model("test_vit", pretrained=False).state_dict(), found / "small.safetensors")
+    for backbone in BACKBONES.values():
+        weights = timm.create_model(backbone, pretrained=False).state_dict()
+        save_file(weights, found / f"{backbone}.safetensors")
     write(found, STUDY)
-    run(found, "features", f"{CELL}/seed-0/tracin/gain.parquet")
+    run(found, "features", *GAINS)
     return found
 
 
@@ -56,9 +62,9 @@ def run(folder: Path, *targets: str) -> None:
     snakemake(folder, *targets, "--cores", "2", "--configfile", "frozen.yaml")
 
 
-def extracted(folder: Path) -> int:
-    """Pictures that have passed the backbone, as the logs of the extractions say."""
-    logs = (folder / "results/logs").rglob("extract_*features.log")
+def extracted(folder: Path, model: str = "timm@small") -> int:
+    """Pictures that have passed a backbone, as the logs of the extractions say."""
+    logs = (folder / f"results/logs/digits@few/{model}").rglob("extract_*features.log")
     return sum(
         int(count) for log in logs for count in re.findall(r"extracted (\d+) pictures", log.read_text())
     )
@@ -77,26 +83,26 @@ def distinct(folder: Path) -> int:
 
 
 def test_each_distinct_picture_passes_once_and_a_new_seed_adds_its_own(folder: Path) -> None:
-    assert extracted(folder) == distinct(folder) > 70
-    study = {**STUDY, "grid": [{**STUDY["grid"][0], "seeds": [0, 1]}]}
+    assert extracted(folder) == extracted(folder, "timm@convnext") == distinct(folder) > 70
+    study = {**STUDY, "grid": [{**STUDY["grid"][0], "models": ["timm@small"], "seeds": [0, 1]}]}
     write(folder, study)
     jobs = planned(folder, "features", "--configfile", "frozen.yaml")
     assert (jobs["extract_features"], jobs["extract_test_features"], jobs["train"]) == (1, 1, 0)
     before = extracted(folder)
     run(folder, "features")
     assert before < extracted(folder) == distinct(folder)
-    assert not planned(
-        folder, "features", f"{CELL}/seed-0/tracin/gain.parquet", "--configfile", "frozen.yaml"
-    )
     write(folder, STUDY)
+    assert not planned(folder, "features", *GAINS, "--configfile", "frozen.yaml")
 
 
-def test_the_head_is_trained_repaired_and_traced_on_features(folder: Path) -> None:
-    checkpoints = load_file(folder / CELL / "seed-0/checkpoints.safetensors")
+@pytest.mark.parametrize("model", BACKBONES)
+def test_the_head_is_trained_repaired_and_traced_on_features(folder: Path, model: str) -> None:
+    cell = folder / CELLS[model]
+    checkpoints = load_file(cell / "checkpoints.safetensors")
     assert {name.partition("/")[2] for name in checkpoints} == {"head.weight", "head.bias"}
-    factors = load_file(folder / CELL / "seed-0/factors.safetensors")
+    factors = load_file(cell / "factors.safetensors")
     assert factors["train/features"].shape == (40, 64)
-    gain = pd.read_parquet(folder / CELL / "seed-0/tracin/gain.parquet")
+    gain = pd.read_parquet(cell / "tracin/gain.parquet")
     assert set(gain["part"]) == {"validation", "test"}
     assert gain["accuracy"].between(0, 1).all()
 
@@ -121,10 +127,8 @@ def test_a_name_that_timm_does_not_have_ends_in_one_line(folder: Path) -> None:
 
 def test_a_recorded_training_of_the_head_is_cleansed_on_features(folder: Path) -> None:
     methods = {"cleansing_methods": ["sgd_all", "random"], "removals": [0, 5]}
-    write(folder, {**STUDY, "cleansing": [{**STUDY["grid"][0], **methods}]})
-    target = (
-        f"results/studies/frozen/cleansing/{CELL.removeprefix('results/')}/seed-0/sgd/removal-last.parquet"
-    )
+    write(folder, {**STUDY, "cleansing": [{**STUDY["grid"][0], "models": ["timm@small"], **methods}]})
+    target = f"results/studies/frozen/cleansing/{CELLS['timm@small'].removeprefix('results/')}/sgd/removal-last.parquet"
     run(folder, target)
     removal = pd.read_parquet(folder / target)
     assert set(removal["removed"]) == {0, 5}
