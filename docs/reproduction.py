@@ -148,9 +148,8 @@ def running(hours: Hours) -> str:
     lines += [f"| `{name}` | {hours.of(name):.1f} | {'yes' if name in done else 'no'} |" for name in order]
     note = (
         "Hours are estimated from the CPU seconds of the cells that were run, of the same dataset and model or of the "
-        "same model by its seconds per training sample; "
-        "ViT-B/16 and ConvNeXt-Tiny from their speed with random weights, "
-        "each picture passing once. Studies share cells: together they take less than the sum."
+        "same model by its seconds per training sample; ViT-B/16 and ConvNeXt-Tiny from their speed with random "
+        "weights, each picture passing once. Studies share cells: together they take less than the sum."
     )
     return "\n".join([*lines, "", note])
 

@@ -2,11 +2,9 @@
 
 import functools
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from glitchtrace import configuration, grid, registry
+from glitchtrace.operations.jobs import read_config, read_yaml
 from glitchtrace.reproduction.tables import Tables
 
 CONFIG = Path("config/config.yaml")
@@ -27,7 +25,7 @@ class Hours:
     def of(self, study: str) -> float:
         """Trainings, influence and signals of the cells of a study, repairs, folds of confident learning."""
         if study not in self._of_study:
-            config = complete(study)
+            config = read_config(str(CONFIG.parent / "studies" / f"{study}.yaml"))
             seconds = 0.0
             trained: set[tuple[str, ...]] = set()
             for cell in grid.cells(config["grid"], config["settings"]):
@@ -64,27 +62,12 @@ class Hours:
 @functools.cache
 def training_samples(dataset: str) -> int:
     """Training samples of a dataset as the shipped configuration has it."""
-    block = {
+    cell = {
         "datasets": [dataset],
         "models": ["linear"],
         "glitches": ["none"],
         "ratios": ["clean"],
         "seeds": [0],
     }
-    schema, base = shipped()
-    config = configuration.resolve({**base, "grid": [block]}, schema)
+    config = configuration.resolve({**read_yaml(str(CONFIG)), "grid": [cell]}, configuration.load_schema())
     return grid.sizes(dataset, config["settings"]["dataset"][dataset])[0]
-
-
-@functools.cache
-def complete(study: str) -> dict[str, Any]:
-    """The complete configuration of a shipped study."""
-    schema, base = shipped()
-    own = yaml.safe_load((CONFIG.parent / "studies" / f"{study}.yaml").read_text(encoding="utf-8"))
-    return configuration.resolve(configuration.merge(base, own), schema)
-
-
-@functools.cache
-def shipped() -> tuple[dict[str, Any], dict[str, Any]]:
-    """The schema and the default configuration."""
-    return configuration.load_schema(), yaml.safe_load(CONFIG.read_text(encoding="utf-8"))

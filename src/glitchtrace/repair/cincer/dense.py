@@ -91,17 +91,9 @@ class DenseNetwork:
         with np.errstate(over="ignore", invalid="ignore"):
             for epoch in range(1, settings.epochs + 1):
                 steps.epoch(rng, self._adam)
-                # A loss that is not finite spoils the weights in the next step; after the last there is none.
-                finite = np.isfinite(self.parameters).all()
-                if finite and (epoch == settings.epochs or settings.stop_accuracy is not None):
-                    finite = np.isfinite(self.probabilities(inputs[: settings.batch_size])).all()
-                if not finite:
-                    self.restore(before)
-                    raise settings.diverged(epoch)
-                if settings.stop_accuracy is not None:
-                    right = self.probabilities(inputs).argmax(axis=1) == labels
-                    if right.mean() >= settings.stop_accuracy:
-                        break
+                finite = bool(np.isfinite(self.parameters).all())
+                if settings.ends_after(epoch, self, before, inputs, labels, finite=finite):
+                    break
 
     def masks(self, steps: int, batch: int, rng: np.random.Generator) -> list[np.ndarray] | None:
         """What multiplies the hidden units in the steps of one epoch: 0 or 1 / share kept, (steps, units, batch)."""

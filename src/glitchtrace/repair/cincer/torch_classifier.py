@@ -122,17 +122,8 @@ class TorchClassifier:
                 for rows in order.split(settings.batch_size):
                     self._passes.backward(data.index_select(0, rows), targets[rows])
                     self._optimiser.step()
-                # A loss that is not finite spoils the weights in the next step; after the last there is none.
-                finite = self._finite()
-                if finite and (epoch == settings.epochs or settings.stop_accuracy is not None):
-                    finite = bool(np.isfinite(self.probabilities(inputs[: settings.batch_size])).all())
-                if not finite:
-                    self.restore(before)
-                    raise settings.diverged(epoch)
-                if settings.stop_accuracy is not None:
-                    right = self.probabilities(inputs).argmax(axis=1) == labels
-                    if right.mean() >= settings.stop_accuracy:
-                        break
+                if settings.ends_after(epoch, self, before, inputs, labels, finite=self._finite()):
+                    break
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
         """p(c|x), float64 (n, C), without dropout."""
