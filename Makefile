@@ -83,7 +83,7 @@ lint: $(READY) ## Style and types
 
 .PHONY: docs
 docs: $(READY) ## Remake schema, parameter table, dataset facts, rule graph and README figure (after make demo)
-	$(BIN)/python -m glitchtrace.configuration
+	$(BIN)/python -m glitchtrace.core.configuration
 	$(BIN)/python docs/rulegraph.py
 	$(BIN)/python docs/readme_figure.py
 	$(BIN)/python docs/datasets.py

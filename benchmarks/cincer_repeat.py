@@ -31,9 +31,9 @@ ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENB
 
 def repeat(folder: Path, problem: str, number: int, iterations: int) -> dict[str, float]:
     """One repeat of the published run with Top Fisher, read from and written to ``folder``."""
-    from glitchtrace.files import read_parquet
+    from glitchtrace.core.files import read_parquet
     from glitchtrace.operations.jobs import read_config
-    from glitchtrace.repair.cincer.stage import clean_interactively
+    from glitchtrace.papers.cincer.stage import clean_interactively
 
     dataset, model = PROBLEMS[problem]
     settings = read_config(f"config/studies/cincer_{problem}.yaml")["settings"]

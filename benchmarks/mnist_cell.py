@@ -39,10 +39,10 @@ def glitchtrace_chain() -> dict[str, float]:
 
     from glitchtrace.data.fetch import fetch_data
     from glitchtrace.data.prepare import prepare_data
+    from glitchtrace.detectors.stage import score_signals
     from glitchtrace.evaluation.detection import f1_known_ratio
     from glitchtrace.glitches.stage import inject_glitch
     from glitchtrace.influence.stage import profile_influence
-    from glitchtrace.signals.stage import score_signals
     from glitchtrace.training.stage import train_cell
 
     with tempfile.TemporaryDirectory() as name:
@@ -108,7 +108,7 @@ def glitchtrace_chain() -> dict[str, float]:
             settings={},
         )
         score_signals(
-            profile=file["profile.safetensors"], signals=file["signals.parquet"], names="all", settings={}
+            profile=file["profile.safetensors"], signals=file["signals.parquet"], detectors="all", settings={}
         )
         scores = pd.read_parquet(file["signals.parquet"])
         glitch = pd.read_parquet(file["glitch.parquet"])["kind"].to_numpy() != 0
@@ -127,11 +127,11 @@ def plain_chain() -> dict[str, float]:
     import torch
     from torch.nn.functional import cross_entropy
 
+    from glitchtrace.core.seeding import generator
     from glitchtrace.data.split import make_split
     from glitchtrace.glitches import uniform
     from glitchtrace.glitches.table import clean_table
     from glitchtrace.models import resnet20
-    from glitchtrace.seeding import generator
 
     raw = Path(os.environ["GLITCHTRACE_DATA"]) / "MNIST" / "raw"
 

@@ -20,11 +20,11 @@ import scipy.linalg
 import scipy.sparse
 import scipy.stats  # noqa: F401
 
-from glitchtrace import registry
+from glitchtrace.core import registry
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.glitches.stage import inject_glitch
-from glitchtrace.repair.rdia.stage import measure_rdia, relabel_rdia
+from glitchtrace.papers.rdia.stage import measure_rdia, relabel_rdia
 
 SETTINGS = {"C": 0.1, "units": "code", "solver": "cg", "solver_settings": {}}
 

@@ -13,8 +13,8 @@ import time
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from glitchtrace.repair.rdia.influence import measure
-from glitchtrace.repair.rdia.regression import Regression
+from glitchtrace.papers.rdia.influence import measure
+from glitchtrace.papers.rdia.regression import Regression
 
 ROWS, COLUMNS, ENTRIES, VALIDATION = 60_000, 20_000, 50, 18_000
 NOISE = 0.5

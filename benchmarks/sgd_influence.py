@@ -31,7 +31,7 @@ def problem() -> tuple[Any, ...]:
     from glitchtrace.data.datasets import mnist
     from glitchtrace.data.preprocess import PictureInputs
     from glitchtrace.models import small_cnn
-    from glitchtrace.repair.cleansing.problem import AugmentedSamples
+    from glitchtrace.papers.cleansing.problem import AugmentedSamples
     from glitchtrace.training.augmentation import Augmentation
 
     pool = mnist.load(Path(os.environ["GLITCHTRACE_DATA"]))
@@ -44,8 +44,8 @@ def problem() -> tuple[Any, ...]:
 
 def record_once(folder: Path) -> None:
     """Record the training."""
-    from glitchtrace.influence.sgd_influence.recording import layout_of, make_plan, record
-    from glitchtrace.influence.sgd_influence.trace import write_trace
+    from glitchtrace.training.recorded.recording import layout_of, make_plan, record
+    from glitchtrace.training.recorded.trace import write_trace
 
     network, samples, _, _ = problem()
     plan = make_plan(2000, epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE)
@@ -56,8 +56,8 @@ def record_once(folder: Path) -> None:
 
 def walk(folder: Path, scope: str) -> dict[str, float]:
     """Score by the walk of this package."""
-    from glitchtrace.influence.sgd_influence.trace import open_snapshots, read_trace
     from glitchtrace.influence.sgd_influence.walk import sgd_influence, validation_gradient
+    from glitchtrace.training.recorded.trace import open_snapshots, read_trace
 
     network, samples, validation, labels = problem()
     first_epoch, exact = SCOPES[scope]
@@ -77,8 +77,8 @@ def loop(folder: Path) -> dict[str, float]:
     from torch import Tensor
     from torch.nn.functional import conv2d, cross_entropy, linear, max_pool2d
 
-    from glitchtrace.influence.sgd_influence.trace import open_snapshots, read_trace
     from glitchtrace.influence.sgd_influence.walk import tensors, validation_gradient
+    from glitchtrace.training.recorded.trace import open_snapshots, read_trace
 
     def outputs(theta: dict[str, Tensor], x: Tensor) -> Tensor:
         """The small CNN in torch's own functions."""

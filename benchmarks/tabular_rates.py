@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glitchtrace import registry
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.preprocess import TokenInputs, VectorInputs, standardisation
 from glitchtrace.data.split import TRAIN, VALIDATION, make_split, rows_of
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.training.evaluation import evaluate
 from glitchtrace.training.sgd import train
 

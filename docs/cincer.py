@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace import paths, registry
-from glitchtrace.files import read_parquet, replace_section
+from glitchtrace.core import paths, registry
+from glitchtrace.core.files import read_parquet, replace_section
 from glitchtrace.operations.jobs import read_config
-from glitchtrace.repair.cincer import cells
-from glitchtrace.repair.cincer.question_budget import budget_table
-from glitchtrace.repair.cincer.summary import KEYS, at, mean_and_error, numbers
-from glitchtrace.repair.cincer.thresholds import arriving, threshold_table
-from glitchtrace.reporting.figures.loop_influence import correlation_table
-from glitchtrace.reporting.figures.loop_precision import precision_table
+from glitchtrace.papers.cincer import cells
+from glitchtrace.papers.cincer.figures.loop_influence import correlation_table
+from glitchtrace.papers.cincer.figures.loop_precision import precision_table
+from glitchtrace.papers.cincer.question_budget import budget_table
+from glitchtrace.papers.cincer.summary import KEYS, at, mean_and_error, numbers
+from glitchtrace.papers.cincer.thresholds import arriving, threshold_table
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
 

@@ -1,11 +1,10 @@
 """Put the facts of every dataset, from its card and its raw files, into docs/datasets.md (``make docs``)."""
 
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from glitchtrace import files, registry
+from glitchtrace.core import files, registry
 from glitchtrace.data.raw_files import RawFile
 
 PAGE = Path(__file__).with_suffix(".md")
@@ -63,7 +62,7 @@ def source(name: str) -> str:
 
 def modules(name: str) -> list[ModuleType]:
     """The module of a dataset and those that it takes as a whole: they may hold its raw files and address."""
-    own = importlib.import_module(registry.module_name("dataset", name))
+    own = registry.load("dataset", name)
     return [own, *(value for value in vars(own).values() if isinstance(value, ModuleType))]
 
 

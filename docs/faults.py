@@ -3,7 +3,7 @@
 import sys
 from xml.etree import ElementTree
 
-from glitchtrace import files
+from glitchtrace.core import files
 from glitchtrace.reporting.tables import markdown_table
 
 COLUMNS = ("fault", "stage", "outcome", "next command", "jobs computed again")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from glitchtrace import registry
+from glitchtrace.core import registry
+from glitchtrace.core.files import replace_section
 from glitchtrace.evaluation.statistics import compare, share_of_oracle_gain
-from glitchtrace.files import replace_section
 from glitchtrace.reporting.style import ordered_policies, ordered_signals
 from glitchtrace.reporting.tables import markdown_table, mean_and_deviation, summary_table
 

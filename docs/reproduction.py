@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from glitchtrace.files import replacing
+from glitchtrace.core.files import replacing
+from glitchtrace.papers.glitches import published
+from glitchtrace.papers.glitches.hours import CONFIG, Hours
+from glitchtrace.papers.glitches.published import Number
+from glitchtrace.papers.glitches.statements import Statement
+from glitchtrace.papers.glitches.statements import statements as published_statements
+from glitchtrace.papers.glitches.tables import Tables, fidelity_table, study_table
+from glitchtrace.papers.glitches.verdicts import judge_number, judge_statement
 from glitchtrace.reporting.style import human_name
-from glitchtrace.reproduction import published
-from glitchtrace.reproduction.hours import CONFIG, Hours
-from glitchtrace.reproduction.published import Number
-from glitchtrace.reproduction.statements import Statement
-from glitchtrace.reproduction.statements import statements as published_statements
-from glitchtrace.reproduction.tables import Tables, fidelity_table, study_table
-from glitchtrace.reproduction.verdicts import judge_number, judge_statement
 
 PAGE = Path("docs/reproduction.md")
 FOLDER = Path("docs/tables")

@@ -2,7 +2,7 @@
 
 import subprocess
 
-from glitchtrace import files
+from glitchtrace.core import files
 
 graph = subprocess.run(
     ["snakemake", "--rulegraph", "mermaid-js", "--quiet", "all"], capture_output=True, text=True, check=True

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

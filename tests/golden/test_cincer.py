@@ -12,18 +12,18 @@ from components import complete_card
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.model_selection import train_test_split
 
-from glitchtrace import registry
-from glitchtrace.repair.cincer import influence_functions, measures
-from glitchtrace.repair.cincer import loop as loop_module
-from glitchtrace.repair.cincer.annotator import PerfectAnnotator, run
-from glitchtrace.repair.cincer.dense import DenseNetwork, softmax
-from glitchtrace.repair.cincer.loop import Loop
-from glitchtrace.repair.cincer.problem import Problem, make_problem
-from glitchtrace.repair.cincer.query import Query, largest_distance
-from glitchtrace.repair.cincer.ranking import Ranking
-from glitchtrace.repair.cincer.roles import Negotiator, load_inspector, load_negotiator
-from glitchtrace.repair.cincer.sizes import part_sizes
-from glitchtrace.repair.cincer.streams import start_states
+from glitchtrace.core import registry
+from glitchtrace.papers.cincer import influence_functions, measures
+from glitchtrace.papers.cincer import loop as loop_module
+from glitchtrace.papers.cincer.annotator import PerfectAnnotator, run
+from glitchtrace.papers.cincer.dense import DenseNetwork, softmax
+from glitchtrace.papers.cincer.loop import Loop
+from glitchtrace.papers.cincer.problem import Problem, make_problem
+from glitchtrace.papers.cincer.query import Query, largest_distance
+from glitchtrace.papers.cincer.ranking import Ranking
+from glitchtrace.papers.cincer.roles import Negotiator, load_inspector, load_negotiator
+from glitchtrace.papers.cincer.sizes import part_sizes
+from glitchtrace.papers.cincer.streams import start_states
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "cincer"

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace import registry
+from glitchtrace.core import registry
 from glitchtrace.data.split import make_split, rows_of
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import clean_table

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from glitchtrace.repair.rdia.influence import measure
-from glitchtrace.repair.rdia.measures import accuracy, area_under_curve, log_loss
-from glitchtrace.repair.rdia.methods import uids
-from glitchtrace.repair.rdia.regression import Regression
-from glitchtrace.repair.rdia.relabelling import relabelled_loss, relabelled_residuals, relabelled_targets
+from glitchtrace.papers.rdia.influence import measure
+from glitchtrace.papers.rdia.measures import accuracy, area_under_curve, log_loss
+from glitchtrace.papers.rdia.methods import uids
+from glitchtrace.papers.rdia.regression import Regression
+from glitchtrace.papers.rdia.relabelling import relabelled_loss, relabelled_residuals, relabelled_targets
 
 FOLDER = Path(__file__).parent / "rdia"
 BINARY = json.loads((FOLDER / "binary_cases.json").read_text(encoding="utf-8"))

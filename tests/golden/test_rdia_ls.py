@@ -10,9 +10,9 @@ import torch
 from glitchtrace.glitches.independent import inject
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import sample_table
-from glitchtrace.repair.rdia_ls.losses import by_loss
-from glitchtrace.repair.rdia_ls.methods import rdia_ls
-from glitchtrace.repair.rdia_ls.schedule import Groups, Schedule
+from glitchtrace.papers.rdia_ls.losses import by_loss
+from glitchtrace.papers.rdia_ls.methods import rdia_ls
+from glitchtrace.papers.rdia_ls.schedule import Groups, Schedule
 
 FOLDER = Path(__file__).parent / "rdia"
 CASES = json.loads((FOLDER / "ls_noise_multiclass_cases.json").read_text(encoding="utf-8"))

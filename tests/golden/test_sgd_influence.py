@@ -9,13 +9,13 @@ from torch import nn
 from torch.nn.functional import max_pool2d
 
 from glitchtrace.influence.sgd_influence import koh_liang
-from glitchtrace.influence.sgd_influence.objective import State, accuracy, dot, losses
-from glitchtrace.influence.sgd_influence.recording import layout_of, make_plan, record
-from glitchtrace.influence.sgd_influence.replay import replay
-from glitchtrace.influence.sgd_influence.trace import Snapshots, Trace, checksum
 from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
 from glitchtrace.models import linear, mlp
 from glitchtrace.models.network import Network
+from glitchtrace.training.recorded.objective import State, accuracy, dot, losses
+from glitchtrace.training.recorded.recording import layout_of, make_plan, record
+from glitchtrace.training.recorded.replay import replay
+from glitchtrace.training.recorded.trace import Snapshots, Trace, checksum
 
 FOLDER = Path(__file__).parent / "cleansing"
 LOGISTIC = ["logreg_breast_cancer_decay", "logreg_digits38_uneven"]

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glitchtrace.detectors.ranks import ascending_ranks
+from glitchtrace.detectors.stage import score
 from glitchtrace.influence.profile import Profiles, profiles_from_matrices
-from glitchtrace.signals.ranks import ascending_ranks
-from glitchtrace.signals.stage import score
 
 FOLDER = Path(__file__).parent / "glitch-detection"
 CASES = (

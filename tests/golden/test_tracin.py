@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from glitchtrace.data.preprocess import Inputs
+from glitchtrace.detectors.stage import score
 from glitchtrace.influence import closed_form
 from glitchtrace.influence.estimator import Checkpoint
 from glitchtrace.influence.factors import Factors, Part
 from glitchtrace.influence.per_sample import PerSampleInfluence, Samples
 from glitchtrace.influence.profile import Profiles, profiles_from_matrices
 from glitchtrace.models.network import Network
-from glitchtrace.signals.stage import score
 
 FOLDER = Path(__file__).parent / "glitch-detection"
 FULL, FAST = (

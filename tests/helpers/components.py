@@ -1,14 +1,11 @@
 """Components as the configuration knows them."""
 
-from glitchtrace import registry
-from glitchtrace.repair.cincer import negotiator_settings
+from glitchtrace.core import registry
 
 
 def complete_card(kind: str, name: str) -> dict:
     """Every setting of a component: what it shares with others, and its own."""
-    card = registry.card(kind, name)
-    shared = negotiator_settings.common(card) if kind == "negotiator" else {}
-    return {**shared, **card.get("settings", {})}
+    return registry.settings(kind, name)
 
 
 def default_settings(kind: str) -> dict[str, dict]:

@@ -11,8 +11,8 @@ import yaml
 from running import ROOT, Checkout, copy_of_the_checkout
 from safetensors import safe_open
 
-from glitchtrace import paths
-from glitchtrace.files import SCHEMA_VERSION
+from glitchtrace.core import paths
+from glitchtrace.core.files import SCHEMA_VERSION
 
 PAGE = (ROOT / "docs/data-dictionary.md").read_text()
 JSON_TYPES = {

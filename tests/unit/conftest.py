@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_iris
 
-from glitchtrace.files import write_json, write_npy
+from glitchtrace.core.files import write_json, write_npy
 
 
 @pytest.fixture

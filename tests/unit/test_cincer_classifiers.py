@@ -5,16 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.repair.cincer.adam import Adam
-from glitchtrace.repair.cincer.build import build_classifier
-from glitchtrace.repair.cincer.convolutional import ConvolutionalPasses
-from glitchtrace.repair.cincer.dense import DenseNetwork
-from glitchtrace.repair.cincer.gradients import FactoredGradients, expand_classes
-from glitchtrace.repair.cincer.influence_functions import dense_hessian
-from glitchtrace.repair.cincer.torch_classifier import AutogradPasses, TorchClassifier
-from glitchtrace.repair.cincer.training_settings import TrainingSettings
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.papers.cincer.adam import Adam
+from glitchtrace.papers.cincer.build import build_classifier
+from glitchtrace.papers.cincer.convolutional import ConvolutionalPasses
+from glitchtrace.papers.cincer.dense import DenseNetwork
+from glitchtrace.papers.cincer.gradients import FactoredGradients, expand_classes
+from glitchtrace.papers.cincer.influence_functions import dense_hessian
+from glitchtrace.papers.cincer.torch_classifier import AutogradPasses, TorchClassifier
+from glitchtrace.papers.cincer.training_settings import TrainingSettings
 
 DEFAULTS = {
     name: {key: value["default"] for key, value in registry.card("model", name)["settings"].items()}

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_json, write_npy, write_parquet
-from glitchtrace.repair.cincer.question_budget import budget_table, tabulate_questions
-from glitchtrace.repair.cincer.questions import PANEL_SETS, QUESTIONS
-from glitchtrace.repair.cincer.summary import PRECISIONS
-from glitchtrace.reporting.figures import loop_gallery, loop_precision, loops
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_json, write_npy, write_parquet
+from glitchtrace.papers.cincer.figures import loop_gallery, loop_precision, loops
+from glitchtrace.papers.cincer.question_budget import budget_table, tabulate_questions
+from glitchtrace.papers.cincer.questions import PANEL_SETS, QUESTIONS
+from glitchtrace.papers.cincer.summary import PRECISIONS
 
 
 def traces(*, precise: bool = False, last: int = 20) -> pd.DataFrame:

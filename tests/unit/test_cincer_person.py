@@ -13,21 +13,21 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_digits, load_iris
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_json, write_npy
-from glitchtrace.repair.cincer.annotator import PerfectAnnotator, run
-from glitchtrace.repair.cincer.loop import Loop
-from glitchtrace.repair.cincer.person import __main__ as program
-from glitchtrace.repair.cincer.person.page import PageServer
-from glitchtrace.repair.cincer.person.samples import Samples
-from glitchtrace.repair.cincer.person.session import Session
-from glitchtrace.repair.cincer.person.terminal import annotate_in_terminal
-from glitchtrace.repair.cincer.problem import load_problem
-from glitchtrace.repair.cincer.query import Query
-from glitchtrace.repair.cincer.ranking import Ranking
-from glitchtrace.repair.cincer.roles import Negotiator
-from glitchtrace.repair.cincer.stage import open_loop
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_json, write_npy
+from glitchtrace.papers.cincer.annotator import PerfectAnnotator, run
+from glitchtrace.papers.cincer.loop import Loop
+from glitchtrace.papers.cincer.person import __main__ as program
+from glitchtrace.papers.cincer.person.page import PageServer
+from glitchtrace.papers.cincer.person.samples import Samples
+from glitchtrace.papers.cincer.person.session import Session
+from glitchtrace.papers.cincer.person.terminal import annotate_in_terminal
+from glitchtrace.papers.cincer.problem import load_problem
+from glitchtrace.papers.cincer.query import Query
+from glitchtrace.papers.cincer.ranking import Ranking
+from glitchtrace.papers.cincer.roles import Negotiator
+from glitchtrace.papers.cincer.stage import open_loop
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -299,7 +299,7 @@ def test_a_session_is_open_once(table: Path, tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_program_ends_with_it(table: Path, tmp_path: Path) -> None:
     hold = (
-        "import sys, time; from pathlib import Path; from glitchtrace.repair.cincer.person import session; "
+        "import sys, time; from pathlib import Path; from glitchtrace.papers.cincer.person import session; "
         "lock = session._lock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", hold, str(tmp_path)], stdout=subprocess.PIPE) as other:

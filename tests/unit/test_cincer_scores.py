@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.repair.cincer.curvature import block_scores, diagonal_scores, fisher_scores, matrix_scores
-from glitchtrace.repair.cincer.dense import DenseNetwork, softmax
-from glitchtrace.repair.cincer.gradients import ExplicitGradients
-from glitchtrace.repair.cincer.influence_functions import (
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.papers.cincer.curvature import block_scores, diagonal_scores, fisher_scores, matrix_scores
+from glitchtrace.papers.cincer.dense import DenseNetwork, softmax
+from glitchtrace.papers.cincer.gradients import ExplicitGradients
+from glitchtrace.papers.cincer.influence_functions import (
     dense_hessian,
     influence,
     loss_relative,
@@ -24,9 +24,9 @@ from glitchtrace.repair.cincer.influence_functions import (
     solve_exactly,
     without_sample,
 )
-from glitchtrace.repair.cincer.query import Query, largest_distance
-from glitchtrace.repair.cincer.ranking import by_score
-from glitchtrace.repair.cincer.roles import load_inspector, load_negotiator
+from glitchtrace.papers.cincer.query import Query, largest_distance
+from glitchtrace.papers.cincer.ranking import by_score
+from glitchtrace.papers.cincer.roles import load_inspector, load_negotiator
 
 NEGOTIATORS = [name for name in registry.names("negotiator") if name != "no_ce"]
 

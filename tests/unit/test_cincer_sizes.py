@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from components import default_settings
 
-from glitchtrace import registry
-from glitchtrace.repair.cincer.build import build_classifier
-from glitchtrace.repair.cincer.dense import DenseNetwork
-from glitchtrace.repair.cincer.sizes import loop_memory, part_sizes, weight_count
-from glitchtrace.repair.cincer.torch_classifier import TorchClassifier
-from glitchtrace.repair.cincer.training_settings import TrainingSettings
+from glitchtrace.core import registry
+from glitchtrace.papers.cincer.build import build_classifier
+from glitchtrace.papers.cincer.dense import DenseNetwork
+from glitchtrace.papers.cincer.sizes import loop_memory, part_sizes, weight_count
+from glitchtrace.papers.cincer.torch_classifier import TorchClassifier
+from glitchtrace.papers.cincer.training_settings import TrainingSettings
 
 MODELS = default_settings("model")
 LOOP = default_settings("loop")["interactive"]

@@ -9,16 +9,15 @@ import pandas as pd
 import pytest
 from components import default_settings
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_parquet
-from glitchtrace.repair.cincer import cells, leave_one_out
-from glitchtrace.repair.cincer.dense import DenseNetwork, softmax
-from glitchtrace.repair.cincer.negotiator_settings import common
-from glitchtrace.repair.cincer.stage import clean_interactively
-from glitchtrace.repair.cincer.summary import KEYS
-from glitchtrace.repair.cincer.thresholds import arriving, find_threshold, threshold_table
-from glitchtrace.reporting.figures import loop_influence, loop_thresholds
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_parquet
+from glitchtrace.papers.cincer import cells, leave_one_out
+from glitchtrace.papers.cincer.dense import DenseNetwork, softmax
+from glitchtrace.papers.cincer.figures import loop_influence, loop_thresholds
+from glitchtrace.papers.cincer.stage import clean_interactively
+from glitchtrace.papers.cincer.summary import KEYS
+from glitchtrace.papers.cincer.thresholds import arriving, find_threshold, threshold_table
 
 INTERACTIVE = {
     key: fragment["default"] for key, fragment in registry.card("loop", "interactive")["settings"].items()
@@ -26,7 +25,7 @@ INTERACTIVE = {
 
 
 def negotiator(name: str, **changes: Any) -> dict[str, Any]:
-    fragments = common(registry.card("negotiator", name))
+    fragments = registry.settings("negotiator", name)
     return {key: fragment["default"] for key, fragment in fragments.items()} | changes
 
 

@@ -12,24 +12,24 @@ import torch
 from matplotlib.figure import Figure
 from safetensors.numpy import load_file
 
-from glitchtrace import configuration, registry
+from glitchtrace.core import configuration, registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_json, write_npy, write_parquet
 from glitchtrace.data.datasets import stl10
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_json, write_npy, write_parquet
 from glitchtrace.influence.sgd_influence import koh_liang
-from glitchtrace.influence.sgd_influence.recording import layout_of, make_plan, record
-from glitchtrace.influence.sgd_influence.replay import replay
-from glitchtrace.influence.sgd_influence.trace import read_trace
 from glitchtrace.influence.sgd_influence.walk import validation_gradient
 from glitchtrace.models import mlp
-from glitchtrace.repair.cleansing import cells, fidelity
-from glitchtrace.repair.cleansing.comparison import choose, gain_table
-from glitchtrace.repair.cleansing.problem import open_setting, removal_order
-from glitchtrace.repair.cleansing.stage import record_training, remove_and_retrain, score_cleansing
-from glitchtrace.reporting.figures.fidelity import agreement_table, draw_fidelity
+from glitchtrace.papers.cleansing import cells, fidelity
+from glitchtrace.papers.cleansing.comparison import choose, gain_table
+from glitchtrace.papers.cleansing.figures.fidelity import agreement_table, draw_fidelity
+from glitchtrace.papers.cleansing.problem import open_setting, removal_order
+from glitchtrace.papers.cleansing.stage import record_training, remove_and_retrain, score_cleansing
+from glitchtrace.training.recorded.recording import layout_of, make_plan, record
+from glitchtrace.training.recorded.replay import replay
+from glitchtrace.training.recorded.trace import read_trace
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = configuration.load_schema(ROOT / configuration.SCHEMAS)
+SCHEMA = configuration.load_schema(ROOT)
 TRAIN, HELD_OUT = 60, 30
 
 
@@ -110,7 +110,7 @@ class Cell:
             scores=self.path("scores.parquet"),
             scopes=self.path("influence.safetensors"),
             cost=self.path("cost.parquet"),
-            methods={name: self.methods[name] for name in methods or self.methods},
+            cleansing_methods={name: self.methods[name] for name in methods or self.methods},
             evaluation_batch=20,
         )
         return pd.read_parquet(self.path("scores.parquet"))
@@ -198,7 +198,7 @@ def test_too_little_disk_ends_the_stage_before_a_step_is_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
-    monkeypatch.setattr("glitchtrace.repair.cleansing.stage.record", lambda *_, **__: pytest.fail("trained"))
+    monkeypatch.setattr("glitchtrace.papers.cleansing.stage.record", lambda *_, **__: pytest.fail("trained"))
     with pytest.raises(
         GlitchtraceError, match=r"training take .* GB; make room, or set protocols\.sgd@own\.snapshots"
     ):

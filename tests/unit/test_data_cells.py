@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import StandardScaler
 
-from glitchtrace import files
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.pictures import pictures
 from glitchtrace.data.preprocess import PictureInputs, VectorInputs, standardisation
 from glitchtrace.data.sources import Sources, fit_pictures
 from glitchtrace.data.split import rows_of
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.glitches.stage import inject_glitch
 
 torch.set_num_threads(1)

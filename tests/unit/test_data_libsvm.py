@@ -10,14 +10,14 @@ import sklearn.datasets
 from scipy.sparse import csr_matrix
 from sklearn.utils import Bunch
 
-from glitchtrace import grid, registry
+from glitchtrace.core import grid, registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.datasets import cancer_libsvm, covtype_binary, diabetes_libsvm, mnist17
 from glitchtrace.data.description import read_description
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.libsvm import binary_pool, load_libsvm, scaled
 from glitchtrace.data.sparse import read_sparse, write_sparse
 from glitchtrace.data.split import make_split, rows_of
-from glitchtrace.errors import GlitchtraceError
 
 GOLDEN = Path(__file__).parents[1] / "golden/rdia"
 LINES = b"+1 1:0.5 3:1\n-1 2:-2\n+1 3:4 4:1\n-1 1:1\n"

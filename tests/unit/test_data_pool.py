@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from glitchtrace import registry
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.pool import Pool
-from glitchtrace.errors import GlitchtraceError
 
 SHIPPED = ("breast_cancer", "digits", "iris", "photo_patches", "wine")
 KEYS = {

@@ -18,12 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 
-from glitchtrace import registry
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cifar import decode_jpeg, read_archive, read_arrays
 from glitchtrace.data.datasets import cifar10, cifar10_jpeg, cifar10_lossless, fmnist, mnist
 from glitchtrace.data.idx import load_idx, read_idx
 from glitchtrace.data.raw_files import RawFile, locate
-from glitchtrace.errors import GlitchtraceError
 
 CONTENT = b"the right content"
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glitchtrace.data.portion import portion
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.portion import portion
 from glitchtrace.data.split import make_split, rows_of
-from glitchtrace.errors import GlitchtraceError
 
 TWO_PARTS = {"train": (0, 400), "test": (400, 600)}
 ONE_PART = {"all": (0, 600)}

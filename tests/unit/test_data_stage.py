@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.datasets import wine
 from glitchtrace.data.description import read_description
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.prepare import prepare_data
-from glitchtrace.errors import GlitchtraceError
 
 NAMES = {"features": "features.npy", "labels": "labels.npy", "description": "source.json"}
 SETTINGS = {

@@ -12,7 +12,8 @@ import pytest
 import torch
 from sklearn.preprocessing import OneHotEncoder
 
-from glitchtrace import files, registry
+from glitchtrace.core import files, registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.datasets import adult, covtype, epsilon, german, jannis, jannis_sample, newsgroups
 from glitchtrace.data.description import category_counts, read_description
@@ -22,7 +23,6 @@ from glitchtrace.data.pool import Pool
 from glitchtrace.data.preprocess import VectorInputs, standardisation
 from glitchtrace.data.raw_files import RawFile
 from glitchtrace.data.tables import encode, read_frame
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.glitches.stage import inject_glitch
 
 torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from glitchtrace import registry
+from glitchtrace.core import configuration, registry
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = re.findall(
@@ -21,17 +21,16 @@ EXAMPLES = re.findall(
 RUN = """
 import json, sys
 import pandas as pd, yaml
-from glitchtrace import configuration, files, grid
+from glitchtrace.core import configuration, files, grid
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.evaluation.detection import auroc
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.influence.stage import profile_influence
-from glitchtrace.signals.stage import score_signals
+from glitchtrace.detectors.stage import score_signals
 from glitchtrace.training.stage import train_cell
 
-base = yaml.safe_load(open("config/schema.yaml"))
-base["properties"].update(configuration.component_tables(base))
+base = configuration.load_schema()
 study = yaml.safe_load(open("config/studies/moons.yaml"))
 configuration.check(study, base)
 resolved = configuration.resolve(study, base)
@@ -52,7 +51,7 @@ for cell in grid.cells(resolved["grid"], settings):
         settings=model, training=training, seed=cell.seed, evaluation_batch=100)
     profile_influence(**problem, **trained, profile="profile.safetensors", dataset=cell.dataset, model=cell.model,
         model_settings=model, estimator=cell.estimator, settings=settings["estimator"][cell.estimator])
-    score_signals(profile="profile.safetensors", signals="signals.parquet", names=["other_classes"], settings={})
+    score_signals(profile="profile.safetensors", signals="signals.parquet", detectors=["other_classes"], settings={})
     samples, scores = pd.read_parquet("glitch.parquet"), pd.read_parquet("signals.parquet")
     wrong = (samples["kind"] == 1).to_numpy()
     found[cell.glitch] = {
@@ -74,7 +73,8 @@ def extended(tmp_path_factory) -> dict:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         assert not (root / path).exists(), f"{path} is taken"
         (root / path).write_text(content)
-    shutil.copy(ROOT / "workflow/schemas/config.schema.yaml", root / "config/schema.yaml")
+    (root / configuration.SCHEMA).parent.mkdir(parents=True)
+    shutil.copy(ROOT / configuration.SCHEMA, root / configuration.SCHEMA)
     done = subprocess.run(
         [sys.executable, "-c", RUN],
         cwd=root,
@@ -89,7 +89,10 @@ def extended(tmp_path_factory) -> dict:
 
 def test_the_page_has_an_example_of_every_kind() -> None:
     assert [path.rpartition("/")[0] for path, _ in EXAMPLES] == [
-        *(f"src/glitchtrace/{registry.KINDS[kind]}" for kind in ("dataset", "glitch", "model", "signal")),
+        "src/glitchtrace/data/datasets",
+        "src/glitchtrace/glitches",
+        "src/glitchtrace/models",
+        "src/glitchtrace/detectors/signals",
         "config/studies",
     ]
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from glitchtrace import files
-from glitchtrace.reproduction import published
-from glitchtrace.reproduction.hours import Hours
-from glitchtrace.reproduction.published import Number
-from glitchtrace.reproduction.stage import compare_published
-from glitchtrace.reproduction.statements import Statement, _not_above, statements
-from glitchtrace.reproduction.tables import Tables, study_table
-from glitchtrace.reproduction.verdicts import judge_number
+from glitchtrace.core import files
+from glitchtrace.papers.glitches import published
+from glitchtrace.papers.glitches.hours import Hours
+from glitchtrace.papers.glitches.published import Number
+from glitchtrace.papers.glitches.stage import compare_published
+from glitchtrace.papers.glitches.statements import Statement, _not_above, statements
+from glitchtrace.papers.glitches.tables import Tables, study_table
+from glitchtrace.papers.glitches.verdicts import judge_number
 
 ROOT = Path(__file__).parents[2]
 

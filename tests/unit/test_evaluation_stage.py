@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.stage import evaluate_cell
 from glitchtrace.evaluation.summary import (
     summarise,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.comparison import compare_signals
 from glitchtrace.evaluation.statistics import compare, estimate, share_of_oracle_gain
 

@@ -10,20 +10,19 @@ import torch
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from glitchtrace import registry
-from glitchtrace.configuration import load_schema
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.data.preprocess import PictureInputs
 from glitchtrace.data.sources import Sources
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.features.extraction import Extractor
-from glitchtrace.features.stage import extract_features, extract_test_features
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.influence.factors import load_factors
 from glitchtrace.models import timm_backbone
 from glitchtrace.models.frozen import Backbone, OwnInput
+from glitchtrace.training.extraction import Extractor
+from glitchtrace.training.feature_stage import extract_features, extract_test_features
 from glitchtrace.training.stage import train_cell
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +67,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for source in ("digits", "photo_patches"):
         files = {part: folder / "sources" / source / f"{part}.npy" for part in ("features", "labels")}
         fetch_data(dataset=source, **files, description=folder / "sources" / source / "source.json")
-    properties = load_schema(ROOT / "workflow/schemas")["$defs"]["dataset_settings"]
+    properties = registry.kinds()["dataset"]["settings"]
     chosen = {key: fragment["default"] for key, fragment in properties.items()} | {
         "subset_size": 60,
         "test_size": 30,

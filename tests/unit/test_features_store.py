@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.features import pictures, store
-from glitchtrace.features.store import FeatureStore
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data import feature_store as store
+from glitchtrace.data import picture_identities as pictures
+from glitchtrace.data.feature_store import FeatureStore
 
 WIDTH = 3
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 
 TABLE = pd.DataFrame({"name": [f"row {i}" for i in range(200)], "value": np.linspace(0, 1, 200)})
 TENSORS = {"a/b": np.arange(300, dtype=np.float32).reshape(20, 15), "c": np.array([7])}

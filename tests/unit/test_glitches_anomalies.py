@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.glitches import far_anomalies, mixture
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import Foreign, clean_table, counts

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from glitchtrace import files, grid, registry
+from glitchtrace.core import files, grid, registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data import annotations, mnist_c
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
@@ -19,7 +20,6 @@ from glitchtrace.data.pictures import pictures
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.data.raw_files import RawFile
 from glitchtrace.data.sources import Sources
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.glitches import corruption, human_labels, mixture, published_corruption
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.stage import inject_glitch

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.glitches import class_dependent, none, uniform
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import clean_table, counts, sample_table

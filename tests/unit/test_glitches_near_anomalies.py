@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.glitches import near_anomalies, uniform
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import clean_table, counts

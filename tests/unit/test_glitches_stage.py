@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace import files, registry
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files, registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.glitches.stage import complete, inject_glitch
 from glitchtrace.glitches.table import counts
 

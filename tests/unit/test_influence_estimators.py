@@ -11,9 +11,9 @@ from captum.influence import TracInCP, TracInCPFast
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from glitchtrace import registry
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.preprocess import Inputs
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.influence.estimator import Checkpoint, Estimator, EstimatorInputs, Problem
 from glitchtrace.influence.factors import Factors, Part
 from glitchtrace.influence.per_sample import PerSampleInfluence, Samples, parameters_of

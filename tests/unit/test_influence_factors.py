@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_tensors
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_tensors
 from glitchtrace.influence.factors import load_factors
 
 Tensors = dict[str, np.ndarray]

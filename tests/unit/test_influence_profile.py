@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_tensors
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_tensors
 from glitchtrace.influence.class_tables import ClassProfile, ClassReducer
 from glitchtrace.influence.estimator import Estimator
 from glitchtrace.influence.profile import (

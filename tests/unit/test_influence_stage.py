@@ -13,9 +13,9 @@ import torch
 from safetensors.numpy import load_file
 from sklearn.datasets import load_digits
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_tensors
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_tensors
 from glitchtrace.influence import stage
 from glitchtrace.influence.closed_form import influence_matrix, self_influence
 from glitchtrace.influence.factors import load_factors
@@ -160,12 +160,12 @@ def test_head_in_closed_form_reads_factors_only_and_needs_no_torch(
     script = f"""
 import sys
 from glitchtrace.influence.stage import compute_influence, profile_influence
-from glitchtrace.signals.stage import score_signals
+from glitchtrace.detectors.stage import score_signals
 inputs = dict(factors={str(cell["factors"])!r}, checkpoints="absent", features=["absent"], split="absent",
     glitch="absent", dataset="absent", model="absent", model_settings={{}}, estimator="tracin", settings={{}})
 compute_influence(**inputs, influence="influence.npy")
 profile_influence(**inputs, profile="profile.safetensors")
-score_signals(profile="profile.safetensors", signals="signals.parquet", names="all", settings={{}})
+score_signals(profile="profile.safetensors", signals="signals.parquet", detectors="all", settings={{}})
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)

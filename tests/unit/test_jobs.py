@@ -8,17 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from glitchtrace import files, jobs
+from glitchtrace.core import files, jobs
 
 FOLDER = Path("results/sources/toy")
+# What the stage of the second job was called with.
+GOT: list[dict[str, Any]] = []
 
 
 def job(rule: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> SimpleNamespace:
-    """What a script of Snakemake sees of its job."""
+    """What the script of Snakemake sees of its job."""
     log = Path("results/logs") / f"{rule}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     return SimpleNamespace(
-        rule=rule, input=inputs, output=outputs, params={}, wildcards={}, threads=1, log=[str(log)]
+        rule=rule, input=inputs, output=outputs, params={"stage": "tests:stage"}, wildcards={}, threads=1, log=[str(log)]
     )
 
 
@@ -32,16 +34,18 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The files of a source that a job has written below the current folder."""
     monkeypatch.chdir(tmp_path)
     outputs = {"features": str(FOLDER / "features.npy"), "labels": str(FOLDER / "labels.npy")}
-    jobs.run(job("fetch_data", {}, {**outputs, "record": str(FOLDER / "fetch_data.json")}), fetch)
+    monkeypatch.setattr(jobs, "stage_function", {"tests:stage": fetch}.get)
+    jobs.run(job("fetch_data", {}, {**outputs, "record": str(FOLDER / "fetch_data.json")}))
+    monkeypatch.setattr(jobs, "stage_function", lambda stage: lambda **arguments: GOT.append(arguments))
     return outputs
 
 
 def read(fetched: dict[str, str]) -> list[Any]:
     """Run a job that is given the features in a list, as for cells of several sources, and return what it got."""
-    got: list[Any] = []
+    GOT.clear()
     inputs = {"features": [fetched["features"]], "labels": fetched["labels"]}
-    jobs.run(job("train", inputs, {}), lambda **arguments: got.append(arguments))
-    return got
+    jobs.run(job("train", inputs, {}))
+    return list(GOT)
 
 
 def test_whole_arrays_are_given_to_the_job(fetched: dict[str, str]) -> None:

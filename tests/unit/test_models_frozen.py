@@ -12,7 +12,7 @@ from torch import nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models import backbone_weights, convnext_tiny, timm_backbone, vit_b16
 from glitchtrace.models.frozen import Backbone, OwnInput
 

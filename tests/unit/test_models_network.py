@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models import linear, mlp
 from glitchtrace.models.network import Head, Network
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models import resnet20
 
 DEFAULTS = {key: fragment["default"] for key, fragment in resnet20.CARD["settings"].items()}

@@ -9,10 +9,10 @@ import rtdl_revisiting_models as authors
 import torch
 from safetensors.numpy import load_file
 
-from glitchtrace import files, registry
+from glitchtrace.core import files, registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.preprocess import TokenInputs, VectorInputs
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.models import ft_transformer, tabular_mlp, tabular_resnet
 from glitchtrace.training.sgd import batches, train

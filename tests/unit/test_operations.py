@@ -9,7 +9,7 @@ import yaml
 from running import ROOT
 
 from glitchtrace import command
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.operations import verify
 from glitchtrace.operations.costs import Costs
 from glitchtrace.operations.jobs import Job, cell_of, parse_jobs

@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from glitchtrace import configuration, registry
+from glitchtrace.core import configuration, registry
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.prepare import prepare_data
+from glitchtrace.detectors.stage import score_signals
 from glitchtrace.evaluation.stage import evaluate_cell
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.influence.stage import compute_influence, profile_influence
-from glitchtrace.signals.stage import score_signals
 from glitchtrace.training.stage import train_cell
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = configuration.load_schema(ROOT / configuration.SCHEMAS)
+SCHEMA = configuration.load_schema(ROOT)
 TRAINING = {"learning_rate": 0.05, "batch_size": 48, "epochs": 2}
 DATASET = {"subset_size": 300, "holdout_ratio": 0.2, "test_size": 60}
 
@@ -128,7 +128,7 @@ class Chain:
         score_signals(
             profile=self.file("profile.safetensors"),
             signals=self.file("signals.parquet"),
-            names=list(registry.names("signal")),
+            detectors=list(registry.names("signal")),
             settings=settings,
         )
         return pd.read_parquet(self.file("signals.parquet"))

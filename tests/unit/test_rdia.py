@@ -14,25 +14,25 @@ from scipy.sparse import csr_matrix, random_array
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from glitchtrace import registry
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_json, write_npy, write_parquet
+from glitchtrace.core.seeding import generator
 from glitchtrace.data.sparse import write_sparse
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_json, write_npy, write_parquet
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.influence.closed_form import influence_matrix
 from glitchtrace.influence.inverse_hessian import conjugate_gradients, direct, lissa
+from glitchtrace.papers.rdia import regression
+from glitchtrace.papers.rdia.cells import cells
+from glitchtrace.papers.rdia.influence import measure
+from glitchtrace.papers.rdia.measures import accuracy, area_under_curve, log_loss, precision_recall
+from glitchtrace.papers.rdia.methods import cnci
+from glitchtrace.papers.rdia.proposal import Problem
+from glitchtrace.papers.rdia.regression import Regression
+from glitchtrace.papers.rdia.relabelling import relabelled_loss, relabelled_residuals, relabelled_targets
+from glitchtrace.papers.rdia.settings import SOLVER_SETTINGS
+from glitchtrace.papers.rdia.stage import measure_rdia, relabel_rdia, retrain
 from glitchtrace.repair.actions import Action
-from glitchtrace.repair.rdia import regression
-from glitchtrace.repair.rdia.cells import cells
-from glitchtrace.repair.rdia.influence import measure
-from glitchtrace.repair.rdia.measures import accuracy, area_under_curve, log_loss, precision_recall
-from glitchtrace.repair.rdia.methods import cnci
-from glitchtrace.repair.rdia.proposal import Problem
-from glitchtrace.repair.rdia.regression import Regression
-from glitchtrace.repair.rdia.relabelling import relabelled_loss, relabelled_residuals, relabelled_targets
-from glitchtrace.repair.rdia.settings import SOLVER_SETTINGS, common
-from glitchtrace.repair.rdia.stage import measure_rdia, relabel_rdia, retrain
-from glitchtrace.seeding import generator
 
 PROBABILITIES = st.integers(2, 6).flatmap(
     lambda K: st.lists(st.floats(-12, 12), min_size=K, max_size=K).map(lambda z: np.exp(z) / np.exp(z).sum())
@@ -73,8 +73,7 @@ def validation_loss(problem: Problem, parameters) -> float:
 
 
 def propose(name: str, problem: Problem, alpha: float = 0.0, seed: int = 0, **changes):
-    card = registry.card("relabelling", name)
-    fragments = {**common(card), **card["settings"]}
+    fragments = registry.settings("relabelling", name)
     complete = {**{key: fragment["default"] for key, fragment in fragments.items()}, **changes}
     return registry.load("relabelling", name).propose(problem, alpha, complete, generator(seed, name))
 

@@ -10,27 +10,27 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_json, write_npy, write_parquet
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_json, write_npy, write_parquet
 from glitchtrace.glitches.independent import inject, transition_matrix
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import sample_table
 from glitchtrace.models import nine_layer_cnn
-from glitchtrace.repair.rdia.relabelling import relabelled_loss as reference_loss
-from glitchtrace.repair.rdia_ls.adam import Adam
-from glitchtrace.repair.rdia_ls.cells import cells
-from glitchtrace.repair.rdia_ls.losses import (
+from glitchtrace.papers.rdia.relabelling import relabelled_loss as reference_loss
+from glitchtrace.papers.rdia_ls.adam import Adam
+from glitchtrace.papers.rdia_ls.cells import cells
+from glitchtrace.papers.rdia_ls.losses import (
     bounded_kept_loss,
     by_loss,
     by_loss_within_labels,
     kept_loss,
     relabelled_loss,
 )
-from glitchtrace.repair.rdia_ls.methods import coteaching, plain, rdia_ls, small_loss
-from glitchtrace.repair.rdia_ls.schedule import Groups, Schedule
-from glitchtrace.repair.rdia_ls.stage import schedule, train_selection
-from glitchtrace.repair.rdia_ls.training import Part, accuracies, fit
+from glitchtrace.papers.rdia_ls.methods import coteaching, plain, rdia_ls, small_loss
+from glitchtrace.papers.rdia_ls.schedule import Groups, Schedule
+from glitchtrace.papers.rdia_ls.stage import schedule, train_selection
+from glitchtrace.papers.rdia_ls.training import Part, accuracies, fit
 
 ORIGINAL = {"loss": "original", "gamma": 0.2, "warm_up_divided": True, "ranked_within": "batch"}
 SCHEDULE = Schedule(4, 0.01, 80, 0.1, forget_rate=0.5, gradual=2, drop_rate=0.25, warm_up=2)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.repair.actions import Action, resolve
 from glitchtrace.repair.context import Context, RevealedContext, read_context

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_iris
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_json, write_npy, write_parquet
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_json, write_npy, write_parquet
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.repair.context import Context, RevealedContext
 from glitchtrace.repair.proposals import repair_cell
@@ -161,7 +161,7 @@ def test_an_unknown_policy_is_named_and_nothing_written(cell):
 
 def test_evaluation_and_repair_do_without_torch():
     program = (
-        "import sys; from glitchtrace import registry;"
+        "import sys; from glitchtrace.core import registry;"
         "import glitchtrace.evaluation.stage, glitchtrace.evaluation.comparison;"
         "import glitchtrace.evaluation.summary, glitchtrace.repair.proposals;"
         "[registry.load('policy', name) for name in registry.names('policy')];"

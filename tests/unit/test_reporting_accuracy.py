@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.reporting.figures.accuracy import MARKS, accuracy_table, draw_accuracy, plot_accuracy
 
 METRICS = {

@@ -15,15 +15,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.statistics import compare
+from glitchtrace.papers.glitches.figures import dirty_validation
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures import (
     characterisation,
     cost,
     curves,
-    dirty_validation,
     gain,
     history,
     label_repair,

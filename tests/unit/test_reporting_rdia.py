@@ -4,16 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import write_parquet
-from glitchtrace.reporting.figures.rdia import MEASURES, draw_rdia, method_name, plot_rdia, rdia_table
-from glitchtrace.reporting.figures.rdia_ls import draw_rdia_ls, plot_rdia_ls, rdia_ls_table, styles_of
-from glitchtrace.reporting.rdia_tables import (
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import write_parquet
+from glitchtrace.papers.rdia.figures.rdia import MEASURES, draw_rdia, method_name, plot_rdia, rdia_table
+from glitchtrace.papers.rdia.tables import (
     by_ratio,
     tabulate_rdia_baselines,
     tabulate_rdia_thresholds,
     thresholds_table,
 )
+from glitchtrace.papers.rdia_ls.figures.rdia_ls import draw_rdia_ls, plot_rdia_ls, rdia_ls_table, styles_of
 
 VARIANTS = {"erm": np.nan, "rdia@alpha_0_01": 0.01, "rdia@alpha_0_002": 0.002, "dropout": None}
 

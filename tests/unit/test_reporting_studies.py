@@ -8,21 +8,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace import files
-from glitchtrace.baselines import cross_validation
-from glitchtrace.baselines.confident_learning import confident_table, learn_confidently
-from glitchtrace.baselines.cross_validation import folds_of
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.detectors.confident_learning import confident_table, learn_confidently
 from glitchtrace.evaluation.detection import f1_known_ratio
 from glitchtrace.evaluation.epochs import SIGNALS, evaluate_epochs
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.influence.class_tables import ClassProfile
 from glitchtrace.influence.profile import Profiles, save_profiles
+from glitchtrace.papers.glitches.clustered import tabulate_clustered
+from glitchtrace.papers.glitches.figures import dirty_validation, self_influence
 from glitchtrace.reporting import style
-from glitchtrace.reporting.clustered import tabulate_clustered
-from glitchtrace.reporting.figures import curves, dirty_validation, label_repair, self_influence
+from glitchtrace.reporting.figures import curves, label_repair
+from glitchtrace.training import cross_fitting as cross_validation
+from glitchtrace.training.cross_fitting import folds_of
 
 CELL = {"dataset": "mnist", "model": "resnet20", "glitch": "uniform", "ratio": "0.1", "estimator": "tracin"}
 

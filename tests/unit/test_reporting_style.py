@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.reporting import style
 
 FORMATS = ("svg", "pdf", "png")

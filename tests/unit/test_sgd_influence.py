@@ -5,10 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.sgd_influence import koh_liang, tracin
-from glitchtrace.influence.sgd_influence.objective import State, dot, losses
-from glitchtrace.influence.sgd_influence.recording import (
+from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
+from glitchtrace.models import mlp, six_conv_cnn, small_cnn
+from glitchtrace.models.network import Network
+from glitchtrace.training.augmentation import Augmentation
+from glitchtrace.training.recorded.objective import State, dot, losses
+from glitchtrace.training.recorded.recording import (
     first_snapshot,
     layout_of,
     make_plan,
@@ -16,17 +20,8 @@ from glitchtrace.influence.sgd_influence.recording import (
     require_space,
     snapshot_bytes,
 )
-from glitchtrace.influence.sgd_influence.replay import replay
-from glitchtrace.influence.sgd_influence.trace import (
-    Snapshots,
-    open_snapshots,
-    read_trace,
-    write_trace,
-)
-from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
-from glitchtrace.models import mlp, six_conv_cnn, small_cnn
-from glitchtrace.models.network import Network
-from glitchtrace.training.augmentation import Augmentation
+from glitchtrace.training.recorded.replay import replay
+from glitchtrace.training.recorded.trace import Snapshots, open_snapshots, read_trace, write_trace
 
 SAMPLES = 30
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors.ranks import ascending_ranks, flag_top, verdicts
 from glitchtrace.glitches.kinds import Kind
-from glitchtrace.signals.ranks import ascending_ranks, flag_top, verdicts
 
 SCORES = st.lists(st.sampled_from([-np.inf, -1.0, 0.0, 0.5, 2.0, np.inf]), min_size=1, max_size=30)
 modest = settings(deadline=None, derandomize=True, max_examples=50)

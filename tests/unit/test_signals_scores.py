@@ -7,11 +7,11 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from glitchtrace import registry
+from glitchtrace.core import registry
+from glitchtrace.detectors.ranks import ascending_ranks
+from glitchtrace.detectors.stage import score
 from glitchtrace.influence.class_tables import ClassProfile
 from glitchtrace.influence.profile import Profiles, profiles_from_matrices
-from glitchtrace.signals.ranks import ascending_ranks
-from glitchtrace.signals.stage import score
 
 SEEDS = st.integers(0, 2**32 - 1)
 modest = settings(deadline=None, derandomize=True, max_examples=25)

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors.ranks import ascending_ranks
+from glitchtrace.detectors.stage import score, score_signals
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.influence.profile import Profiles, profiles_from_matrices, save_profiles
-from glitchtrace.signals.ranks import ascending_ranks
-from glitchtrace.signals.stage import score, score_signals
 
 
 def profiles() -> Profiles:
@@ -34,7 +34,7 @@ def profile(tmp_path: Path) -> Path:
 
 
 def test_all_signals(profile: Path, tmp_path: Path) -> None:
-    score_signals(profile=profile, signals=tmp_path / "signals.parquet", names="all", settings={})
+    score_signals(profile=profile, signals=tmp_path / "signals.parquet", detectors="all", settings={})
     table = pd.read_parquet(tmp_path / "signals.parquet")
     found = profiles()
     assert table.columns.tolist() == [
@@ -59,7 +59,7 @@ def test_all_signals(profile: Path, tmp_path: Path) -> None:
 def test_chosen_signals_keep_proposal_and_verdict(profile: Path, tmp_path: Path) -> None:
     names = ["CFRank", "MI"]
     settings = {"mi_orientation": "negative", "layers": "head"}
-    score_signals(profile=profile, signals=tmp_path / "signals.parquet", names=names, settings=settings)
+    score_signals(profile=profile, signals=tmp_path / "signals.parquet", detectors=names, settings=settings)
     table = pd.read_parquet(tmp_path / "signals.parquet")
     assert table.columns.tolist() == ["sample", "label", "CFRank", "MI", "proposed_label", "verdict"]
     np.testing.assert_array_equal(table["MI"], -score("MI", profiles()))
@@ -67,17 +67,17 @@ def test_chosen_signals_keep_proposal_and_verdict(profile: Path, tmp_path: Path)
 
 def test_same_bytes_again(profile: Path, tmp_path: Path) -> None:
     for name in ("first", "second"):
-        score_signals(profile=profile, signals=tmp_path / name, names="all", settings={})
+        score_signals(profile=profile, signals=tmp_path / name, detectors="all", settings={})
     assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
 
 
 def test_unknown_signal(profile: Path, tmp_path: Path) -> None:
     with pytest.raises(GlitchtraceError, match="unknown signal 'CNCJ'; known: AAI, CFRank"):
-        score_signals(profile=profile, signals=tmp_path / "signals.parquet", names=["CNCJ"], settings={})
+        score_signals(profile=profile, signals=tmp_path / "signals.parquet", detectors=["CNCJ"], settings={})
     assert not (tmp_path / "signals.parquet").exists()
 
 
 def test_truncated_profile(profile: Path, tmp_path: Path) -> None:
     profile.write_bytes(profile.read_bytes()[:-3])
     with pytest.raises(GlitchtraceError, match=r"profile\.safetensors cannot be read"):
-        score_signals(profile=profile, signals=tmp_path / "signals.parquet", names="all", settings={})
+        score_signals(profile=profile, signals=tmp_path / "signals.parquet", detectors="all", settings={})

@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models import resnet20, weights
 from glitchtrace.training.pretrain import BORDER, _augmented, _crops, pretrain
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.seeding import generator
 from glitchtrace.models import linear, mlp
-from glitchtrace.seeding import generator
 from glitchtrace.training.sgd import batches, out_of_memory, train
 
 CPU = torch.device("cpu")

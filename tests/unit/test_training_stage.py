@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from glitchtrace import registry
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.influence.factors import load_factors
 from glitchtrace.training.checkpoints import read_checkpoints

@@ -9,11 +9,11 @@ from running import CELL_STAGES, ROOT, folder_with_config, planned, snakemake
 
 def resolved(file: Path | None) -> dict:
     """A configuration with every default, as Snakemake merges it."""
-    from glitchtrace import configuration
+    from glitchtrace.core import configuration
 
     base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     config = configuration.merge(base, yaml.safe_load(file.read_text())) if file else base
-    return configuration.resolve(config, configuration.load_schema(ROOT / configuration.SCHEMAS))
+    return configuration.resolve(config, configuration.load_schema(ROOT))
 
 
 def different(cells: list[dict], *keys: str) -> int:
@@ -23,7 +23,7 @@ def different(cells: list[dict], *keys: str) -> int:
 
 def small_matrices(cells: list[dict], config: dict) -> int:
     """How many cells have a matrix that is small enough to be among the targets."""
-    from glitchtrace import grid
+    from glitchtrace.core import grid
 
     sizes = [grid.sizes(cell["dataset"], config["settings"]["dataset"][cell["dataset"]]) for cell in cells]
     return sum(rows * columns <= config["matrix_entries"] for rows, columns in sizes)
@@ -45,11 +45,11 @@ def with_first_seed(file: Path, folder: Path) -> Path:
     ids=lambda file: file.stem if file else "default",
 )
 def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | None, tmp_path: Path) -> None:
-    from glitchtrace import grid, registry
-    from glitchtrace.repair.cincer import cells as cincer
-    from glitchtrace.repair.cleansing import cells as cleansing
-    from glitchtrace.repair.rdia import cells as rdia
-    from glitchtrace.repair.rdia_ls import cells as rdia_ls
+    from glitchtrace.core import grid, registry
+    from glitchtrace.papers.cincer import cells as cincer
+    from glitchtrace.papers.cleansing import cells as cleansing
+    from glitchtrace.papers.rdia import cells as rdia
+    from glitchtrace.papers.rdia_ls import cells as rdia_ls
 
     folder = folder_with_config(tmp_path / "run")
     # The full grid is planned whole: its size is a promise.

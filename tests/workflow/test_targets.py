@@ -48,7 +48,7 @@ answers = {}
 base = yaml.safe_load(Path("config/config.yaml").read_text())
 for file in Path("config/studies").glob("*.yaml"):
     merged = configuration.merge(base, yaml.safe_load(file.read_text()))
-    CONFIG = configuration.resolve(merged, configuration.load_schema(Path(configuration.SCHEMAS)))
+    CONFIG = configuration.resolve(merged, configuration.load_schema())
     SETTINGS = CONFIG["settings"]
     CELLS = grid.cells(CONFIG["grid"], SETTINGS)
     found = {name: files() for name, (_, files) in GLITCH_TARGETS.items()}

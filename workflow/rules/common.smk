@@ -7,15 +7,16 @@ from pathlib import Path
 import yaml
 from snakemake.exceptions import WorkflowError
 
-from glitchtrace import configuration, grid, jobs, paths, provenance, registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.reproduction import published
-from glitchtrace.reproduction import statements as published_statements
+from glitchtrace.core import configuration, grid, jobs, paths, provenance, registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.papers.glitches import published
+from glitchtrace.papers.glitches import statements as published_statements
 
 
 def _load():
     """The checked and resolved configuration and the cells of its grid."""
-    schema = configuration.load_schema(Path(workflow.basedir) / configuration.SCHEMAS)
+    registry.add(config.get("components") or ())
+    schema = configuration.load_schema(workflow.basedir)
     configuration.check(config, schema)
     base_file = Path(workflow.basedir) / "config/config.yaml"
     base = yaml.safe_load(base_file.read_text(encoding="utf-8"))
@@ -208,31 +209,29 @@ def local_weights(wildcards):
     return [str(file)] if file.suffix and file.is_file() else []
 
 
-@functools.cache
-def _fingerprint(*modules):
-    return provenance.fingerprint(*modules)
+def stage(function, **parameters):
+    """Parameters of a job: its stage function (``module:function``), what it takes, and the fingerprint of its code.
+
+    The fingerprint is that of the function and of every component that the wildcards or parameters name.
+    """
+    function = f"glitchtrace.{function}"
+
+    def code(wildcards):
+        filled = {
+            key: (
+                value(wildcards)
+                if callable(value)
+                else value.format(**wildcards) if isinstance(value, str) else value
+            )
+            for key, value in parameters.items()
+        }
+        named = registry.named_in({**dict(wildcards.items()), **filled})
+        return _fingerprint(function, *(f"{kind}={name}" for kind, name in named))
+
+    return {"stage": function, **parameters, "code": code}
 
 
-def code(stage, *kinds):
-    """Parameter function: the fingerprint of a stage's module and of the components that the wildcards name."""
-
-    def fingerprint(wildcards):
-        modules = [stage]
-        for kind in kinds:
-            if kind == "glitch":
-                steps = SETTINGS["glitch"][wildcards.glitch].get("steps") or ()
-                names = [wildcards.glitch, *(step["glitch"] for step in steps)]
-            else:
-                names = [wildcards[kind]]
-            modules += [registry.module_name(kind, name) for name in names]
-        return _fingerprint(*dict.fromkeys(modules))
-
-    return fingerprint
-
-
-def code_of(stage, kind, names):
-    """The fingerprint of a stage's module and of the named components."""
-    return _fingerprint(stage, *(registry.module_name(kind, name) for name in names))
+_fingerprint = functools.cache(provenance.fingerprint)
 
 
 def published_contamination(wildcards):

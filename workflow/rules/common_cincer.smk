@@ -1,8 +1,8 @@
 # The runs of the interactive loop, and the functions that their rules take inputs and parameters from.
 
-from glitchtrace.repair.cincer import cells as loop_cells
-from glitchtrace.repair.cincer import questions as loop_questions
-from glitchtrace.repair.cincer import sizes as loop_sizes
+from glitchtrace.papers.cincer import cells as loop_cells
+from glitchtrace.papers.cincer import questions as loop_questions
+from glitchtrace.papers.cincer import sizes as loop_sizes
 
 try:
     LOOPS = loop_cells.cells(CONFIG["cincer"], SETTINGS)
@@ -191,19 +191,6 @@ def influence_negotiators(wildcards):
     names = (*loop_cells.INFLUENCE_AXES.values(), "repeat")
     chosen = LOOP_INFLUENCE_CELLS[tuple(wildcards[name] for name in names)]
     return {name: SETTINGS["negotiator"][name] for name in chosen}
-
-
-def influence_code(wildcards):
-    """Parameter function: the fingerprint of a repeat of the leave-one-out study."""
-    parts = [
-        code("glitchtrace.repair.cincer.leave_one_out", "model", "noise")(wildcards),
-        code_of(
-            "glitchtrace.repair.cincer.roles",
-            "negotiator",
-            influence_negotiators(wildcards),
-        ),
-    ]
-    return " ".join(parts)
 
 
 def loop_influence():

@@ -1,6 +1,6 @@
 # Data cleansing: the cells of its blocks, and the functions that its rules take their inputs and parameters from.
 
-from glitchtrace.repair.cleansing import cells as cleansing_cells
+from glitchtrace.papers.cleansing import cells as cleansing_cells
 
 try:
     CLEANSING_CELLS = cleansing_cells.cells(CONFIG["cleansing"], SETTINGS)
@@ -27,16 +27,6 @@ def cleansing_methods(wildcards):
         method: SETTINGS["cleansing_method"][method]
         for method in cleansing_cell(wildcards).methods
     }
-
-
-def cleansing_code(wildcards):
-    """Parameter function: the fingerprint of the scores and of the methods of the cell."""
-    methods = cleansing_cell(wildcards).methods
-    return _fingerprint(
-        "glitchtrace.repair.cleansing.stage",
-        registry.module_name("model", wildcards.model),
-        *(registry.module_name("cleansing_method", method) for method in methods),
-    )
 
 
 def removal_files(wildcards):

@@ -1,7 +1,7 @@
 # The cells of RDIA and RDIA-LS, and the functions that their rules take inputs and parameters from.
 
-from glitchtrace.repair.rdia import cells as rdia_cells
-from glitchtrace.repair.rdia_ls import cells as rdia_ls_cells
+from glitchtrace.papers.rdia import cells as rdia_cells
+from glitchtrace.papers.rdia_ls import cells as rdia_ls_cells
 
 try:
     RDIA_CELLS = rdia_cells.cells(CONFIG["rdia"], SETTINGS)

@@ -21,12 +21,12 @@ rule fetch_data:
     resources:
         mem_mb=growing(fetch_memory),
     params:
-        dataset="{source}",
-        code=lambda wildcards: code_of(
-            "glitchtrace.data.fetch", "dataset", [wildcards.source]
+        **stage(
+            "data.fetch:fetch_data",
+            dataset="{source}",
         ),
     script:
-        "../scripts/fetch_data.py"
+        "../scripts/run_stage.py"
 
 
 rule fetch_annotations:
@@ -41,9 +41,11 @@ rule fetch_annotations:
     resources:
         mem_mb=growing(600),
     params:
-        code=code("glitchtrace.data.annotations"),
+        **stage(
+            "data.annotations:fetch_annotations",
+        ),
     script:
-        "../scripts/fetch_annotations.py"
+        "../scripts/run_stage.py"
 
 
 rule prepare_data:
@@ -61,12 +63,14 @@ rule prepare_data:
     resources:
         mem_mb=growing(600),
     params:
-        dataset="{dataset}",
-        seed=lambda wildcards: int(wildcards.seed),
-        settings=settings("dataset"),
-        code=code("glitchtrace.data.prepare"),
+        **stage(
+            "data.prepare:prepare_data",
+            dataset="{dataset}",
+            seed=lambda wildcards: int(wildcards.seed),
+            settings=settings("dataset"),
+        ),
     script:
-        "../scripts/prepare_data.py"
+        "../scripts/run_stage.py"
 
 
 rule inject_glitch:
@@ -86,11 +90,13 @@ rule inject_glitch:
     resources:
         mem_mb=growing(600),
     params:
-        dataset="{dataset}",
-        name="{glitch}",
-        ratio="{ratio}",
-        seed=lambda wildcards: int(wildcards.seed),
-        settings=settings("glitch"),
-        code=code("glitchtrace.glitches.stage", "dataset", "glitch"),
+        **stage(
+            "glitches.stage:inject_glitch",
+            dataset="{dataset}",
+            name="{glitch}",
+            ratio="{ratio}",
+            seed=lambda wildcards: int(wildcards.seed),
+            settings=settings("glitch"),
+        ),
     script:
-        "../scripts/inject_glitch.py"
+        "../scripts/run_stage.py"

@@ -23,10 +23,12 @@ rule evaluate_cell:
     resources:
         mem_mb=growing(600),
     params:
-        published_contamination=published_contamination,
-        code=code("glitchtrace.evaluation.stage"),
+        **stage(
+            "evaluation.stage:evaluate_cell",
+            published_contamination=published_contamination,
+        ),
     script:
-        "../scripts/evaluate_cell.py"
+        "../scripts/run_stage.py"
 
 
 rule evaluate_epochs:
@@ -44,9 +46,11 @@ rule evaluate_epochs:
     resources:
         mem_mb=growing(600),
     params:
-        code=code("glitchtrace.evaluation.epochs"),
+        **stage(
+            "evaluation.epochs:evaluate_epochs",
+        ),
     script:
-        "../scripts/evaluate_epochs.py"
+        "../scripts/run_stage.py"
 
 
 rule learn_confidently:
@@ -68,16 +72,18 @@ rule learn_confidently:
     resources:
         mem_mb=growing(training_memory),
     params:
-        dataset="{dataset}",
-        model="{model}",
-        settings=model_settings,
-        training=training_settings,
-        seed=lambda wildcards: int(wildcards.seed),
-        evaluation_batch=CONFIG["evaluation_batch"],
-        device=CONFIG["device"],
-        code=code("glitchtrace.baselines.confident_learning", "dataset", "model"),
+        **stage(
+            "detectors.confident_learning:learn_confidently",
+            dataset="{dataset}",
+            model="{model}",
+            settings=model_settings,
+            training=training_settings,
+            seed=lambda wildcards: int(wildcards.seed),
+            evaluation_batch=CONFIG["evaluation_batch"],
+            device=CONFIG["device"],
+        ),
     script:
-        "../scripts/learn_confidently.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_dataset:
@@ -95,10 +101,12 @@ rule summarise_dataset:
     resources:
         mem_mb=growing(600),
     params:
-        cells=dataset_cells,
-        code=code("glitchtrace.evaluation.summary"),
+        **stage(
+            "evaluation.summary:summarise_dataset",
+            cells=dataset_cells,
+        ),
     script:
-        "../scripts/summarise_dataset.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_study:
@@ -116,9 +124,11 @@ rule summarise_study:
     resources:
         mem_mb=growing(600),
     params:
-        code=code("glitchtrace.evaluation.summary"),
+        **stage(
+            "evaluation.summary:summarise_study",
+        ),
     script:
-        "../scripts/summarise_study.py"
+        "../scripts/run_stage.py"
 
 
 rule compare_signals:
@@ -134,7 +144,9 @@ rule compare_signals:
     resources:
         mem_mb=growing(600),
     params:
-        metric=HEADLINE,
-        code=code("glitchtrace.evaluation.comparison"),
+        **stage(
+            "evaluation.comparison:compare_signals",
+            metric=HEADLINE,
+        ),
     script:
-        "../scripts/compare_signals.py"
+        "../scripts/run_stage.py"

@@ -22,12 +22,14 @@ rule extract_features:
     resources:
         mem_mb=growing(extraction_memory),
     params:
-        model="{model}",
-        settings=model_settings,
-        device=CONFIG["device"],
-        code=code("glitchtrace.features.stage", "model"),
+        **stage(
+            "training.feature_stage:extract_features",
+            model="{model}",
+            settings=model_settings,
+            device=CONFIG["device"],
+        ),
     script:
-        "../scripts/extract_features.py"
+        "../scripts/run_stage.py"
 
 
 rule extract_test_features:
@@ -49,9 +51,11 @@ rule extract_test_features:
     resources:
         mem_mb=growing(extraction_memory),
     params:
-        model="{model}",
-        settings=model_settings,
-        device=CONFIG["device"],
-        code=code("glitchtrace.features.stage", "model"),
+        **stage(
+            "training.feature_stage:extract_test_features",
+            model="{model}",
+            settings=model_settings,
+            device=CONFIG["device"],
+        ),
     script:
-        "../scripts/extract_test_features.py"
+        "../scripts/run_stage.py"

@@ -22,14 +22,16 @@ rule compute_influence:
     resources:
         mem_mb=growing(influence_memory),
     params:
-        dataset="{dataset}",
-        model="{model}",
-        model_settings=model_settings,
-        estimator="{estimator}",
-        settings=settings("estimator"),
-        code=code("glitchtrace.influence.stage", "estimator"),
+        **stage(
+            "influence.stage:compute_influence",
+            dataset="{dataset}",
+            model="{model}",
+            model_settings=model_settings,
+            estimator="{estimator}",
+            settings=settings("estimator"),
+        ),
     script:
-        "../scripts/compute_influence.py"
+        "../scripts/run_stage.py"
 
 
 rule profile_influence:
@@ -53,11 +55,13 @@ rule profile_influence:
     resources:
         mem_mb=growing(influence_memory),
     params:
-        dataset="{dataset}",
-        model="{model}",
-        model_settings=model_settings,
-        estimator="{estimator}",
-        settings=settings("estimator"),
-        code=code("glitchtrace.influence.stage", "estimator"),
+        **stage(
+            "influence.stage:profile_influence",
+            dataset="{dataset}",
+            model="{model}",
+            model_settings=model_settings,
+            estimator="{estimator}",
+            settings=settings("estimator"),
+        ),
     script:
-        "../scripts/profile_influence.py"
+        "../scripts/run_stage.py"

@@ -16,11 +16,13 @@ rule repair_cell:
     resources:
         mem_mb=growing(600),
     params:
-        policies=list(registry.names("policy")),
-        seed=lambda wildcards: int(wildcards.seed),
-        code=code_of("glitchtrace.repair.proposals", "policy", registry.names("policy")),
+        **stage(
+            "repair.proposals:repair_cell",
+            policies=list(registry.names("policy")),
+            seed=lambda wildcards: int(wildcards.seed),
+        ),
     script:
-        "../scripts/repair_cell.py"
+        "../scripts/run_stage.py"
 
 
 rule retrain:
@@ -44,16 +46,18 @@ rule retrain:
     resources:
         mem_mb=growing(training_memory),
     params:
-        dataset="{dataset}",
-        model="{model}",
-        settings=model_settings,
-        training=training_settings,
-        seed=lambda wildcards: int(wildcards.seed),
-        evaluation_batch=CONFIG["evaluation_batch"],
-        device=CONFIG["device"],
-        code=code("glitchtrace.repair.retraining", "dataset", "model"),
+        **stage(
+            "repair.retraining:retrain",
+            dataset="{dataset}",
+            model="{model}",
+            settings=model_settings,
+            training=training_settings,
+            seed=lambda wildcards: int(wildcards.seed),
+            evaluation_batch=CONFIG["evaluation_batch"],
+            device=CONFIG["device"],
+        ),
     script:
-        "../scripts/retrain.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_dataset_gain:
@@ -69,10 +73,12 @@ rule summarise_dataset_gain:
     resources:
         mem_mb=growing(600),
     params:
-        cells=dataset_cells,
-        code=code("glitchtrace.evaluation.summary"),
+        **stage(
+            "evaluation.summary:summarise_dataset_gain",
+            cells=dataset_cells,
+        ),
     script:
-        "../scripts/summarise_dataset_gain.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_study_gain:
@@ -88,6 +94,8 @@ rule summarise_study_gain:
     resources:
         mem_mb=growing(600),
     params:
-        code=code("glitchtrace.evaluation.summary"),
+        **stage(
+            "evaluation.summary:summarise_study_gain",
+        ),
     script:
-        "../scripts/summarise_study_gain.py"
+        "../scripts/run_stage.py"

@@ -18,28 +18,24 @@ rule clean_interactively:
     resources:
         mem_mb=growing(loop_memory(one_negotiator)),
     params:
-        model="{model}",
-        model_settings=model_settings,
-        protocol=settings("loop"),
-        noise="{noise}",
-        ratio="{ratio}",
-        inspector="{inspector}",
-        inspector_settings=settings("inspector"),
-        threshold=lambda wildcards: float(wildcards.threshold),
-        negotiator="{negotiator}",
-        negotiator_settings=settings("negotiator"),
-        seed=lambda wildcards: int(wildcards.seed),
-        repeat=lambda wildcards: int(wildcards.repeat),
-        device=CONFIG["device"],
-        code=code(
-            "glitchtrace.repair.cincer.stage",
-            "model",
-            "noise",
-            "inspector",
-            "negotiator",
+        **stage(
+            "papers.cincer.stage:clean_interactively",
+            model="{model}",
+            model_settings=model_settings,
+            protocol=settings("loop"),
+            noise="{noise}",
+            ratio="{ratio}",
+            inspector="{inspector}",
+            inspector_settings=settings("inspector"),
+            threshold=lambda wildcards: float(wildcards.threshold),
+            negotiator="{negotiator}",
+            negotiator_settings=settings("negotiator"),
+            seed=lambda wildcards: int(wildcards.seed),
+            repeat=lambda wildcards: int(wildcards.repeat),
+            device=CONFIG["device"],
         ),
     script:
-        "../scripts/clean_interactively.py"
+        "../scripts/run_stage.py"
 
 
 rule gather_loops:
@@ -55,10 +51,12 @@ rule gather_loops:
     resources:
         mem_mb=growing(600),
     params:
-        cells=problem_rows,
-        code=code("glitchtrace.repair.cincer.summary"),
+        **stage(
+            "papers.cincer.summary:gather_loops",
+            cells=problem_rows,
+        ),
     script:
-        "../scripts/gather_loops.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_loops:
@@ -75,9 +73,11 @@ rule summarise_loops:
     resources:
         mem_mb=growing(600),
     params:
-        code=code("glitchtrace.repair.cincer.summary"),
+        **stage(
+            "papers.cincer.summary:summarise_loops",
+        ),
     script:
-        "../scripts/summarise_loops.py"
+        "../scripts/run_stage.py"
 
 
 rule tabulate_questions:
@@ -93,9 +93,11 @@ rule tabulate_questions:
     resources:
         mem_mb=growing(600),
     params:
-        code=code("glitchtrace.repair.cincer.question_budget"),
+        **stage(
+            "papers.cincer.question_budget:tabulate_questions",
+        ),
     script:
-        "../scripts/tabulate_questions.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_loops:
@@ -123,13 +125,15 @@ rule plot_loops:
     resources:
         mem_mb=growing(800),
     params:
-        question="{question}",
-        panels="{panels}",
-        loops=asking_loops,
-        style_by=CONFIG["figures"]["style_by"],
-        code=code("glitchtrace.reporting.figures.loops"),
+        **stage(
+            "papers.cincer.figures.loops:plot_loops",
+            question="{question}",
+            panels="{panels}",
+            loops=asking_loops,
+            style_by=CONFIG["figures"]["style_by"],
+        ),
     script:
-        "../scripts/plot_loops.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_loop_precision:
@@ -155,9 +159,11 @@ rule plot_loop_precision:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.loop_precision"),
+        **stage(
+            "papers.cincer.figures.loop_precision:plot_loop_precision",
+        ),
     script:
-        "../scripts/plot_loop_precision.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_loop_gallery:
@@ -178,10 +184,12 @@ rule plot_loop_gallery:
     resources:
         mem_mb=growing(800),
     params:
-        pairs=CONFIG["figures"]["pairs"],
-        code=code("glitchtrace.reporting.figures.loop_gallery"),
+        **stage(
+            "papers.cincer.figures.loop_gallery:plot_loop_gallery",
+            pairs=CONFIG["figures"]["pairs"],
+        ),
     script:
-        "../scripts/plot_loop_gallery.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_loop_thresholds:
@@ -206,10 +214,12 @@ rule plot_loop_thresholds:
     resources:
         mem_mb=growing(800),
     params:
-        loops=silent_loops,
-        code=code("glitchtrace.reporting.figures.loop_thresholds"),
+        **stage(
+            "papers.cincer.figures.loop_thresholds:plot_loop_thresholds",
+            loops=silent_loops,
+        ),
     script:
-        "../scripts/plot_loop_thresholds.py"
+        "../scripts/run_stage.py"
 
 
 rule measure_leave_one_out:
@@ -228,19 +238,21 @@ rule measure_leave_one_out:
     resources:
         mem_mb=growing(loop_memory(influence_negotiators)),
     params:
-        model="{model}",
-        model_settings=model_settings,
-        protocol=settings("loop"),
-        noise="{noise}",
-        ratio="{ratio}",
-        refit="{refit}",
-        negotiators=influence_negotiators,
-        seed=lambda wildcards: int(wildcards.seed),
-        repeat=lambda wildcards: int(wildcards.repeat),
-        device=CONFIG["device"],
-        code=influence_code,
+        **stage(
+            "papers.cincer.leave_one_out:measure_leave_one_out",
+            model="{model}",
+            model_settings=model_settings,
+            protocol=settings("loop"),
+            noise="{noise}",
+            ratio="{ratio}",
+            refit="{refit}",
+            negotiators=influence_negotiators,
+            seed=lambda wildcards: int(wildcards.seed),
+            repeat=lambda wildcards: int(wildcards.repeat),
+            device=CONFIG["device"],
+        ),
     script:
-        "../scripts/measure_leave_one_out.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_leave_one_out:
@@ -256,10 +268,12 @@ rule summarise_leave_one_out:
     resources:
         mem_mb=growing(600),
     params:
-        cells=influence_rows,
-        code=code("glitchtrace.evaluation.summary"),
+        **stage(
+            "evaluation.summary:summarise",
+            cells=influence_rows,
+        ),
     script:
-        "../scripts/summarise_leave_one_out.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_loop_influence:
@@ -284,6 +298,8 @@ rule plot_loop_influence:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.loop_influence"),
+        **stage(
+            "papers.cincer.figures.loop_influence:plot_loop_influence",
+        ),
     script:
-        "../scripts/plot_loop_influence.py"
+        "../scripts/run_stage.py"

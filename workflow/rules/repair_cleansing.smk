@@ -21,17 +21,19 @@ rule record_training:
     resources:
         mem_mb=growing(training_memory),
     params:
-        dataset="{dataset}",
-        model="{model}",
-        settings=model_settings,
-        training=training_settings,
-        protocol=settings("protocol"),
-        protocol_name="{protocol}",
-        seed=lambda wildcards: int(wildcards.seed),
-        device=CONFIG["device"],
-        code=code("glitchtrace.repair.cleansing.stage", "dataset", "model"),
+        **stage(
+            "papers.cleansing.stage:record_training",
+            dataset="{dataset}",
+            model="{model}",
+            settings=model_settings,
+            training=training_settings,
+            protocol=settings("protocol"),
+            protocol_name="{protocol}",
+            seed=lambda wildcards: int(wildcards.seed),
+            device=CONFIG["device"],
+        ),
     script:
-        "../scripts/record_training.py"
+        "../scripts/run_stage.py"
 
 
 rule score_cleansing:
@@ -57,17 +59,19 @@ rule score_cleansing:
     resources:
         mem_mb=growing(training_memory),
     params:
-        dataset="{dataset}",
-        model="{model}",
-        settings=model_settings,
-        protocol=settings("protocol"),
-        methods=cleansing_methods,
-        seed=lambda wildcards: int(wildcards.seed),
-        evaluation_batch=CONFIG["evaluation_batch"],
-        device=CONFIG["device"],
-        code=cleansing_code,
+        **stage(
+            "papers.cleansing.stage:score_cleansing",
+            dataset="{dataset}",
+            model="{model}",
+            settings=model_settings,
+            protocol=settings("protocol"),
+            cleansing_methods=cleansing_methods,
+            seed=lambda wildcards: int(wildcards.seed),
+            evaluation_batch=CONFIG["evaluation_batch"],
+            device=CONFIG["device"],
+        ),
     script:
-        "../scripts/score_cleansing.py"
+        "../scripts/run_stage.py"
 
 
 rule remove_and_retrain:
@@ -91,18 +95,20 @@ rule remove_and_retrain:
     resources:
         mem_mb=growing(training_memory),
     params:
-        dataset="{dataset}",
-        model="{model}",
-        settings=model_settings,
-        protocol=settings("protocol"),
-        retrained="{retrained}",
-        removals=lambda wildcards: list(cleansing_cell(wildcards).removals),
-        seed=lambda wildcards: int(wildcards.seed),
-        evaluation_batch=CONFIG["evaluation_batch"],
-        device=CONFIG["device"],
-        code=code("glitchtrace.repair.cleansing.stage", "dataset", "model"),
+        **stage(
+            "papers.cleansing.stage:remove_and_retrain",
+            dataset="{dataset}",
+            model="{model}",
+            settings=model_settings,
+            protocol=settings("protocol"),
+            retrained="{retrained}",
+            removals=lambda wildcards: list(cleansing_cell(wildcards).removals),
+            seed=lambda wildcards: int(wildcards.seed),
+            evaluation_batch=CONFIG["evaluation_batch"],
+            device=CONFIG["device"],
+        ),
     script:
-        "../scripts/remove_and_retrain.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_cleansing:
@@ -118,10 +124,12 @@ rule summarise_cleansing:
     resources:
         mem_mb=growing(600),
     params:
-        cells=removal_cells,
-        code=code("glitchtrace.evaluation.summary"),
+        **stage(
+            "evaluation.summary:summarise",
+            cells=removal_cells,
+        ),
     script:
-        "../scripts/summarise_cleansing.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_cleansing_cost:
@@ -137,10 +145,12 @@ rule summarise_cleansing_cost:
     resources:
         mem_mb=growing(600),
     params:
-        cells=cleansing_cost_cells,
-        code=code("glitchtrace.evaluation.summary"),
+        **stage(
+            "evaluation.summary:summarise",
+            cells=cleansing_cost_cells,
+        ),
     script:
-        "../scripts/summarise_cleansing_cost.py"
+        "../scripts/run_stage.py"
 
 
 rule compare_cleansing:
@@ -156,9 +166,11 @@ rule compare_cleansing:
     resources:
         mem_mb=growing(600),
     params:
-        code=code("glitchtrace.repair.cleansing.comparison"),
+        **stage(
+            "papers.cleansing.comparison:compare_cleansing",
+        ),
     script:
-        "../scripts/compare_cleansing.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_cleansing:
@@ -176,9 +188,11 @@ rule plot_cleansing:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.cleansing"),
+        **stage(
+            "papers.cleansing.figures.cleansing:plot_cleansing",
+        ),
     script:
-        "../scripts/plot_cleansing.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_cleansing_cost:
@@ -199,9 +213,11 @@ rule plot_cleansing_cost:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.cleansing_cost"),
+        **stage(
+            "papers.cleansing.figures.cleansing_cost:plot_cleansing_cost",
+        ),
     script:
-        "../scripts/plot_cleansing_cost.py"
+        "../scripts/run_stage.py"
 
 
 rule measure_fidelity:
@@ -218,14 +234,14 @@ rule measure_fidelity:
     resources:
         mem_mb=growing(1000),
     params:
-        task="{task}",
-        network="{network}",
-        seeds=fidelity_seeds,
-        code=lambda wildcards: code_of(
-            "glitchtrace.repair.cleansing.fidelity", "fidelity_task", [wildcards.task]
+        **stage(
+            "papers.cleansing.fidelity:measure_fidelity",
+            task="{task}",
+            network="{network}",
+            seeds=fidelity_seeds,
         ),
     script:
-        "../scripts/measure_fidelity.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_fidelity:
@@ -241,10 +257,12 @@ rule summarise_fidelity:
     resources:
         mem_mb=growing(600),
     params:
-        cells=fidelity_keys,
-        code=code("glitchtrace.evaluation.summary"),
+        **stage(
+            "evaluation.summary:summarise",
+            cells=fidelity_keys,
+        ),
     script:
-        "../scripts/summarise_fidelity.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_fidelity:
@@ -261,6 +279,8 @@ rule plot_fidelity:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.fidelity"),
+        **stage(
+            "papers.cleansing.figures.fidelity:plot_fidelity",
+        ),
     script:
-        "../scripts/plot_fidelity.py"
+        "../scripts/run_stage.py"

@@ -20,12 +20,12 @@ rule fetch_sparse_data:
     resources:
         mem_mb=growing(4000),
     params:
-        dataset="{source}",
-        code=lambda wildcards: code_of(
-            "glitchtrace.data.fetch", "dataset", [wildcards.source]
+        **stage(
+            "data.fetch:fetch_data",
+            dataset="{source}",
         ),
     script:
-        "../scripts/fetch_sparse_data.py"
+        "../scripts/run_stage.py"
 
 
 rule measure_rdia:
@@ -47,11 +47,13 @@ rule measure_rdia:
     resources:
         mem_mb=growing(rdia_memory),
     params:
-        learner="{learner}",
-        settings=settings("learner"),
-        code=code("glitchtrace.repair.rdia.stage", "learner"),
+        **stage(
+            "papers.rdia.stage:measure_rdia",
+            learner="{learner}",
+            settings=settings("learner"),
+        ),
     script:
-        "../scripts/measure_rdia.py"
+        "../scripts/run_stage.py"
 
 
 rule relabel_rdia:
@@ -75,14 +77,16 @@ rule relabel_rdia:
     resources:
         mem_mb=growing(rdia_memory),
     params:
-        learner="{learner}",
-        learner_settings=settings("learner"),
-        relabelling="{relabelling}",
-        settings=settings("relabelling"),
-        seed=lambda wildcards: int(wildcards.seed),
-        code=code("glitchtrace.repair.rdia.stage", "learner", "relabelling"),
+        **stage(
+            "papers.rdia.stage:relabel_rdia",
+            learner="{learner}",
+            learner_settings=settings("learner"),
+            relabelling="{relabelling}",
+            settings=settings("relabelling"),
+            seed=lambda wildcards: int(wildcards.seed),
+        ),
     script:
-        "../scripts/relabel_rdia.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_rdia:
@@ -98,10 +102,12 @@ rule summarise_rdia:
     resources:
         mem_mb=growing(600),
     params:
-        cells=RDIA_CELLS,
-        code=code("glitchtrace.evaluation.summary"),
+        **stage(
+            "evaluation.summary:summarise",
+            cells=RDIA_CELLS,
+        ),
     script:
-        "../scripts/summarise_rdia.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_rdia:
@@ -118,9 +124,11 @@ rule plot_rdia:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.rdia"),
+        **stage(
+            "papers.rdia.figures.rdia:plot_rdia",
+        ),
     script:
-        "../scripts/plot_rdia.py"
+        "../scripts/run_stage.py"
 
 
 rule tabulate_rdia_thresholds:
@@ -138,10 +146,12 @@ rule tabulate_rdia_thresholds:
     resources:
         mem_mb=growing(800),
     params:
-        alphas=rdia_alphas(),
-        code=code("glitchtrace.reporting.rdia_tables"),
+        **stage(
+            "papers.rdia.tables:tabulate_rdia_thresholds",
+            alphas=rdia_alphas(),
+        ),
     script:
-        "../scripts/tabulate_rdia_thresholds.py"
+        "../scripts/run_stage.py"
 
 
 rule tabulate_rdia_baselines:
@@ -157,6 +167,8 @@ rule tabulate_rdia_baselines:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.rdia_tables"),
+        **stage(
+            "papers.rdia.tables:tabulate_rdia_baselines",
+        ),
     script:
-        "../scripts/tabulate_rdia_baselines.py"
+        "../scripts/run_stage.py"

@@ -19,16 +19,18 @@ rule train_selection:
     resources:
         mem_mb=growing(1500),
     params:
-        model="{model}",
-        model_settings=model_settings,
-        selection="{selection}",
-        settings=settings("selection"),
-        ratio="{ratio}",
-        seed=lambda wildcards: int(wildcards.seed),
-        device=CONFIG["device"],
-        code=code("glitchtrace.repair.rdia_ls.stage", "model", "selection"),
+        **stage(
+            "papers.rdia_ls.stage:train_selection",
+            model="{model}",
+            model_settings=model_settings,
+            selection="{selection}",
+            settings=settings("selection"),
+            ratio="{ratio}",
+            seed=lambda wildcards: int(wildcards.seed),
+            device=CONFIG["device"],
+        ),
     script:
-        "../scripts/train_selection.py"
+        "../scripts/run_stage.py"
 
 
 rule summarise_rdia_ls:
@@ -44,10 +46,12 @@ rule summarise_rdia_ls:
     resources:
         mem_mb=growing(600),
     params:
-        cells=RDIA_LS_CELLS,
-        code=code("glitchtrace.evaluation.summary"),
+        **stage(
+            "evaluation.summary:summarise",
+            cells=RDIA_LS_CELLS,
+        ),
     script:
-        "../scripts/summarise_rdia_ls.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_rdia_ls:
@@ -64,6 +68,8 @@ rule plot_rdia_ls:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.rdia_ls"),
+        **stage(
+            "papers.rdia_ls.figures.rdia_ls:plot_rdia_ls",
+        ),
     script:
-        "../scripts/plot_rdia_ls.py"
+        "../scripts/run_stage.py"

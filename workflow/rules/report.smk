@@ -19,13 +19,15 @@ rule plot_signals:
     resources:
         mem_mb=growing(800),
     params:
-        dataset="{dataset}",
-        glitch="{glitch}",
-        headline=HEADLINE,
-        signals=DRAWN,
-        code=code("glitchtrace.reporting.figures.signals"),
+        **stage(
+            "reporting.figures.signals:plot_signals",
+            dataset="{dataset}",
+            glitch="{glitch}",
+            headline=HEADLINE,
+            signals=DRAWN,
+        ),
     script:
-        "../scripts/plot_signals.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_characterisation:
@@ -48,9 +50,11 @@ rule plot_characterisation:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.characterisation"),
+        **stage(
+            "reporting.figures.characterisation:plot_characterisation",
+        ),
     script:
-        "../scripts/plot_characterisation.py"
+        "../scripts/run_stage.py"
 
 
 rule tabulate_mixed:
@@ -67,9 +71,11 @@ rule tabulate_mixed:
     resources:
         mem_mb=growing(600),
     params:
-        code=code("glitchtrace.reporting.tables"),
+        **stage(
+            "reporting.tables:tabulate_mixed",
+        ),
     script:
-        "../scripts/tabulate_mixed.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_accuracy:
@@ -86,9 +92,11 @@ rule plot_accuracy:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.accuracy"),
+        **stage(
+            "reporting.figures.accuracy:plot_accuracy",
+        ),
     script:
-        "../scripts/plot_accuracy.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_gain:
@@ -105,9 +113,11 @@ rule plot_gain:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.gain"),
+        **stage(
+            "reporting.figures.gain:plot_gain",
+        ),
     script:
-        "../scripts/plot_gain.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_history:
@@ -125,10 +135,12 @@ rule plot_history:
     resources:
         mem_mb=growing(800),
     params:
-        cells=trainings,
-        code=code("glitchtrace.reporting.figures.history"),
+        **stage(
+            "reporting.figures.history:plot_history",
+            cells=trainings,
+        ),
     script:
-        "../scripts/plot_history.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_ratios:
@@ -149,12 +161,14 @@ rule plot_ratios:
     resources:
         mem_mb=growing(800),
     params:
-        dataset="{dataset}",
-        glitch="{glitch}",
-        headline=HEADLINE,
-        code=code("glitchtrace.reporting.figures.curves"),
+        **stage(
+            "reporting.figures.curves:plot_ratios",
+            dataset="{dataset}",
+            glitch="{glitch}",
+            headline=HEADLINE,
+        ),
     script:
-        "../scripts/plot_ratios.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_epochs:
@@ -175,12 +189,14 @@ rule plot_epochs:
     resources:
         mem_mb=growing(800),
     params:
-        dataset="{dataset}",
-        glitch="{glitch}",
-        cells=glitch_cells,
-        code=code("glitchtrace.reporting.figures.curves"),
+        **stage(
+            "reporting.figures.curves:plot_epochs",
+            dataset="{dataset}",
+            glitch="{glitch}",
+            cells=glitch_cells,
+        ),
     script:
-        "../scripts/plot_epochs.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_self_influence:
@@ -207,12 +223,14 @@ rule plot_self_influence:
     resources:
         mem_mb=growing(800),
     params:
-        dataset="{dataset}",
-        glitch="{glitch}",
-        cells=glitch_cells,
-        code=code("glitchtrace.reporting.figures.self_influence"),
+        **stage(
+            "papers.glitches.figures.self_influence:plot_self_influence",
+            dataset="{dataset}",
+            glitch="{glitch}",
+            cells=glitch_cells,
+        ),
     script:
-        "../scripts/plot_self_influence.py"
+        "../scripts/run_stage.py"
 
 
 rule compare_published:
@@ -235,9 +253,11 @@ rule compare_published:
     resources:
         mem_mb=growing(600),
     params:
-        code=code_of("glitchtrace.reproduction.stage", "signal", []),
+        **stage(
+            "papers.glitches.stage:compare_published",
+        ),
     script:
-        "../scripts/compare_published.py"
+        "../scripts/run_stage.py"
 
 
 rule tabulate_clustered:
@@ -257,9 +277,11 @@ rule tabulate_clustered:
     resources:
         mem_mb=growing(600),
     params:
-        code=code("glitchtrace.reporting.clustered"),
+        **stage(
+            "papers.glitches.clustered:tabulate_clustered",
+        ),
     script:
-        "../scripts/tabulate_clustered.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_dirty_validation:
@@ -280,9 +302,11 @@ rule plot_dirty_validation:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.dirty_validation"),
+        **stage(
+            "papers.glitches.figures.dirty_validation:plot_dirty_validation",
+        ),
     script:
-        "../scripts/plot_dirty_validation.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_label_repair:
@@ -308,10 +332,12 @@ rule plot_label_repair:
     resources:
         mem_mb=growing(800),
     params:
-        cells=LABEL_CELLS,
-        code=code("glitchtrace.reporting.figures.label_repair"),
+        **stage(
+            "reporting.figures.label_repair:plot_label_repair",
+            cells=LABEL_CELLS,
+        ),
     script:
-        "../scripts/plot_label_repair.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_gallery:
@@ -334,12 +360,14 @@ rule plot_gallery:
     resources:
         mem_mb=growing(800),
     params:
-        dataset="{dataset}",
-        signal=lambda wildcards: signal_for(wildcards.glitch),
-        size=CONFIG["figures"]["gallery"],
-        code=code("glitchtrace.reporting.figures.gallery"),
+        **stage(
+            "reporting.figures.gallery:plot_gallery",
+            dataset="{dataset}",
+            signal=lambda wildcards: signal_for(wildcards.glitch),
+            size=CONFIG["figures"]["gallery"],
+        ),
     script:
-        "../scripts/plot_gallery.py"
+        "../scripts/run_stage.py"
 
 
 rule plot_cost:
@@ -356,9 +384,11 @@ rule plot_cost:
     resources:
         mem_mb=growing(800),
     params:
-        code=code("glitchtrace.reporting.figures.cost"),
+        **stage(
+            "reporting.figures.cost:plot_cost",
+        ),
     script:
-        "../scripts/plot_cost.py"
+        "../scripts/run_stage.py"
 
 
 rule describe_study:
@@ -379,7 +409,9 @@ rule describe_study:
     resources:
         mem_mb=growing(600),
     params:
-        settings=study_configuration,
-        code=code_of("glitchtrace.reporting.provenance", "signal", []),
+        **stage(
+            "reporting.provenance:describe_study",
+            settings=study_configuration,
+        ),
     script:
-        "../scripts/describe_study.py"
+        "../scripts/run_stage.py"

@@ -15,8 +15,10 @@ rule score_signals:
     resources:
         mem_mb=growing(600),
     params:
-        names=list(registry.names("signal")),
-        settings=settings("estimator"),
-        code=code_of("glitchtrace.signals.stage", "signal", registry.names("signal")),
+        **stage(
+            "detectors.stage:score_signals",
+            detectors=list(registry.names("signal")),
+            settings=settings("estimator"),
+        ),
     script:
-        "../scripts/score_signals.py"
+        "../scripts/run_stage.py"

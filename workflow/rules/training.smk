@@ -23,16 +23,18 @@ rule train:
     resources:
         mem_mb=growing(training_memory),
     params:
-        dataset="{dataset}",
-        model="{model}",
-        settings=model_settings,
-        training=training_settings,
-        seed=lambda wildcards: int(wildcards.seed),
-        evaluation_batch=CONFIG["evaluation_batch"],
-        device=CONFIG["device"],
-        code=code("glitchtrace.training.stage", "dataset", "model"),
+        **stage(
+            "training.stage:train_cell",
+            dataset="{dataset}",
+            model="{model}",
+            settings=model_settings,
+            training=training_settings,
+            seed=lambda wildcards: int(wildcards.seed),
+            evaluation_batch=CONFIG["evaluation_batch"],
+            device=CONFIG["device"],
+        ),
     script:
-        "../scripts/train.py"
+        "../scripts/run_stage.py"
 
 
 # Our own ResNet-20 weights, as shipped in the package; runs only when asked for.
@@ -57,8 +59,10 @@ rule pretrain:
     resources:
         mem_mb=growing(4000),
     params:
-        seed=0,
-        epochs=8,
-        code=code_of("glitchtrace.training.pretrain", "model", ["resnet20"]),
+        **stage(
+            "training.pretrain:pretrain",
+            seed=0,
+            epochs=8,
+        ),
     script:
-        "../scripts/pretrain.py"
+        "../scripts/run_stage.py"

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from glitchtrace import files
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cifar import read_arrays
 from glitchtrace.data.raw_files import RawFile, locate
-from glitchtrace.errors import GlitchtraceError
 
 # Wei et al.: Learning with noisy labels revisited, ICLR 2022; CC BY-NC 4.0. Official order of the training part.
 CIFAR10N = RawFile(

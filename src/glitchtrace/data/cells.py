@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from glitchtrace import files, registry
+from glitchtrace.core import files, registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.preprocess import Inputs, PictureInputs, TokenInputs, VectorInputs, standardisation
 from glitchtrace.data.sources import Sources
 from glitchtrace.data.split import TEST, TRAIN, VALIDATION, rows_of
-from glitchtrace.errors import GlitchtraceError
 
 
 @dataclass(frozen=True)
@@ -95,9 +95,9 @@ def _stored(
 ) -> dict[str, Inputs]:
     """The inputs of all parts as features that a frozen backbone has made of them."""
     # Not at the top: extraction itself reads sources.
-    from glitchtrace.features import pictures
-    from glitchtrace.features.inputs import FeatureInputs
-    from glitchtrace.features.store import FeatureStore
+    from glitchtrace.data import picture_identities as pictures
+    from glitchtrace.data.feature_inputs import FeatureInputs
+    from glitchtrace.data.feature_store import FeatureStore
 
     if not stored:
         raise GlitchtraceError(

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from glitchtrace.seeding import generator
+from glitchtrace.core.seeding import generator
 
 SEVERITIES = (1, 2, 3, 4, 5)
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from glitchtrace import files
+from glitchtrace.core import files
 
 
 def read_description(path: str | Path) -> dict[str, Any]:

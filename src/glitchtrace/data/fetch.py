@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from glitchtrace import files, registry
+from glitchtrace.core import files, registry
 from glitchtrace.data.sparse import write_sparse
 
 

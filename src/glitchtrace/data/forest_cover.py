@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.pool import Pool
-from glitchtrace.errors import GlitchtraceError
 
 NUMERIC = (
     "Elevation",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, locate
-from glitchtrace.errors import GlitchtraceError
 
 _UNSIGNED_BYTE = 0x08
 # Part -> files of its pictures and labels, in the order of the rows.

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import cache_folder, checksum
-from glitchtrace.errors import GlitchtraceError
 
 FOLDER = "LIBSVM"
 _SUFFIXES = ("", ".gz", ".bz2")

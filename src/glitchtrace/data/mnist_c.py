@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, cache_folder, checksum, find, locate
-from glitchtrace.errors import GlitchtraceError
 
 ARCHIVE = RawFile("mnist_c.zip", "md5:4b34b33045869ee6d424616cd3a65da3")
 ADDRESS = "https://zenodo.org/record/3239543/files/mnist_c.zip"

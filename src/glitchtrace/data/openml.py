@@ -4,8 +4,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.raw_files import cache_folder
-from glitchtrace.errors import GlitchtraceError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace import files
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.portion import portion
+from glitchtrace.core.seeding import generator
 from glitchtrace.data.description import read_description
-from glitchtrace.data.portion import portion
 from glitchtrace.data.split import VALIDATION, make_split
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.seeding import generator
 
 
 def prepare_data(

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from glitchtrace import files
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.corruptions import corrupt
-from glitchtrace.errors import GlitchtraceError
 
 
 class Sources:

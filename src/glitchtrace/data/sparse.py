@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glitchtrace.core.files import replacing
 from glitchtrace.data.cifar import read_arrays
-from glitchtrace.files import replacing
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

@@ -6,9 +6,9 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 
-from glitchtrace.data.portion import portion
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.seeding import generator
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.portion import portion
+from glitchtrace.core.seeding import generator
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 # Share of the official test part that serves as validation where no subset of the training part is drawn.

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.pool import Pool
-from glitchtrace.errors import GlitchtraceError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from glitchtrace.detectors.ranks import flag_top
 from glitchtrace.glitches.kinds import Kind
-from glitchtrace.signals.ranks import flag_top
 
 KINDS = (Kind.CLEAN, Kind.MISLABELLED, Kind.ANOMALOUS)
 

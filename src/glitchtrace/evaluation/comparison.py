@@ -4,8 +4,8 @@ from itertools import combinations
 
 import pandas as pd
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.statistics import compare
 
 _CELL_KEYS = ["dataset", "model", "glitch", "ratio", "estimator"]

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.signals.ranks import flag_top
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors.ranks import flag_top
 
 PRECISION_DEPTHS = (10, 50, 100)
 

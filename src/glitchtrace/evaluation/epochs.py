@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors.stage import score
 from glitchtrace.evaluation.detection import f1_known_ratio
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.influence.profile import load_profiles
-from glitchtrace.signals.stage import score
 
 # The counterfactual signals compare all checkpoints with the last one, and have no epoch of their own.
 SIGNALS = ("SI", "MI", "AAI", "GD_class")

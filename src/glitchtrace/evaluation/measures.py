@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from glitchtrace.detectors.ranks import flag_top
 from glitchtrace.evaluation.characterisation import KINDS, characterise
 from glitchtrace.evaluation.detection import check_scores, detection_metrics, f1_known_ratio
 from glitchtrace.evaluation.label_repair import label_repair_accuracy
 from glitchtrace.evaluation.samples import signal_names
 from glitchtrace.glitches.kinds import Kind
-from glitchtrace.signals.ranks import flag_top
 
 Measures = dict[str, float]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 
 _NOT_SIGNALS = ("sample", "label", "proposed_label", "verdict")
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.measures import cell_measures, signal_measures
 from glitchtrace.evaluation.samples import read_samples
 

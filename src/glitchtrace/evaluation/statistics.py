@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.seeding import generator
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.seeding import generator
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000

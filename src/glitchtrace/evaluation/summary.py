@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 
 
 def summarise_dataset(

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace.data.portion import portion
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.portion import portion
+from glitchtrace.core.seeding import generator
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import Foreign, mislabel
-from glitchtrace.seeding import generator
 
+KIND = "glitch"
 CARD = {
     "summary": (
         "Class-dependent noise: floor(ratio·|class|) samples of one class, several or all turn into another "

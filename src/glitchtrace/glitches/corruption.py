@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
+from glitchtrace.core.seeding import generator
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import Foreign, clean_rows, number_of_glitches
-from glitchtrace.seeding import generator
 
+KIND = "glitch"
 CARD = {
     "summary": "Corruption: floor(ratio·n) pictures are replaced by corrupted copies; labels stay.",
     "modalities": ["image"],

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.seeding import generator
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import NO_CLASS, Foreign, number_of_glitches, sample_table
-from glitchtrace.seeding import generator
 
+KIND = "glitch"
 CARD = {
     "summary": (
         "Far-clustered anomalies: floor(ratio·n) pictures of one class of a foreign dataset are added, all "

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.annotations import labels_of_rows
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.glitches.table import Foreign, clean_rows, mislabel
 
+KIND = "glitch"
 CARD = {
     "summary": "Human labels: all samples carry the label that people gave them (CIFAR-10N), right or wrong.",
     "modalities": ["image"],

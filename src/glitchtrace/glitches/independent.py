@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.glitches.table import Foreign, clean_rows, mislabel
 
+KIND = "glitch"
 CARD = {
     "summary": (
         "Independent class noise: each sample keeps its label with probability 1 − ratio, so that the number "

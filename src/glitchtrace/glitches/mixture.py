@@ -5,10 +5,11 @@ from typing import Any
 
 import pandas as pd
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.glitches.table import Foreign
 
+KIND = "glitch"
 CARD = {
     "summary": "A mixture: an ordered list of other glitches, each with its own ratio.",
     "modalities": ["image", "table"],

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace.data.portion import portion
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.portion import portion
+from glitchtrace.core.seeding import generator
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import Foreign
-from glitchtrace.seeding import generator
 
+KIND = "glitch"
 CARD = {
     "summary": (
         "Near-clustered anomalies: one class is down-sampled until its remaining samples are the ratio of all; "

@@ -7,6 +7,7 @@ import pandas as pd
 
 from glitchtrace.glitches.table import Foreign
 
+KIND = "glitch"
 CARD = {
     "summary": "No glitch: the training samples as they are.",
     "modalities": ["image", "table", "sparse"],

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.seeding import generator
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import Foreign, clean_rows, number_of_glitches
-from glitchtrace.seeding import generator
 
+KIND = "glitch"
 CARD = {
     "summary": "Published corruption: floor(ratio·n) pictures of MNIST are replaced by those of MNIST-C; labels stay.",
     "modalities": ["image"],

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glitchtrace import files, grid, registry
+from glitchtrace.core import files, grid, registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.description import read_description
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.glitches.table import Foreign, clean_table
 
 _STEP_KEYS = ("glitch", "ratio", "seed")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from glitchtrace.data.portion import portion
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.portion import portion
 from glitchtrace.data.split import TRAIN, rows_of
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.glitches.kinds import Kind
 
 NO_CLASS = -1

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from glitchtrace.core.seeding import generator
 from glitchtrace.glitches.table import Foreign, clean_rows, mislabel, number_of_glitches
-from glitchtrace.seeding import generator
 
+KIND = "glitch"
 CARD = {
     "summary": "Uniform class noise: floor(ratio·n) samples get a random label of another class.",
     "modalities": ["image", "table", "sparse"],

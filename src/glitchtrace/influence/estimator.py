@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.closed_form import step_sizes
 from glitchtrace.influence.factors import Factors
-from glitchtrace.influence.settings import COMMON
 
 if TYPE_CHECKING:
     from glitchtrace.data.preprocess import Inputs
@@ -117,12 +117,12 @@ def checkpoints(cell: EstimatorInputs, settings: Mapping[str, Any]) -> list[Chec
     ]
 
 
-def complete_settings(name: str, card: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def complete_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an estimator with the defaults of its card and the common ones filled in.
 
     Raises GlitchtraceError for a key that the estimator does not have.
     """
-    known = {**COMMON, **card["settings"]}
+    known = registry.settings("estimator", name)
     for key in settings:
         if key not in known:
             raise GlitchtraceError(

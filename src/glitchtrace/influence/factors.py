@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 
 
 @dataclass(frozen=True)

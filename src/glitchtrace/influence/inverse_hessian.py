@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.seeding import generator
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.seeding import generator
 
 SOLVERS = ("cg", "direct", "lissa")
 # Entries of a matrix that the direct solver is willing to hold: d up to about 5,000.

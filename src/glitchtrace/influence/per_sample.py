@@ -22,7 +22,7 @@ from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 from torch.overrides import TorchFunctionMode
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.blocks import rows_in, slices
 from glitchtrace.influence.estimator import Checkpoint, Estimator
 

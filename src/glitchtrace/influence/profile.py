@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import read_tensors, write_tensors
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import read_tensors, write_tensors
 from glitchtrace.influence.class_tables import ClassProfile, ClassReducer, concatenate
 from glitchtrace.influence.estimator import Estimator
 

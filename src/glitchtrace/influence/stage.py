@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import mapped_npy
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import mapped_npy
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs, Problem, complete_settings
 from glitchtrace.influence.factors import load_factors
 from glitchtrace.influence.profile import build_profiles, save_profiles
@@ -72,7 +72,7 @@ def profile_influence(
     cell = _inputs(
         factors, checkpoints, features, split, glitch, dataset, model, model_settings, threads, stored
     )
-    complete = complete_settings(estimator, registry.card("estimator", estimator), settings)
+    complete = complete_settings(estimator, settings)
     with _resources(estimator, settings, threads):
         profiles = build_profiles(
             _open(estimator, cell, settings),
@@ -131,7 +131,7 @@ def _resources(estimator: str, settings: Mapping[str, Any], threads: int) -> Ite
         # torch raises a RuntimeError of its own where its CPU allocator fails.
         if isinstance(error, RuntimeError) and "allocate memory" not in str(error):
             raise
-        complete = complete_settings(estimator, registry.card("estimator", estimator), settings)
+        complete = complete_settings(estimator, settings)
         key = "gradient_memory_mib" if complete.get("layers", "head") != "head" else "memory_mib"
         raise GlitchtraceError(
             f"out of memory; set estimators.{estimator}.{key} to {complete[key] / 2:g}, half of what it is"

@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.raw_files import cache_folder
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.models.network import check_tensors
 
 Made = TypeVar("Made")

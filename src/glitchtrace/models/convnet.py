@@ -5,10 +5,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.initial_values import glorot
 from glitchtrace.models.network import Network
 
+KIND = "model"
 CARD = {
     "summary": "Two convolutions, one pooling and a hidden layer: the network of the CINCER experiments.",
     "label": "convolutional network",

@@ -10,11 +10,13 @@ from glitchtrace.models import torchvision_backbones
 from glitchtrace.models.frozen import Backbone, OwnInput, head
 from glitchtrace.models.network import Head
 
+KIND = "model"
 CARD = {
     "summary": "ConvNeXt-Tiny with ImageNet weights (torchvision), frozen; a linear head on its 768 features is "
     "trained.",
     "modalities": ["image"],
     "view": "features",
+    "shares": "frozen",
 }
 
 

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.network import Head
+
+# Settings that change neither a picture's features nor where they lie.
+INCIDENTAL = ("batch",)
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.rtdl import TabularNetwork, columns, take_linear
 
+KIND = "model"
 CARD = {
     "summary": "FT-Transformer: a token per column, Transformer blocks, and a linear head on the CLS token.",
     "modalities": ["table"],

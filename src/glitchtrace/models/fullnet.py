@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.initial_values import glorot
 from glitchtrace.models.network import Network
 
+KIND = "model"
 CARD = {
     "summary": "Hidden layers with dropout: the fully connected network of the CINCER experiments.",
     "label": "fully connected network",

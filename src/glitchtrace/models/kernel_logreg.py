@@ -5,10 +5,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.initial_values import glorot
 from glitchtrace.models.network import Network
 
+KIND = "model"
 CARD = {
     "summary": "Softmax regression on the d² products of two inputs (quadratic kernel).",
     "label": "kernel logistic regression",

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.network import Head
 
+KIND = "model"
 CARD = {
     "summary": "A linear head on the standardised inputs (multinomial logistic regression).",
     "modalities": ["image", "table"],

@@ -5,10 +5,11 @@ from typing import Any
 
 from torch import nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.initial_values import glorot
 from glitchtrace.models.network import Head
 
+KIND = "model"
 CARD = {
     "summary": "Softmax regression with Glorot-uniform initial values, as in the CINCER experiments.",
     "label": "logistic regression",

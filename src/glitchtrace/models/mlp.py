@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.network import Network
 
+KIND = "model"
 CARD = {
     "summary": "Hidden layers with ReLU and a linear head, all trained on the standardised inputs.",
     "modalities": ["image", "table"],

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.network import Network
 
+KIND = "model"
 CARD = {
     "label": "nine-layer CNN",
     "summary": "Six convolutions in three pairs, a hidden layer and a linear head, trained from random values.",

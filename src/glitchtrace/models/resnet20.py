@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models import weights
 from glitchtrace.models.network import Network, check_tensors
 
+KIND = "model"
 CARD = {
     "summary": "ResNet-20 with CIFAR-10 weights; the last residual block and a new head are trained.",
     "modalities": ["image"],

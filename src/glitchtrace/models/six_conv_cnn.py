@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.convolution import convolve, max_pool
 from glitchtrace.models.network import Network
 
+KIND = "model"
 CARD = {
     "summary": "Six convolutions 3 × 3 with BatchNorm and a linear head, all trained from random values.",
     "modalities": ["image"],

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.convolution import convolve, max_pool
 from glitchtrace.models.network import Network
 
+KIND = "model"
 CARD = {
     "summary": "Two convolutions 5 × 5 with 20 channels and a linear head, all trained from random values.",
     "modalities": ["image"],

@@ -7,6 +7,7 @@ from torch import nn
 
 from glitchtrace.models.rtdl import TabularNetwork, columns
 
+KIND = "model"
 CARD = {
     "summary": "The MLP of the study of tabular networks: linear layers with ReLU and dropout, and a linear head.",
     "modalities": ["table"],

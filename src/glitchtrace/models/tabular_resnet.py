@@ -7,6 +7,7 @@ from torch import nn
 
 from glitchtrace.models.rtdl import TabularNetwork, columns, take_linear
 
+KIND = "model"
 CARD = {
     "summary": "The ResNet of the study of tabular networks: residual blocks of linear layers, and a linear head.",
     "modalities": ["table"],

@@ -9,16 +9,18 @@ from typing import Any
 
 from torch import nn
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models import backbone_weights
 from glitchtrace.models.frozen import Backbone, OwnInput, head
 from glitchtrace.models.network import Head
 
+KIND = "model"
 CARD = {
     "name": "timm",
     "summary": "A network of timm, named by `backbone`, frozen; a linear head on its features is trained.",
     "modalities": ["image"],
     "view": "features",
+    "shares": "frozen",
     "settings": {
         "backbone": {
             "type": "string",

@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.raw_files import cache_folder, verify
-from glitchtrace.errors import GlitchtraceError
 
 PACKAGE_FOLDER = Path(__file__).parent / "weights"
 _HEADS = ("head.", "linear.", "fc.")

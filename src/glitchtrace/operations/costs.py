@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glitchtrace import grid
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import read_record
+from glitchtrace.core import grid
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import read_record
 from glitchtrace.operations.jobs import Job
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import yaml
 
-from glitchtrace import configuration, paths
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import configuration, paths
+from glitchtrace.core.errors import GlitchtraceError
 
 PENDING, MISSING, WHOLE = "update pending", "missing", "ok"
 

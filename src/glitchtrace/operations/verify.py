@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.operations.jobs import (
     cell_of,
     options,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.characterisation import coarse_kinds
 from glitchtrace.evaluation.samples import read_samples, signal_names
 from glitchtrace.glitches.kinds import Kind

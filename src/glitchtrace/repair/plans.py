@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.repair.actions import Action
 
 

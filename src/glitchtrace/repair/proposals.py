@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from glitchtrace import files, registry
+from glitchtrace.core import files, registry
+from glitchtrace.core.seeding import generator
 from glitchtrace.repair.context import read_context
 from glitchtrace.repair.plans import Plan
-from glitchtrace.seeding import generator
 
 
 def repair_cell(*, signals: str, glitch: str, repaired: str, policies: Sequence[str], seed: int) -> None:

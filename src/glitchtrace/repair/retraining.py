@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from glitchtrace import files
+from glitchtrace.core import files
 from glitchtrace.data.cells import CellData, load_cell
 from glitchtrace.models.network import Network
 from glitchtrace.repair.plans import read_plans

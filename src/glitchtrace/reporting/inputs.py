@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 
 # What identifies one cell of the grid but for the seed, over which figures take means.
 CELL_KEYS = ["dataset", "model", "glitch", "ratio", "estimator"]

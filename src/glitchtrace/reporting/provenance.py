@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from glitchtrace.files import read_record
+from glitchtrace.core.files import read_record
 from glitchtrace.reporting.tables import write_csv
 
 

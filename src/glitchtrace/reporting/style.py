@@ -16,9 +16,9 @@ import matplotlib
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from glitchtrace import registry
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.files import replacing
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import replacing
 from glitchtrace.glitches.kinds import Kind
 
 # Widths of a printed figure, in inches: one column, one and a half, the page.
@@ -234,7 +234,7 @@ def policy_mark(policy: str) -> tuple[str, str]:
 def human_name(kind: str, name: str) -> str:
     """What a reader sees of a component: its usual name or the ``label`` of its card; a variant in brackets.
 
-    ``kind`` is a key of ``registry.KINDS``.  Raises GlitchtraceError for an unknown name.
+    ``kind`` is one of ``registry.kinds()``.  Raises GlitchtraceError for an unknown name.
     """
     card = registry.card(kind, name)
     if name in _NAMES:

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.files import replacing
 from glitchtrace.evaluation.statistics import estimate
-from glitchtrace.files import replacing
 from glitchtrace.reporting.inputs import CELL_KEYS, each_cell, has_several, read_summary
 from glitchtrace.reporting.style import human_glitch, human_name
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from glitchtrace import files
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 
 
 def write_checkpoints(checkpoints: Sequence[Mapping[str, np.ndarray]], target: str | Path) -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 
 
 def choose(device: str) -> torch.device:

@@ -15,12 +15,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from glitchtrace import files
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.seeding import generator
 from glitchtrace.data.description import read_description
 from glitchtrace.data.preprocess import PictureInputs
-from glitchtrace.errors import GlitchtraceError
 from glitchtrace.models.resnet20 import ResNet20, Shortcut
-from glitchtrace.seeding import generator
 from glitchtrace.training.device import choose
 from glitchtrace.training.evaluation import evaluate
 from glitchtrace.training.sgd import batches

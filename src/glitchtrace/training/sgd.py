@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.seeding import generator
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.seeding import generator
 
 
 class Samples(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glitchtrace import files, registry
+from glitchtrace.core import files, registry
 from glitchtrace.data.cells import CellData, load_cell
 from glitchtrace.models.network import Head, Network
 from glitchtrace.training.checkpoints import write_checkpoints

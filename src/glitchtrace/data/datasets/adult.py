@@ -10,6 +10,7 @@ from glitchtrace.data.tables import encode, read_frame
 if TYPE_CHECKING:
     import pandas as pd
 
+KIND = "dataset"
 CARD = {
     "summary": "Adult census records, income above or below 50,000 dollars, 6 numeric and 8 categorical columns.",
     "modality": "table",

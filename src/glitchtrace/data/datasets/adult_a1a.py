@@ -5,6 +5,7 @@ from pathlib import Path
 from glitchtrace.data.libsvm import load_libsvm
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "Income above 50,000 $ or not, 123 binary columns; as published, the test file of a1a is the pool.",
     "modality": "table",

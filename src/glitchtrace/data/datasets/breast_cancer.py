@@ -4,6 +4,7 @@ from pathlib import Path
 
 from glitchtrace.data.pool import Pool, from_table
 
+KIND = "dataset"
 CARD = {
     "summary": "Measurements of cell nuclei, malignant or benign, 30 columns, shipped with scikit-learn.",
     "modality": "table",

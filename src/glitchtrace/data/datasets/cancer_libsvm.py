@@ -7,6 +7,7 @@ from glitchtrace.data.libsvm import binary_pool, find_libsvm, load_libsvm
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, find
 
+KIND = "dataset"
 CARD = {
     "summary": "Cell samples, benign (0) or malignant (1), 10 columns scaled to [−1, 1], LIBSVM's order of rows.",
     "modality": "table",

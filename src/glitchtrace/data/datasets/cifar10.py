@@ -7,6 +7,7 @@ from glitchtrace.data.cifar import CLASS_NAMES, read_archive
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, locate
 
+KIND = "dataset"
 CARD = {
     "summary": "CIFAR-10, 32 × 32 colour pixels, from the official archive with its training and test part.",
     "modality": "image",

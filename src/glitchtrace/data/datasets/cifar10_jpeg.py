@@ -8,6 +8,7 @@ from glitchtrace.data.cifar import CLASS_NAMES, decode_jpeg, read_arrays
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, locate
 
+KIND = "dataset"
 CARD = {
     "summary": "CIFAR-10 as JPEG of quality about 75: all pictures in official order, at a visible loss.",
     "modality": "image",

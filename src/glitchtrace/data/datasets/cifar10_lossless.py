@@ -8,6 +8,7 @@ from glitchtrace.data.cifar import CLASS_NAMES, read_arrays
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, locate
 
+KIND = "dataset"
 CARD = {
     "summary": "CIFAR-10, lossless: official training pictures 0 … 3999 and test pictures 0 … 999.",
     "modality": "image",

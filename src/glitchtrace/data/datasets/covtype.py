@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.forest_cover import FILE_COLUMNS, fold
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, locate
-from glitchtrace.errors import GlitchtraceError
 
+KIND = "dataset"
 CARD = {
     "summary": "Forest Cover, all rows: seven kinds of forest, 10 numeric columns, wilderness area and soil type.",
     "modality": "table",

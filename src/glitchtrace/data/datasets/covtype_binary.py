@@ -7,6 +7,7 @@ import numpy as np
 from glitchtrace.data.libsvm import binary_pool, find_libsvm, from_openml, load_libsvm, scaled
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "Forest cover of two classes, 54 columns scaled to [0, 1]; the first 400,000 rows are the pool.",
     "modality": "table",

@@ -7,6 +7,7 @@ from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, locate
 from glitchtrace.data.tables import check_columns, read_frame
 
+KIND = "dataset"
 CARD = {
     "summary": "Forest Cover, a stratified sample of 16 % of the rows; columns as in covtype.",
     "modality": "table",

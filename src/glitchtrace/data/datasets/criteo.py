@@ -5,6 +5,7 @@ from pathlib import Path
 from glitchtrace.data.libsvm import load_libsvm
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "Clicks on advertisements, 1,000,000 hashed columns, sparse; a sample of the rows will do.",
     "modality": "sparse",

@@ -7,6 +7,7 @@ import numpy as np
 from glitchtrace.data.libsvm import binary_pool, find_libsvm, from_openml, load_libsvm, scaled
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "Medical measurements, diabetes or not, 8 columns scaled to [−1, 1], LIBSVM's order of rows.",
     "modality": "table",

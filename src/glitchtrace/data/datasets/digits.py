@@ -6,6 +6,7 @@ import numpy as np
 
 from glitchtrace.data.pool import Pool, array_checksum
 
+KIND = "dataset"
 CARD = {
     "summary": "Handwritten digits, 8 × 8 grey pixels, shipped with scikit-learn.",
     "modality": "image",

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.datasets.epsilon_sample import CLASS_NAMES, COLUMNS
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, locate
-from glitchtrace.errors import GlitchtraceError
 
+KIND = "dataset"
 CARD = {
     "summary": "Epsilon, all rows: an artificial table of two classes, 2,000 numeric columns, training and test part.",
     "modality": "table",

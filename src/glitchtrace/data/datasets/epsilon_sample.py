@@ -8,6 +8,7 @@ from glitchtrace.data.cifar import read_arrays
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, locate
 
+KIND = "dataset"
 CARD = {
     "summary": "Epsilon, 100 training and 100 test rows of 2,000 numeric columns: for smoke tests only.",
     "modality": "table",

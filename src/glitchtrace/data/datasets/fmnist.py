@@ -6,6 +6,7 @@ from pathlib import Path
 from glitchtrace.data.idx import load_idx
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "Fashion-MNIST pictures of clothing, 28 × 28 grey pixels, official training and test part.",
     "modality": "image",

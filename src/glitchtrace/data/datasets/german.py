@@ -6,6 +6,7 @@ from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, find, locate
 from glitchtrace.data.tables import encode, read_frame
 
+KIND = "dataset"
 CARD = {
     "summary": "German credit applicants, good or bad risks, 7 numeric and 13 categorical columns.",
     "modality": "table",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from glitchtrace.data.pool import Pool, from_table
 
+KIND = "dataset"
 CARD = {
     "summary": "Sepals and petals of three species of iris, 4 columns, shipped with scikit-learn.",
     "modality": "table",

@@ -7,6 +7,7 @@ from glitchtrace.data.openml import fetch_frame
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.tables import encode
 
+KIND = "dataset"
 CARD = {
     "summary": "Jannis, all rows: an anonymous table of four classes, 54 numeric columns, from OpenML.",
     "modality": "table",

@@ -6,6 +6,7 @@ from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, locate
 from glitchtrace.data.tables import encode, read_frame
 
+KIND = "dataset"
 CARD = {
     "summary": "Jannis, validation and test part of the usual benchmark split, 36 % of all rows; 54 numeric columns.",
     "modality": "table",

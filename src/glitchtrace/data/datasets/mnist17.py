@@ -7,6 +7,7 @@ import numpy as np
 from glitchtrace.data.datasets import mnist
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "The digits 7 (label 0) and 1 (label 1) of MNIST, without the first 100 training pictures.",
     "modality": "image",

@@ -8,6 +8,7 @@ import numpy as np
 from glitchtrace.data.datasets import mnist
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "The digits 4 and 9 of MNIST, official training and test part.",
     "modality": "image",

@@ -5,6 +5,7 @@ from pathlib import Path
 from glitchtrace.data import mnist_c
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "MNIST pictures under the corruption stripe, as published (MNIST-C); replaces pictures of MNIST.",
     "modality": "image",

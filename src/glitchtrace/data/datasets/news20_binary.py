@@ -5,6 +5,7 @@ from pathlib import Path
 from glitchtrace.data.libsvm import load_libsvm
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "Newsgroup texts of two groups of topics, 1,355,191 columns, sparse.",
     "modality": "sparse",

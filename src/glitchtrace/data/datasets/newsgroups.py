@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, find, locate
 from glitchtrace.data.tables import check_columns, read_frame
-from glitchtrace.errors import GlitchtraceError
 
+KIND = "dataset"
 CARD = {
     "summary": "Postings of 20 newsgroups, split by date: TF-IDF reduced by SVD to 100 columns.",
     "modality": "table",

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.libsvm import FOLDER, find_libsvm, load_libsvm
 from glitchtrace.data.pool import Pool
-from glitchtrace.errors import GlitchtraceError
 
+KIND = "dataset"
 CARD = {
     "summary": "A file of one's own in the libsvm format, two classes, as many columns as it uses, sparse.",
     "modality": "sparse",

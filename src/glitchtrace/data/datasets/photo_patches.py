@@ -6,6 +6,7 @@ import numpy as np
 
 from glitchtrace.data.pool import Pool, array_checksum
 
+KIND = "dataset"
 CARD = {
     "summary": "Patches, 16 × 16 colour pixels, of the two sample photographs shipped with scikit-learn.",
     "modality": "image",

@@ -5,6 +5,7 @@ from pathlib import Path
 from glitchtrace.data.libsvm import load_libsvm
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "Usenet articles on real against simulated cars and planes, 20,958 columns, sparse.",
     "modality": "sparse",

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import RawFile, locate
-from glitchtrace.errors import GlitchtraceError
 
+KIND = "dataset"
 CARD = {
     "summary": "STL-10, 96 × 96 colour pixels, the labelled part with its official training and test rows.",
     "modality": "image",

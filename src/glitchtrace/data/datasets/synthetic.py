@@ -6,6 +6,7 @@ import numpy as np
 
 from glitchtrace.data.pool import Pool
 
+KIND = "dataset"
 CARD = {
     "summary": "Four overlapping Gaussian blobs in the plane, 1000 points, made by scikit-learn.",
     "modality": "table",

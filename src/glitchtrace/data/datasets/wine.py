@@ -4,6 +4,7 @@ from pathlib import Path
 
 from glitchtrace.data.pool import Pool, from_table
 
+KIND = "dataset"
 CARD = {
     "summary": "Chemical analysis of wines of three cultivars, 13 columns, shipped with scikit-learn.",
     "modality": "table",

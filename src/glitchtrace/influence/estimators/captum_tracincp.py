@@ -8,6 +8,7 @@ from typing import Any
 
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs, complete_settings
 
+KIND = "estimator"
 CARD = {
     "summary": "Captum's TracInCP on the head, with its bias: an independent implementation, slow.",
     "settings": {
@@ -45,5 +46,5 @@ def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
             sample_wise_grads_per_batch=True,
         )
 
-    complete = complete_settings("captum_tracincp", CARD, settings)
+    complete = complete_settings("captum_tracincp", settings)
     return CaptumInfluence(cell, complete, construct, validation_in_batches=True)

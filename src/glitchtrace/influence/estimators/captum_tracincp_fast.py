@@ -8,6 +8,7 @@ from typing import Any
 
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs, complete_settings
 
+KIND = "estimator"
 CARD = {
     "summary": "Captum's TracInCPFast on the head, without its bias: an independent implementation.",
     "settings": {
@@ -44,5 +45,5 @@ def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
             loss_fn=CrossEntropyLoss(reduction="sum"),
         )
 
-    complete = complete_settings("captum_tracincp_fast", CARD, settings)
+    complete = complete_settings("captum_tracincp_fast", settings)
     return CaptumInfluence(cell, complete, construct, validation_in_batches=False)

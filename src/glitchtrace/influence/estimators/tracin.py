@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence import closed_form
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs, checkpoints, complete_settings
 from glitchtrace.influence.factors import Factors
 
+KIND = "estimator"
 CARD = {
     "summary": "TracIn of the head in closed form, or of chosen layers by per-sample gradients.",
     "settings": {
@@ -66,7 +67,7 @@ def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
 
     Raises GlitchtraceError for settings that contradict each other or the network.
     """
-    complete = complete_settings("tracin", CARD, settings)
+    complete = complete_settings("tracin", settings)
     last_block = complete["counterfactual_features"] == "last_block_input"
     if last_block and (complete["counterfactual_epochs"] != "last" or complete["layers"] != "head"):
         raise GlitchtraceError(

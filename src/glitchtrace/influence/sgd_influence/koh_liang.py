@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.influence.sgd_influence.objective import Direction, State, dot
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.sgd_influence.walk import place
 from glitchtrace.models.network import Network
+from glitchtrace.training.recorded.objective import Direction, State, dot
 from glitchtrace.training.sgd import Samples, batches
 
 Product = Callable[[Direction], Direction]

@@ -10,10 +10,10 @@ one.
 import numpy as np
 
 from glitchtrace.influence.sgd_influence.koh_liang import TrainingLoss
-from glitchtrace.influence.sgd_influence.objective import State
-from glitchtrace.influence.sgd_influence.trace import Trace
 from glitchtrace.influence.sgd_influence.walk import tensors, validation_gradient
 from glitchtrace.models.network import Network
+from glitchtrace.training.recorded.objective import State
+from glitchtrace.training.recorded.trace import Trace
 from glitchtrace.training.sgd import Samples
 
 

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from glitchtrace.errors import GlitchtraceError
-from glitchtrace.influence.sgd_influence.objective import Direction, State, dot
-from glitchtrace.influence.sgd_influence.recording import TrainingSamples, check_trace
-from glitchtrace.influence.sgd_influence.trace import Snapshots, Trace
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.network import Network
+from glitchtrace.training.recorded.objective import Direction, State, dot
+from glitchtrace.training.recorded.recording import TrainingSamples, check_trace
+from glitchtrace.training.recorded.trace import Snapshots, Trace
 from glitchtrace.training.sgd import Samples
 
 

@@ -5,11 +5,12 @@ Source: specification, sections 6.3 (proposed label) and 6.4 (verdict).
 
 import numpy as np
 
+from glitchtrace.detectors.ranks import flag_top
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.repair.actions import resolve
 from glitchtrace.repair.context import Context
-from glitchtrace.signals.ranks import flag_top
 
+KIND = "policy"
 CARD = {
     "summary": "Relabel the most suspicious samples by CNCI, drop those by PCID, or let CFRank decide where "
     "both kinds are present; as many samples as are known to be wrong."

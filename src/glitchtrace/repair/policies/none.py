@@ -5,6 +5,7 @@ import numpy as np
 from glitchtrace.repair.actions import resolve
 from glitchtrace.repair.context import Context
 
+KIND = "policy"
 CARD = {"summary": "Keep every sample: the baseline that every other repair is compared with."}
 
 

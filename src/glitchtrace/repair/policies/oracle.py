@@ -6,6 +6,7 @@ from glitchtrace.glitches.kinds import Kind
 from glitchtrace.repair.actions import resolve
 from glitchtrace.repair.context import RevealedContext
 
+KIND = "policy"
 CARD = {
     "summary": "Give every mislabelled sample its true label and drop every other glitch.",
     "reveals_truth": True,

@@ -6,6 +6,7 @@ from glitchtrace.repair.actions import Action, resolve
 from glitchtrace.repair.context import Context
 from glitchtrace.repair.policies import influence
 
+KIND = "policy"
 CARD = {
     "summary": "Relabel and drop as many samples as the influence repair does, drawn uniformly; a sample "
     "that is relabelled takes its own proposed label."

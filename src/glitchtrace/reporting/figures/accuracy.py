@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.statistics import compare
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.reporting import style

@@ -8,7 +8,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.reporting import style
 from glitchtrace.reporting.inputs import CELL_KEYS, has_several, read_summary, read_table
 from glitchtrace.reporting.tables import aggregate, clipped_deviation, write_csv

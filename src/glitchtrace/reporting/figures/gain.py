@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.statistics import CONFIDENCE, compare, share_of_oracle_gain
 from glitchtrace.reporting import style
 from glitchtrace.reporting.inputs import CELL_KEYS, each_cell, read_table

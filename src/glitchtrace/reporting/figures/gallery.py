@@ -8,13 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.description import read_description
 from glitchtrace.data.pictures import pictures
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.detectors.ranks import most_suspicious
 from glitchtrace.evaluation.samples import read_samples, signal_names
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.reporting import style
-from glitchtrace.signals.ranks import most_suspicious
 
 _COLUMNS = 6
 _CELL_INCHES = 1.2

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.reporting import style
 from glitchtrace.reporting.inputs import read_table
 from glitchtrace.reporting.tables import clipped_deviation

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.detection import f1_known_ratio, precision_recall_f1
 from glitchtrace.evaluation.label_repair import label_repair_accuracy
 from glitchtrace.evaluation.samples import read_samples

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from glitchtrace.errors import GlitchtraceError
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.reporting import style
 from glitchtrace.reporting.inputs import CELL_KEYS, has_several, read_summary
 from glitchtrace.reporting.tables import aggregate, clipped_deviation, write_csv

@@ -1,1 +1,0 @@
-"""Baselines: detectors without influence, measured beside the signals."""

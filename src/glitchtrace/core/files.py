@@ -1,0 +1,234 @@
+"""Files of a run: written whole or not at all, marked with the version of their layout, and checked when read.
+
+Writing is atomic: a reader sees the old file, the whole new file, or none.  Tables, tensors and records carry
+``SCHEMA_VERSION`` (docs/data-dictionary.md says what the version stands for), tables a checksum of every page
+and tensors one of them all.  Reading refuses, in one line that names the file and the remedy, what is truncated,
+altered or of another version.  A file without a version was not written here; only its content is checked.
+"""
+
+import glob
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glitchtrace.core.errors import GlitchtraceError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import DTypeLike
+
+# Raised whenever a column, tensor or key of a result file changes its name, type, unit or meaning.
+SCHEMA_VERSION = 1
+_VERSION_KEY, _CHECKSUM_KEY = "schema_version", "crc32"
+_REMEDY = "delete it and run the same command again"
+
+
+@contextmanager
+def replacing(target: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``target``; move it over ``target`` on success, remove it on failure.
+
+    What a killed predecessor left beside the target is removed first; two writers of one target at a time there
+    are none (the workflow locks its folder).
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for remains in target.parent.glob(f".{glob.escape(target.stem)}.????????{glob.escape(target.suffix)}"):
+        remains.unlink(missing_ok=True)
+    # The suffix is kept: seaborn, pyarrow and safetensors choose formats by it.
+    handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(value: Any, target: str | Path) -> None:
+    """Write ``value`` as sorted, indented JSON."""
+    with replacing(target) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def write_text(text: str, target: str | Path) -> None:
+    """Write a text file."""
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def replace_section(file: str | Path, section: str, text: str) -> None:
+    """Replace what stands between the marks ``<!-- section: begin -->`` and ``<!-- section: end -->`` of a text file.
+
+    Raises ValueError if the marks are missing.
+    """
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    before, found, rest = Path(file).read_text(encoding="utf-8").partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"{file} has no section {section}")
+    with replacing(file) as temporary:
+        temporary.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+
+
+def write_npy(array: "np.ndarray", target: str | Path) -> None:
+    """Write one array, readable with ``numpy.load(..., mmap_mode="r")``."""
+    import numpy as np
+
+    with replacing(target) as temporary, open(temporary, "wb") as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+@contextmanager
+def mapped_npy(target: str | Path, *, shape: tuple[int, ...], dtype: "DTypeLike") -> Iterator["np.ndarray"]:
+    """Yield an array, mapped to a temporary file that becomes ``target`` on success, to be filled part by part.
+
+    Raises OSError where the disk has no room for the whole: a mapped file without room kills its writer.
+    """
+    import numpy as np
+
+    with replacing(target) as temporary:
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=dtype, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            with open(temporary, "r+b") as stream:
+                os.posix_fallocate(stream.fileno(), 0, temporary.stat().st_size)
+        yield array
+        array.flush()
+
+
+def read_npy(path: str | Path, *, memory_mapped: bool = False) -> "np.ndarray":
+    """Read one array; ``memory_mapped`` opens it without reading.  GlitchtraceError where it is not whole."""
+    import numpy as np
+
+    try:
+        array: np.ndarray = np.load(path, mmap_mode="r" if memory_mapped else None, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise _unreadable(path, "npy", error) from None
+    return array
+
+
+def write_parquet(table: "pd.DataFrame", target: str | Path) -> None:
+    """Write a table without its index, with its version; the same table gives the same bytes."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    content = content.replace_schema_metadata(
+        {**(content.schema.metadata or {}), _VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()}
+    )
+    with replacing(target) as temporary:
+        parquet.write_table(content, temporary, compression="zstd", write_page_checksum=True)
+
+
+def read_parquet(path: str | Path) -> "pd.DataFrame":
+    """Read a table.  Raises GlitchtraceError where it is truncated, altered or of another version."""
+    import pandas as pd
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        metadata = parquet.read_schema(path).metadata or {}
+        table = pd.read_parquet(path, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise _unreadable(path, "parquet", error) from None
+    _check_version(path, metadata.get(_VERSION_KEY.encode(), b"").decode())
+    return table
+
+
+def write_tensors(
+    tensors: "dict[str, np.ndarray]", target: str | Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write named arrays as safetensors, with their version and checksum."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    marks = {_VERSION_KEY: str(SCHEMA_VERSION), _CHECKSUM_KEY: _checksum(arrays)}
+    with replacing(target) as temporary:
+        save_file(arrays, temporary, metadata={**(metadata or {}), **marks})
+        _sort_metadata(temporary)
+
+
+def read_tensors(path: str | Path) -> "dict[str, np.ndarray]":
+    """Read named arrays.  Raises GlitchtraceError where the file is truncated, altered or of another version."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as stored:
+            metadata = stored.metadata() or {}
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(path, "safetensors", error) from None
+    _check_version(path, metadata.get(_VERSION_KEY, ""))
+    if metadata.get(_CHECKSUM_KEY, found := _checksum(arrays)) != found:
+        raise _unreadable(path, "safetensors", "its checksum does not fit its content")
+    return arrays
+
+
+def write_record(value: Mapping[str, Any], target: str | Path) -> None:
+    """Write the record or description of something as JSON, with its version."""
+    write_json({_VERSION_KEY: SCHEMA_VERSION, **value}, target)
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """Read what ``write_record`` wrote.  Raises GlitchtraceError where it is no such file or of another version."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        version = str(content.get(_VERSION_KEY, ""))
+    except AttributeError:
+        raise _unreadable(path, "JSON", "it holds no mapping") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, "JSON", error) from None
+    _check_version(path, version)
+    return dict(content)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Bring the metadata of a safetensors file into one order: the library's changes from call to call."""
+    with open(path, "r+b") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) > size:
+            raise ValueError(f"{path}: the header of {size} bytes became {len(text)} bytes long")
+        stream.seek(8)
+        stream.write(text.ljust(size))
+
+
+def _checksum(arrays: "Mapping[str, np.ndarray]") -> str:
+    """CRC-32 of the names and contents of arrays, in hexadecimal."""
+    import numpy as np
+
+    value = 0
+    for name in sorted(arrays):
+        content: Any = arrays[name].reshape(-1).view(np.uint8)
+        value = zlib.crc32(content, zlib.crc32(name.encode(), value))
+    return f"{value:08x}"
+
+
+def _check_version(path: str | Path, found: str) -> None:
+    if found not in ("", str(SCHEMA_VERSION)):
+        raise GlitchtraceError(
+            f"{path} has schema version {found}, this glitchtrace reads {SCHEMA_VERSION}; {_REMEDY}"
+        )
+
+
+def _unreadable(path: str | Path, form: str, reason: Exception | str) -> GlitchtraceError:
+    if isinstance(reason, FileNotFoundError):
+        return GlitchtraceError(f"{path} does not exist; ask snakemake for it by this name")
+    first = (str(reason).strip() or type(reason).__name__).splitlines()[0]
+    return GlitchtraceError(f"{path} cannot be read as {form} ({first}); {_REMEDY}")

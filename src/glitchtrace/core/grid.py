@@ -1,0 +1,234 @@
+"""Which cells exist: the one place for legality.
+
+A grid is a list of blocks; each block is the product of its axes, and every combination in it must be legal.
+An illegal combination is refused before any job starts, with the block's position and the remedy.
+"""
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from fractions import Fraction
+from typing import Any
+
+from glitchtrace.core import paths, registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.portion import portion
+
+AXES = {
+    "datasets": "dataset",
+    "models": "model",
+    "glitches": "glitch",
+    "ratios": "ratio",
+    "seeds": "seed",
+    "estimators": "estimator",
+}
+# Ratio tokens of the glitches that have no ratio of their own.
+FIXED_RATIO = {"none": "clean", "mixture": "native", "human_labels": "native"}
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One cell of the grid; the fields are the wildcards of its files."""
+
+    dataset: str
+    model: str
+    glitch: str
+    ratio: str
+    seed: int
+    estimator: str
+
+    def wildcards(self) -> dict[str, str]:
+        """The cell's keys as Snakemake wildcards."""
+        return {axis: str(value) for axis, value in zip(AXES.values(), astuple(self), strict=True)}
+
+
+def cells(grid: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]) -> tuple[Cell, ...]:
+    """All cells of a grid, sorted, each once.
+
+    ``grid`` and ``settings`` (kind -> name -> settings) are of a checked and resolved configuration.  Raises
+    GlitchtraceError for an illegal combination.
+    """
+    found: set[Cell] = set()
+    for position, keys in product(grid, AXES):
+        dataset, model, glitch, ratio, seed, estimator = keys.values()
+        problem = illegal(dataset, model, glitch, ratio, settings) or without_validation(dataset, settings)
+        if problem:
+            raise GlitchtraceError(f"grid[{position}]: {problem}")
+        found.add(Cell(dataset, model, glitch, ratio, int(seed), estimator))
+    return tuple(sorted(found))
+
+
+def product(
+    blocks: Sequence[Mapping[str, Any]], axes: Mapping[str, str]
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Every combination of every block: the block's position and wildcard -> value, as written.
+
+    ``axes`` maps the keys of a block to the wildcards of its files.
+    """
+    for position, block in enumerate(blocks):
+        values = [[str(value) for value in block[axis]] for axis in axes]
+        for combination in itertools.product(*values):
+            yield position, dict(zip(axes.values(), combination, strict=True))
+
+
+def legal_cells(
+    name: str,
+    blocks: Sequence[Mapping[str, Any]],
+    axes: Mapping[str, str],
+    problem: Callable[[Mapping[str, str]], str | None],
+) -> list[dict[str, str]]:
+    """All combinations of a system's blocks as wildcards, sorted, each once.
+
+    ``name`` is the key of the blocks; ``problem`` says why a combination cannot exist.  Raises GlitchtraceError
+    for the first that cannot.
+    """
+    found = set()
+    for position, keys in product(blocks, axes):
+        reason = problem(keys)
+        if reason:
+            raise GlitchtraceError(f"{name}[{position}]: {reason}")
+        found.add(tuple(keys.values()))
+    return [dict(zip(axes.values(), values, strict=True)) for values in sorted(found)]
+
+
+def check_ratios(ratios: Iterable[object]) -> None:
+    """Raise GlitchtraceError where a ratio is not a number in (0, 1), clean or native, or is written in two ways."""
+    written: dict[float, str] = {}
+    for ratio in ratios:
+        token = str(ratio)
+        if token in FIXED_RATIO.values():
+            continue
+        if not re.fullmatch(r"0\.\d+", token) or float(token) == 0:
+            raise GlitchtraceError(
+                f"ratios: {token} is not a ratio; write a decimal fraction between 0 and 1 such as 0.1, "
+                "or 'clean' (glitch none) or 'native' (a mixture, human labels)"
+            )
+        first = written.setdefault(float(token), token)
+        if first != token:
+            raise GlitchtraceError(
+                f"ratios: {first} and {token} are the same ratio; write {first} everywhere"
+            )
+
+
+def illegal(
+    dataset: str, model: str, glitch: str, ratio: str, settings: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Why a combination cannot exist, with the remedy; None if it is legal."""
+    data, network = registry.card("dataset", dataset), registry.card("model", model)
+    if data["modality"] not in network["modalities"] and not data.get("foreign_only"):
+        return _mismatch("model", model, network, dataset, data)
+    return illegal_data(dataset, glitch, ratio, settings)
+
+
+def illegal_data(
+    dataset: str, glitch: str, ratio: str, settings: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Why a dataset cannot have a glitch at a ratio, with the remedy; None if it can."""
+    data, kind = registry.card("dataset", dataset), registry.card("glitch", glitch)
+    if data.get("foreign_only"):
+        return f"dataset {dataset} only serves as a source of foreign samples; choose another dataset"
+    if data["modality"] not in kind["modalities"]:
+        return _mismatch("glitch", glitch, kind, dataset, data)
+    hosts = kind.get("datasets")
+    if hosts and registry.base_name(dataset) not in hosts:
+        return f"glitch {glitch} is made for {', '.join(hosts)}, not for {dataset}; move it to another block"
+    expected = FIXED_RATIO.get(registry.base_name(glitch))
+    if expected and ratio != expected:
+        return f"glitch {glitch} has no ratio of its own: write ratios: [{expected}], not {ratio}"
+    if not expected and ratio in FIXED_RATIO.values():
+        return f"glitch {glitch} needs a ratio such as 0.1, not {ratio}"
+    chosen = settings.get("glitch", {}).get(glitch, {})
+    if "steps" in chosen and not chosen["steps"]:
+        return f"glitch {glitch} has no steps; set glitches.{glitch}.steps, or use a recipe such as mixture@mu_ua"
+    for step in chosen.get("steps") or ():
+        name = step["glitch"]
+        if registry.base_name(name) in FIXED_RATIO:
+            return f"glitches.{glitch}.steps: {name} cannot be a step of a mixture"
+        problem = illegal_data(dataset, name, str(step["ratio"]), settings)
+        if problem:
+            return f"glitches.{glitch}.steps: {problem}"
+    for foreign in foreign_sources(dataset, glitch, chosen):
+        if foreign is None:
+            return f"glitch {glitch} has no foreign dataset for {dataset}; set glitches.{glitch}.foreign"
+        if foreign == registry.base_name(dataset):
+            return f"glitch {glitch} would take {dataset} as its own foreign dataset; set glitches.{glitch}.foreign"
+        if registry.card("dataset", foreign)["modality"] != data["modality"]:
+            return f"glitches.{glitch}.foreign: {foreign} and {dataset} are not of one modality"
+    return None
+
+
+def without_validation(dataset: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why a dataset cannot serve a system that measures influence; None where it has validation rows."""
+    if settings.get("dataset", {}).get(dataset, {}).get("validation_source") == "none":
+        return (
+            f"dataset {dataset} has no validation rows, on which influence is measured; "
+            f"set datasets.{dataset}.validation_source: holdout"
+        )
+    return None
+
+
+def _mismatch(kind: str, name: str, card: Mapping[str, Any], dataset: str, data: Mapping[str, Any]) -> str:
+    return (
+        f"{kind} {name} takes {' and '.join(card['modalities'])} data, {dataset} is of modality {data['modality']}; "
+        f"move the {kind} or the dataset to another block"
+    )
+
+
+def foreign_sources(dataset: str, glitch: str, settings: Mapping[str, Any]) -> tuple[str | None, ...]:
+    """Base datasets from which a glitch takes foreign samples, in a fixed order; None where no default exists."""
+    if "steps" in settings:
+        steps = [foreign_sources(dataset, step["glitch"], step) for step in settings["steps"] or ()]
+        return tuple(dict.fromkeys(itertools.chain.from_iterable(steps)))
+    if not registry.card("glitch", glitch).get("foreign"):
+        return ()
+    return (settings.get("foreign") or registry.card("dataset", dataset).get("foreign"),)
+
+
+def sources(dataset: str, glitch: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Base datasets whose rows a cell uses: the host first."""
+    foreign = [name for name in foreign_sources(dataset, glitch, settings) if name]
+    return (registry.base_name(dataset), *foreign)
+
+
+def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
+    """Training rows before injection and validation rows of a dataset under its settings.
+
+    Known from the card, so that memory and disk are planned before the data are read.
+    """
+    rows = registry.card("dataset", dataset)["rows"]
+    pool = rows.get("train")
+    if pool is None:
+        pool = rows["all"] - (settings["test_size"] or portion(settings["test_ratio"], rows["all"]))
+    kept = settings["subset_size"] or portion(settings["subset_ratio"] or 1, pool)
+    if settings["validation_source"] == "none":
+        return kept, 0
+    if settings["validation_source"] == "test_split" or (
+        settings["validation_source"] is None and "test" in rows
+    ):
+        ratio = settings["validation_ratio"] or (Fraction(kept, pool) if kept < pool else 0.5)
+        return kept, portion(ratio, rows["test"])
+    held_out = portion(settings["holdout_ratio"], kept)
+    return kept - held_out, held_out
+
+
+def rows(cell_list: Iterable[Cell], **keys: str) -> list[dict[str, str]]:
+    """The cells whose keys equal the given values, as dictionaries of wildcards."""
+    wanted = [cell.wildcards() for cell in cell_list]
+    return [cell for cell in wanted if all(cell[key] == str(value) for key, value in keys.items())]
+
+
+def check_names(blocks: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]) -> None:
+    """Raise GlitchtraceError where a block names no registered component or what is not a legal folder name.
+
+    ``kinds`` maps the keys of a block to kinds of components.
+    """
+    for block in blocks:
+        for axis, kind in kinds.items():
+            for name in block.get(axis, ()):
+                if not re.fullmatch(paths.NAME, str(name)):
+                    raise GlitchtraceError(
+                        f"{axis}: '{name}' is not a legal name; use lower-case letters, digits and _, "
+                        "and @variant for other settings"
+                    )
+                registry.card(kind, name)

@@ -1,0 +1,148 @@
+"""Where every file lies: path templates and wildcard patterns, used by rules, library and tests.
+
+Templates carry Snakemake's path variables (``<results>``, ``<study>``, ``<logs>``) and wildcards.  ``<results>``
+is the results folder; ``<study>`` is the same folder for the default configuration and a folder of its own for a
+named study, so that two studies share their cells and never overwrite each other's summaries.
+"""
+
+import re
+
+from glitchtrace.core.errors import GlitchtraceError
+
+NAME = r"[a-z][a-z0-9_]*(?:@[a-z0-9_]+)?"
+
+# ``clean`` = no glitch injected; ``native`` = the glitch itself fixes its ratio (a mixture, real noise).
+WILDCARDS = {
+    "source": r"[a-z][a-z0-9_]*",
+    "backbone": r"[a-z][a-z0-9_]*-[0-9a-f]{12}",
+    "dataset": NAME,
+    "model": NAME,
+    "glitch": NAME,
+    "ratio": r"0\.\d+|clean|native",
+    "seed": r"\d+",
+    "estimator": NAME,
+    "learner": NAME,
+    "relabelling": NAME,
+    "selection": NAME,
+    "protocol": NAME,
+    "loop": NAME,
+    "retrained": r"all|last",
+    "task": NAME,
+    "network": r"[a-z][a-z0-9_]*",
+    "noise": NAME,
+    "inspector": NAME,
+    "threshold": r"\d+(?:\.\d+)?",
+    "negotiator": NAME,
+    "repeat": r"\d+",
+    "refit": r"training|optimum",
+    "question": r"[a-z][a-z0-9]*",
+    "panels": r"[a-z]+",
+}
+
+_SOURCE = "<results>/sources/{source}"
+SOURCE_FEATURES = f"{_SOURCE}/features.npy"
+SPARSE_FEATURES = f"{_SOURCE}/features.npz"
+SOURCE_LABELS = f"{_SOURCE}/labels.npy"
+SOURCE_DESCRIPTION = f"{_SOURCE}/source.json"
+ANNOTATIONS = "<results>/sources/annotations/cifar10n.parquet"
+
+SPLIT = "<results>/{dataset}/seed-{seed}/split.parquet"
+GLITCH = "<results>/{dataset}/{glitch}-{ratio}/seed-{seed}/glitch.parquet"
+
+# Features of a frozen backbone, kept per picture; {backbone} is the model's base name with the digest of what the
+# features depend on.
+FEATURE_STORE = "<results>/features/{source}/{backbone}"
+TEST_FEATURES = "<results>/{dataset}/{model}/seed-{seed}/test_features.json"
+
+TRAINING = "<results>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}"
+FEATURES = f"{TRAINING}/features.json"
+CHECKPOINTS = f"{TRAINING}/checkpoints.safetensors"
+FACTORS = f"{TRAINING}/factors.safetensors"
+HISTORY = f"{TRAINING}/history.parquet"
+CONFIDENT = f"{TRAINING}/confident_learning.parquet"
+
+CELL = f"{TRAINING}/{{estimator}}"
+INFLUENCE = f"{CELL}/influence.npy"
+PROFILE = f"{CELL}/profile.safetensors"
+SIGNALS = f"{CELL}/signals.parquet"
+METRICS = f"{CELL}/metrics.parquet"
+COST = f"{CELL}/cost.parquet"
+EPOCHS = f"{CELL}/epochs.parquet"
+REPAIRED = f"{CELL}/repaired.parquet"
+GAIN = f"{CELL}/gain.parquet"
+
+RDIA = "<results>/{dataset}/{learner}/{glitch}-{ratio}/seed-{seed}/rdia"
+RDIA_INFLUENCE = f"{RDIA}/influence.parquet"
+RDIA_FIT = f"{RDIA}/fit.safetensors"
+RDIA_CELL = f"{RDIA}/{{relabelling}}"
+RDIA_REPAIRED = f"{RDIA_CELL}/repaired.parquet"
+RDIA_GAIN = f"{RDIA_CELL}/gain.parquet"
+RDIA_SUMMARY = "<study>/rdia.parquet"
+
+RDIA_LS_CELL = f"{TRAINING}/rdia_ls/{{selection}}"
+RDIA_LS_HISTORY = f"{RDIA_LS_CELL}/history.parquet"
+RDIA_LS_SUMMARY = "<study>/rdia_ls.parquet"
+# Data cleansing: the recorded training is shared by all studies, what is removed is the study's own.
+RECORDED = f"{TRAINING}/cleansing/{{protocol}}"
+TRACE = f"{RECORDED}/trace.safetensors"
+SNAPSHOTS = f"{RECORDED}/snapshots.npy"
+CLEANSED = "<study>/cleansing/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}"
+CLEANSING_SCORES = f"{CLEANSED}/scores.parquet"
+CLEANSING_SCOPES = f"{CLEANSED}/influence.safetensors"
+CLEANSING_COST = f"{CLEANSED}/cost.parquet"
+REMOVAL = f"{CLEANSED}/removal-{{retrained}}.parquet"
+CLEANSING = "<study>/cleansing/removal.parquet"
+CLEANSING_COSTS = "<study>/cleansing/cost.parquet"
+CLEANSING_GAIN = "<study>/cleansing/gain.parquet"
+FIDELITY_CELL = "<study>/fidelity/{task}/{network}.parquet"
+FIDELITY = "<study>/fidelity/fidelity.parquet"
+LOOP = (
+    "<results>/{dataset}/{model}/cincer/{loop}/{noise}-{ratio}/{inspector}-{threshold}/{negotiator}"
+    "/seed-{seed}/repeat-{repeat}"
+)
+LOOP_TRACE = f"{LOOP}/trace.parquet"
+LOOP_QUESTIONS = f"{LOOP}/questions.parquet"
+LOOP_CHANGES = (
+    "<study>/{dataset}/cincer/{model}/leave-one-out/{loop}/{noise}-{ratio}/{refit}"
+    "/seed-{seed}/repeat-{repeat}.parquet"
+)
+
+DATASET_SUMMARY = "<study>/{dataset}/summary.parquet"
+DATASET_GAIN = "<study>/{dataset}/gain.parquet"
+DATASET_COST = "<study>/{dataset}/cost.parquet"
+SUMMARY = "<study>/summary.parquet"
+COMPARISON = "<study>/comparison.parquet"
+STUDY_GAIN = "<study>/gain.parquet"
+STUDY_COST = "<study>/cost.parquet"
+LOOP_TRACES = "<study>/{dataset}/cincer/{model}/traces.parquet"
+LOOP_SUMMARY = "<study>/cincer.parquet"
+LOOP_INFLUENCE = "<study>/cincer_influence.parquet"
+
+# Folders of <results> that are not datasets.
+RESERVED = ("sources", "features", "studies", "figures", "tables", "logs", "benchmarks", "weights")
+
+
+def record(output: str, stage: str) -> str:
+    """The job record (parameters, versions, cost) that lies beside an output of ``stage``."""
+    return f"{output.rpartition('/')[0]}/{stage}.json"
+
+
+def fill(template: str, *, results: str = "results", study: str | None = None, **wildcards: object) -> str:
+    """A template with its path variables and wildcards filled in.
+
+    ``study`` is the name of a study, None for the default configuration.  Raises GlitchtraceError for a wildcard
+    value that its pattern refuses: such a name could leave the results folder.
+    """
+    for name, value in wildcards.items():
+        if name in WILDCARDS and not re.fullmatch(WILDCARDS[name], str(value)):
+            raise GlitchtraceError(f"{name} '{value}' is not a legal name; it must match {WILDCARDS[name]}")
+    folder = study_folder(study).replace("<results>", results)
+    path = (
+        template.replace("<study>", folder).replace("<results>", results).replace("<logs>", f"{results}/logs")
+    )
+    return path.format(**wildcards)
+
+
+def study_folder(study: str | None) -> str:
+    """The folder of a study's summaries and figures."""
+    return f"<results>/studies/{study}" if study else "<results>"

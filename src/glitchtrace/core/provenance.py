@@ -1,0 +1,267 @@
+"""What a result was made from: code fingerprints and package versions.
+
+Snakemake sees changes of rules, parameters and inputs, but not of the imported library.  Each job therefore has a
+fingerprint among its parameters: the hash of all code of ours that its stage function and the components that its
+parameters name can reach, definition by definition.  A comment, a docstring or an edit elsewhere in a module changes
+nothing; a real edit re-runs the jobs that use it and what follows.  Dates of files decide nothing.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from glitchtrace.core import registry
+
+_PACKAGES = (
+    "glitchtrace",
+    "numpy",
+    "torch",
+    "torchvision",
+    "timm",
+    "captum",
+    "scikit-learn",
+    "pandas",
+    "pyarrow",
+)
+# What a card says for readers; its settings reach a job as parameters.
+_UNREAD = ("summary", "settings", "defaults", "shares", "citation", "licence")
+_DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def job_fingerprint(stage: str, parameters: Mapping[str, Any]) -> str:
+    """The fingerprint of a job: of its stage (``module:function``) and of the components its parameters name.
+
+    ``parameters``: the job's parameters with their wildcards filled in; see ``registry.named_in``.
+    """
+    return fingerprint(stage, *(f"{kind}={name}" for kind, name in registry.named_in(parameters)))
+
+
+def fingerprint(*roots: str) -> str:
+    """Hash of the code that ``roots`` can reach, 16 hexadecimal digits.
+
+    A root is a module, a definition in it (``module:name``) or a component (``kind=name``).
+    """
+    reached: set[tuple[str, str]] = set()
+    cards = []
+    for root in roots:
+        kind, found, name = root.partition("=")
+        if found:
+            entry = registry.entry(kind, name)
+            read = {key: value for key, value in sorted(entry.card.items()) if key not in _UNREAD}
+            cards.append(f"{kind}={entry.name} {read!r}")
+            _reach(entry.module, f"COMPONENTS[{entry.name}]" if entry.family else "*", reached)
+        else:
+            module, _, symbol = root.partition(":")
+            _reach(module, symbol or "*", reached)
+    digest = hashlib.sha256()
+    lines = [f"{module}:{symbol} {_module(module).hash_of(symbol)}" for module, symbol in reached]
+    for line in sorted([*cards, *lines]):
+        digest.update(f"{line}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Installed versions of the packages whose numbers enter results."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def clear() -> None:
+    """Forget what was read of source files: for tests that edit some."""
+    _module.cache_clear()
+    _references.cache_clear()
+    registry._scan.cache_clear()
+
+
+# --- one module ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Module:
+    """The top level of a module: its definitions by name, what it imports of ours, and what always runs."""
+
+    name: str
+    definitions: Mapping[str, tuple[ast.stmt | ast.expr, ...]]
+    imports: Mapping[str, tuple[str, str | None]]
+    always: tuple[ast.stmt, ...]
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    def nodes(self, symbol: str) -> tuple[ast.stmt | ast.expr, ...]:
+        """The syntax trees of a symbol; "" stands for what runs at every import."""
+        return self.always if symbol == "" else self.definitions[symbol]
+
+    def hash_of(self, symbol: str) -> str:
+        """Hash of the trees of a symbol."""
+        if symbol not in self.hashes:
+            text = "\n".join(ast.dump(node) for node in self.nodes(symbol))
+            self.hashes[symbol] = hashlib.sha256(text.encode()).hexdigest()
+        return self.hashes[symbol]
+
+
+@cache
+def _module(name: str) -> _Module:
+    file = registry.module_file(name)
+    if file is None:
+        raise ModuleNotFoundError(name)
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | _DEFINITION) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    definitions: dict[str, list[ast.stmt | ast.expr]] = {}
+    always: list[ast.stmt] = []
+    for statement in tree.body:
+        if isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass):
+            continue
+        names = list(_defined(statement))
+        for defined in names:
+            definitions.setdefault(defined, []).append(statement)
+        if not names and not _for_types_only(statement):
+            always.append(statement)
+    for member, value in _members(tree):
+        definitions[f"COMPONENTS[{member}]"] = [value]
+    for declared in ("CARDS", "CARD", "KIND", "KINDS", "BLOCKS"):
+        definitions.pop(
+            declared, None
+        )  # read as literals; what of a card counts is in the fingerprint itself
+    return _Module(
+        name,
+        {key: tuple(nodes) for key, nodes in definitions.items()},
+        _imported(name, tree),
+        tuple(always),
+    )
+
+
+def _defined(statement: ast.stmt) -> Iterator[str]:
+    """The names that a top-level statement defines; none where it does something."""
+    if isinstance(statement, _DEFINITION):
+        yield statement.name
+    elif isinstance(statement, ast.Assign):
+        targets = [
+            inner
+            for target in statement.targets
+            for inner in (target.elts if isinstance(target, ast.Tuple) else [target])
+        ]
+        if all(isinstance(target, ast.Name) for target in targets):
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+    elif isinstance(statement, ast.AnnAssign | ast.AugAssign) and isinstance(statement.target, ast.Name):
+        yield statement.target.id
+
+
+def _for_types_only(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
+
+
+def _members(tree: ast.Module) -> Iterator[tuple[str, ast.expr]]:
+    """The members of a family, where its table is written out; else the whole table for each name of a card."""
+    for statement in tree.body:
+        target = (
+            statement.targets[0] if isinstance(statement, ast.Assign) else getattr(statement, "target", None)
+        )
+        value = getattr(statement, "value", None)
+        if not (isinstance(target, ast.Name) and target.id == "COMPONENTS" and value is not None):
+            continue
+        if isinstance(value, ast.Dict) and all(isinstance(key, ast.Constant) for key in value.keys):
+            for key, member in zip(value.keys, value.values, strict=True):
+                assert isinstance(key, ast.Constant)
+                yield str(key.value), member
+        else:
+            for cards in tree.body:
+                if isinstance(cards, ast.Assign) and ast.unparse(cards.targets[0]) == "CARDS":
+                    for name in ast.literal_eval(cards.value):
+                        yield name, value
+
+
+def _imported(module: str, tree: ast.AST) -> dict[str, tuple[str, str | None]]:
+    """Local name -> (module of ours, name in it or None for the module itself), wherever it is imported."""
+    found: dict[str, tuple[str, str | None]] = {}
+    package = module.rpartition(".")[0]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                neighbour = f"{package}.{alias.name}"
+                for name in (alias.name, neighbour):
+                    if registry.module_file(name):
+                        found[alias.asname or alias.name] = (name, None)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            sources = [node.module, f"{package}.{node.module}"]
+            source = next((name for name in sources if registry.module_file(name)), None)
+            if source is None:
+                continue
+            for alias in node.names:
+                inner = f"{source}.{alias.name}"
+                local = alias.asname or alias.name
+                found[local] = (inner, None) if registry.module_file(inner) else (source, alias.name)
+    return found
+
+
+# --- what a definition can reach -----------------------------------------------------------------------------------
+
+
+def _reach(module: str, symbol: str, reached: set[tuple[str, str]]) -> None:
+    """Add the symbol of a module ("*": all) and all it can reach, as (module, symbol)."""
+    waiting = [(module, symbol)]
+    while waiting:
+        name, wanted = waiting.pop()
+        found = _module(name)
+        if wanted == "*":
+            waiting += [(name, defined) for defined in found.definitions]
+        elif wanted != "" and wanted not in found.definitions:
+            source = found.imports.get(wanted)
+            if source is None:
+                # Not defined here in a way we see: the module as a whole.
+                waiting += [(name, defined) for defined in found.definitions]
+            else:
+                waiting.append((source[0], source[1] or "*"))
+            wanted = ""
+        if wanted != "*" and (name, wanted) not in reached:
+            reached.add((name, wanted))
+            waiting += _references(name, wanted)
+        if (name, "") not in reached:
+            waiting.append((name, ""))
+
+
+@cache
+def _references(module: str, symbol: str) -> tuple[tuple[str, str], ...]:
+    """The symbols of ours that the trees of a symbol name, as (module, symbol)."""
+    found = _module(module)
+    named: set[tuple[str, str]] = set()
+
+    def bare(name: str) -> None:
+        if name in found.definitions:
+            named.add((module, name))
+        elif name in found.imports:
+            source, inner = found.imports[name]
+            named.add((source, inner or "*"))
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.Attribute):
+            chain = ast.unparse(node).split(".") if _dotted(node) else []
+            for length in range(len(chain) - 1, 0, -1):
+                local = ".".join(chain[:length])
+                if local in found.imports and found.imports[local][1] is None:
+                    named.add((found.imports[local][0], chain[length]))
+                    return
+        if isinstance(node, ast.Name):
+            bare(node.id)
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    for tree in found.nodes(symbol):
+        visit(tree)
+    return tuple(sorted(named))
+
+
+def _dotted(node: ast.AST) -> bool:
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name)

@@ -1,0 +1,310 @@
+"""Components by name: datasets, glitches, models, estimators, detectors, repair policies, …
+
+A module that holds components says so at its top level, in literals that are read from the source without importing
+it, so that the workflow learns names, settings and capabilities without importing torch:
+
+* ``KIND = "dataset"`` and ``CARDS = {name: card, …}``: a family; the module's ``COMPONENTS[name]`` is the component;
+* ``KIND = "dataset"`` and ``CARD = card``: one component, the module itself, named by the file's stem or the card's
+  ``name``.
+
+Keys of every card: ``summary`` (one sentence) and, where the component has settings, ``settings`` (key → JSON-schema
+fragment with ``description`` and ``default``), ``shares`` (groups of settings that the kind offers; a name or a
+list) and ``defaults`` (other defaults of these).
+
+A room's ``components.py`` declares its kinds in a literal ``KINDS = {kind: {"table": …, "settings": …, "shared": …}}``:
+the configuration table of the kind (none: no settings), the settings that all its components have, groups that some
+share, and other ``keys`` by which parameters name the kind; ``BLOCKS`` declares lists of blocks that expand over a
+grid (see ``core.configuration``).
+
+Components of a user's own lie in folders or modules that ``add`` names, read in the same way.
+"""
+
+import ast
+import importlib
+import importlib.util
+import os
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from glitchtrace.core.errors import GlitchtraceError
+
+PACKAGE = Path(__file__).parents[1]
+# Folders and modules of the user's own, as absolute paths or dotted names: what jobs find in their environment.
+ENVIRONMENT = "GLITCHTRACE_COMPONENTS"
+_PREFIX = "glitchtrace_components"
+_DECLARATIONS = {True: ("KINDS", "BLOCKS"), False: ("KIND", "CARD", "CARDS")}
+_DECLARES = re.compile(r"^KIND = ", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered component: where it is, and its card."""
+
+    kind: str
+    name: str
+    module: str
+    card: Mapping[str, Any]
+    family: bool
+
+
+@dataclass(frozen=True)
+class _Found:
+    """All that the scanned modules declare."""
+
+    kinds: Mapping[str, Mapping[str, Any]]
+    blocks: Mapping[str, Mapping[str, Any]]
+    entries: Mapping[str, Mapping[str, Entry]]
+    files: Mapping[str, Path]
+
+
+def base_name(name: str) -> str:
+    """The registered name behind ``name`` or ``name@variant``."""
+    return name.partition("@")[0]
+
+
+def add(places: Sequence[str], folder: str | Path = ".") -> None:
+    """Register components of the user's own, here and in the processes that this one starts.
+
+    ``places``: folders or files, relative to ``folder``, or dotted names of importable modules or packages.  Raises
+    GlitchtraceError where there is no such place.
+    """
+    resolved = []
+    for place in places:
+        path = Path(folder, place).resolve()
+        if not path.exists() and not (re.fullmatch(r"\w+(\.\w+)*", place) and _located(place)):
+            raise GlitchtraceError(f"components: there is no folder, file or module {place}; mend the path")
+        resolved.append(str(path) if path.exists() else place)
+    known = [place for place in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if place]
+    os.environ[ENVIRONMENT] = os.pathsep.join(dict.fromkeys([*known, *resolved]))
+    _scan(os.environ[ENVIRONMENT])  # a fault in a file is said now
+
+
+def kinds() -> Mapping[str, Mapping[str, Any]]:
+    """Kind → its declaration (``table``, ``settings``, ``shared``), sorted."""
+    return _all().kinds
+
+
+def blocks() -> Mapping[str, Mapping[str, Any]]:
+    """Configuration key → declaration of a list of blocks that expand over a grid."""
+    return _all().blocks
+
+
+def tables() -> dict[str, str]:
+    """Configuration table → kind of component."""
+    return {spec["table"]: kind for kind, spec in kinds().items() if spec.get("table")}
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Registered names of one kind, sorted."""
+    return tuple(_all().entries.get(kind, {}))
+
+
+def entry(kind: str, name: str) -> Entry:
+    """A component's place and card; ``name`` may carry a variant.  Raises GlitchtraceError if unknown."""
+    try:
+        return _all().entries[kind][base_name(name)]
+    except KeyError:
+        known = ", ".join(names(kind))
+        raise GlitchtraceError(f"unknown {kind} '{name}'; known: {known}") from None
+
+
+def card(kind: str, name: str) -> Mapping[str, Any]:
+    """The card of a component; ``name`` may carry a variant.  Raises GlitchtraceError if unknown."""
+    return entry(kind, name).card
+
+
+def settings(kind: str, name: str) -> dict[str, Any]:
+    """Every setting of a component as schema fragments: the kind's, the shared groups it names, its own."""
+    spec, own = kinds()[kind], card(kind, name)
+    shares = own.get("shares", ())
+    found = dict(spec.get("settings", {}))
+    for group in [shares] if isinstance(shares, str) else shares:
+        found.update(spec["shared"][group])
+    defaults = own.get("defaults", {})
+    found = {
+        key: {**fragment, "default": defaults[key]} if key in defaults else fragment
+        for key, fragment in found.items()
+    }
+    return {**found, **own.get("settings", {})}
+
+
+def load(kind: str, name: str) -> Any:
+    """Import a component: the module, or of a family the member.  Raises GlitchtraceError if unknown."""
+    found = entry(kind, name)
+    module = _import(found.module)
+    return module.COMPONENTS[found.name] if found.family else module
+
+
+def module_file(module: str) -> Path | None:
+    """The source file of a module of glitchtrace or of the user's components; None for any other."""
+    if module in _all().files:
+        return _all().files[module]
+    if module.startswith(f"{PACKAGE.name}.") or module == PACKAGE.name:
+        path = PACKAGE.parent / Path(*module.split("."))
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def _all() -> _Found:
+    return _scan(os.environ.get(ENVIRONMENT, ""))
+
+
+@cache
+def _scan(places: str) -> _Found:
+    """Read the declarations of the package and of the user's places."""
+    kinds: dict[str, Mapping[str, Any]] = {}
+    blocks: dict[str, Mapping[str, Any]] = {}
+    entries: dict[str, dict[str, Entry]] = {}
+    own_files: dict[str, Path] = {}
+    for module, file in [*_package_files(), *_own_files(places)]:
+        if not module.startswith(f"{PACKAGE.name}."):
+            own_files[module] = file
+        found = _declarations(file)
+        kinds.update(found.get("KINDS", {}))
+        blocks.update(found.get("BLOCKS", {}))
+        if "KIND" not in found:
+            continue
+        family = "CARDS" in found
+        cards = found["CARDS"] if family else {found["CARD"].get("name", file.stem): found["CARD"]}
+        for name, own in cards.items():
+            known = entries.setdefault(found["KIND"], {})
+            if name in known:
+                raise GlitchtraceError(
+                    f"{file}: there is another {found['KIND']} named '{name}' ({known[name].module}); rename one"
+                )
+            known[name] = Entry(found["KIND"], name, module, own, family)
+    unknown = sorted(set(entries) - set(kinds))
+    if unknown:
+        module = next(iter(entries[unknown[0]].values())).module
+        raise GlitchtraceError(f"{module}: KIND '{unknown[0]}' is unknown; known: {', '.join(sorted(kinds))}")
+    return _Found(
+        dict(sorted(kinds.items())),
+        blocks,
+        {kind: dict(sorted(members.items())) for kind, members in sorted(entries.items())},
+        own_files,
+    )
+
+
+def _declarations(file: Path) -> dict[str, Any]:
+    """The literals that a file declares at its top level."""
+    text = file.read_text(encoding="utf-8")
+    of_room = file.name == "components.py"
+    if not of_room and not _DECLARES.search(text):
+        return {}
+    found = {}
+    try:
+        for statement in ast.parse(text).body:
+            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+                name = statement.targets[0].id
+                if name in _DECLARATIONS[of_room]:
+                    found[name] = ast.literal_eval(statement.value)
+    except (SyntaxError, ValueError) as error:
+        raise GlitchtraceError(
+            f"{file}: {', '.join(_DECLARATIONS[of_room])} must be literals ({error}); write the values out"
+        ) from None
+    if "KIND" in found and not {"CARD", "CARDS"} & set(found):
+        raise GlitchtraceError(f"{file}: KIND without CARD or CARDS; add the card of the component")
+    return found
+
+
+def _package_files() -> Iterator[tuple[str, Path]]:
+    for file in sorted(PACKAGE.rglob("*.py")):
+        if file.name != "__init__.py":
+            yield ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts), file
+
+
+def _own_files(places: str) -> Iterator[tuple[str, Path]]:
+    for place in filter(None, places.split(os.pathsep)):
+        path = Path(place)
+        if path.is_absolute():
+            folder = path if path.is_dir() else path.parent
+            prefix = f"{_PREFIX}.f{zlib.crc32(str(folder).encode()):08x}"
+            for file in sorted(folder.glob("*.py")) if path.is_dir() else [path]:
+                yield f"{prefix}.{file.stem}", file
+        else:
+            located = _located(place)
+            assert located is not None
+            if located.name == "__init__.py":
+                for file in sorted(located.parent.glob("*.py")):
+                    yield f"{place}.{file.stem}", file
+            else:
+                yield place, located
+
+
+def _located(module: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin else None
+
+
+def _import(module: str) -> Any:
+    if module in sys.modules or not module.startswith(f"{_PREFIX}."):
+        return importlib.import_module(module) if module not in sys.modules else sys.modules[module]
+    file = _all().files[module]
+    if str(file.parent) not in sys.path:  # its neighbours may be imported
+        sys.path.append(str(file.parent))
+    spec = importlib.util.spec_from_file_location(module, file)
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded
+    try:
+        spec.loader.exec_module(loaded)
+    except BaseException:
+        del sys.modules[module]
+        raise
+    return loaded
+
+
+def named_in(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The components that parameters name, as sorted (kind, name).
+
+    A key that is a kind or its table (``dataset``, ``datasets``), at any depth, names components: a name, a list of
+    names, or a mapping whose keys are names.  None names none.
+    """
+    keys = {kind: kind for kind in kinds()}
+    keys.update(tables())
+    for kind, spec in kinds().items():
+        keys.update(dict.fromkeys(spec.get("keys", ()), kind))
+    found: set[tuple[str, str]] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                if key in keys:
+                    found.update((keys[key], base_name(name)) for name in _names(inner))
+                walk(inner)
+        elif isinstance(value, Iterable) and not isinstance(value, str):
+            for inner in value:
+                walk(inner)
+
+    walk(parameters)
+    found = {(kind, name) for kind, name in found if name in names(kind)}
+    # What a card says the component uses beside what the parameters say.
+    waiting = list(found)
+    while waiting:
+        kind, name = waiting.pop()
+        for used_kind, used in card(kind, name).get("uses", {}).items():
+            for other in used:
+                if (used_kind, other) not in found:
+                    found.add((used_kind, other))
+                    waiting.append((used_kind, other))
+    return sorted(found)
+
+
+def _names(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Iterable):
+        return [name for name in value if isinstance(name, str)]
+    return []

@@ -1,1 +1,0 @@
-"""Features of frozen backbones: each picture passes once, whatever grid asks for it."""

@@ -1,0 +1,49 @@
+"""The kind of component of this room, and the settings that every estimator has: what is summed, what is profiled."""
+
+KINDS = {
+    "estimator": {
+        "table": "estimators",
+        "settings": {
+            "epochs": {
+                "description": "Epochs whose checkpoints count, numbered from 1; null takes all.",
+                "default": None,
+                "anyOf": [
+                    {"type": "null"},
+                    {
+                        "type": "array",
+                        "items": {"type": "integer", "minimum": 1},
+                        "minItems": 1,
+                        "uniqueItems": True,
+                    },
+                ],
+            },
+            "divide_by_batch_size": {
+                "description": "Divide the influence by the batch size of the training.",
+                "default": False,
+                "type": "boolean",
+            },
+            "per_epoch": {
+                "description": "Profile the influence of each checkpoint alone, too.",
+                "default": True,
+                "type": "boolean",
+            },
+            "counterfactual_epochs": {
+                "description": "Checkpoints of the influence under counterfactual labels (CNCI, PCID).",
+                "default": "last",
+                "enum": ["last", "all"],
+            },
+            "exclude_own_class": {
+                "description": (
+                    "Whether the negative counterfactual label must differ from the observed label."
+                ),
+                "default": False,
+                "type": "boolean",
+            },
+            "mi_orientation": {
+                "description": "Which sign of marginal influence is suspicious.",
+                "default": "positive",
+                "enum": ["positive", "negative"],
+            },
+        },
+    }
+}

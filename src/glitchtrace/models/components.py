@@ -1,0 +1,88 @@
+"""The kind of component of this room, and the settings that all models, or all frozen backbones, have."""
+
+KINDS = {
+    "model": {
+        "table": "models",
+        "settings": {
+            "training": {
+                "type": "object",
+                "description": "Plain SGD; a row for a dataset overrides the default row.",
+                "default": {"default": {"learning_rate": 0.1, "batch_size": 128, "epochs": 10}},
+                "additionalProperties": {
+                    "type": "object",
+                    "additionalProperties": False,
+                    "properties": {
+                        "learning_rate": {
+                            "type": "number",
+                            "exclusiveMinimum": 0,
+                            "description": "Constant learning rate.",
+                        },
+                        "batch_size": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "description": "Samples per step. Lower it when memory runs out.",
+                        },
+                        "epochs": {
+                            "type": "integer",
+                            "minimum": 1,
+                            "description": "Passes over the training data, with a checkpoint after each.",
+                        },
+                    },
+                },
+            }
+        },
+        "shared": {
+            "frozen": {
+                "weights": {
+                    "type": "string",
+                    "description": (
+                        "Weights of the backbone: pretrained (ImageNet, downloaded where absent), the path of"
+                        " a .safetensors or .pth file, or random."
+                    ),
+                    "default": "pretrained",
+                },
+                "preprocessing": {
+                    "enum": ["published", "own"],
+                    "description": (
+                        "published: scaled to [−1, 1] and resized bilinearly to the network's size, larger "
+                        "pictures keeping theirs where the network can take it; own: as the weights were "
+                        "trained (resize, central crop, mean and deviation)."
+                    ),
+                    "default": "published",
+                },
+                "precision": {
+                    "enum": ["float32", "bfloat16"],
+                    "description": (
+                        "Arithmetic of the extraction. bfloat16 is inexact: its deviation is measured and "
+                        "recorded with the features."
+                    ),
+                    "default": "float32",
+                },
+                "batch": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "Pictures per pass through the backbone; on a CPU more is hardly faster.",
+                    "default": 16,
+                },
+                "shards": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": (
+                        "Files that the features of one dataset are spread over; as many jobs extract at the "
+                        "same time."
+                    ),
+                    "default": 16,
+                },
+                "head_seed": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": (
+                        "Seed of the head's initial values (with random weights, also of the backbone's), the"
+                        " same in all runs."
+                    ),
+                    "default": 42,
+                },
+            }
+        },
+    }
+}

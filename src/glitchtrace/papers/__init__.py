@@ -1,0 +1,1 @@
+"""Published systems, each a vertical slice that uses the product; nothing of the product imports them."""

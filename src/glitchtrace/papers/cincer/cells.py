@@ -1,0 +1,251 @@
+"""Which runs of the interactive loop exist: the one place for their legality.  Standard library only."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from glitchtrace.core import grid, registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.papers.cincer import sizes
+
+# Keys of a block -> wildcards of its files; repeats are counted from 0.
+AXES = {
+    "datasets": "dataset",
+    "models": "model",
+    "loops": "loop",
+    "noises": "noise",
+    "ratios": "ratio",
+    "inspectors": "inspector",
+    "thresholds": "threshold",
+    "negotiators": "negotiator",
+    "seeds": "seed",
+}
+# The same of the leave-one-out study, whose negotiators share one file.
+INFLUENCE_AXES = {
+    "datasets": "dataset",
+    "models": "model",
+    "loops": "loop",
+    "noises": "noise",
+    "ratios": "ratio",
+    "refits": "refit",
+    "seeds": "seed",
+}
+NO_NOISE = "clean"
+# Ranges of thresholds that the cards of inspectors name.
+_MEANINGS = {
+    "share": "a share from 0 to 1",
+    "inside the unit interval": "between 0 and 1",
+    "positive": "positive",
+    "above one": "above 1",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One repeat of one run; the fields are the wildcards of its files."""
+
+    dataset: str
+    model: str
+    loop: str
+    noise: str
+    ratio: str
+    inspector: str
+    threshold: str
+    negotiator: str
+    seed: int
+    repeat: int
+
+    def wildcards(self) -> dict[str, str]:
+        """The keys as Snakemake wildcards."""
+        names = (*AXES.values(), "repeat")
+        return {name: str(value) for name, value in zip(names, astuple(self), strict=True)}
+
+
+def cells(blocks: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]) -> tuple[Cell, ...]:
+    """All cells of the blocks, sorted, each once.
+
+    ``blocks`` and ``settings`` (kind -> name -> settings) are of a checked and resolved configuration.  Raises
+    GlitchtraceError for an illegal combination.
+    """
+    found = set()
+    for position, keys in grid.product(blocks, AXES):
+        problem = illegal(keys, settings)
+        if problem:
+            raise GlitchtraceError(f"cincer[{position}]: {problem}")
+        seed = int(keys.pop("seed"))
+        found |= {Cell(**keys, seed=seed, repeat=repeat) for repeat in range(blocks[position]["repeats"])}
+    return tuple(sorted(found))
+
+
+def influence_cells(
+    blocks: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]
+) -> dict[tuple[str, ...], list[str]]:
+    """Cells of the leave-one-out study, (wildcards of ``INFLUENCE_AXES`` …, repeat) -> negotiators; both sorted.
+
+    The blocks of one cell are joined.  Raises GlitchtraceError for an illegal combination.
+    """
+    found: dict[tuple[str, ...], set[str]] = {}
+    for position, keys in grid.product(blocks, {**INFLUENCE_AXES, "negotiators": "negotiator"}):
+        negotiator = keys.pop("negotiator")
+        problem = (
+            _problem(keys)
+            or _estimate(keys, negotiator, settings)
+            or _size(keys, settings)
+            or _cost(keys, negotiator, settings, arriving=0)
+        )
+        if problem:
+            raise GlitchtraceError(f"cincer_influence[{position}]: {problem}")
+        for repeat in range(blocks[position]["repeats"]):
+            found.setdefault((*keys.values(), str(repeat)), set()).add(negotiator)
+    return {cell: sorted(negotiators) for cell, negotiators in sorted(found.items())}
+
+
+def illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why a combination cannot exist, with the remedy; None if it is legal."""
+    problem = _problem(keys) or _threshold(keys["inspector"], keys["threshold"])
+    if problem:
+        return problem
+    silent = registry.card("negotiator", keys["negotiator"]).get("silent")
+    protocol = settings["loop"][keys["loop"]]
+    if protocol["precision"] and silent:
+        return f"loop {keys['loop']} measures counter-examples, and {keys['negotiator']} shows none"
+    if not protocol["asks"] and not silent:
+        return f"loop {keys['loop']} asks nothing; write negotiators: [no_ce]"
+    inspector = settings["inspector"][keys["inspector"]]
+    if "signal" in inspector:
+        try:
+            registry.card("signal", inspector["signal"])
+        except GlitchtraceError as error:
+            return f"inspectors.{keys['inspector']}.signal: {error}"
+    return (
+        _size(keys, settings)
+        or _solver("inspector", keys["inspector"], keys, settings)
+        or _cost(keys, keys["negotiator"], settings, arriving=protocol["iterations"])
+    )
+
+
+def _problem(keys: Mapping[str, str]) -> str | None:
+    """Why dataset, model and noise cannot go together."""
+    dataset, model, ratio = keys["dataset"], keys["model"], keys["ratio"]
+    data, network = registry.card("dataset", dataset), registry.card("model", model)
+    if data.get("foreign_only"):
+        return f"dataset {dataset} only serves as a source of foreign samples; choose another dataset"
+    if "@" in dataset:
+        return f"the loop has a split of its own; write {registry.base_name(dataset)}, not {dataset}"
+    if "loop" not in network:
+        usable = [name for name in registry.names("model") if "loop" in registry.card("model", name)]
+        return f"model {model} cannot be fitted in the loop; choose one of {', '.join(usable)}"
+    if data["modality"] not in network["modalities"]:
+        return (
+            f"model {model} takes {' and '.join(network['modalities'])} data, {dataset} is of modality "
+            f"{data['modality']}; move one of them to another block"
+        )
+    if ratio not in (NO_NOISE,) and not re.fullmatch(r"0\.\d+", ratio):
+        return (
+            f"ratio {ratio} is no share of wrong labels; write a decimal fraction such as 0.2, or {NO_NOISE}"
+        )
+    if ratio == NO_NOISE and not registry.card("noise", keys["noise"]).get("clean"):
+        return f"ratio {NO_NOISE} is defined for the noise random only, not for {keys['noise']}"
+    return None
+
+
+def _estimate(
+    keys: Mapping[str, str], negotiator: str, settings: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Why a negotiator's scores cannot be compared with leaving samples out."""
+    card = registry.card("negotiator", negotiator)
+    if card.get("silent") or card.get("unscored"):
+        return f"negotiator {negotiator} gives no scores; choose another"
+    if settings["negotiator"][negotiator].get("draws") == "all":
+        return f"negotiator {negotiator} draws from samples that the model is not fitted to; set draws: known"
+    if keys["refit"] == "optimum" and registry.base_name(keys["model"]) != "logreg":
+        return f"refit optimum is that of logreg, not of {keys['model']}; write refits: [training]"
+    return None
+
+
+def _size(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why samples cannot be divided into known and arriving ones, or be taken by the model."""
+    data, protocol = registry.card("dataset", keys["dataset"]), settings["loop"][keys["loop"]]
+    try:
+        sizes.known_count(protocol["known"], _samples(keys, protocol))
+    except GlitchtraceError as error:
+        return f"loops.{keys['loop']}.{error}"
+    values = math.prod(data["shape"])
+    form = registry.card("model", keys["model"])["loop"]["dense"]
+    if form == "products" and values * values > sizes.LARGEST_PRODUCTS:
+        return (
+            f"model {keys['model']} makes {values * values} products of {values} inputs of {keys['dataset']}; at most "
+            f"{sizes.LARGEST_PRODUCTS} are allowed, use logreg"
+        )
+    return None
+
+
+def _cost(
+    keys: Mapping[str, str], negotiator: str, settings: Mapping[str, Mapping[str, Any]], *, arriving: int
+) -> str | None:
+    """Why a negotiator cannot be afforded once ``arriving`` samples have joined the known ones."""
+    problem = _solver("negotiator", negotiator, keys, settings)
+    dense = registry.card("model", keys["model"])["loop"]["dense"]
+    if problem or dense:
+        return problem
+    data, protocol = registry.card("dataset", keys["dataset"]), settings["loop"][keys["loop"]]
+    samples = _samples(keys, protocol)
+    known = min(sizes.known_count(protocol["known"], samples) + arriving, samples)
+    chosen, weights = settings["negotiator"][negotiator], _weights(keys, settings)
+    gradients = sizes.largest_fisher(negotiator, chosen, known, data["classes"])
+    needed = sizes.gradient_bytes(gradients, weights, protocol["bits"])
+    if needed <= sizes.LARGEST_GRADIENT_BYTES:
+        return None
+    largest = sizes.LARGEST_GRADIENT_BYTES // sizes.gradient_bytes(data["classes"], weights, protocol["bits"])
+    return (
+        f"negotiator {negotiator} makes {gradients} gradients of {weights} parameters when {known} samples of "
+        f"{keys['dataset']} are known, {needed / 1e9:.1f} GB; set negotiators.{negotiator}.sample to {largest} at "
+        "most, or take top_fisher or practical_fisher"
+    )
+
+
+def _solver(
+    kind: str, name: str, keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Why the inverse Hessian cannot be found as the settings of an inspector or a negotiator say."""
+    weights = _weights(keys, settings)
+    if settings[kind][name].get("solver") != "exact" or weights <= sizes.EXACT_PARAMETERS:
+        return None
+    return (
+        f"{kind}s.{name}.solver: exact is for at most {sizes.EXACT_PARAMETERS} parameters, {keys['model']} has "
+        f"{weights} on {keys['dataset']}; write cg"
+    )
+
+
+def _samples(keys: Mapping[str, str], protocol: Mapping[str, Any]) -> int:
+    """Number of training samples of a run."""
+    rows = registry.card("dataset", keys["dataset"])["rows"]
+    samples, _ = sizes.part_sizes(rows, protocol["split"])
+    if registry.card("noise", keys["noise"]).get("subsample"):
+        return sizes.outlier_count(protocol["known"], protocol["iterations"], samples)
+    return samples
+
+
+def _weights(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> int:
+    data = registry.card("dataset", keys["dataset"])
+    return sizes.weight_count(keys["model"], settings["model"][keys["model"]], data["shape"], data["classes"])
+
+
+def _threshold(inspector: str, threshold: str) -> str | None:
+    """Why a threshold cannot be that of an inspector."""
+    if not re.fullmatch(r"\d+(\.\d+)?", threshold):
+        return f"threshold {threshold} is no plain decimal number; write e.g. 0.2"
+    value, meaning = float(threshold), registry.card("inspector", inspector)["threshold"]
+    legal = {
+        "unused": value == 0,
+        "share": 0 <= value <= 1,
+        "inside the unit interval": 0 < value < 1,
+        "positive": value > 0,
+        "above one": value > 1,
+    }[meaning]
+    if legal:
+        return None
+    wanted = "is unused: write thresholds: [0]" if meaning == "unused" else f"must be {_MEANINGS[meaning]}"
+    return f"the threshold of inspector {inspector} {wanted}, not {threshold}"

@@ -1,0 +1,125 @@
+"""The annotator: ``python -m glitchtrace.papers.cincer.person --dataset mnist --model fullnet --folder mine``.
+
+Run in the folder of the project.  Components and their variants are those of the configuration; ``--configfile``
+merges a study into it, as in the workflow.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from glitchtrace.core import configuration, paths, registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.fetch import fetch_data
+from glitchtrace.papers.cincer import cells
+from glitchtrace.papers.cincer.person.page import PageServer
+from glitchtrace.papers.cincer.person.samples import Samples
+from glitchtrace.papers.cincer.person.session import Session
+from glitchtrace.papers.cincer.person.terminal import annotate_in_terminal
+from glitchtrace.papers.cincer.problem import load_problem
+from glitchtrace.papers.cincer.stage import open_loop
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Ask in the terminal, or serve the page until interrupted; 1 after an error, said in one line."""
+    options = _parser().parse_args(arguments)
+    try:
+        session, samples = open_session(options)
+        with session:
+            if options.page:
+                with PageServer(session, samples, options.port) as server:
+                    print(f"open {server.address} in a browser on this machine; Ctrl-C stops")
+                    server.serve_forever()
+            else:
+                annotate_in_terminal(session, samples, read=input, write=print)
+    except KeyboardInterrupt:
+        # On a line of its own, behind the ^C.
+        print(f"\nstopped; every answer is in {options.folder}, nothing is lost: the same command goes on")
+    except GlitchtraceError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
+    """The session of the options, its data fetched where they are not at hand."""
+    chosen = {name: str(getattr(options, name)) for name in cells.AXES.values()}
+    config = _configuration(options, chosen)
+    settings = config["settings"]
+    cells.cells(config["cincer"], settings)
+    source = registry.base_name(options.dataset)
+    stored = {
+        name: paths.fill(template, results=options.results, source=source)
+        for name, template in (
+            ("features", paths.SOURCE_FEATURES),
+            ("labels", paths.SOURCE_LABELS),
+            ("description", paths.SOURCE_DESCRIPTION),
+        )
+    }
+    if not all(Path(path).is_file() for path in stored.values()):
+        fetch_data(dataset=source, data_root=config["data_root"], **stored)
+    named: dict[str, Any] = {
+        "model": chosen["model"],
+        "model_settings": {k: v for k, v in settings["model"][chosen["model"]].items() if k != "training"},
+        "protocol": settings["loop"][chosen["loop"]],
+        "noise": chosen["noise"],
+        "ratio": chosen["ratio"],
+        "inspector": chosen["inspector"],
+        "inspector_settings": settings["inspector"][chosen["inspector"]],
+        "threshold": float(chosen["threshold"]),
+        "negotiator": chosen["negotiator"],
+        "negotiator_settings": settings["negotiator"][chosen["negotiator"]],
+        "seed": int(chosen["seed"]),
+        "repeat": options.repeat,
+    }
+    protocol = named["protocol"]
+    problem = load_problem(stored["features"], bits=protocol["bits"], split=protocol["split"])
+    loop = open_loop(problem, **named, device=config["device"])
+    return Session(loop, options.folder, {"dataset": options.dataset, **named}), Samples(stored["features"])
+
+
+def _configuration(options: argparse.Namespace, chosen: dict[str, str]) -> dict[str, Any]:
+    """The resolved configuration with one block: the session."""
+    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    if options.configfile:
+        study = yaml.safe_load(Path(options.configfile).read_text(encoding="utf-8"))
+        config = configuration.merge(config, study)
+    block: dict[str, Any] = {axis: [chosen[name]] for axis, name in cells.AXES.items()}
+    block |= {"seeds": [options.seed], "repeats": options.repeat + 1}
+    config |= {"grid": [], "cincer": [block]}
+    schema = configuration.load_schema()
+    configuration.check(config, schema)
+    return configuration.resolve(config, schema)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m glitchtrace.papers.cincer.person", description=__doc__)
+    parser.add_argument("--dataset", required=True, help="dataset name")
+    parser.add_argument("--model", default="fullnet", help="model name (default: %(default)s)")
+    parser.add_argument("--loop", default="interactive", help="name of the loop (default: %(default)s)")
+    parser.add_argument("--noise", default="random", help="kind of injected noise (default: %(default)s)")
+    parser.add_argument("--ratio", default="clean", help="share of wrong labels to inject (default: none)")
+    parser.add_argument("--inspector", default="margin", help="inspector name (default: %(default)s)")
+    parser.add_argument(
+        "--threshold", default="0.2", help="threshold of the inspector (default: %(default)s)"
+    )
+    parser.add_argument("--negotiator", default="top_fisher", help="negotiator name (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="run seed (default: %(default)s)")
+    parser.add_argument("--repeat", type=int, default=0, help="repeat, from 0 (default: %(default)s)")
+    parser.add_argument("--configfile", help="a study whose settings are merged into the configuration")
+    parser.add_argument(
+        "--results", default="results", help="results folder with the sources (default: %(default)s)"
+    )
+    parser.add_argument("--folder", required=True, help="folder of the session; an existing session goes on")
+    parser.add_argument(
+        "--page", action="store_true", help="serve a page to this machine instead of asking here"
+    )
+    parser.add_argument("--port", type=int, default=0, help="port of the page (default: a free one)")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,156 @@
+"""Self influence against accuracy: which of the samples that self influence suspects are hard, but clean."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors.ranks import most_suspicious
+from glitchtrace.glitches.kinds import Kind
+from glitchtrace.influence.factors import load_factors
+from glitchtrace.reporting import style
+from glitchtrace.reporting.inputs import CELL_KEYS, read_table
+from glitchtrace.reporting.tables import aggregate, clipped_deviation, write_csv
+
+GROUPS = 10
+# The samples that are flagged when exactly as many are flagged as there are glitches, as a group of its own.
+FLAGGED = "flagged"
+_PANELS = {"accuracy": "share of epochs fitted", "share": "share of the samples"}
+
+
+def plot_self_influence(
+    *,
+    signals: Sequence[str | Path],
+    glitches: Sequence[str | Path],
+    factors: Sequence[str | Path],
+    cells: Sequence[Mapping[str, str]],
+    figures: Sequence[str | Path],
+    table: str | Path,
+    dataset: str,
+    glitch: str,
+) -> None:
+    """Stage: draw and tabulate what samples of low and high self influence are, and how well they are fitted.
+
+    ``signals``, ``glitches`` and ``factors`` are the files ``signals.parquet``, ``glitch.parquet`` and
+    ``factors.safetensors`` of the ``cells``, in their order.  Raises GlitchtraceError where there is none, one
+    cannot be read, or those of a cell do not describe the same samples.
+    """
+    if not cells:
+        raise GlitchtraceError(f"cells: {dataset} has none with the glitch {glitch}; add some to the grid")
+    groups = []
+    for cell, *paths in zip(cells, signals, glitches, factors, strict=True):
+        scores, kinds, fitted = _read(*paths)
+        groups.append(group_samples(scores, kinds, fitted).assign(**cell))
+    found = pd.concat(groups, ignore_index=True)
+    style.save(draw_groups(found, dataset, glitch), figures)
+    tidy = found.melt([*CELL_KEYS, "seed", "group", "kind"], ["count", *_PANELS], "metric")
+    write_csv(aggregate(tidy.dropna(), [*CELL_KEYS, "group", "kind", "metric"]), table)
+
+
+def group_samples(scores: np.ndarray, kinds: np.ndarray, fitted: np.ndarray) -> pd.DataFrame:
+    """Ten groups of samples by rank of self influence, and the flagged ones: kinds and mean accuracy.
+
+    ``scores`` (n,) self influence, ``kinds`` (n,) codes of ``Kind``, ``fitted`` (n,) share of the epochs after which
+    the model gives the sample its observed label.  Group g of 1 … 10 holds the ranks ⌈(g−1)n/10⌉ to ⌈gn/10⌉ of
+    ascending self influence, equal values in the order of samples; the group ``flagged`` the k highest, k the number
+    of glitches.  Returns a row per group and kind that occurs in the training part: ``group``, ``kind``, ``count``,
+    ``share`` (of the group) and ``accuracy`` (mean of ``fitted``, NaN where the group has no such sample).
+    """
+    order = np.argsort(scores, kind="stable")
+    bounds = -(-np.arange(GROUPS + 1) * len(scores) // GROUPS)
+    members = {str(number + 1): order[low:high] for number, (low, high) in enumerate(pairwise(bounds))}
+    members[FLAGGED] = most_suspicious(scores, int(np.count_nonzero(kinds)))
+    rows = []
+    for group, chosen in members.items():
+        for kind in np.unique(kinds):
+            same = chosen[kinds[chosen] == kind]
+            share = len(same) / len(chosen) if len(chosen) else np.nan
+            accuracy = fitted[same].mean() if len(same) else np.nan
+            rows.append((group, Kind(kind).label, len(same), share, accuracy))
+    return pd.DataFrame(rows, columns=["group", "kind", "count", "share", "accuracy"])
+
+
+@style.styled()
+def draw_groups(groups: pd.DataFrame, dataset: str, glitch: str) -> Figure:
+    """A row of two panels per model and ratio: accuracy of each kind, and its share, per tenth of self influence.
+
+    ``groups``: rows of ``group_samples`` with the keys of cells and ``seed``; lines are means over seeds, bands
+    ± one standard deviation.  The title of a row says how much of what is flagged is clean.
+    """
+    tenths = groups[groups["group"] != FLAGGED].astype({"group": int})
+    kinds = [kind for kind in style.KIND_COLOURS if kind in set(groups["kind"])]
+    rows = list(tenths.groupby(["model", "ratio", "estimator"], sort=True))
+    figure = style.new_figure(style.MIDDLE, 0.9 + 1.9 * len(rows))
+    panels = figure.subplots(len(rows), len(_PANELS), squeeze=False, sharex=True)
+    for (cell, found), row in zip(rows, panels, strict=True):
+        model, ratio, estimator = map(str, cell)
+        for measure, axes in zip(_PANELS, row, strict=True):
+            _draw_lines(axes, found, measure, kinds)
+        percent = f"{100 * float(ratio):g} %" if ratio[:1].isdigit() else ratio
+        flagged = groups[
+            (groups[["model", "ratio", "estimator"]] == [model, ratio, estimator]).all(axis=1)
+            & (groups["group"] == FLAGGED)
+            & (groups["kind"] == Kind.CLEAN.label)
+        ]
+        row[0].set_title(
+            f"{style.human_name('model', model)}, {percent}; clean among the flagged: "
+            f"{flagged['share'].mean():.0%}, fitted in {flagged['accuracy'].mean():.0%} of the epochs",
+            loc="left",
+        )
+    for axes in panels[-1]:
+        axes.set_xlabel("tenth of self influence (10: highest)")
+    handles, _ = panels[0, 0].get_legend_handles_labels()
+    for axes in panels.flat:
+        axes.get_legend().remove()
+    figure.legend(
+        handles,
+        [style.human_kind(kind) for kind in kinds],
+        title=style.spread("mean ± sd", [groups["seed"].nunique()]),
+        loc="outside lower center",
+        ncols=len(kinds),
+    )
+    title = f"{style.human_name('dataset', dataset)}, {style.human_name('glitch', glitch)}"
+    figure.suptitle(style.wrapped(title, style.MIDDLE, 9.0))
+    return figure
+
+
+def _draw_lines(axes: Axes, found: pd.DataFrame, measure: str, kinds: Sequence[str]) -> None:
+    sns.lineplot(
+        data=found,
+        x="group",
+        y=measure,
+        hue="kind",
+        hue_order=kinds,
+        palette=style.KIND_COLOURS,
+        style="kind",
+        style_order=kinds,
+        markers=style.KIND_MARKERS,
+        dashes=style.KIND_DASHES,
+        markersize=4,
+        markeredgewidth=0.4,
+        errorbar=clipped_deviation,
+        err_kws={"alpha": 0.2, "linewidth": 0},
+        ax=axes,
+    )
+    axes.set(xlabel="", ylabel=_PANELS[measure], ylim=(-0.03, 1.03), xticks=range(1, GROUPS + 1))
+    style.strip_frame(axes, keep="lb")
+
+
+def _read(
+    signals: str | Path, glitch: str | Path, factors: str | Path
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Self influence, kind and share of the epochs fitted of the samples of one cell, each (n,)."""
+    scores = read_table(signals, ["SI"])["SI"].to_numpy()
+    kinds = files.read_parquet(glitch)["kind"].to_numpy()
+    train = load_factors(factors).train
+    if not len(scores) == len(kinds) == len(train.labels):
+        raise GlitchtraceError(f"{signals}, {glitch} and {factors} describe different samples; delete them")
+    fitted = np.mean([table.argmax(axis=1) == train.labels for table in train.probabilities], axis=0)
+    return scores, kinds, fitted

@@ -1,0 +1,132 @@
+"""Our side of a reproduction: means over seeds of the quantities that published numbers are compared with."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from glitchtrace.core import registry
+from glitchtrace.reporting.inputs import CELL_KEYS, read_summary, read_table
+from glitchtrace.reporting.tables import aggregate
+
+KEYS = [*CELL_KEYS, "signal", "metric"]
+METRICS = (
+    "f1",
+    "f1_published",
+    "label_repair_accuracy",
+    "characterisation_accuracy_mislabelled",
+    "characterisation_accuracy_anomalous",
+    "validation_accuracy",
+    "validation_accuracy_change",
+    "training_accuracy_clean",
+    "training_accuracy_mislabelled",
+    "training_accuracy_anomalous",
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Mean, standard deviation (NaN for one seed) and number of seeds of one quantity."""
+
+    mean: float
+    deviation: float
+    seeds: int
+
+
+class Tables:
+    """The tables of studies as one; of a cell that several studies share, the one with most seeds counts.
+
+    ``seeds_seen``: the numbers of seeds behind the values asked for so far.
+    """
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        best = table.sort_values("n", ascending=False, kind="stable").drop_duplicates(KEYS)
+        rows = best[[*KEYS, "mean", "std", "n"]].itertuples(index=False)
+        self.seeds_seen: list[int] = []
+        self._found = {tuple(row[: len(KEYS)]): Found(*row[len(KEYS) :]) for row in rows}
+
+    def value(
+        self,
+        dataset: str,
+        model: str,
+        glitch: str,
+        ratio: str,
+        signal: str,
+        metric: str,
+        estimator: str = "tracin",
+    ) -> Found | None:
+        """One quantity of one cell, None where no study has it."""
+        keys = {"dataset": dataset, "model": model, "glitch": glitch, "ratio": ratio, "estimator": estimator}
+        keys |= {"signal": signal, "metric": metric}
+        found = self._found.get(tuple(keys[key] for key in KEYS))
+        if found is None or not math.isfinite(found.mean):
+            return None
+        self.seeds_seen.append(found.seeds)
+        return found
+
+    def costs(self, model: str) -> pd.DataFrame:
+        """CPU seconds of a cell of each dataset that a model (without its variant) was run on.
+
+        Columns ``dataset``, ``train``, and ``influence``, which is profile and signals by the default estimator.
+        """
+        rows = [
+            (dataset, metric.removeprefix("cpu_seconds_"), found.mean)
+            for (dataset, name, *_, estimator, _, metric), found in self._found.items()
+            if registry.base_name(name) == model
+            and estimator == "tracin"
+            and metric.startswith("cpu_seconds_")
+        ]
+        table = pd.DataFrame(rows, columns=["dataset", "stage", "seconds"])
+        stages = table.pivot_table(index="dataset", columns="stage", values="seconds")
+        influence = stages["profile_influence"] + stages["score_signals"]
+        return pd.DataFrame({"train": stages["train"], "influence": influence}).reset_index()
+
+    def per_epoch(self, dataset: str, model: str, glitch: str, ratio: str, signal: str) -> list[float]:
+        """F1 after epoch 1, 2, …; empty where no study has it."""
+        values: list[float] = []
+        while found := self.value(dataset, model, glitch, ratio, signal, f"f1_epoch_{len(values) + 1}"):
+            values.append(found.mean)
+        return values
+
+
+def study_table(summary: str | Path, cost: str | Path, epochs: Sequence[str | Path] = ()) -> pd.DataFrame:
+    """The table of one study: cell keys, ``signal``, ``metric``, ``mean``, ``std``, ``n``, sorted by the keys.
+
+    ``summary`` and ``cost`` are a study's ``summary.parquet`` and ``cost.parquet``, whose CPU seconds become
+    ``cpu_seconds_<stage>``; ``epochs`` its tables of F1 per epoch, which become ``f1_epoch_<epoch>``.  Where the
+    study also trains without glitches, ``validation_accuracy_change`` is the change against that training in
+    percentage points, seed by seed.  Raises GlitchtraceError where a summary cannot be read.
+    """
+    values = read_summary(summary)
+    values = pd.concat([values, _changes(values)], ignore_index=True)
+    costs = read_table(cost, [*CELL_KEYS, "stage", "cpu_seconds"])
+    costs = costs.assign(signal="", metric="cpu_seconds_" + costs["stage"].astype(str))
+    parts = [aggregate(values[values["metric"].isin(METRICS)], KEYS), aggregate(costs, KEYS, "cpu_seconds")]
+    for file in epochs:
+        table = pd.read_csv(file, dtype={"ratio": str})
+        parts.append(table.assign(metric="f1_epoch_" + table["epoch"].astype(str)).drop(columns="epoch"))
+    return pd.concat(parts, ignore_index=True).sort_values(KEYS, kind="stable")
+
+
+def fidelity_table(agreement: str | Path) -> pd.DataFrame:
+    """Kendall's τ of the estimates of a fidelity study, in the columns of ``study_table``.
+
+    ``agreement`` is the table beside the study's figure; its task, network and method stand as ``dataset``,
+    ``model`` and ``estimator``.
+    """
+    table = pd.read_csv(agreement)
+    names = {"task": "dataset", "network": "model", "method": "estimator", "measure": "metric"}
+    found = table[table["measure"] == "tau"].rename(columns=names).assign(glitch="", ratio="", signal="")
+    return found[[*KEYS, "mean", "std", "n"]].sort_values(KEYS, kind="stable")
+
+
+def _changes(values: pd.DataFrame) -> pd.DataFrame:
+    """Change of validation accuracy against training without glitches, in percentage points, per seed."""
+    same = ["dataset", "model", "estimator", "seed"]
+    accuracy = values[values["metric"] == "validation_accuracy"]
+    clean = accuracy.loc[accuracy["ratio"] == "clean", [*same, "value"]]
+    pairs = accuracy[accuracy["ratio"] != "clean"].merge(clean, on=same, suffixes=("", "_clean"))
+    change = 100 * (pairs["value"] - pairs["value_clean"])
+    return pairs.assign(metric="validation_accuracy_change", value=change).drop(columns="value_clean")

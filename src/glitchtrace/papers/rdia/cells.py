@@ -1,0 +1,43 @@
+"""Which cells of RDIA exist: dataset × learner × glitch × ratio × seed × method.
+
+Standard library only: read while the Snakefile is parsed.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from glitchtrace.core import grid, registry
+from glitchtrace.papers.rdia.settings import foreign_solver_settings
+
+AXES = {
+    "datasets": "dataset",
+    "learners": "learner",
+    "glitches": "glitch",
+    "ratios": "ratio",
+    "seeds": "seed",
+    "relabellings": "relabelling",
+}
+
+
+def cells(
+    blocks: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, str]]:
+    """All cells of the blocks ``rdia`` as wildcards, sorted, each once.
+
+    ``settings``: of a resolved configuration.  Raises GlitchtraceError for an illegal combination.
+    """
+    return grid.legal_cells("rdia", blocks, AXES, lambda keys: _illegal(keys, settings))
+
+
+def _illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    dataset, glitch = keys["dataset"], keys["glitch"]
+    if not registry.card("glitch", glitch).get("labels_only"):
+        return (
+            f"glitch {glitch} changes more than labels, which RDIA repairs; use label noise such as uniform"
+        )
+    learner = keys["learner"]
+    return (
+        grid.illegal_data(dataset, glitch, keys["ratio"], settings)
+        or grid.without_validation(dataset, settings)
+        or foreign_solver_settings(learner, settings.get("learner", {}).get(learner, {}))
+    )

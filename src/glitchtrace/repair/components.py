@@ -1,0 +1,3 @@
+"""The kind of component of this room."""
+
+KINDS = {"policy": {"keys": ["policies"]}}

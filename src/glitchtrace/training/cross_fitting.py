@@ -1,0 +1,61 @@
+"""Out-of-sample predictions: what networks say of samples that they were not trained on."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.core.seeding import generator
+from glitchtrace.data.cells import CellData
+from glitchtrace.training.device import choose
+from glitchtrace.training.evaluation import evaluate
+from glitchtrace.training.stage import ChosenSamples, fit_cell
+
+FOLDS = 5
+
+
+def folds_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold (n,) of each sample: shuffled within classes and dealt out in turn, so that folds are stratified."""
+    rng = generator(seed, "cross-validation folds")
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    found = np.empty(len(labels), dtype=np.int64)
+    found[order] = np.arange(len(labels)) % folds
+    return found
+
+
+def cross_validate(
+    cell: CellData,
+    *,
+    model: str,
+    settings: Mapping[str, Any],
+    training: Mapping[str, Any],
+    seed: int,
+    evaluation_batch: int,
+    device: str = "cpu",
+    folds: int = FOLDS,
+) -> np.ndarray:
+    """Class probabilities (n, K) float32 of the training samples, each by a network trained without its fold.
+
+    The networks begin with the same initial values and are trained as the cell's own, on the observed labels of
+    the other folds.  Raises GlitchtraceError as ``training.stage.fit_cell``.
+    """
+    fold = folds_of(cell.train_labels, folds, seed)
+    probabilities = np.empty((len(fold), cell.classes), dtype=np.float32)
+    for number in range(folds):
+        network = fit_cell(
+            cell,
+            cell.train_labels,
+            fold != number,
+            model=model,
+            settings=settings,
+            training=training,
+            seed=seed,
+            evaluation_batch=evaluation_batch,
+            device=device,
+        )
+        rows = np.flatnonzero(fold == number)
+        held_out = ChosenSamples(cell.train, rows)
+        found = evaluate(network, held_out, batch_size=evaluation_batch, device=choose(device))
+        probabilities[rows] = found.probabilities
+    return probabilities

@@ -1,6 +1,0 @@
-"""Shim of the rule ``fetch_data``."""
-
-from glitchtrace.data.fetch import fetch_data
-from glitchtrace.jobs import run
-
-run(snakemake, fetch_data)

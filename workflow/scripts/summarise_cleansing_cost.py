@@ -1,6 +1,0 @@
-"""Shim of the rule ``summarise_cleansing_cost``."""
-
-from glitchtrace.evaluation.summary import summarise
-from glitchtrace.jobs import run
-
-run(snakemake, summarise)

@@ -1,6 +1,0 @@
-"""Shim of the rule ``summarise_fidelity``."""
-
-from glitchtrace.evaluation.summary import summarise
-from glitchtrace.jobs import run
-
-run(snakemake, summarise)
