@@ -20,7 +20,13 @@ def job(rule: str, inputs: dict[str, Any], outputs: dict[str, Any]) -> SimpleNam
     log = Path("results/logs") / f"{rule}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     return SimpleNamespace(
-        rule=rule, input=inputs, output=outputs, params={"stage": "tests:stage"}, wildcards={}, threads=1, log=[str(log)]
+        rule=rule,
+        input=inputs,
+        output=outputs,
+        params={"stage": "tests:stage"},
+        wildcards={},
+        threads=1,
+        log=[str(log)],
     )
 
 
