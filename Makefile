@@ -88,6 +88,10 @@ docs: $(READY) ## Remake schema, parameter table, dataset facts, rule graph and 
 	$(BIN)/python docs/readme_figure.py
 	$(BIN)/python docs/datasets.py
 
+.PHONY: site
+site: $(READY) ## The documentation as pages in site/, readable without a network (open site/index.html)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 .PHONY: lock
 lock: $(READY) ## Refresh the locked environment from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --universal --no-emit-index-url --no-annotate --no-header \
