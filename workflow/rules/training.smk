@@ -24,7 +24,7 @@ rule extract_features:
         mem_mb=growing(resources.EXTRACTION_MIB),
     params:
         **stage(
-            "training.feature_stage:extract_features",
+            "training.features:extract_features",
             model="{model}",
             settings=model_settings,
             device=CONFIG["device"],
@@ -53,7 +53,7 @@ rule extract_test_features:
         mem_mb=growing(resources.EXTRACTION_MIB),
     params:
         **stage(
-            "training.feature_stage:extract_test_features",
+            "training.features:extract_test_features",
             model="{model}",
             settings=model_settings,
             device=CONFIG["device"],

@@ -3,9 +3,9 @@
 A Hessian is known by what it does to a vector.  The three solvers share one interface and report how far they
 came: the number of products they took and the relative residual ‖Hs − b‖/‖b‖.
 
-Source: specification rdia, 3.2; LiSSA: Agarwal, Bullins, Hazan, Second-order stochastic optimization for machine
-learning in linear time, 2017, in the scaled and damped form of Koh and Liang, Understanding black-box predictions
-via influence functions, 2017.
+Source: docs/methods/influence-functions.md#solvers; LiSSA: Agarwal, Bullins, Hazan, Second-order stochastic
+optimization for machine learning in linear time, 2017, in the scaled and damped form of Koh and Liang,
+Understanding black-box predictions via influence functions, 2017.
 """
 
 from collections.abc import Callable, Mapping

@@ -2,7 +2,6 @@
 
 from glitchtrace.papers.cincer import cells as loop_cells
 from glitchtrace.papers.cincer import runs as loop_runs
-from glitchtrace.papers.cincer import sizes as loop_sizes
 
 LOOPS = grid.Grid(
     cell.wildcards() for cell in checked(loop_cells.cells, CONFIG["cincer"], SETTINGS)
@@ -24,7 +23,7 @@ influence_negotiators = lambda wildcards: LOOP_INFLUENCE_CELLS[
 negotiator_settings = lambda names: lambda wildcards: {
     name: SETTINGS["negotiator"][name] for name in names(wildcards)
 }
-loop_memory = lambda names: lambda wildcards: loop_sizes.loop_memory(
+loop_memory = lambda names: lambda wildcards: loop_cells.loop_memory(
     dataset=wildcards.dataset,
     model=wildcards.model,
     model_settings=SETTINGS["model"][wildcards.model],
@@ -85,7 +84,7 @@ rule gather_loops:
         mem_mb=growing(600),
     params:
         **stage(
-            "papers.cincer.summary:gather_loops",
+            "papers.cincer.tables:gather_loops",
             cells=problem_rows,
         ),
     script:
@@ -107,7 +106,7 @@ rule summarise_loops:
         mem_mb=growing(600),
     params:
         **stage(
-            "papers.cincer.summary:summarise_loops",
+            "papers.cincer.tables:summarise_loops",
         ),
     script:
         "../../scripts/run_stage.py"
@@ -127,7 +126,7 @@ rule tabulate_questions:
         mem_mb=growing(600),
     params:
         **stage(
-            "papers.cincer.question_budget:tabulate_questions",
+            "papers.cincer.tables:tabulate_questions",
         ),
     script:
         "../../scripts/run_stage.py"
@@ -159,7 +158,7 @@ rule plot_loops:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cincer.figures.loops:plot_loops",
+            "papers.cincer.figures:plot_loops",
             question="{question}",
             panels="{panels}",
             loops=lambda wildcards: loop_runs.loops(
@@ -195,7 +194,7 @@ rule plot_loop_precision:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cincer.figures.loop_precision:plot_loop_precision",
+            "papers.cincer.figures:plot_loop_precision",
         ),
     script:
         "../../scripts/run_stage.py"
@@ -225,7 +224,7 @@ rule plot_loop_gallery:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cincer.figures.loop_gallery:plot_loop_gallery",
+            "papers.cincer.sample_figures:plot_loop_gallery",
             pairs=CONFIG["figures"]["pairs"],
         ),
     script:
@@ -255,7 +254,7 @@ rule plot_loop_thresholds:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cincer.figures.loop_thresholds:plot_loop_thresholds",
+            "papers.cincer.figures:plot_loop_thresholds",
             loops=lambda wildcards: loop_runs.loops(
                 LOOPS, PROTOCOLS, loop_runs.silent, **problem(wildcards)
             ),
@@ -341,7 +340,7 @@ rule plot_loop_influence:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cincer.figures.loop_influence:plot_loop_influence",
+            "papers.cincer.sample_figures:plot_loop_influence",
         ),
     script:
         "../../scripts/run_stage.py"

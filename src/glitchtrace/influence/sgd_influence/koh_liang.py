@@ -5,7 +5,7 @@
 with H the Hessian of the mean training loss without its L2 term and u the gradient of the mean validation
 loss.  Three solvers: conjugate gradients to a tolerance, the default; LiSSA, the recursion of the original
 paper; and the mini-batch SGD of the published programs, which is far from converged where λ is small.
-Source: specification data-cleansing, section 3.4.
+Source: docs/methods/influence-functions.md#influence-function.
 """
 
 import logging

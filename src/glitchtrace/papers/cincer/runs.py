@@ -5,7 +5,7 @@ from typing import Any
 
 from glitchtrace.core import registry
 from glitchtrace.core.grid import Grid
-from glitchtrace.papers.cincer.questions import PANEL_SETS, QUESTIONS
+from glitchtrace.papers.cincer.cells import PANEL_SETS, QUESTIONS
 
 # Settings of a study's loops, by name.
 Protocols = Mapping[str, Mapping[str, Any]]
