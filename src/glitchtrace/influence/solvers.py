@@ -5,9 +5,9 @@ on one interface.  A vector is one array (d,) or a tuple of tensors, one per par
 programs start and stop differently, so start and stop are arguments.  Every solver reports the residual
 ‖As − b‖/‖b‖ that it leaves; one that did not arrive says so in the log, one that moves away raises.
 
-Source: docs/rdia.md.  LiSSA: Agarwal, Bullins, Hazan, Second-order stochastic optimization for machine learning in
-linear time, 2017, in the scaled and damped form of Koh and Liang, Understanding black-box predictions via influence
-functions, 2017.
+Source: docs/methods/influence-functions.md#solvers.  LiSSA: Agarwal, Bullins, Hazan, Second-order stochastic
+optimization for machine learning in linear time, 2017, in the scaled and damped form of Koh and Liang, Understanding
+black-box predictions via influence functions, 2017.
 """
 
 import logging

@@ -4,7 +4,8 @@
 
 with H the Hessian of the mean training loss without its L2 term and u the gradient of the mean validation
 loss.  ``influence.solvers`` holds the solvers: conjugate gradients to a tolerance, the default; LiSSA, the
-recursion of the original paper; and the mini-batch SGD of the published programs.  Source: docs/cleansing.md.
+recursion of the original paper; and the mini-batch SGD of the published programs.  Source:
+docs/methods/influence-functions.md#influence-function.
 """
 
 from collections.abc import Iterator

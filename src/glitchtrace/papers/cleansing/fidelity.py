@@ -4,7 +4,7 @@
 a network d–8–8–1 with ReLU, binary cross entropy and an L2 term on all parameters.  The truth is the change of
 the mean validation loss when a sample is left out of all steps.  All leave-one-out trainings are done at once,
 as replicas stacked along a dimension of their own: exactly the single replays, in one tensor program.  Source:
-specification data-cleansing, section 6 (Hara et al. 2019, section 7.1).
+docs/methods/sgd-influence.md#fidelity (Hara et al. 2019, section 7.1).
 """
 
 import logging

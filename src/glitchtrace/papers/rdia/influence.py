@@ -9,7 +9,7 @@ relabelling it by −Φ_i/(C(1 − p_i)).  These are the units ``code`` of the p
 α is given; they grow with C and with the number M of validation samples.  The units ``mean`` take the mean of the
 validation gradients in the place of their sum: Φ_i/M, for which α is divided by M as well.
 
-Source: Kong, Shen, Huang, ICLR 2022; specification rdia, 3 and 4.
+Source: Kong, Shen, Huang, ICLR 2022; docs/methods/rdia.md#influence.
 """
 
 from collections.abc import Mapping

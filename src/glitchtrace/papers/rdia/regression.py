@@ -8,8 +8,8 @@ dense or sparse, and parameters θ (d, q),
     H = 1 + C Σ_i T_i (x_i x_iᵀ) ⊗ (diag φ_i − φ_i φ_iᵀ).
 
 Two classes have one column of parameters (q = 1), φ_1 = σ(xᵀθ), with t_1 and φ_1(1 − φ_1) in the place of vector
-and matrix; more have a column per class (q = K).  Since H ≥ 1, ‖θ − θ*‖ ≤ ‖∇J(θ)‖.  Source: specification rdia,
-3.1 and 8.3.
+and matrix; more have a column per class (q = K).  Since H ≥ 1, ‖θ − θ*‖ ≤ ‖∇J(θ)‖.  Source:
+docs/methods/rdia.md#learner.
 """
 
 from typing import TYPE_CHECKING, TypeAlias

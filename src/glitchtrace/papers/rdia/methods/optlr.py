@@ -1,7 +1,7 @@
 """OptLR: subsampling with probabilities that make the weighted estimate of the parameters vary least.
 
 Source: Ting, Brochu, Optimal subsampling with influence functions, 2018; with the cheap norm Wang, Zhu, Ma, Optimal
-subsampling for large sample logistic regression, 2018; specification rdia, 10.
+subsampling for large sample logistic regression, 2018; docs/methods/rdia.md#baselines.
 """
 
 from collections.abc import Mapping
