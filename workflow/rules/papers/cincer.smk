@@ -1,8 +1,6 @@
 # CINCER: interactive cleaning with counter-examples, one job per repeat.
 
 from glitchtrace.papers.cincer import cells as loop_cells
-from glitchtrace.papers.cincer import questions as loop_questions
-from glitchtrace.papers.cincer import sizes as loop_sizes
 
 LOOPS = checked(loop_cells.cells, CONFIG["cincer"], SETTINGS)
 LOOP_INFLUENCE_CELLS = checked(
@@ -50,7 +48,7 @@ def loop_memory(negotiators):
     """Resource function: MiB of one repeat whose negotiators the given parameter function names."""
 
     def memory(wildcards):
-        return loop_sizes.loop_memory(
+        return loop_cells.loop_memory(
             dataset=wildcards.dataset,
             model=wildcards.model,
             model_settings=SETTINGS["model"][wildcards.model],
@@ -111,8 +109,8 @@ def loop_curves(*questions, pictures=None):
             for run in loop_rows(dataset=dataset, model=model)
             if asking(run) and run["inspector"] != "always"
         }
-        for question in questions or loop_questions.QUESTIONS:
-            wanted = loop_questions.QUESTIONS[question]
+        for question in questions or loop_cells.QUESTIONS:
+            wanted = loop_cells.QUESTIONS[question]
             shown = asked if wanted is None else asked.issuperset(wanted)
             if shown and pictures in (None, image):
                 found += expand(
@@ -120,7 +118,7 @@ def loop_curves(*questions, pictures=None):
                     dataset=dataset,
                     model=model,
                     question=question,
-                    panels=loop_questions.PANEL_SETS,
+                    panels=loop_cells.PANEL_SETS,
                 )
     return found
 
@@ -266,7 +264,7 @@ rule gather_loops:
         mem_mb=growing(600),
     params:
         **stage(
-            "papers.cincer.summary:gather_loops",
+            "papers.cincer.tables:gather_loops",
             cells=problem_rows,
         ),
     script:
@@ -288,7 +286,7 @@ rule summarise_loops:
         mem_mb=growing(600),
     params:
         **stage(
-            "papers.cincer.summary:summarise_loops",
+            "papers.cincer.tables:summarise_loops",
         ),
     script:
         "../../scripts/run_stage.py"
@@ -308,7 +306,7 @@ rule tabulate_questions:
         mem_mb=growing(600),
     params:
         **stage(
-            "papers.cincer.question_budget:tabulate_questions",
+            "papers.cincer.tables:tabulate_questions",
         ),
     script:
         "../../scripts/run_stage.py"
@@ -340,7 +338,7 @@ rule plot_loops:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cincer.figures.loops:plot_loops",
+            "papers.cincer.figures:plot_loops",
             question="{question}",
             panels="{panels}",
             loops=asking_loops,
@@ -374,7 +372,7 @@ rule plot_loop_precision:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cincer.figures.loop_precision:plot_loop_precision",
+            "papers.cincer.figures:plot_loop_precision",
         ),
     script:
         "../../scripts/run_stage.py"
@@ -399,7 +397,7 @@ rule plot_loop_gallery:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cincer.figures.loop_gallery:plot_loop_gallery",
+            "papers.cincer.sample_figures:plot_loop_gallery",
             pairs=CONFIG["figures"]["pairs"],
         ),
     script:
@@ -429,7 +427,7 @@ rule plot_loop_thresholds:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cincer.figures.loop_thresholds:plot_loop_thresholds",
+            "papers.cincer.figures:plot_loop_thresholds",
             loops=silent_loops,
         ),
     script:
@@ -513,7 +511,7 @@ rule plot_loop_influence:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cincer.figures.loop_influence:plot_loop_influence",
+            "papers.cincer.sample_figures:plot_loop_influence",
         ),
     script:
         "../../scripts/run_stage.py"
