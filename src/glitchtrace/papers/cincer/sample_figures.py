@@ -1,4 +1,4 @@
-"""Pairs that were asked about: a suspicious sample beside its counter-example, of both kinds of mistake."""
+"""Figures of single samples: scores against the true effect of leaving out, and pairs that were asked about."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,18 +7,64 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.description import read_description
+from glitchtrace.papers.cincer.tables import LEFT_OUT_KEYS, correlation_table, spearman
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures.gallery import shortened
+from glitchtrace.reporting.inputs import read_table
+from glitchtrace.reporting.tables import write_csv
+
+_WRONG, _RIGHT = "#C1272D", "#1E88E5"
+
+
+def plot_loop_influence(*, changes: str | Path, figures: Sequence[str | Path], table: str | Path) -> None:
+    """Stage: draw every negotiator's scores over the true change, and tabulate the rank correlations."""
+    found = read_table(
+        changes, [*LEFT_OUT_KEYS, "repeat", "negotiator", "sample", "wrong", "loss_change", "score"]
+    )
+    style.save(draw_influence(found), figures)
+    write_csv(correlation_table(found), table)
+
+
+@style.styled()
+def draw_influence(changes: pd.DataFrame) -> Figure:
+    """A row of panels per run, one per negotiator, with the first repeat; wrong labels are marked."""
+    runs = list(changes.groupby(LEFT_OUT_KEYS, sort=True))
+    columns = max(run["negotiator"].nunique() for _, run in runs)
+    figure = style.new_figure(max(style.COLUMN, 1.75 * columns), 1.95 * len(runs) + 0.4)
+    grid = figure.subplots(len(runs), columns, squeeze=False)
+    for line, (keys, run) in zip(grid, runs, strict=True):
+        first = run[run["repeat"].astype(int) == run["repeat"].astype(int).min()]
+        for axes in line[run["negotiator"].nunique() :]:
+            axes.set_visible(False)
+        for axes, (name, shown) in zip(line, first.groupby("negotiator", sort=True), strict=False):
+            for wrong, colour in ((False, _RIGHT), (True, _WRONG)):
+                part = shown[shown["wrong"] == wrong]
+                axes.scatter(part["loss_change"], part["score"], s=10, color=colour, alpha=0.7, linewidth=0)
+            correlation, chance = spearman(shown)
+            axes.set_title(
+                f"{style.human_name('negotiator', str(name))}\nc {correlation:.2f}, p {chance:.1g}, n {len(shown)}",
+                loc="left",
+                fontsize=7,
+            )
+            axes.ticklabel_format(style="sci", scilimits=(-2, 3))
+            axes.xaxis.set_major_locator(MaxNLocator(3))
+        dataset, model, refit = (str(keys[place]) for place in (0, 1, 5))
+        names = [style.human_name("dataset", dataset), style.human_name("model", model), refit]
+        line[0].set_ylabel(",\n".join(names) + "\n\nscore", fontsize=7)
+    figure.supxlabel("true change of the loss without the sample", fontsize=8)
+    return figure
+
 
 _KINDS = {
     "example": "the suspicious sample is wrong",
     "counter": "the counter-example is wrong",
 }
-_WRONG, _RIGHT = "#D55E00", "#8C8C8C"
+_FRAME, _PLAIN = "#D55E00", "#8C8C8C"
 
 
 def plot_loop_gallery(
@@ -75,7 +121,7 @@ def draw_pairs(chosen: dict[str, pd.DataFrame], stored: np.ndarray, classes: Seq
                 axes.grid(visible=False)
                 wrong = label != truth
                 for spine in axes.spines.values():
-                    spine.set(edgecolor=_WRONG if wrong else _RIGHT, linewidth=2.0 if wrong else 0.8)
+                    spine.set(edgecolor=_FRAME if wrong else _PLAIN, linewidth=2.0 if wrong else 0.8)
                 lines = (
                     [f"label: {classes[label]}", f"true: {classes[truth]}"]
                     if wrong

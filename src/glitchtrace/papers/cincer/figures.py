@@ -1,17 +1,30 @@
-"""Curves of the interactive loop: quality, cleaned labels and questions by iteration, one line per way of asking."""
+"""Figures of runs: curves of the loop, precision of counter-examples, and thresholds of inspectors."""
 
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.papers.cincer.questions import QUESTIONS
+from glitchtrace.papers.cincer.tables import (
+    KEYS,
+    LINE_KEYS,
+    PRECISIONS,
+    UPPER_BOUND,
+    arriving,
+    choose_runs,
+    line_table,
+    precision_table,
+    threshold_table,
+    thresholds_by_run,
+)
 from glitchtrace.reporting import style
 from glitchtrace.reporting.inputs import read_table
 from glitchtrace.reporting.tables import write_csv
@@ -35,9 +48,6 @@ PANELS: dict[str, dict[str, str]] = {
     },
 }
 STYLE_AXES = ("negotiator", "inspector", "threshold", "noise")
-UPPER_BOUND = "No noise"
-# What makes a line of its own; runs that differ in seed and repeat alone are one.
-KEYS = ["negotiator", "inspector", "threshold", "noise", "ratio", "loop"]
 NEGOTIATOR_COLOURS = {
     "top_fisher": "#C1272D",
     "nearest": "#66A61E",
@@ -88,7 +98,7 @@ def plot_loops(
     upper bound is drawn with the panel set ``questions``, but not among cleaned labels.  Raises GlitchtraceError
     where no run answers the question.
     """
-    found = read_table(traces, [*KEYS, "seed", "repeat", "iteration", "f1"])
+    found = read_table(traces, [*LINE_KEYS, "seed", "repeat", "iteration", "f1"])
     chosen = choose_runs(found[found["loop"].isin(loops)], question)
     lines = line_table(chosen, [*PANELS[panels], "n_cleaned_ex"])
     if panels != "questions":
@@ -103,44 +113,6 @@ def plot_loops(
     style.save(draw_loops(lines, PANELS[panels], looks, title=title), figures)
     style.save(draw_legend(looks), legend)
     write_csv(lines, table)
-
-
-def choose_runs(traces: pd.DataFrame, question: str) -> pd.DataFrame:
-    """The runs that answer a question, with the column ``line``: the name of their line."""
-    wanted = QUESTIONS[question]
-    bound = (traces["inspector"] == "always") & (traces["ratio"] == "clean")
-    answers = bound | (True if wanted is None else traces["negotiator"].isin(wanted))
-    runs, bound = traces[answers], bound[answers]
-    return runs.assign(line=line_names(runs, bound))
-
-
-def line_names(runs: pd.DataFrame, bound: pd.Series) -> pd.Series:
-    """A name for every line of ``KEYS``, no two the same, row by row: the negotiator, and what sets it apart.
-
-    The upper ``bound`` has a name of its own, and the others name the axes in which any two of them differ; the loop
-    is named where the rest does not tell two lines apart.
-    """
-    names = runs["negotiator"].map(lambda name: style.human_name("negotiator", name))
-    axes = ("inspector", "threshold", "noise", "ratio")
-    for key in axes:
-        if len(set(runs.loc[~bound, key])) > 1:
-            names = names + ", " + key + " " + runs[key].astype(str)
-    names = names.where(~bound, UPPER_BOUND)
-    for key in KEYS:
-        shared = runs[key].groupby(names).transform("nunique") > 1
-        names = names.where(~shared, names + ", " + key + " " + runs[key].astype(str))
-    return names
-
-
-def line_table(runs: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """Mean over the R repeats of all seeds and population standard deviation / √R, by column, line and iteration."""
-    columns = list(dict.fromkeys(columns))
-    groups = runs.groupby([*KEYS, "line", "iteration"], sort=True)
-    means = groups[columns].mean()
-    repeats = groups.size()
-    errors = groups[columns].std(ddof=0).div(repeats**0.5, axis=0)
-    joined = means.join(errors.add_suffix("_error")).reset_index()
-    return joined.assign(repeats=repeats.to_numpy())
 
 
 @style.styled()
@@ -219,3 +191,129 @@ def _looks(lines: pd.DataFrame, style_by: str) -> dict[str, dict[str, Any]]:
         alike[colour, dashes, marker] += 1
         looks[str(name)] = {"color": colour, "linestyle": dashes[place % len(dashes)], "marker": marker}
     return looks
+
+
+# Of further bars of one negotiator.
+_HATCHES = ("", "..", "xx", "oo")
+_DRAWN = {"ce_pr_at_5": "Pr@5", "ce_pr_at_10": "Pr@10"}
+
+
+def plot_loop_precision(
+    *, traces: str | Path, figures: Sequence[str | Path], legend: Sequence[str | Path], table: str | Path
+) -> None:
+    """Stage: draw the pooled precision of counter-examples of one dataset and model, and tabulate all of them.
+
+    Raises GlitchtraceError where nothing was measured.
+    """
+    found = read_table(traces, [*LINE_KEYS, *PRECISIONS])
+    pooled = precision_table(found)
+    if pooled.empty:
+        raise GlitchtraceError(f"{traces} has no run with precision: true; add a loop that measures it")
+    names = found.iloc[0]
+    title = f"{style.human_name('dataset', names['dataset'])}, {style.human_name('model', names['model'])}"
+    style.save(draw_precision(pooled, title=title), figures)
+    style.save(draw_precision_legend(pooled), legend)
+    write_csv(pooled, table)
+
+
+@style.styled()
+def draw_precision(pooled: pd.DataFrame, *, title: str) -> Figure:
+    """Grouped bars, one group per number of candidates, with the standard error over questions."""
+    figure = style.new_figure(style.COLUMN, 2.2)
+    axes = figure.subplots()
+    width = 0.8 / len(pooled)
+    for place, (row, look) in enumerate(zip(pooled.to_dict("records"), _bar_looks(pooled), strict=True)):
+        x = np.arange(len(_DRAWN)) + (place - (len(pooled) - 1) / 2) * width
+        axes.bar(
+            x,
+            [row[column] for column in _DRAWN],
+            width,
+            yerr=[row[f"{column}_error"] for column in _DRAWN],
+            error_kw={"linewidth": 0.8},
+            **look,
+        )
+    axes.set_xticks(range(len(_DRAWN)), list(_DRAWN.values()))
+    axes.set_ylabel("share of wrong counter-examples")
+    axes.grid(axis="x", visible=False)
+    figure.suptitle(title)
+    return figure
+
+
+@style.styled()
+def draw_precision_legend(pooled: pd.DataFrame) -> Figure:
+    """The bars with their names, in a figure of their own."""
+    columns = min(3, len(pooled))
+    figure = style.new_figure(style.PAGE, 0.3 * -(-len(pooled) // columns) + 0.15)
+    handles = [
+        Patch(label=name, **look) for name, look in zip(pooled["bar"], _bar_looks(pooled), strict=True)
+    ]
+    figure.legend(handles=handles, loc="center", ncols=columns)
+    return figure
+
+
+def _bar_looks(pooled: pd.DataFrame) -> list[dict[str, Any]]:
+    """Colour and hatches of each bar: the contrastive sign is hatched, further bars of one negotiator otherwise."""
+    found = []
+    places = pooled.groupby("negotiator").cumcount()
+    for negotiator, place in zip(pooled["negotiator"], places, strict=True):
+        hatch = "////" if negotiator.endswith("contrastive") else ""
+        found.append(
+            {
+                "facecolor": NEGOTIATOR_COLOURS.get(registry.base_name(negotiator), style.FAINT),
+                "edgecolor": style.PAPER,
+                "hatch": hatch + _HATCHES[place % len(_HATCHES)],
+            }
+        )
+    return found
+
+
+_BINS = 30
+# Whether the label is wrong -> how it is drawn.
+_LOOKS: dict[bool, dict[str, Any]] = {
+    False: {"color": "#8C8C8C", "alpha": 0.6, "label": "label right"},
+    True: {"color": "#C1272D", "alpha": 0.6, "label": "label wrong"},
+}
+
+
+def plot_loop_thresholds(
+    *, traces: str | Path, loops: Sequence[str], figures: Sequence[str | Path], table: str | Path
+) -> None:
+    """Stage: find the threshold of every inspector of one dataset and model, draw the scores and tabulate.
+
+    ``traces``: a gathered table of traces; ``loops``: names of those loops in it that do not ask.  Raises
+    GlitchtraceError where no inspector gives scores.
+    """
+    found = read_table(traces, [*KEYS, "repeat", "iteration", "suspiciousness", "n_mistakes_seen"])
+    scores = arriving(found[found["loop"].isin(loops)])
+    if scores.empty:
+        raise GlitchtraceError(f"{traces}: no inspector gives finite scores; use one such as margin")
+    keys = found.iloc[0]
+    title = f"{style.human_name('dataset', keys['dataset'])}, {style.human_name('model', keys['model'])}"
+    style.save(draw_thresholds(scores, title=title), figures)
+    write_csv(threshold_table(scores), table)
+
+
+@style.styled()
+def draw_thresholds(scores: pd.DataFrame, *, title: str) -> Figure:
+    """A panel per run: histograms of the scores of right and of wrong labels, and the threshold."""
+    runs = list(thresholds_by_run(scores))
+    columns = min(2, len(runs))
+    rows = -(-len(runs) // columns)
+    figure = style.new_figure(style.PAGE if columns > 1 else style.COLUMN, 2.0 * rows + 0.5)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat[len(runs) :]:
+        axes.set_visible(False)
+    for axes, (names, threshold, run) in zip(grid.flat, runs, strict=False):
+        edges = np.histogram_bin_edges(run["score"], bins=_BINS)
+        # Not stacked: heights on a logarithmic axis do not add.
+        for wrong, look in _LOOKS.items():
+            axes.hist(run.loc[run["wrong"] == wrong, "score"], bins=edges, histtype="stepfilled", **look)
+        axes.axvline(threshold, color=style.INK, linewidth=0.8, linestyle="--", label="threshold")
+        axes.set_yscale("symlog", linthresh=10)
+        inspector = style.human_name("inspector", names["inspector"])
+        axes.set_title(f"{inspector}, threshold {threshold:.3g}", loc="left")
+        axes.set_xlabel("score")
+        axes.set_ylabel("samples")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.suptitle(title)
+    return figure
