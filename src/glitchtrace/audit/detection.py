@@ -143,7 +143,7 @@ def _groups(samples: Samples, twins: neighbourhood.Duplicates) -> np.ndarray | N
     first = np.full(int(samples.groups.max()) + 1, n)
     np.minimum.at(first, samples.groups, rows)
     edges = np.concatenate([np.stack([rows, first[samples.groups]], 1), np.stack([rows, twins.cluster], 1)])
-    return neighbourhood._connected(n, edges)
+    return neighbourhood.connected(n, edges)
 
 
 def _part(views: Representation, rows: np.ndarray) -> Representation:

@@ -180,7 +180,8 @@ def _wrong(p: np.ndarray, y: np.ndarray, epsilon: float) -> np.ndarray:
 
 def _score(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     a = p[np.arange(len(y)), y]
-    return np.log(np.maximum(1 - a, 1e-12)) - np.log(np.maximum(a, 1e-12))
+    score: np.ndarray = np.log(np.maximum(1 - a, 1e-12)) - np.log(np.maximum(a, 1e-12))
+    return score
 
 
 @dataclass(frozen=True)

@@ -91,11 +91,12 @@ def duplicates(
         usual = float(np.median(distances[:, 0]))
         rows, columns = np.nonzero(distances < _NEAR * usual)
         edges.append(np.stack([rows, neighbours[rows, columns]], axis=1))
-    cluster = _connected(n, np.concatenate(edges))
+    cluster = connected(n, np.concatenate(edges))
     return Duplicates(cluster, codes == codes[cluster], by_chance)
 
 
-def _connected(n: int, edges: np.ndarray) -> np.ndarray:
+def connected(n: int, edges: np.ndarray) -> np.ndarray:
+    """The first row (n,) of the connected part that each row lies in, by edges (m, 2)."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 

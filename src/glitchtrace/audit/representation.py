@@ -110,7 +110,8 @@ def _ordered(codes: np.ndarray) -> np.ndarray:
     counts = np.bincount(codes[codes >= 0], minlength=1)
     place = np.empty(len(counts))
     place[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
-    return np.where(codes >= 0, place[np.maximum(codes, 0)], np.nan)
+    found: np.ndarray = np.where(codes >= 0, place[np.maximum(codes, 0)], np.nan)
+    return found
 
 
 def _indicators(codes: np.ndarray) -> list[np.ndarray]:
