@@ -1,6 +1,6 @@
 """Confident learning: label errors from cross-validated probabilities, by the package cleanlab.
 
-Source: Northcutt, Jiang, Chuang: Confident learning, JAIR 2021; specification glitch-detection 6.5.
+Source: Northcutt, Jiang, Chuang: Confident learning, JAIR 2021; docs/methods/detectors.md#confident-learning.
 """
 
 from collections.abc import Mapping, Sequence

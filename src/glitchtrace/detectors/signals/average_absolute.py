@@ -1,6 +1,6 @@
 """Average absolute influence AAI: (1/m) Σ_j |J_ij|.
 
-Source: specification of glitch detection, section 6.1.
+Source: docs/methods/signals.md#absolute-influence.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """CFRank: max(r^C_i, r^P_i), the better of a sample's ranks by CNCI and by PCID.
 
 Ranks are positions in ascending order, ties by index, so that n − 1 is the most suspicious and each value
-occurs at most twice.  Source: specification of glitch detection, section 6.3.
+occurs at most twice.  Source: docs/methods/signals.md#cfrank.
 """
 
 import numpy as np

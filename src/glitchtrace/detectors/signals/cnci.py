@@ -2,8 +2,8 @@
 
 J⁻ is the influence of the sample under y⁻, the label of the class that it hurts most.  A mislabelled sample
 fits the model once it has that label and hurts its former class little; a clean sample hurts its own class
-strongly.  Scores are ≤ 0, and those near 0 are suspicious.  y⁻ is the proposed label.  Source: specification
-of glitch detection, section 6.3.
+strongly.  Scores are ≤ 0, and those near 0 are suspicious.  y⁻ is the proposed label.  Source:
+docs/methods/signals.md#cnci.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """GD-class: − min_c Σ_{j ∈ V_c} J_ij over the classes of the training set.
 
-Source: specification of glitch detection, section 6.1.
+Source: docs/methods/signals.md#gd-class.
 """
 
 import numpy as np

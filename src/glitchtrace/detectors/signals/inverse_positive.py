@@ -1,6 +1,6 @@
 """Inverse marginal positive influence 1/MPI, an ablation of PCID without its counterfactual part.
 
-Source: specification of glitch detection, section 8.1.
+Source: docs/methods/signals.md#inverse-positive-influence.
 """
 
 import numpy as np

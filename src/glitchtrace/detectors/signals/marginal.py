@@ -1,7 +1,7 @@
 """Marginal influence MI: Σ_j J_ij, or its negative where harmful samples are to count as suspicious.
 
 The code and the paper rank high positive sums as suspicious, the sources of the signal negative ones; both
-columns are always scored.  Source: specification of glitch detection, sections 6.1 and 9 (A1).
+columns are always scored.  Source: docs/methods/signals.md#marginal-influence.
 """
 
 import numpy as np

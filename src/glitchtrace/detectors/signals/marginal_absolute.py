@@ -1,6 +1,6 @@
 """Marginal absolute influence MAI: Σ_j |J_ij|.
 
-Source: specification of glitch detection, section 6.1.
+Source: docs/methods/signals.md#absolute-influence.
 """
 
 import numpy as np

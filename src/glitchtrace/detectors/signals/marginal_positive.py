@@ -1,6 +1,6 @@
 """Marginal positive influence MPI: Σ_j max(J_ij, 0).
 
-Source: specification of glitch detection, section 6.1.
+Source: docs/methods/signals.md#absolute-influence.
 """
 
 import numpy as np

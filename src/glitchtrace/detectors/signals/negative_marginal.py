@@ -1,6 +1,6 @@
 """Marginal influence in the orientation opposite to MI: −MI.
 
-Source: specification of glitch detection, section 9 (A1).
+Source: docs/methods/signals.md#marginal-influence.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Largest negative influence on a class NIL_opt: − min_c Σ_{j ∈ V_c} min(J_ij, 0).
 
-Source: specification of glitch detection, section 6.1.
+Source: docs/methods/signals.md#negative-influence-on-one-class.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Negative influence on the own label NIL: − Σ_{j ∈ V_{y_i}} min(J_ij, 0).
 
-Source: specification of glitch detection, section 6.1.
+Source: docs/methods/signals.md#negative-influence-on-one-class.
 """
 
 import numpy as np

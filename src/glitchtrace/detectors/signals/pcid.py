@@ -3,7 +3,7 @@
 P⁺ is the positive class table under y⁺, the class with the second largest P_ic.  An anomaly has little
 positive influence, and another label hardly changes it.
 
-Source: specification of glitch detection, section 6.3.
+Source: docs/methods/signals.md#pcid.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """#SLIP: the number of validation samples of the observed class with J_ij > 0.
 
-Source: specification of glitch detection, section 6.1.
+Source: docs/methods/signals.md#counts.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Self influence SI: s_i = Σ_t η_t ‖g_ti‖².
 
-Source: specification of glitch detection, section 6.1.
+Source: docs/methods/signals.md#self-influence.
 """
 
 import numpy as np
