@@ -2,22 +2,24 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.influence.inverse_hessian import (
+from glitchtrace.influence.solvers import (
     DIRECT_LIMIT,
-    Hessian,
+    Operator,
     conjugate_gradients,
     direct,
     lissa,
+    momentum_descent,
     solve,
 )
 
 
-def hessian_of(matrix, **options) -> Hessian:
-    return Hessian(len(matrix), lambda vector: matrix @ vector, **options)
+def hessian_of(matrix, **options) -> Operator:
+    return Operator(lambda vector: matrix @ vector, len(matrix), **options)
 
 
 def positive_definite(seed: int, size: int, spread: float = 10.0):
@@ -105,7 +107,7 @@ def test_cholesky_takes_the_dense_matrix_where_it_is_at_hand_and_refuses_a_large
     )
     assert calls == [True]
     with pytest.raises(GlitchtraceError, match=r"too large .*; use cg"):
-        direct(Hessian(DIRECT_LIMIT + 1, lambda v: v), np.ones(DIRECT_LIMIT + 1))
+        direct(Operator(lambda v: v, DIRECT_LIMIT + 1), np.ones(DIRECT_LIMIT + 1))
 
 
 @pytest.mark.parametrize("damping", [0.0, 0.05])
@@ -168,3 +170,103 @@ def test_one_interface_for_all_solvers():
         )
     with pytest.raises(GlitchtraceError, match="solver: unknown value 'newton'; use cg, direct, lissa"):
         solve(hessian_of(matrix), target, "newton")
+
+
+# --- starts, stops, damping: what the published programs differ in -------------------------------------------------
+
+
+def as_tensors(matrix, **options) -> Operator:
+    """The same operator over two tensors."""
+    whole = torch.from_numpy(matrix)
+
+    def product(vector):
+        return tuple((whole @ torch.cat(vector)).split([len(part) for part in vector]))
+
+    return Operator(product, len(matrix), **options)
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.7])
+def test_arrays_and_tuples_of_tensors_have_one_solution(damping):
+    matrix, target = positive_definite(7, 12)
+    parts = (torch.from_numpy(target[:5]), torch.from_numpy(target[5:]))
+    exact = np.linalg.solve(matrix + damping * np.eye(12), target)
+    for solver, options in (
+        (conjugate_gradients, {"tolerance": 1e-12}),
+        (lissa, {"scale": 12.0, "depth": 3000}),
+    ):
+        arrays = solver(hessian_of(matrix, damping=damping), target, **options)
+        tensors = solver(as_tensors(matrix, damping=damping), parts, **options)
+        np.testing.assert_allclose(arrays.vector, exact, rtol=1e-8, atol=1e-9)
+        np.testing.assert_allclose(torch.cat(tensors.vector).numpy(), exact, rtol=1e-8, atol=1e-9)
+        assert max(arrays.residual, tensors.residual) < 1e-8
+    np.testing.assert_allclose(direct(hessian_of(matrix, damping=damping), target).vector, exact, rtol=1e-9)
+
+
+def test_cg_from_the_solution_takes_no_step():
+    matrix, target = positive_definite(8, 9)
+    operator = hessian_of(matrix, damping=0.5)
+    solved = conjugate_gradients(operator, target, tolerance=1e-12)
+    again = conjugate_gradients(operator, target, tolerance=1e-10, start=solved.vector)
+    assert again.iterations == 0
+    from_target = conjugate_gradients(operator, target, tolerance=1e-12, start=target)
+    np.testing.assert_allclose(from_target.vector, solved.vector, rtol=1e-9, atol=1e-10)
+
+
+def test_cg_may_stop_short_and_then_says_how_far_it_came(caplog):
+    matrix, target = positive_definite(2, 50, spread=1e6)
+    found = conjugate_gradients(hessian_of(matrix), target, limit=3, unfinished="log")
+    left = np.linalg.norm(matrix @ found.vector - target) / np.linalg.norm(target)
+    assert found.iterations == 3
+    assert found.residual == pytest.approx(left)
+    assert f"end after 3 steps with a residual of {left:.1e}" in caplog.text
+
+
+def test_cg_may_stop_at_negative_curvature_but_not_at_the_first_step(caplog):
+    matrix = np.diag([3.0, 2.0, -0.1])
+    found = conjugate_gradients(hessian_of(matrix), np.array([1.0, 1.0, 0.5]), indefinite="stop")
+    assert found.iterations >= 1
+    assert "its curvature along a direction is -" in caplog.text
+    with pytest.raises(GlitchtraceError, match="not positive definite"):
+        conjugate_gradients(hessian_of(matrix), np.array([0.0, 0.0, 1.0]), indefinite="stop")
+
+
+def test_an_indefinite_matrix_is_solved_where_that_is_asked_for_and_a_singular_one_never(caplog):
+    matrix, targets = np.diag([1.0, -2.0]), np.array([[1.0, 3.0], [1.0, 4.0]])
+    found = direct(hessian_of(matrix, damping=0.5), targets, indefinite=True)
+    np.testing.assert_allclose(found.vector, np.linalg.solve(np.diag([1.5, -1.5]), targets))
+    assert "has 1 negative eigenvalues; raise the damping above 2 " in caplog.text
+    with pytest.raises(GlitchtraceError, match="damping 2 is singular to rounding; raise the damping"):
+        direct(hessian_of(matrix, damping=2.0), targets, indefinite=True)
+
+
+def test_momentum_descent_is_the_loop_of_the_published_programs(caplog):
+    matrix, target = positive_definite(9, 6, spread=4.0)
+    operator = hessian_of(matrix, damping=0.1)
+    options = {"learning_rate": 0.05, "momentum": 0.9}
+    short = momentum_descent(operator, target, [operator.product] * 3, start=target, **options)
+    expected, velocity = target, np.zeros(6)
+    for _ in range(3):
+        velocity = 0.9 * velocity + matrix @ expected + 0.1 * expected - target
+        expected = expected - 0.05 * velocity
+    np.testing.assert_allclose(short.vector, expected, rtol=1e-12)
+    assert short.residual > 0.1
+    assert "after 3 steps: it has not converged; lower its rate" in caplog.text
+    caplog.clear()
+    long = momentum_descent(operator, target, [operator.product] * 600, **options)
+    np.testing.assert_allclose(long.vector, np.linalg.solve(matrix + 0.1 * np.eye(6), target), rtol=1e-6)
+    assert not caplog.text
+
+
+def test_a_recursion_that_stays_finite_is_judged_by_its_residual(caplog):
+    # Ten steps along an eigenvector of factor 1 − 1 − 50/25 = −2 grow a thousandfold and stay finite.
+    with pytest.raises(GlitchtraceError, match=r"LiSSA leaves a residual of .*: it diverges; raise scale"):
+        lissa(hessian_of(np.diag([1.0, 50.0])), np.ones(2), scale=25.0, damping=1.0, depth=10)
+    lissa(hessian_of(np.diag([0.01, 1.0])), np.ones(2), scale=1.0, depth=10)
+    assert "LiSSA leaves a residual of 0.63 of the right-hand side after 10 steps" in caplog.text
+
+
+@pytest.mark.parametrize("solver", ["cg", "direct", "lissa"])
+def test_a_right_hand_side_that_is_not_finite_is_one_line(solver):
+    options = {"scale": 2.0} if solver == "lissa" else {}
+    with pytest.raises(GlitchtraceError, match="right-hand side of a solver holds NaN"):
+        solve(hessian_of(np.eye(2)), np.array([1.0, np.nan]), solver, **options)
