@@ -158,7 +158,7 @@ def _run(
         )
     store = Store(None if out is None else out / "stages")
     bar.step("represent")
-    views = _represent(samples, settings, store, bar)
+    samples, views = _represent(samples, settings, store, bar)
     bar.step("detect")
     found = detect(samples, views, settings, bar.tick)
     table = verdicts.issues(samples, found.evidence)
@@ -171,15 +171,24 @@ def _run(
     return Findings(table, summary, gain, out)
 
 
-def _represent(samples: Samples, settings: Settings, store: Store, bar: Progress) -> Representation | None:
+def _represent(
+    samples: Samples, settings: Settings, store: Store, bar: Progress
+) -> tuple[Samples, Representation | None]:
+    views: Representation | None = None
+    if samples.kind == "pictures":
+        from glitchtrace.audit.picture_samples import represent
+
+        samples, views = represent(samples, settings, store, bar.tick)
+        if views.said == "none":
+            views = None
+    elif samples.kind == "table" and samples.columns:
+        views = of_columns(samples.columns, settings.seed)
     if samples.features is not None:
-        said = f"features as given, {samples.features.shape[1]} columns"
-        table = samples.kind == "arrays" and settings.features is None
         lines = standardised(samples.features)
-        return Representation(lines, samples.features if table and lines.shape[1] <= 100 else None, said)
-    if samples.kind == "table":
-        return of_columns(samples.columns, settings.seed) if samples.columns else None
-    raise GlitchtraceError(f"{samples.name}: pictures are not read yet")
+        narrow = samples.kind == "arrays" and settings.features is None and lines.shape[1] <= 100
+        said = f"features as given, {samples.features.shape[1]} columns"
+        views = Representation(lines, samples.features if narrow else None, said)
+    return samples, views
 
 
 def _gain(
