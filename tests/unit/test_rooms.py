@@ -52,7 +52,8 @@ def test_no_room_imports_one_that_comes_after_it() -> None:
 
 
 def test_the_core_imports_no_science() -> None:
-    science = {"scipy", "torch", "sklearn", "matplotlib", "snakemake"}  # numpy and pandas are how files are read
+    # numpy and pandas are how files are read.
+    science = {"scipy", "torch", "sklearn", "matplotlib", "snakemake"}
     heavy = {
         (file.name, module)
         for file in (PACKAGE / "core").glob("*.py")
