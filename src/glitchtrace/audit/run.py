@@ -213,7 +213,7 @@ def _gain(
         assert samples.target is not None
         numbers = samples.target[rows]
         y = (numbers - np.median(numbers)) / max(float(np.std(numbers)), 1e-300)
-    part = Representation(views.lines[rows], None if views.trees is None else views.trees[rows], views.said)
+    part = views.of(rows)
     _, record = store.stage(
         "gain",
         "glitchtrace.audit.gain:measure",
