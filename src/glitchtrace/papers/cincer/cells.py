@@ -116,7 +116,7 @@ def illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) 
     inspector = settings["inspector"][keys["inspector"]]
     if "signal" in inspector:
         try:
-            registry.card("signal", inspector["signal"])
+            registry.card("detector", inspector["signal"])
         except GlitchtraceError as error:
             return f"inspectors.{keys['inspector']}.signal: {error}"
     return (

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace.detectors.stage import score as signal_scores
+from glitchtrace.detectors.influence_signals import score as signal_scores
 from glitchtrace.influence.profile import (
     negative_labels,
     positive_labels,
