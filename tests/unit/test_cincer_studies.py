@@ -257,7 +257,7 @@ def test_an_illegal_study_is_refused_with_a_remedy(changes: dict[str, Any], mess
 
 
 def test_every_costly_rule_leaves_a_record_beside_its_files() -> None:
-    text = (Path(__file__).parents[2] / "workflow/rules/repair_cincer.smk").read_text()
+    text = (Path(__file__).parents[2] / "workflow/rules/papers/cincer.smk").read_text()
     costly = [rule for rule in re.split(r"\n(?=rule )", text) if "    benchmark:\n" in rule]
     assert len(costly) == 2
     for rule in costly:

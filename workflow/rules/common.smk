@@ -12,13 +12,16 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.papers.glitches import published
 from glitchtrace.papers.glitches import statements as published_statements
 
+# The folder of the workflow, whichever workflow includes it or uses it as a module.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
+
 
 def _load():
     """The checked and resolved configuration and the cells of its grid."""
     registry.add(config.get("components") or ())
-    schema = configuration.load_schema(workflow.basedir)
+    schema = configuration.load_schema(ROOT)
     configuration.check(config, schema)
-    base_file = Path(workflow.basedir) / "config/config.yaml"
+    base_file = ROOT / "config/config.yaml"
     base = yaml.safe_load(base_file.read_text(encoding="utf-8"))
     configuration.check_study(config, base)
     resolved = configuration.resolve(config, schema)
@@ -38,7 +41,7 @@ except GlitchtraceError as error:
 SETTINGS = CONFIG["settings"]
 CELL_KEYS = tuple(grid.AXES.values())
 
-jobs.export_environment(Path(workflow.basedir) / "src", CONFIG["data_root"])
+jobs.export_environment(ROOT / "src", CONFIG["data_root"])
 
 
 pathvars:
@@ -49,6 +52,14 @@ pathvars:
 
 wildcard_constraints:
     **paths.WILDCARDS,
+
+
+def checked(cells, *arguments):
+    """The cells of a system's blocks; what is wrong with them is said in one line."""
+    try:
+        return cells(*arguments)
+    except GlitchtraceError as error:
+        raise WorkflowError(str(error))
 
 
 # --- cells -------------------------------------------------------------------------------------------------------
@@ -123,6 +134,11 @@ def answering(target, study, files):
 
 
 # --- inputs and parameters of one job ------------------------------------------------------------------------------
+
+
+def files_of(cells, template):
+    """One file per cell, in the order of the cells."""
+    return [path for cell in cells for path in expand(template, **cell)]
 
 
 def source_files(template):
@@ -309,7 +325,7 @@ def _reported(path, caption, category, form):
     # where a result exists for one position of the switch alone.
     about = [caption.replace("_", " ")]
     about += [f"{{{key}}}" for key in CELL_KEYS if f"{{{key}}}" in path]
-    file = str(Path(workflow.basedir) / "workflow/report" / f"{caption}.rst")
+    file = str(ROOT / "workflow/report" / f"{caption}.rst")
     return report(
         path,
         caption=file,

@@ -29,6 +29,33 @@ rule fetch_data:
         "../scripts/run_stage.py"
 
 
+rule fetch_sparse_data:
+    output:
+        features=ensure(paths.SPARSE_FEATURES, non_empty=True),
+        labels=ensure(paths.SOURCE_LABELS, non_empty=True),
+        description=paths.SOURCE_DESCRIPTION,
+        record=paths.record(paths.SOURCE_LABELS, "fetch_data"),
+    log:
+        "<logs>/fetch_data/{source}.log",
+    benchmark:
+        "<benchmarks>/fetch_data/{source}.jsonl"
+    wildcard_constraints:
+        source=sources_of(sparse=True),
+    retries: 2
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+    params:
+        **stage(
+            "data.fetch:fetch_data",
+            dataset="{source}",
+        ),
+    script:
+        "../scripts/run_stage.py"
+
+
 rule fetch_annotations:
     output:
         annotations=paths.ANNOTATIONS,

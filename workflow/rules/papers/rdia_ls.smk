@@ -1,5 +1,25 @@
 # RDIA-LS and what it is compared with: one training per cell, then the study.
 
+from glitchtrace.papers.rdia_ls import cells as rdia_ls_cells
+
+RDIA_LS_CELLS = checked(rdia_ls_cells.cells, CONFIG["rdia_ls"], SETTINGS)
+
+
+def rdia_ls_accuracy():
+    """The accuracy of RDIA-LS by epoch, drawn and tabulated."""
+    return list(rules.plot_rdia_ls.output) if RDIA_LS_CELLS else []
+
+
+def rdia_ls_targets(wildcards):
+    """The histories of RDIA-LS and what is made from them, where the study has cells of it."""
+    if not RDIA_LS_CELLS:
+        return []
+    return [
+        *files_of(RDIA_LS_CELLS, rules.train_selection.output.history),
+        *rules.summarise_rdia_ls.output,
+        *rdia_ls_accuracy(),
+    ]
+
 
 rule train_selection:
     input:
@@ -14,7 +34,7 @@ rule train_selection:
     benchmark:
         "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/train_selection/{selection}.jsonl"
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(1500),
@@ -30,7 +50,7 @@ rule train_selection:
             device=CONFIG["device"],
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule summarise_rdia_ls:
@@ -41,7 +61,7 @@ rule summarise_rdia_ls:
     log:
         "<logs>/summarise_rdia_ls/<study>/summary.log",
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(600),
@@ -51,7 +71,7 @@ rule summarise_rdia_ls:
             cells=RDIA_LS_CELLS,
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule plot_rdia_ls:
@@ -63,7 +83,7 @@ rule plot_rdia_ls:
     log:
         "<logs>/plot_rdia_ls/<study>/figure.log",
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(800),
@@ -72,4 +92,16 @@ rule plot_rdia_ls:
             "papers.rdia_ls.figures.rdia_ls:plot_rdia_ls",
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
+
+
+rule rdia_ls:
+    input:
+        rdia_ls_targets,
+    localrule: True
+
+
+rule rdia_ls_accuracy:
+    input:
+        answering("rdia_ls_accuracy", "rdia_ls", rdia_ls_accuracy),
+    localrule: True

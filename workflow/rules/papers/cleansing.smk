@@ -1,5 +1,98 @@
 # Data cleansing: a recorded training, scores of its samples, and replays without the worst of them.
 
+from glitchtrace.papers.cleansing import cells as cleansing_cells
+
+CLEANSING_CELLS = checked(cleansing_cells.cells, CONFIG["cleansing"], SETTINGS)
+FIDELITY_CELLS = cleansing_cells.fidelity_cells(CONFIG["fidelity"])
+
+
+def cleansing_cell(wildcards):
+    """The cell of the study that a job's wildcards name."""
+    keys = tuple(
+        wildcards[key]
+        for key in ("dataset", "model", "glitch", "ratio", "seed", "protocol")
+    )
+    return next(
+        cell for cell in CLEANSING_CELLS if tuple(cell.wildcards().values()) == keys
+    )
+
+
+def cleansing_methods(wildcards):
+    """Parameter function: the methods of the cell with their settings."""
+    return {
+        method: SETTINGS["cleansing_method"][method]
+        for method in cleansing_cell(wildcards).methods
+    }
+
+
+def removal_files(wildcards):
+    """The removal table of every cell and every choice of epochs that are trained again."""
+    return [
+        path
+        for cell in CLEANSING_CELLS
+        for retrained in cell.retrained
+        for path in expand(paths.REMOVAL, retrained=retrained, **cell.wildcards())
+    ]
+
+
+def removal_cells(wildcards):
+    """Parameter function: the keys of ``removal_files``, in their order."""
+    return [
+        {**cell.wildcards(), "retrained": retrained}
+        for cell in CLEANSING_CELLS
+        for retrained in cell.retrained
+    ]
+
+
+def cleansing_cost_files(wildcards):
+    """The cost table of every cell."""
+    return [
+        path
+        for cell in CLEANSING_CELLS
+        for path in expand(paths.CLEANSING_COST, **cell.wildcards())
+    ]
+
+
+def cleansing_cost_cells(wildcards):
+    """Parameter function: the keys of ``cleansing_cost_files``, in their order."""
+    return [cell.wildcards() for cell in CLEANSING_CELLS]
+
+
+def fidelity_files(wildcards):
+    """The table of every task and network of the fidelity study."""
+    return [
+        path
+        for task, network in FIDELITY_CELLS
+        for path in expand(paths.FIDELITY_CELL, task=task, network=network)
+    ]
+
+
+def fidelity_keys(wildcards):
+    """Parameter function: the keys of ``fidelity_files``, in their order."""
+    return [{"task": task, "network": network} for task, network in FIDELITY_CELLS]
+
+
+def fidelity_seeds(wildcards):
+    """Parameter function: the trials of a task and network."""
+    return FIDELITY_CELLS[wildcards.task, wildcards.network]
+
+
+def cleansing_results(wildcards):
+    """Every summary, figure and table of data cleansing that the study allows."""
+    found = []
+    if CLEANSING_CELLS:
+        found += [
+            rules.plot_cleansing.output.figures,
+            [rules.plot_cleansing.output.table, rules.compare_cleansing.output.gain],
+            rules.plot_cleansing_cost.output.figures,
+        ]
+    if FIDELITY_CELLS:
+        found += [
+            rules.plot_fidelity.output.figures,
+            [rules.plot_fidelity.output.table],
+        ]
+    return [path for group in found for path in group]
+
 
 rule record_training:
     input:
@@ -16,7 +109,7 @@ rule record_training:
     benchmark:
         "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}/record_training.jsonl"
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(training_memory),
@@ -33,7 +126,7 @@ rule record_training:
             device=CONFIG["device"],
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule score_cleansing:
@@ -54,7 +147,7 @@ rule score_cleansing:
     benchmark:
         "<benchmarks>/cleansing/<study>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}/score_cleansing.jsonl"
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(training_memory),
@@ -71,7 +164,7 @@ rule score_cleansing:
             device=CONFIG["device"],
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule remove_and_retrain:
@@ -90,7 +183,7 @@ rule remove_and_retrain:
     benchmark:
         "<benchmarks>/cleansing/<study>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{protocol}/remove_and_retrain-{retrained}.jsonl"
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(training_memory),
@@ -108,7 +201,7 @@ rule remove_and_retrain:
             device=CONFIG["device"],
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule summarise_cleansing:
@@ -119,7 +212,7 @@ rule summarise_cleansing:
     log:
         "<logs>/summarise_cleansing/<study>/summary.log",
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(600),
@@ -129,7 +222,7 @@ rule summarise_cleansing:
             cells=removal_cells,
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule summarise_cleansing_cost:
@@ -140,7 +233,7 @@ rule summarise_cleansing_cost:
     log:
         "<logs>/summarise_cleansing_cost/<study>/summary.log",
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(600),
@@ -150,7 +243,7 @@ rule summarise_cleansing_cost:
             cells=cleansing_cost_cells,
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule compare_cleansing:
@@ -161,7 +254,7 @@ rule compare_cleansing:
     log:
         "<logs>/compare_cleansing/<study>/summary.log",
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(600),
@@ -170,7 +263,7 @@ rule compare_cleansing:
             "papers.cleansing.comparison:compare_cleansing",
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule plot_cleansing:
@@ -183,7 +276,7 @@ rule plot_cleansing:
     log:
         "<logs>/plot_cleansing/<study>/figure.log",
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(800),
@@ -192,7 +285,7 @@ rule plot_cleansing:
             "papers.cleansing.figures.cleansing:plot_cleansing",
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule plot_cleansing_cost:
@@ -208,7 +301,7 @@ rule plot_cleansing_cost:
     log:
         "<logs>/plot_cleansing_cost/<study>/figure.log",
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(800),
@@ -217,7 +310,7 @@ rule plot_cleansing_cost:
             "papers.cleansing.figures.cleansing_cost:plot_cleansing_cost",
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule measure_fidelity:
@@ -229,7 +322,7 @@ rule measure_fidelity:
     benchmark:
         "<benchmarks>/fidelity/<study>/{task}/{network}.jsonl"
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(1000),
@@ -241,7 +334,7 @@ rule measure_fidelity:
             seeds=fidelity_seeds,
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule summarise_fidelity:
@@ -252,7 +345,7 @@ rule summarise_fidelity:
     log:
         "<logs>/summarise_fidelity/<study>/summary.log",
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(600),
@@ -262,7 +355,7 @@ rule summarise_fidelity:
             cells=fidelity_keys,
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
 
 
 rule plot_fidelity:
@@ -274,7 +367,7 @@ rule plot_fidelity:
     log:
         "<logs>/plot_fidelity/<study>/figure.log",
     conda:
-        "../../envs/environment.yaml"
+        "../../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(800),
@@ -283,4 +376,10 @@ rule plot_fidelity:
             "papers.cleansing.figures.fidelity:plot_fidelity",
         ),
     script:
-        "../scripts/run_stage.py"
+        "../../scripts/run_stage.py"
+
+
+rule cleansing:
+    input:
+        cleansing_results,
+    localrule: True
