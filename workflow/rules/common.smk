@@ -39,6 +39,7 @@ except GlitchtraceError as error:
     raise WorkflowError(str(error))
 
 SETTINGS = CONFIG["settings"]
+DETECTORS = registry.chosen("detector", CONFIG["detectors"])
 CELL_KEYS = tuple(grid.AXES.values())
 
 jobs.export_environment(ROOT / "src", CONFIG["data_root"])
@@ -46,6 +47,7 @@ jobs.export_environment(ROOT / "src", CONFIG["data_root"])
 
 pathvars:
     study=paths.study_folder(CONFIG["study"]),
+    detectors=paths.detector_folder(CONFIG["detectors"]),
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
 
@@ -261,9 +263,6 @@ def published_contamination(wildcards):
 
 # --- figures ---------------------------------------------------------------------------------------------------------
 
-DRAWN = (
-    list(registry.names("signal")) if CONFIG["signals"] == "all" else CONFIG["signals"]
-)
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
 
 
@@ -285,7 +284,7 @@ def records(wildcards):
     detection = [
         rules.train.output.record,
         rules.profile_influence.output.record,
-        rules.score_signals.output.record,
+        rules.detect.output.record,
         rules.evaluate_cell.output.record,
     ]
     if CONFIG["repair"]:
@@ -471,8 +470,8 @@ def dirty_validation_figures():
 
 
 def label_repair_figures():
-    """Proposed labels beside those of confident learning, where the study asks for it."""
-    if CONFIG["confident_learning"] and LABEL_CELLS:
+    """Proposed labels of CNCI beside those of confident learning, where both are scored."""
+    if {"CNCI", "confident_learning"} <= set(DETECTORS) and LABEL_CELLS:
         return list(rules.plot_label_repair.output.figures)
     return []
 

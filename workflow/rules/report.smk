@@ -24,7 +24,6 @@ rule plot_signals:
             dataset="{dataset}",
             glitch="{glitch}",
             headline=HEADLINE,
-            signals=DRAWN,
         ),
     script:
         "../scripts/run_stage.py"
@@ -201,13 +200,7 @@ rule plot_epochs:
 
 rule plot_label_repair:
     input:
-        confident=[
-            expand(rules.learn_confidently.output.confident, **cell)
-            for cell in LABEL_CELLS
-        ],
-        signals=[
-            expand(rules.score_signals.output.signals, **cell) for cell in LABEL_CELLS
-        ],
+        scores=[expand(rules.detect.output.scores, **cell) for cell in LABEL_CELLS],
         glitches=[
             expand(rules.inject_glitch.output.glitch, **cell) for cell in LABEL_CELLS
         ],
@@ -232,7 +225,7 @@ rule plot_label_repair:
 
 rule plot_gallery:
     input:
-        signals=first_seed(rules.score_signals.output.signals),
+        scores=first_seed(rules.detect.output.scores),
         glitch=first_seed(rules.inject_glitch.output.glitch),
         features=source_files(rules.fetch_data.output.features),
         descriptions=source_files(rules.fetch_data.output.description),

@@ -67,7 +67,9 @@ def probabilities(
     """
     array = _matrix(given, name, rows)
     if classes is not None and array.shape[1] != classes:
-        raise GlitchtraceError(f"{name} has {array.shape[1]} columns for {classes} classes; give one per class")
+        raise GlitchtraceError(
+            f"{name} has {array.shape[1]} columns for {classes} classes; give one per class"
+        )
     _finite(array, name)
     if array.size and (array.min() < -_SUM_TOLERANCE or array.max() > 1 + _SUM_TOLERANCE):
         row = int(np.argmax((array < -_SUM_TOLERANCE).any(axis=1) | (array > 1 + _SUM_TOLERANCE).any(axis=1)))
@@ -95,10 +97,13 @@ def checkpoints(
     if not len(given):
         raise GlitchtraceError(f"{name} holds no checkpoint; give at least one")
     found = [
-        probabilities(part, f"{name}[{place}]", rows=rows, classes=classes) for place, part in enumerate(given)
+        probabilities(part, f"{name}[{place}]", rows=rows, classes=classes)
+        for place, part in enumerate(given)
     ]
     if len({part.shape for part in found}) > 1:
-        raise GlitchtraceError(f"{name}: the checkpoints have different shapes; give the same rows and classes")
+        raise GlitchtraceError(
+            f"{name}: the checkpoints have different shapes; give the same rows and classes"
+        )
     return tuple(found)
 
 
@@ -124,7 +129,9 @@ def scores(given: Any, name: str = "scores", *, rows: int | None = None) -> np.n
     array = array.astype(np.float64)
     undefined = int(np.isnan(array).sum())
     if undefined:
-        raise GlitchtraceError(f"{name} is NaN for {undefined} of {len(array)} samples; a score is a number or ±inf")
+        raise GlitchtraceError(
+            f"{name} is NaN for {undefined} of {len(array)} samples; a score is a number or ±inf"
+        )
     return array
 
 

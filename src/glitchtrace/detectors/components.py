@@ -6,4 +6,10 @@ Keys of a detector's card beside those of every card: ``label``, its short name 
 settings of the estimator that it takes besides its own.
 """
 
-KINDS = {"detector": {"table": "detector_settings", "keys": ["detectors", "signal", "signals"]}}
+KINDS = {
+    "detector": {
+        "table": "detector_settings",
+        "listed": "detectors",
+        "keys": ["detectors", "signal", "signals"],
+    }
+}

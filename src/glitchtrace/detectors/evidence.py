@@ -82,7 +82,9 @@ class Evidence:
             "pictures": self.read_pictures,
         }
         if need not in readers:
-            raise GlitchtraceError(f"needs: unknown piece of evidence '{need}'; known: {', '.join(sorted(NEEDS))}")
+            raise GlitchtraceError(
+                f"needs: unknown piece of evidence '{need}'; known: {', '.join(sorted(NEEDS))}"
+            )
         return readers[need] is not None
 
     @cached_property
@@ -100,7 +102,9 @@ class Evidence:
     def representations(self) -> dict[str, np.ndarray]:
         """Features by the name of their representation, each (n, d); the first is the one to use."""
         given = _read(self.read_representations, "features")
-        return {name: doors.features(part, f"features '{name}'", rows=len(self)) for name, part in given.items()}
+        return {
+            name: doors.features(part, f"features '{name}'", rows=len(self)) for name, part in given.items()
+        }
 
     @property
     def features(self) -> np.ndarray:
@@ -122,7 +126,9 @@ class Evidence:
         for name, part in given.representations.items():
             doors.features(part, f"validation features '{name}'", rows=rows)
         if given.probabilities is not None:
-            doors.probabilities(given.probabilities, "validation probabilities", rows=rows, classes=self.classes)
+            doors.probabilities(
+                given.probabilities, "validation probabilities", rows=rows, classes=self.classes
+            )
         return given
 
     @cached_property
@@ -197,25 +203,6 @@ def detect(name: str, evidence: Evidence, settings: Mapping[str, Any] | None = N
             f"detector '{name}' gave {len(answer.scores)} scores for {len(evidence)} samples; give one per sample"
         )
     return answer
-
-
-def chosen(detectors: str | Sequence[str]) -> list[str]:
-    """The detectors of a choice, sorted, each once: names, and the words ``default`` and ``all`` for groups.
-
-    Raises GlitchtraceError for an unknown name.
-    """
-    found: set[str] = set()
-    for name in [detectors] if isinstance(detectors, str) else detectors:
-        if name == "all":
-            found.update(registry.names("detector"))
-        elif name == "default":
-            found.update(
-                known for known in registry.names("detector") if registry.card("detector", known).get("default")
-            )
-        else:
-            registry.card("detector", name)
-            found.add(name)
-    return sorted(found)
 
 
 def needs(detectors: Sequence[str]) -> set[str]:

@@ -3,7 +3,7 @@
 
 rule plot_self_influence:
     input:
-        signals=collect_glitch(rules.score_signals.output.signals),
+        scores=collect_glitch(rules.detect.output.scores),
         glitches=collect_glitch(rules.inject_glitch.output.glitch),
         factors=collect_glitch(rules.train.output.factors),
     output:
