@@ -11,7 +11,7 @@ import sys
 
 import torch
 
-from glitchtrace.models import convnext_tiny, vit_b16
+from glitchtrace.models.backbones import COMPONENTS
 
 BATCHES = (8, 1)
 SETTINGS = {"weights": "random", "preprocessing": "published", "head_seed": 42}
@@ -24,7 +24,7 @@ def main(pictures: int = 8) -> None:
     x = torch.rand(pictures, 1, 28, 28, generator=torch.Generator().manual_seed(SEED)) * 2 - 1
     print("| network (random weights) | precision | batch | pictures per CPU second | largest deviation |")
     print("|:--|:--|--:|--:|--:|")
-    for name, module in (("ViT-B/16", vit_b16), ("ConvNeXt-Tiny", convnext_tiny)):
+    for name, module in (("ViT-B/16", COMPONENTS["vit_b16"]), ("ConvNeXt-Tiny", COMPONENTS["convnext_tiny"])):
         backbone = module.backbone(SETTINGS)
         reference = None
         for precision, batch in [*(("float32", b) for b in BATCHES), ("bfloat16", BATCHES[0])]:

@@ -1,8 +1,8 @@
 """glitchtrace: find, characterise and repair glitches in training data by training influence.
 
-``glitchtrace.detect`` scores the rows of a training set, ``glitchtrace.influence`` measures what training samples do to
-the predictions of others, ``glitchtrace.audit`` looks through data of one's own.  Everything else is private.  Importing
-the package imports nothing heavy: the names are loaded when they are used.
+``glitchtrace.detect`` scores the rows of a training set, ``glitchtrace.influence`` measures what training samples do
+to the predictions of others, ``glitchtrace.audit`` looks through data of one's own.  Everything else is private.
+Importing the package imports nothing heavy: the names are loaded when they are used.
 """
 
 import importlib
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "audit", "detect", "influence"]
 
-# Public name -> module and function behind it.
+# Public name -> module and function behind it; the room ``audit`` is called itself.
 _PUBLIC = {
     "detect": ("glitchtrace.library", "detect"),
     "influence": ("glitchtrace.library", "influence"),
-    "audit": ("glitchtrace.audit.command", "audit"),
 }
 
 
@@ -56,13 +55,12 @@ sys.modules[__name__].__class__ = _FrontDoor
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module 'glitchtrace' has no attribute '{name}'")
-    try:
+    if name in ("audit", "influence"):  # rooms that can be called
         return importlib.import_module(f"glitchtrace.{name}")
-    except ModuleNotFoundError:
+    if name in _PUBLIC:
         return _function(name)
+    raise AttributeError(f"module 'glitchtrace' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+    return sorted({*globals(), *__all__})

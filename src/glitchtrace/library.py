@@ -94,13 +94,13 @@ def influence(
     """Influence of training samples on validation samples: TracIn of a linear softmax head, exact and in closed form.
 
     With features h, residuals e = p − onehot(y) and rates η over checkpoints t,
-    J_ij = Σ_t η_t (e_ti · e_tj)(h_ti · h_tj + b), b = 1 where the bias counts.  Source: docs/methods/influence.md.
+    J_ij = Σ_t η_t (e_ti · e_tj)(h_ti · h_tj + b), b = 1 where the bias counts.  Source: docs/methods/tracin.md.
 
     Parameters
     ----------
     features : array of shape (n, d), list of such, or torch.nn.Module
-        Inputs of the head, the same at all checkpoints or one array for each.  A module is passed over ``probabilities``
-        and ``labels``, which are then loaders of the training and the validation samples, each of (inputs, labels).
+        Inputs of the head, the same at all checkpoints or one array for each.  A module is passed over
+        ``probabilities`` and ``labels``, which are then loaders of training and validation samples, (inputs, labels).
     probabilities : array of shape (n, K) or (T, n, K)
         Class probabilities of the model on its training samples, at one or at T checkpoints.
     labels : array of shape (n,)

@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -401,16 +402,16 @@ def test_the_fidelity_study_finds_the_order_of_a_logistic_regression(tmp_path: P
 def test_a_trial_without_an_estimate_is_missing_and_the_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    solve = koh_liang.conjugate_gradients
+    system = koh_liang.system
     calls: list[float] = []
 
-    def fails_once(product, u, damping, **options):
+    def fails_once(loss, damping, *rest):
         calls.append(damping)
-        return solve(
-            (lambda v: tuple(-part for part in v)) if len(calls) == 1 else product, u, damping, **options
-        )
+        found = system(loss, damping, *rest)
+        negative = replace(found, product=lambda v: tuple(-part for part in v))
+        return negative if len(calls) == 1 else found
 
-    monkeypatch.setattr(koh_liang, "conjugate_gradients", fails_once)
+    monkeypatch.setattr(koh_liang, "system", fails_once)
     target = str(tmp_path / "fidelity.parquet")
     fidelity.measure_fidelity(fidelity=target, task="digits_3_8", network="logistic_regression", seeds=[0, 1])
     found = pd.read_parquet(target).assign(task="digits_3_8", network="logistic_regression")

@@ -19,10 +19,9 @@ from glitchtrace.data.preprocess import PictureInputs
 from glitchtrace.data.sources import Sources
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.influence.factors import load_factors
-from glitchtrace.models import timm_backbone
+from glitchtrace.models import backbones
 from glitchtrace.models.frozen import Backbone, OwnInput
-from glitchtrace.training.extraction import Extractor
-from glitchtrace.training.feature_stage import extract_features, extract_test_features
+from glitchtrace.training.features import Extractor, extract_features, extract_test_features
 from glitchtrace.training.stage import train_cell
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +55,7 @@ class Small(nn.Module):
 def body(monkeypatch: pytest.MonkeyPatch) -> Small:
     """A counting network in the place of timm's."""
     small = Small()
-    monkeypatch.setattr(timm_backbone, "backbone", lambda settings: Backbone(small, OWN, "published"))
+    monkeypatch.setattr(backbones.Timm, "backbone", lambda self, settings: Backbone(small, OWN, "published"))
     return small
 
 
@@ -242,7 +241,7 @@ def test_corrupted_pictures_are_pictures_of_their_own(place: Path, body: Small) 
 def test_bfloat16_is_recorded_with_its_deviation(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     linear = nn.Sequential(nn.Flatten(), nn.Linear(3 * 64, 5))
-    monkeypatch.setattr(timm_backbone, "backbone", lambda settings: Backbone(linear, OWN, "published"))
+    monkeypatch.setattr(backbones.Timm, "backbone", lambda self, settings: Backbone(linear, OWN, "published"))
     exact = json.loads(extract(place).read_text())
     rounded = json.loads(extract(place, settings={"precision": "bfloat16"}).read_text())
     assert exact["deviation"] == 0

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data import feature_store as store
-from glitchtrace.data import picture_identities as pictures
 from glitchtrace.data.feature_store import FeatureStore
 
 WIDTH = 3
@@ -27,7 +26,7 @@ def opened(folder: Path, shards: int = 2) -> FeatureStore:
 
 def expected(wanted: pd.DataFrame) -> np.ndarray:
     """What the features of a picture are in these tests: a function of its identity alone."""
-    names = np.array([sum(name.encode()) for name in pictures.form(wanted)])
+    names = np.array([sum(name.encode()) for name in store.form(wanted)])
     return (names[:, None] * 1000 + wanted["row"].to_numpy()[:, None] * WIDTH + np.arange(WIDTH)).astype(
         np.float32
     )
@@ -43,12 +42,12 @@ class Counting:
     def __call__(self, wanted: pd.DataFrame):
         for start in range(0, len(wanted), self._block):
             part = wanted.iloc[start : start + self._block]
-            self.seen += list(zip(pictures.form(part), part["row"], strict=True))
+            self.seen += list(zip(store.form(part), part["row"], strict=True))
             yield expected(part)
 
 
 def samples(*identities: tuple) -> pd.DataFrame:
-    return pictures.of_samples(pd.DataFrame(identities, columns=["source", "row", "corruption", "severity"]))
+    return store.of_samples(pd.DataFrame(identities, columns=["source", "row", "corruption", "severity"]))
 
 
 IDENTITIES = st.tuples(
@@ -74,20 +73,20 @@ def test_each_picture_is_extracted_once_and_read_back_in_any_order(
     assert set(extract.seen) == {
         (str(form), row)
         for request in requests
-        for form, row in zip(pictures.form(samples(*request)), samples(*request)["row"], strict=True)
+        for form, row in zip(store.form(samples(*request)), samples(*request)["row"], strict=True)
     }
 
 
 def test_a_clean_picture_is_the_same_with_and_without_columns_of_corruption() -> None:
-    assert list(pictures.form(samples(("mnist", 1, "", 0), ("mnist", 1, "stripe", 2)))) == [
+    assert list(store.form(samples(("mnist", 1, "", 0), ("mnist", 1, "stripe", 2)))) == [
         "mnist",
         "mnist@stripe-2",
     ]
-    assert list(pictures.form(pictures.of_rows("mnist", np.array([1])))) == ["mnist"]
+    assert list(store.form(store.of_rows("mnist", np.array([1])))) == ["mnist"]
 
 
 def test_the_order_in_which_pictures_come_leaves_no_trace_in_the_files(tmp_path: Path) -> None:
-    first, second = pictures.of_rows("b", np.arange(9)), pictures.of_rows("a", np.arange(4, 20))
+    first, second = store.of_rows("b", np.arange(9)), store.of_rows("a", np.arange(4, 20))
     for folder, requests in (("x", (first, second)), ("y", (second, first[::-1]))):
         for wanted in requests:
             opened(tmp_path / folder).fill(wanted, Counting())
@@ -99,7 +98,7 @@ def test_a_killed_extraction_keeps_what_it_has_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store, "FLUSH_SECONDS", -1.0)
-    wanted, kept, extract = pictures.of_rows("mnist", np.arange(10)), opened(tmp_path, 1), Counting()
+    wanted, kept, extract = store.of_rows("mnist", np.arange(10)), opened(tmp_path, 1), Counting()
 
     def killed(part: pd.DataFrame):
         blocks = extract(part)
@@ -123,7 +122,7 @@ def fill_in_a_process(folder: Path, rows: range, log: Path) -> None:
                 stream.write("".join(f"{row}\n" for row in part["row"]))
             yield expected(part)
 
-    opened(folder, 3).fill(pictures.of_rows("mnist", np.array(rows)), slow)
+    opened(folder, 3).fill(store.of_rows("mnist", np.array(rows)), slow)
 
 
 def test_processes_that_fill_one_store_share_the_work(tmp_path: Path) -> None:
@@ -141,28 +140,28 @@ def test_processes_that_fill_one_store_share_the_work(tmp_path: Path) -> None:
         assert process.exitcode == 0
     seen = [int(row) for log in logs if log.exists() for row in log.read_text().split()]
     assert sorted(seen) == list(range(40))
-    wanted = pictures.of_rows("mnist", np.arange(40))
+    wanted = store.of_rows("mnist", np.arange(40))
     np.testing.assert_array_equal(FeatureStore(tmp_path / "store", 3).read(wanted), expected(wanted))
 
 
 def test_what_a_store_lacks_is_said_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(GlitchtraceError, match="lacks the features of all pictures"):
-        FeatureStore(tmp_path / "none", 1).read(pictures.of_rows("mnist", np.arange(3)))
+        FeatureStore(tmp_path / "none", 1).read(store.of_rows("mnist", np.arange(3)))
     kept = opened(tmp_path, 1)
-    kept.fill(pictures.of_rows("mnist", np.arange(3)), Counting())
+    kept.fill(store.of_rows("mnist", np.arange(3)), Counting())
     with pytest.raises(GlitchtraceError, match=r"features of 2 of 4 pictures.*--forcerun extract_features"):
-        kept.read(pictures.of_rows("mnist", np.array([1, 7, 2, 9])))
+        kept.read(store.of_rows("mnist", np.array([1, 7, 2, 9])))
     with pytest.raises(GlitchtraceError, match="1 of 1"):
-        kept.read(pictures.of_rows("fmnist", np.array([1])))
+        kept.read(store.of_rows("fmnist", np.array([1])))
 
 
 def test_a_truncated_shard_is_refused(tmp_path: Path) -> None:
     kept = opened(tmp_path, 1)
-    kept.fill(pictures.of_rows("mnist", np.arange(3)), Counting())
+    kept.fill(store.of_rows("mnist", np.arange(3)), Counting())
     file = tmp_path / "shard-000.safetensors"
     file.write_bytes(file.read_bytes()[:-5])
     with pytest.raises(GlitchtraceError, match=r"shard-000\.safetensors cannot be read"):
-        kept.read(pictures.of_rows("mnist", np.arange(3)))
+        kept.read(store.of_rows("mnist", np.arange(3)))
 
 
 def test_a_file_system_without_locks_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

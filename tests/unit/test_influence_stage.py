@@ -169,8 +169,8 @@ compute_influence(**inputs, influence="influence.npy")
 profile_influence(**inputs, profile="profile.safetensors")
 labels = load_factors(inputs["factors"]).train.labels
 pd.DataFrame({{"label": labels}}).to_parquet("glitch.parquet")
-detect_cell(glitch="glitch.parquet", profile=["profile.safetensors"], scores="scores.parquet", detectors=["CNCI", "CFRank"],
-    settings={{}}, estimator_settings={{}}, seed=0)
+detect_cell(glitch="glitch.parquet", profile=["profile.safetensors"], scores="scores.parquet",
+    detectors=["CNCI", "CFRank"], settings={{}}, estimator_settings={{}}, seed=0)
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)

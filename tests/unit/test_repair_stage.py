@@ -75,7 +75,7 @@ class Cell:
         )
 
     def repair(self, name="repaired.parquet", policies=POLICIES, glitch="glitch.parquet", seed=0):
-        with mock.patch.object(proposals, "detect", lambda *_: self.detection):
+        with mock.patch.object(proposals, "detect", return_value=self.detection):
             repair_cell(
                 glitch=self.path(glitch),
                 repaired=self.path(name),

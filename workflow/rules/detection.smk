@@ -53,7 +53,7 @@ rule cross_fit:
             model="{model}",
             settings=model_settings,
             training=training_settings,
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
         ),
@@ -81,7 +81,7 @@ rule detect:
             detectors=DETECTORS,
             settings=detector_settings(DETECTORS),
             estimator_settings=settings("estimator"),
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
         ),
     script:
         "../scripts/run_stage.py"

@@ -32,7 +32,7 @@ rule repair_cell:
             policies=POLICIES,
             settings=detector_settings(REPAIRING),
             estimator_settings=settings("estimator"),
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
         ),
     script:
         "../scripts/run_stage.py"
@@ -65,7 +65,7 @@ rule retrain:
             model="{model}",
             settings=model_settings,
             training=training_settings,
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
         ),
@@ -75,7 +75,7 @@ rule retrain:
 
 rule summarise_dataset_gain:
     input:
-        gains=collect_dataset(rules.retrain.output.gain),
+        gains=each(dataset_cells, rules.retrain.output.gain),
     output:
         gain=paths.DATASET_GAIN,
     log:
@@ -96,7 +96,9 @@ rule summarise_dataset_gain:
 
 rule summarise_study_gain:
     input:
-        gains=expand(rules.summarise_dataset_gain.output.gain, dataset=datasets()),
+        gains=files_of(
+            GRID.distinct("dataset"), rules.summarise_dataset_gain.output.gain
+        ),
     output:
         gain=paths.STUDY_GAIN,
     log:

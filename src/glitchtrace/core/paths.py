@@ -1,8 +1,8 @@
 """Where every file lies: path templates and wildcard patterns, used by rules, library and tests.
 
-Templates carry Snakemake's path variables (``<results>``, ``<study>``, ``<detectors>``, ``<logs>``) and wildcards.  ``<results>``
-is the results folder; ``<study>`` is the same folder for the default configuration and a folder of its own for a
-named study, so that two studies share their cells and never overwrite each other's summaries.
+Templates carry Snakemake's path variables (``<results>``, ``<study>``, ``<detectors>``, ``<logs>``) and wildcards.
+``<results>`` is the results folder; ``<study>`` is the same folder for the default configuration and a folder of its own
+for a named study, so that two studies share their cells and never overwrite each other's summaries.
 """
 
 import re
@@ -141,8 +141,8 @@ def fill(
 ) -> str:
     """A template with its path variables and wildcards filled in.
 
-    ``study`` is the name of a study, None for the default configuration; ``detectors`` its choice.  Raises GlitchtraceError for a wildcard
-    value that its pattern refuses: such a name could leave the results folder.
+    ``study`` is the name of a study, None for the default configuration; ``detectors`` its choice.  Raises
+    GlitchtraceError for a wildcard value that its pattern refuses: such a name could leave the results folder.
     """
     for name, value in wildcards.items():
         if name in WILDCARDS and not re.fullmatch(WILDCARDS[name], str(value)):

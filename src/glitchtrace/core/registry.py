@@ -13,8 +13,8 @@ list) and ``defaults`` (other defaults of these).
 
 A room's ``components.py`` declares its kinds in a literal ``KINDS = {kind: {"table": …, "settings": …, "shared": …}}``:
 the configuration table of the kind (none: no settings), the settings that all its components have, groups that some
-share, and other ``keys`` by which parameters name the kind; ``listed`` a key of the configuration that lists members beside the grid; ``BLOCKS`` declares lists of blocks that expand over a
-grid (see ``core.configuration``).
+share, and other ``keys`` by which parameters name the kind; ``listed``, a key of the configuration that lists members
+beside the grid; ``BLOCKS`` declares lists of blocks that expand over a grid (see ``core.configuration``).
 
 Components of a user's own lie in folders or modules that ``add`` names, read in the same way.
 """
@@ -137,8 +137,8 @@ def settings(kind: str, name: str) -> dict[str, Any]:
 def chosen(kind: str, choice: str | Iterable[str]) -> list[str]:
     """The components of a choice, sorted, each once: names, and the words ``default`` and ``all`` for groups.
 
-    A group holds what comes with the package: ``default`` where a card says ``"default": True``.  Raises GlitchtraceError
-    for an unknown name.
+    A group holds what comes with the package: ``default`` where a card says ``"default": True``.  Raises
+    GlitchtraceError for an unknown name.
     """
     found: set[str] = set()
     for name in [choice] if isinstance(choice, str) else choice:

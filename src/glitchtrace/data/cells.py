@@ -10,6 +10,7 @@ import pandas as pd
 from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.description import category_counts, read_description
+from glitchtrace.data.feature_store import PENULTIMATE, FeatureInputs, FeatureStore, of_rows, of_samples
 from glitchtrace.data.preprocess import Inputs, PictureInputs, TokenInputs, VectorInputs, standardisation
 from glitchtrace.data.sources import Sources
 from glitchtrace.data.split import TEST, TRAIN, VALIDATION, rows_of
@@ -42,6 +43,7 @@ def load_cell(
     dataset: str,
     view: str,
     stored: Sequence[str | Path] = (),
+    representation: str = PENULTIMATE,
 ) -> CellData:
     """Assemble the cell; only the rows it uses are read.
 
@@ -49,7 +51,8 @@ def load_cell(
     ``source.json`` lie beside.  ``view``: ``pictures``; ``vector``, whose numbers are standardised on the training
     rows of the split, that is before injection, and whose categories are 0 or 1; or ``tokens``, of a table, the
     same numbers followed by codes of categories; or ``features``, those of a frozen backbone, for which ``stored``
-    is the file of the stage ``extract_features``.  Raises GlitchtraceError for a view that the dataset cannot have.
+    is the file of the stage ``extract_features`` and ``representation`` one of those it kept.  Raises
+    GlitchtraceError for a view that the dataset cannot have.
     """
     parts, table = files.read_parquet(split), files.read_parquet(glitch)
     folder = Path(features[0]).parent
@@ -59,7 +62,7 @@ def load_cell(
     held_out = {part: rows_of(parts, part) for part in (VALIDATION, TEST)}
     inputs: dict[str, Inputs]
     if view == "features":
-        inputs = _stored(features, stored, sources.host, table, held_out)
+        inputs = _stored(features, stored, sources.host, table, held_out, representation)
     else:
         prepare = _view(
             view, dataset, lambda: sources.host_rows(rows_of(parts, TRAIN)), category_counts(description)
@@ -92,21 +95,17 @@ def _stored(
     host: str,
     table: pd.DataFrame,
     held_out: Mapping[str, np.ndarray],
+    representation: str,
 ) -> dict[str, Inputs]:
     """The inputs of all parts as features that a frozen backbone has made of them."""
-    # Not at the top: extraction itself reads sources.
-    from glitchtrace.data import picture_identities as pictures
-    from glitchtrace.data.feature_inputs import FeatureInputs
-    from glitchtrace.data.feature_store import FeatureStore
-
     if not stored:
         raise GlitchtraceError(
             "the model is trained on extracted features, which this stage does not take; choose another model"
         )
     store = FeatureStore.named(features[0], stored[0])
-    wanted = {part: pictures.of_rows(host, rows) for part, rows in held_out.items()}
-    wanted[TRAIN] = pictures.of_samples(table)
-    return {part: FeatureInputs(store, identities) for part, identities in wanted.items()}
+    wanted = {part: of_rows(host, rows) for part, rows in held_out.items()}
+    wanted[TRAIN] = of_samples(table)
+    return {part: FeatureInputs(store, identities, representation) for part, identities in wanted.items()}
 
 
 def _view(

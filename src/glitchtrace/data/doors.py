@@ -87,7 +87,7 @@ def probabilities(
 def checkpoints(
     given: Any, name: str = "probabilities", *, rows: int | None = None, classes: int | None = None
 ) -> tuple[np.ndarray, ...]:
-    """Class probabilities at T checkpoints, each (n, K): from one array (n, K), from (T, n, K), or from a list of (n, K).
+    """Class probabilities at T checkpoints, each (n, K): from one array (n, K), from (T, n, K) or a list of (n, K).
 
     Raises GlitchtraceError as ``probabilities``, and where there is no checkpoint.
     """
@@ -122,7 +122,7 @@ def features(given: Any, name: str = "features", *, rows: int | None = None) -> 
 
 
 def scores(given: Any, name: str = "scores", *, rows: int | None = None) -> np.ndarray:
-    """Scores (n,) float64, higher = more suspicious; ±inf is legal.  Raises GlitchtraceError for NaN and another shape."""
+    """Scores (n,) float64, higher = more suspicious, ±inf legal.  Raises GlitchtraceError for NaN, another shape."""
     array = _vector(given, name, rows)
     if array.dtype.kind not in "fiub":
         raise GlitchtraceError(f"{name} has type {array.dtype}; a score is a number")

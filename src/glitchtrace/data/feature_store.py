@@ -1,7 +1,11 @@
 """A folder of features, one vector per picture, that grows as pictures are asked for.
 
+Which picture a sample is: its source and row, and the corruption where it has one.  Identities are tables of the
+columns ``source``, ``row``, ``corruption`` (empty for none) and ``severity``, one row per picture; they are read as
+sample tables by ``data.sources``.
+
 ``store.json`` says what the features are; ``shard-{k}.safetensors`` holds those of the pictures whose row modulo
-the number of shards is k: for each form of picture (``pictures.form``) the sorted ``{form}/rows`` (r,) and
+the number of shards is k: for each ``form`` of picture the sorted ``{form}/rows`` (r,) and
 ``{form}/features`` (r, d).  A shard is replaced as a whole, so that a reader sees features of some pictures or of
 more; the same pictures give the same bytes in whatever order they were added.
 
@@ -16,19 +20,57 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from glitchtrace.core import files, paths
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.picture_identities import form
+from glitchtrace.data.preprocess import Inputs
+
+if TYPE_CHECKING:
+    import torch
 
 # Seconds of extraction after which a shard is written: what a killed job may lose.
 FLUSH_SECONDS = 60.0
 
+# What a head is trained on, and the only representation of most networks.
+PENULTIMATE = "penultimate"
+
 Shard = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def of_samples(table: pd.DataFrame) -> pd.DataFrame:
+    """The identities of the samples of a sample table, in its order."""
+    corrupted = "corruption" in table
+    return pd.DataFrame(
+        {
+            "source": table["source"].to_numpy(),
+            "row": table["row"].to_numpy(np.int64),
+            "corruption": table["corruption"].to_numpy() if corrupted else "",
+            "severity": table["severity"].to_numpy(np.int64) if corrupted else 0,
+        }
+    )
+
+
+def of_rows(source: str, rows: np.ndarray) -> pd.DataFrame:
+    """The identities of rows of one source."""
+    return of_samples(pd.DataFrame({"source": source, "row": np.asarray(rows, dtype=np.int64)}))
+
+
+def form(pictures: pd.DataFrame) -> np.ndarray:
+    """What a picture is beside its row, one name per picture (n,): ``mnist``, or ``mnist@stripe-3`` if corrupted."""
+    source, corruption = pictures["source"].astype(str), pictures["corruption"].astype(str)
+    corrupted = source + "@" + corruption + "-" + pictures["severity"].astype(str)
+    return corrupted.where(corruption != "", source).to_numpy(dtype=str)
+
+
+def columns(widths: Mapping[str, int] | None, width: int) -> dict[str, slice]:
+    """Representation -> its columns among ``width`` features; all are ``penultimate`` where none are named."""
+    widths = widths or {PENULTIMATE: width}
+    ends = np.cumsum([0, *widths.values()]).tolist()
+    return {name: slice(*ends[at : at + 2]) for at, name in enumerate(widths)}
 
 
 class FeatureStore:
@@ -46,7 +88,7 @@ class FeatureStore:
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What the features are, among it ``width``, the length d of a vector.
+        """What the features are, among it ``width``, the length d of a vector, and ``widths`` of representations.
 
         Raises GlitchtraceError where the store has not been made, or by another version.
         """
@@ -63,7 +105,7 @@ class FeatureStore:
     def fill(self, pictures: pd.DataFrame, extract: Callable[[pd.DataFrame], Iterator[np.ndarray]]) -> int:
         """Add the features of those pictures that the store lacks; returns how many these were.
 
-        ``pictures``: identities, see ``pictures``; a picture may be named several times.  ``extract`` gives the
+        ``pictures``: identities; a picture may be named several times.  ``extract`` gives the
         features (b, d) of the pictures given to it, in their order and in blocks.  Raises GlitchtraceError where
         the file system has no locks.
         """
@@ -85,21 +127,32 @@ class FeatureStore:
                     pass
         return added
 
-    def read(self, pictures: pd.DataFrame) -> np.ndarray:
-        """The features of the pictures, (n, d) float32 in their order.
+    def columns(self, representation: str) -> slice:
+        """The columns of a representation.  Raises GlitchtraceError where the store does not keep it."""
+        known = columns(self.description.get("widths"), self.description["width"])
+        if representation not in known:
+            raise GlitchtraceError(
+                f"{self.folder} keeps {', '.join(known)}, not {representation}; add it to the model's setting "
+                "representations"
+            )
+        return known[representation]
 
-        Raises GlitchtraceError where the store lacks one of them.
+    def read(self, pictures: pd.DataFrame, representation: str = PENULTIMATE) -> np.ndarray:
+        """One representation of the pictures, (n, d) float32 in their order.
+
+        Raises GlitchtraceError where the store lacks it or one of them.
         """
-        found = np.empty((len(pictures), self.description["width"]), dtype=np.float32)
+        wanted = self.columns(representation)
+        found = np.empty((len(pictures), wanted.stop - wanted.start), dtype=np.float32)
         forms, rows = form(pictures), pictures["row"].to_numpy()
         lacking = 0
         for number in np.unique(rows % self.shards):
             shard = self._read_shard(int(number))
             for name in np.unique(forms):
                 chosen = np.flatnonzero((rows % self.shards == number) & (forms == name))
-                known, features = shard.get(name, _nothing(found.shape[1]))
+                known, features = shard.get(name, _nothing(self.description["width"]))
                 places, present = _places(known, rows[chosen])
-                found[chosen[present]] = features[places[present]]
+                found[chosen[present]] = features[places[present], wanted]
                 lacking += len(chosen) - int(present.sum())
         if lacking:
             raise GlitchtraceError(self._lacks(f"{lacking} of {len(pictures)}"))
@@ -164,6 +217,30 @@ class FeatureStore:
                     "pathvars: {results: ...}"
                 ) from None
             yield True
+
+
+class FeatureInputs(Inputs):
+    """One representation of pictures, read from the store when the first of them is asked for."""
+
+    def __init__(
+        self, store: FeatureStore, pictures: pd.DataFrame, representation: str = PENULTIMATE
+    ) -> None:
+        self._store, self._pictures, self._representation = store, pictures, representation
+        wanted = store.columns(representation)
+        self.shape = (wanted.stop - wanted.start,)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    @cached_property
+    def _features(self) -> "torch.Tensor":
+        import torch
+
+        return torch.from_numpy(self._store.read(self._pictures, self._representation))
+
+    def batch(self, rows: np.ndarray | slice) -> "torch.Tensor":
+        """The features, (b, d) float32."""
+        return self._features[rows]
 
 
 def folder(host: str | Path, store: str) -> Path:

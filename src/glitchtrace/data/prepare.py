@@ -49,7 +49,8 @@ def contaminate(split: pd.DataFrame, ratio: float, classes: int, seed: int) -> p
     """A copy in which floor(ratio·m) of the m validation rows carry another label, drawn uniformly.
 
     A validation set that is as dirty as data in the field: influence is measured on it, the test part stays as it
-    is.  Source: specification glitch-detection 7.  Raises GlitchtraceError where the ratio is no row.
+    is.  Source: docs/methods/training.md#dirty-validation-sets.  Raises GlitchtraceError where the ratio is
+    no row.
     """
     positions = np.flatnonzero(split["part"] == VALIDATION)
     count = portion(ratio, len(positions))

@@ -39,9 +39,9 @@ class Inputs(ABC):
 class PictureInputs(Inputs):
     """Pictures for convolutional networks: NCHW in [−1, 1], channels_last.
 
-    Pixels become (x/255 − 0.5)/0.5, the same for all datasets and models (specification glitch-detection
-    2.1).  ``stored``: uint8 (n, H, W) or (n, H, W, 3).  ``side``: pictures are resized to side × side
-    (bilinear) where it is given.
+    Pixels become (x/255 − 0.5)/0.5, the same for all datasets and models
+    (docs/methods/training.md#preparation).  ``stored``: uint8 (n, H, W) or (n, H, W, 3).  ``side``: pictures
+    are resized to side × side (bilinear) where it is given.
     """
 
     def __init__(self, stored: np.ndarray, side: int | None = None) -> None:

@@ -69,8 +69,8 @@ def fit_pictures(pictures: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Pictures uint8 (n, h, w) or (n, h, w, 3) in another ``shape``, (H, W) or (H, W, 3).
 
     Grey pictures are repeated into three channels; colour becomes grey by luminance, 0.299 R + 0.587 G +
-    0.114 B (ITU-R BT.601).  Sizes change bilinearly, with antialiasing.  Source: specification
-    glitch-detection 3.3.
+    0.114 B (ITU-R BT.601).  Sizes change bilinearly, with antialiasing.  Source:
+    docs/methods/glitches.md#far-anomalies.
     """
     from PIL import Image
 

@@ -50,7 +50,7 @@ def make_split(
     Every draw is scikit-learn's stratified ``train_test_split`` of row numbers with ``random_state=seed``, in
     the splitter's order, as in the published code; a ratio r of N rows is floor(r·N) of them.  Without a
     subset all rows are used, shuffled with the seed, so that ties by position do not favour a class.  Source:
-    specification glitch-detection 2.1, 2.2.  Raises GlitchtraceError, naming the key, where a part would be
+    docs/methods/training.md#parts.  Raises GlitchtraceError, naming the key, where a part would be
     empty, a class would be absent from the training rows, or a number exceeds the rows there are.
     """
     source = validation_source or ("test_split" if "test" in parts else "holdout")

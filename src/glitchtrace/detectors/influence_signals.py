@@ -1,8 +1,8 @@
 """Influence signals: one score per training sample from the class profiles of its influence.
 
 J_ij is the influence of training sample i on validation sample j, positive where training on i lowers the loss of j;
-V_c are the validation samples of class c; P_ic = Σ_{j ∈ V_c} max(J_ij, 0) and N_ic = Σ_{j ∈ V_c} min(J_ij, 0).  Formulas
-and sources: docs/methods/influence-signals.md.
+V_c are the validation samples of class c; P_ic = Σ_{j ∈ V_c} max(J_ij, 0) and N_ic = Σ_{j ∈ V_c} min(J_ij, 0).
+Formulas and sources: docs/methods/signals.md.
 """
 
 from collections.abc import Callable, Mapping
@@ -152,6 +152,7 @@ class Signal:
     tell: Callable[[Profiles], np.ndarray] | None = None
 
     def __call__(self, evidence: Evidence, **options: Any) -> Detection:
+        """What the signal says of the samples."""
         profiles = evidence.profiles
         return Detection(
             self.score(profiles, **options),

@@ -1,6 +1,6 @@
 """Detectors from out-of-fold probabilities: what models say of samples that they have not seen, by cleanlab.
 
-Sources: docs/methods/detectors.md.
+Source: docs/methods/detectors.md#confident-learning.
 """
 
 import numpy as np

@@ -37,8 +37,8 @@ def most_suspicious(scores: np.ndarray, count: int) -> np.ndarray:
 def verdicts(cnci: np.ndarray, pcid: np.ndarray) -> np.ndarray:
     """The kind each sample would be if it is a glitch, (n,) int8 of ``Kind``.
 
-    Mislabelled where its rank by CNCI is at least its rank by PCID, else anomalous.  Source: specification of
-    glitch detection, section 6.4.
+    Mislabelled where its rank by CNCI is at least its rank by PCID, else anomalous.  Source:
+    docs/methods/signals.md#verdict.
     """
     mislabelled = ascending_ranks(cnci) >= ascending_ranks(pcid)
     return np.where(mislabelled, Kind.MISLABELLED, Kind.ANOMALOUS).astype(np.int8)

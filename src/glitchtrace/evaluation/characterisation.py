@@ -1,4 +1,7 @@
-"""Which kind each detected glitch is: accuracies and confusion table (specification, section 6.4)."""
+"""Which kind each detected glitch is: accuracies and confusion table.
+
+Source: docs/methods/evaluation.md#kinds-told-apart.
+"""
 
 import math
 from dataclasses import dataclass

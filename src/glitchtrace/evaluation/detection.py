@@ -41,21 +41,21 @@ def precision_recall_f1(flagged: np.ndarray, glitch: np.ndarray) -> tuple[float,
 
 
 def f1_known_ratio(scores: np.ndarray, glitch: np.ndarray) -> float:
-    """F1 when exactly as many samples are flagged as there are glitches (specification, section 7).
+    """F1 when exactly as many samples are flagged as there are glitches.
 
     The k = Σ glitch highest scores are flagged, by (score descending, index ascending), so that precision,
-    recall and F1 are one number.
+    recall and F1 are one number.  Source: docs/methods/evaluation.md#known-ratio.
     """
     return precision_recall_f1(flag_top(scores, int(glitch.sum())), glitch)[2]
 
 
 def f1_published(scores: np.ndarray, glitch: np.ndarray, contamination: float | None = None) -> float:
-    """F1 by the rule of the published code (``compat.f1_threshold``; specification, section 7).
+    """F1 by the rule of the published code (``compat.f1_threshold``).
 
     The threshold is the score at 0-based position floor(q · n) of the descending order, and everything at or
     above it is flagged: at least one sample more than known, and all ties.  q is ``contamination``, by
     default the true share of glitches; the published anomaly pipeline used the ratio asked for, anomalies per
-    clean sample.
+    clean sample.  Source: docs/methods/evaluation.md#published-threshold.
     """
     if not separable(glitch):
         return math.nan

@@ -19,8 +19,8 @@ def evaluate_epochs(*, profile: str | Path, glitch: str | Path, epochs: str | Pa
     """Write ``epochs.parquet``: epoch (from 1), signal and the F1 of the influence at that checkpoint alone.
 
     Exactly as many samples are flagged as there are glitches; NaN in a cell without glitches.  Source:
-    specification glitch-detection 5 and 7.  Raises GlitchtraceError where the profile has nothing per epoch, or
-    is of other samples.
+    docs/methods/evaluation.md#f1-per-epoch.  Raises GlitchtraceError where the profile has nothing per epoch,
+    or is of other samples.
     """
     profiles = load_profiles(profile)
     samples = files.read_parquet(glitch)

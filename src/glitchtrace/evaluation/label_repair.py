@@ -1,4 +1,4 @@
-"""Whether the proposed labels are the original ones (specification, section 6.5)."""
+"""Whether the proposed labels are the original ones (docs/methods/evaluation.md#label-repair)."""
 
 import math
 

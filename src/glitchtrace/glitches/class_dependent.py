@@ -74,7 +74,8 @@ def inject(
     The classes are shuffled with the seed to u_0 … u_{K−1}; the first ``classes_to_contaminate`` of them are
     sources.  Without a matrix u_j turns into u_{j−1}, and u_0 into u_{K−1}.  With a matrix T each flipped
     sample of class c draws its label b ≠ c with probability T_cb / (1 − T_cc) from one generator; sources are
-    the classes whose row has mass off the diagonal.  Source: specification glitch-detection 3.2.
+    the classes whose row has mass off the diagonal.  Source:
+    docs/methods/glitches.md#class-dependent-label-noise.
 
     The order of the classes is a permutation, and the samples are draws, of NumPy's legacy generator seeded
     with the seed for each: these reproduce the published choice for one class.

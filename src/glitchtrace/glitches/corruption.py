@@ -11,6 +11,7 @@ from glitchtrace.glitches.table import Foreign, clean_rows, number_of_glitches
 
 KIND = "glitch"
 CARD = {
+    "shown_by": "PCID",
     "summary": "Corruption: floor(ratio·n) pictures are replaced by corrupted copies; labels stay.",
     "modalities": ["image"],
     "foreign": False,
@@ -57,7 +58,7 @@ def inject(
     """Mark k = floor(ratio·n) of the clean samples, drawn without replacement, as corrupted.
 
     ``corruption`` and ``severity`` go into the columns of that name; the pictures themselves are made where they
-    are read, see ``data.sources``.  Source: specification glitch-detection 2.3.
+    are read, see ``data.sources``.  Source: docs/methods/glitches.md#corruptions.
 
     Raises GlitchtraceError where k is 0 or exceeds the clean samples.
     """

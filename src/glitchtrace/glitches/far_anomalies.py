@@ -13,6 +13,7 @@ from glitchtrace.glitches.table import NO_CLASS, Foreign, number_of_glitches, sa
 
 KIND = "glitch"
 CARD = {
+    "shown_by": "PCID",
     "summary": (
         "Far-clustered anomalies: floor(ratio·n) pictures of one class of a foreign dataset are added, all "
         "under one random label."
@@ -65,8 +66,8 @@ def inject(
     Foreign class, samples (without replacement) and host label are independent draws from one generator.  The
     real contamination is k/(n + k).  ``true_label`` is −1, ``source_label`` the foreign class.
     ``settings["foreign"]`` names the source among ``foreign``.  With ``compat.anomaly_label_equals_class``
-    the foreign class is one of those that are a host label too, and is the label.  Source: specification
-    glitch-detection 3.3.
+    the foreign class is one of those that are a host label too, and is the label.  Source:
+    docs/methods/glitches.md#far-anomalies.
 
     Raises GlitchtraceError where the foreign class has fewer than k samples.
     """

@@ -51,7 +51,8 @@ def inject(
     The draws are one multinomial each, in the order in which the samples lie in their source, from NumPy's legacy
     generator seeded with ``noise_seed``: this is the published choice, which golden values pin.  So two tables of
     the same samples have the same wrong labels, in whatever order the run seed has put them.  Source:
-    specification rdia, 9.4.  Raises GlitchtraceError where no label changes or none stays.
+    docs/methods/glitches.md#independent-label-noise.  Raises GlitchtraceError where no label changes or none
+    stays.
     """
     clean = clean_rows(table)
     rows = clean[np.argsort(table["row"].to_numpy()[clean], kind="stable")]

@@ -11,6 +11,7 @@ from glitchtrace.glitches.table import Foreign
 
 KIND = "glitch"
 CARD = {
+    "shown_by": "CFRank",
     "summary": "A mixture: an ordered list of other glitches, each with its own ratio.",
     "modalities": ["image", "table"],
     "foreign": True,
@@ -58,8 +59,8 @@ def inject(
     """Apply the steps in order; ``ratio`` has no meaning here, each step brings its own.
 
     Each step has the complete settings of its glitch beside ``glitch``, ``ratio`` and ``seed``.  Only clean
-    samples are hit, so a sample keeps the kind of the first glitch that hit it.  Source: specification
-    glitch-detection 3.6.
+    samples are hit, so a sample keeps the kind of the first glitch that hit it.  Source:
+    docs/methods/glitches.md#mixtures.
 
     Raises GlitchtraceError without steps, and as the steps do.
     """

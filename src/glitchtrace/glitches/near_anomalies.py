@@ -15,6 +15,7 @@ from glitchtrace.glitches.table import Foreign
 
 KIND = "glitch"
 CARD = {
+    "shown_by": "PCID",
     "summary": (
         "Near-clustered anomalies: one class is down-sampled until its remaining samples are the ratio of all; "
         "these are the anomalies."
@@ -38,7 +39,7 @@ def inject(
 
     The other n_c − r are left out, so that r is the ratio of the samples that remain; nothing else changes, and
     labels stay as they are.  c is drawn among the classes with r ≤ n_c, the samples that stay are drawn from
-    the same generator.  Source: specification glitch-detection 3.4.
+    the same generator.  Source: docs/methods/glitches.md#near-anomalies.
 
     Raises GlitchtraceError where no class is large enough, and where the ratio is no sample.
     """

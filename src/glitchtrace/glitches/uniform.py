@@ -50,7 +50,7 @@ def inject(
     The samples are the last k of a permutation of the clean positions by NumPy's legacy generator, seeded
     with the seed: what scikit-learn's unstratified ``train_test_split`` puts into a training part of size k,
     which is the published choice.  A new label is the own label + u modulo K, u uniform in 1 … K−1,
-    drawn from one generator.  Source: specification glitch-detection 3.1.
+    drawn from one generator.  Source: docs/methods/glitches.md#uniform-label-noise.
 
     With ``compat.uniform_noise_may_keep_label`` the label of the r-th marked sample (from 0) is the first of
     0 … K−1 that NumPy's legacy generator draws after being seeded with r, whatever the run seed; the sample

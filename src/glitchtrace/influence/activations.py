@@ -4,7 +4,7 @@ For ResNet-20 the published code computed, in part of its processes, the counter
 (a · a′)(e · e′) with a the flattened input of the last block instead of the pooled features of the head.
 No gradient has this form; the option exists to reproduce those numbers.
 
-Source: specification of glitch detection, section 5.
+Source: docs/methods/tracin.md#last-block-input.
 """
 
 from typing import TYPE_CHECKING

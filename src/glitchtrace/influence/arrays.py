@@ -88,8 +88,8 @@ def factors_of_module(
 
     ``train`` and ``validation`` yield (inputs, labels), in the same order every time.  ``head``: the name of the last
     linear layer, by default the last one that there is.  ``checkpoints``: state dictionaries, by default the module as
-    it is.  The module is left in the state and the mode in which it came.  Raises GlitchtraceError for a head that is no
-    linear layer and for a loader that shuffles.
+    it is.  The module is left in the state and the mode in which it came.  Raises GlitchtraceError for a head that is
+    no linear layer and for a loader that shuffles.
     """
     import torch
 

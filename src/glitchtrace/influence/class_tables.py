@@ -14,7 +14,7 @@ class ClassProfile:
 
     P_ic = Σ_{j ∈ V_c} max(J_ij, 0) and N_ic = Σ_{j ∈ V_c} min(J_ij, 0) ≤ 0, in the precision of J, with the
     counts of positive and of negative entries, int32.  Exact zeros count as neither; a class without
-    validation samples has zeros.  Source: specification of glitch detection, section 6.2.
+    validation samples has zeros.  Source: docs/methods/tracin.md#class-profiles.
     """
 
     positive: np.ndarray

@@ -8,7 +8,7 @@ where b = 1 if the head's bias counts and 0 if not.  Features that do not change
 product and one product of the residuals of all checkpoints side by side.  Another label for a training sample
 changes its residual only.  float32 factors give float32 products, float64 factors float64.
 
-Source: Pruthi et al. 2020 (TracIn), appendix F; specification of glitch detection, section 5.
+Source: Pruthi et al. 2020 (TracIn), appendix F; docs/methods/tracin.md#closed-form.
 """
 
 from collections.abc import Iterator, Sequence

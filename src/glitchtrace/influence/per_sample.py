@@ -8,7 +8,7 @@ checkpoint t,
 Gradients are made for some samples at a time by ``torch.func``, in eval mode.  On a linear head this equals
 the closed form up to rounding; it costs one backward pass per sample where the closed form costs none.
 
-Source: Pruthi et al. 2020 (TracIn), equation 5; specification of glitch detection, section 5.
+Source: Pruthi et al. 2020 (TracIn), equation 5; docs/methods/tracin.md#chosen-layers.
 """
 
 from collections.abc import Callable, Iterator, Sequence

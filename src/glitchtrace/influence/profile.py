@@ -1,6 +1,6 @@
 """Profiles: everything the signals need to know of an influence matrix, reduced from its blocks.
 
-Source: specification of glitch detection, sections 5 and 6; the layout of the file is the nesting of
+Source: docs/methods/tracin.md#class-profiles; the layout of the file is the nesting of
 ``Profiles``.
 """
 

@@ -54,7 +54,7 @@ def load_file(body: nn.Module, heads: Sequence[str], path: Path) -> None:
     ``heads``: names of the modules that the file may have beyond the body.  Raises GlitchtraceError where the
     file cannot be read or holds another network.
     """
-    load_tensors(body, heads, _read(path), str(path))
+    load_tensors(body, heads, read(path), str(path))
 
 
 def load_tensors(body: nn.Module, heads: Sequence[str], tensors: Mapping[str, Tensor], origin: str) -> None:
@@ -86,7 +86,8 @@ def download(url: str) -> Mapping[str, Tensor]:
     return tensors
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def read(path: Path) -> Mapping[str, Tensor]:
+    """The tensors of a .safetensors or .pth file; no code in it is run.  Raises GlitchtraceError if unreadable."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file as load_safetensors

@@ -50,6 +50,15 @@ KINDS = {
                     ),
                     "default": "published",
                 },
+                "side": {
+                    "type": ["integer", "null"],
+                    "minimum": 8,
+                    "description": (
+                        "Pixels that every picture is resized to; null takes the network's own size, larger "
+                        "pictures keeping theirs where the network can take them. Fewer are faster."
+                    ),
+                    "default": None,
+                },
                 "precision": {
                     "enum": ["float32", "bfloat16"],
                     "description": (
@@ -82,7 +91,21 @@ KINDS = {
                     ),
                     "default": 42,
                 },
-            }
+            },
+            "stages": {
+                "representations": {
+                    "type": "array",
+                    "items": {"enum": ["penultimate", "stage5"]},
+                    "minItems": 1,
+                    "uniqueItems": True,
+                    "contains": {"const": "penultimate"},
+                    "description": (
+                        "Features to keep: those of the penultimate layer, on which the head is trained, and "
+                        "those of the fifth of seven stages, averaged over the picture."
+                    ),
+                    "default": ["penultimate"],
+                },
+            },
         },
     }
 }

@@ -1,7 +1,7 @@
 """The convolutional network of the label-noise literature for 32 × 32 pictures ("9-layer CNN").
 
 Six 3 × 3 convolutions with BatchNorm and ReLU, 2 × 2 max-pooling after each pair, a hidden layer of 256 with
-BatchNorm and ReLU, and a linear head: eight layers with weights.  Source: specification rdia, 9.3.
+BatchNorm and ReLU, and a linear head: eight layers with weights.  Source: docs/methods/rdia-ls.md#networks.
 """
 
 from collections.abc import Mapping

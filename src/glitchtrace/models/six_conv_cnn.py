@@ -2,7 +2,7 @@
 
 Three blocks of two 3 × 3 convolutions with 32, 64 and 128 channels; the first of each block is followed by
 BatchNorm, both by ReLU, and the block by max pooling; then a linear head.  Of 32 × 32 pixels it has 307,370
-parameters with one channel and 307,946 with three.  Source: specification data-cleansing, section 7.
+parameters with one channel and 307,946 with three.  Source: docs/methods/sgd-influence.md#networks.
 """
 
 from collections.abc import Mapping

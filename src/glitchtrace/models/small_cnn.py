@@ -2,7 +2,7 @@
 
 Two convolutions 5 × 5 without padding, 20 channels each, both followed by ReLU and max pooling; a linear head
 on the 320 values that are left of 28 × 28 pixels.  Pooling comes before ReLU: both commute, and a quarter of
-the values is left for the second.  Source: specification data-cleansing, section 7.
+the values is left for the second.  Source: docs/methods/sgd-influence.md#networks.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """Plain stochastic gradient descent, the training that TracIn assumes.
 
 Mean cross entropy over a batch, constant learning rate, no momentum, no weight decay, no augmentation;
-samples are shuffled in each epoch and the last, partial batch is kept.  Source: specification
-glitch-detection 4.3.
+samples are shuffled in each epoch and the last, partial batch is kept.  Source:
+docs/methods/training.md#training.
 """
 
 import itertools

@@ -1,6 +1,6 @@
 """TracIn, in closed form on the head or by per-sample gradients of any layers.
 
-Source: Pruthi et al. 2020; specification of glitch detection, section 5.
+Source: Pruthi et al. 2020; docs/methods/tracin.md#definition.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,8 +4,8 @@
 
 r_i estimates how much the mean validation loss changes when sample i is left out of the training: r_i < 0
 marks a harmful sample.  With the final parameters in place of θ_t the snapshots are not needed (Suzuki et
-al.); without the second line the walk is a gradient product like TracIn's.  Source: specification
-data-cleansing, sections 3.1 to 3.3, 3.6; defects of the originals in section 12.
+al.); without the second line the walk is a gradient product like TracIn's.  Source:
+docs/methods/sgd-influence.md#backward-walk.
 """
 
 from collections.abc import Callable

@@ -4,7 +4,7 @@
 a network d–8–8–1 with ReLU, binary cross entropy and an L2 term on all parameters.  The truth is the change of
 the mean validation loss when a sample is left out of all steps.  All leave-one-out trainings are done at once,
 as replicas stacked along a dimension of their own: exactly the single replays, in one tensor program.  Source:
-specification data-cleansing, section 6 (Hara et al. 2019, section 7.1).
+docs/methods/sgd-influence.md#fidelity (Hara et al. 2019, section 7.1).
 """
 
 import logging
@@ -25,6 +25,7 @@ from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.sgd_influence import koh_liang, tracin
 from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
+from glitchtrace.influence.solvers import conjugate_gradients
 from glitchtrace.models import linear, mlp
 from glitchtrace.models.network import Network
 from glitchtrace.training.recorded.objective import State, losses
@@ -176,8 +177,10 @@ def _estimates(
     damping = l2 if network == "logistic_regression" else _DNN_DAMPING
     exact = np.full(len(train), np.nan)
     try:
-        v = koh_liang.conjugate_gradients(loss.product, u, damping, tolerance=1e-8, iterations=1000)
-        exact = koh_liang.influence(loss, v)
+        solution = conjugate_gradients(
+            koh_liang.system(loss, damping), u, limit=1000, indefinite="stop", unfinished="log"
+        )
+        exact = koh_liang.influence(loss, solution.vector)
     except GlitchtraceError:  # the study has no damping to raise: as published, the trial has no estimate
         _log.warning("koh_liang has no estimate: at damping %g its system is not positive definite", damping)
     return {
@@ -187,7 +190,7 @@ def _estimates(
         "sgd_no_hessian": flat[:, 0],
         "koh_liang": exact,
         "koh_liang@published": koh_liang.influence(
-            loss, koh_liang.published_sgd(loss, u, damping, **_PUBLISHED_SOLVER)
+            loss, koh_liang.published_sgd(loss, u, damping, **_PUBLISHED_SOLVER).vector
         ),
     }
 

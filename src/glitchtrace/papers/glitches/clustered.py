@@ -19,7 +19,7 @@ def tabulate_clustered(*, summary: str | Path, table: str | Path) -> None:
     """Stage: write the accuracy on the anomalous training samples after the last epoch, beside that on others.
 
     One row per cell and part: mean, standard deviation and number of seeds.  Against the observed label, in
-    evaluation mode.  Source: table 1 of the comparative study (specification glitch-detection 8).  Raises
+    evaluation mode.  Source: table 1 of the comparative study (docs/reproduction.md).  Raises
     GlitchtraceError where the summary holds no cell with anomalies.
     """
     found = read_summary(summary)

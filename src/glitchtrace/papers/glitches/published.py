@@ -1,6 +1,6 @@
 """The numbers that the two glitch papers and their repository report, as data.
 
-Source: specification of glitch detection, section 8.
+Source: docs/reproduction.md.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """What the two glitch papers state without a readable number, each with the check that decides it.
 
-Source: specification of glitch detection, section 8.
+Source: docs/reproduction.md.
 """
 
 from collections.abc import Callable, Sequence

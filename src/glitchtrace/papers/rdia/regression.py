@@ -8,8 +8,8 @@ dense or sparse, and parameters θ (d, q),
     H = 1 + C Σ_i T_i (x_i x_iᵀ) ⊗ (diag φ_i − φ_i φ_iᵀ).
 
 Two classes have one column of parameters (q = 1), φ_1 = σ(xᵀθ), with t_1 and φ_1(1 − φ_1) in the place of vector
-and matrix; more have a column per class (q = K).  Since H ≥ 1, ‖θ − θ*‖ ≤ ‖∇J(θ)‖.  Source: specification rdia,
-3.1 and 8.3.
+and matrix; more have a column per class (q = K).  Since H ≥ 1, ‖θ − θ*‖ ≤ ‖∇J(θ)‖.  Source:
+docs/methods/rdia.md#learner.
 """
 
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.influence.inverse_hessian import Hessian, conjugate_gradients, direct
+from glitchtrace.influence.solvers import Operator, conjugate_gradients, direct
 from glitchtrace.papers.rdia.relabelling import relabelled_loss, relabelled_residuals
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Regression:
         X: "Matrix",
         totals: np.ndarray | None = None,
         precision: type[np.floating] = np.float64,
-    ) -> Hessian:
+    ) -> Operator[np.ndarray]:
         """H at ``parameters``, over vectors of the d·q parameters in row order.
 
         ``totals``: T (n,), by default 1.  A sparse X stays sparse; the whole matrix is made when asked for, its
@@ -225,8 +225,8 @@ class _HessianOf:
         self._X = X
         self._shape = (X.shape[1], model.columns)
 
-    def hessian(self) -> Hessian:
-        return Hessian(
+    def hessian(self) -> Operator[np.ndarray]:
+        return Operator(
             size=self._shape[0] * self._shape[1],
             product=self.product,
             dense=self.dense,

@@ -11,7 +11,8 @@ is −φ_m/(1 − φ_m) times that of the observed loss, so that relabelling doe
 A target frozen at the first model is another objective, without this property.
 
 The formula of the targets is the published one as others report it: unverified against the paper's text.  Source:
-Kong, Shen, Huang, Resolving training biases via influence-based data relabeling, ICLR 2022; specification rdia, 5.
+Kong, Shen, Huang, Resolving training biases via influence-based data relabeling, ICLR 2022;
+docs/methods/rdia.md#relabelling-function.
 """
 
 import numpy as np

@@ -2,7 +2,7 @@
 
 ℓ_i = −ln p_{i,y_i} is the cross-entropy of a sample against its observed label.  The relabelling function R
 turns it into −ln(1 − p_{i,y_i}) (see ``repair.rdia.relabelling``), in which the target follows the network.
-Source: specification rdia, 5 and 9.2.
+Source: docs/methods/rdia-ls.md#losses.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """What changes from epoch to epoch: learning rate, momentum, and how much of a batch is kept and dropped.
 
-Epoch 0 is the untrained network; training runs from epoch 1.  Source: specification rdia, 9.1 and 9.2.
+Epoch 0 is the untrained network; training runs from epoch 1.  Source: docs/methods/rdia-ls.md#schedule.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """Repair by influence at the known ratio: CNCI's label for the mislabelled, PCID's drop for the anomalous.
 
-Source: specification, sections 6.3 (proposed label) and 6.4 (verdict).
+Source: docs/methods/repair.md#policies.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ The loss of sample i is its cross entropy (of a network with one output, the bin
 (α/2)·‖θ‖² over all trained parameters.  One forward-over-reverse pass of a batch at θ along u gives all
 ⟨u, ∇l_i⟩ as the tangent of the vector of losses, and H·u as the tangent of the gradient of their mean: the
 price is that of a few training steps, whatever the number of samples.  Memory is O(P) and one batch.
-Source: specification data-cleansing, sections 1, 3.5 and 3.6.
+Source: docs/methods/sgd-influence.md#objective.
 """
 
 import warnings

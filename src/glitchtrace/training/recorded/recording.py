@@ -3,8 +3,8 @@
 θ_{t+1} = θ_t − (η_t/b_t)·Σ_{i ∈ S_t} ∇l_i(θ_t), without momentum.  Each trial has an order of its own.  The
 published order of epoch e is that of ``RandomState(e).permutation(n)``, on which golden values depend: it is
 the same for every trial, and it is the very permutation by which scikit-learn's splitters draw with seed e, so
-that wrong labels drawn by them in trial e stand together in a few batches of epoch e.  Source: specification
-data-cleansing, section 2.
+that wrong labels drawn by them in trial e stand together in a few batches of epoch e.  Source:
+docs/methods/sgd-influence.md#order-of-the-samples.
 """
 
 import shutil

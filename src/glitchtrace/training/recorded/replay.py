@@ -1,7 +1,7 @@
 """A recorded training done again, as it would have gone without some of its samples.
 
 Same initial parameters, batches, rates and augmentation; a removed sample is left out of the sum of its step,
-whose divisor stays.  Source: specification data-cleansing, sections 1 and 5.
+whose divisor stays.  Source: docs/methods/sgd-influence.md#removal-and-replay.
 """
 
 import numpy as np

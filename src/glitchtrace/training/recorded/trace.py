@@ -3,7 +3,8 @@
 ``trace.safetensors`` holds the batches, rates and augmentation seeds of every step and the parameters before
 the first step and after each epoch; ``snapshots.npy``, where it is wanted, the parameters before each step,
 one row of P values per step, memory-mapped.  A row's CRC-32 stands in the trace, so that snapshots of another
-training, altered or cut short are found out on reading.  Source: specification data-cleansing, section 2.
+training, altered or cut short are found out on reading.  Source:
+docs/methods/sgd-influence.md#recorded-training.
 """
 
 import json

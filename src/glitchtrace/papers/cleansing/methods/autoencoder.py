@@ -1,7 +1,7 @@
 """Reconstruction error of an autoencoder that has seen the validation pictures, an outlier baseline.
 
 Trained on the validation set with the augmentation of the protocol, by Adam; the score of a training picture
-is its mean squared error.  Source: specification data-cleansing, section 5 (Hara et al. 2019, section 7.2).
+is its mean squared error.  Source: docs/methods/sgd-influence.md#rivals (Hara et al. 2019, section 7.2).
 """
 
 from collections.abc import Mapping

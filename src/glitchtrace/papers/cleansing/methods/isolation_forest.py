@@ -1,7 +1,7 @@
 """Isolation forest on the features of the trained network, an outlier baseline.
 
 Fitted on the features of the validation samples, passed several times with the augmentation of the protocol;
-scored on the training samples without augmentation.  Source: specification data-cleansing, section 5 (Hara et
+scored on the training samples without augmentation.  Source: docs/methods/sgd-influence.md#rivals (Hara et
 al. 2019, section 7.2).
 """
 

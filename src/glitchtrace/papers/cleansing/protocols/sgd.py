@@ -1,7 +1,7 @@
 """Plain SGD on augmented samples; the published recordings are variants of it, ``sgd@h19`` and ``sgd@s21``.
 
 Learning rate, batch size and epochs are those of the model on the dataset; initial values, subset, split and
-glitches follow the trial's seed.  Source: specification data-cleansing, sections 2 and 8.
+glitches follow the trial's seed.  Source: docs/methods/sgd-influence.md#recorded-training.
 """
 
 KIND = "protocol"

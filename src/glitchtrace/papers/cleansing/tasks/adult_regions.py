@@ -3,7 +3,7 @@
 Unknown work class and occupation become a category of their own (without-pay joins never-worked, armed forces
 the unknown), the sampling weight its log1p, grades before the 12th one category, and native countries five
 regions; all categories become columns of 0 and 1, and both columns of education stay.  Which country belongs
-to which region is not in the papers; the lists here are ours.  Source: specification data-cleansing, section 6.
+to which region is not in the papers; the lists here are ours.  Source: docs/methods/sgd-influence.md#tasks.
 """
 
 from pathlib import Path

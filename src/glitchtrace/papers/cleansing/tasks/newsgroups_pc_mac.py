@@ -1,8 +1,8 @@
 """20 Newsgroups: comp.sys.ibm.pc.hardware (label 0) against comp.sys.mac.hardware (label 1).
 
 Headers, footers and quotations removed; TF-IDF without English stop words, of words in 0.1 % to 20 % of the
-earlier part, which also gives the vocabulary; both parts pooled.  Source: specification data-cleansing,
-section 6.
+earlier part, which also gives the vocabulary; both parts pooled.  Source:
+docs/methods/sgd-influence.md#tasks.
 """
 
 from pathlib import Path

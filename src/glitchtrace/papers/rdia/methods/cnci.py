@@ -1,6 +1,6 @@
 """CNCI on the same model: the most suspicious samples take the label of the class that they hurt most.
 
-Source: specification glitch-detection, 6.3.
+Source: docs/methods/signals.md#cnci.
 """
 
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,7 @@
 """OptLR: subsampling with probabilities that make the weighted estimate of the parameters vary least.
 
 Source: Ting, Brochu, Optimal subsampling with influence functions, 2018; with the cheap norm Wang, Zhu, Ma, Optimal
-subsampling for large sample logistic regression, 2018; specification rdia, 10.
+subsampling for large sample logistic regression, 2018; docs/methods/rdia.md#baselines.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.portion import portion
-from glitchtrace.influence.inverse_hessian import DIRECT_LIMIT
+from glitchtrace.influence.solvers import DIRECT_LIMIT
 from glitchtrace.papers.rdia.proposal import Problem, Proposal, subset
 from glitchtrace.papers.rdia.regression import dense, squares
 

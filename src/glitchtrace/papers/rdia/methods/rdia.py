@@ -1,7 +1,7 @@
 """RDIA: harmful samples are relabelled by R.
 
 Source: Kong, Shen, Huang, Resolving training biases via influence-based data relabeling, ICLR 2022;
-specification rdia, 5 and 6.
+docs/methods/rdia.md#harmful-samples.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """UIDS: unweighted subsampling that prefers samples of useful influence.
 
 Source: Wang, Zhu, Dong, He, Huang, Less is better: unweighted data subsampling via influence function, AAAI 2020;
-specification rdia, 10.
+docs/methods/rdia.md#baselines.
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """RDIA-LS: small losses are kept, larger ones relabelled by R, the largest dropped.
 
 Source: Kong, Shen, Huang, Resolving training biases via influence-based data relabeling, ICLR 2022;
-specification rdia, 9.2.
+docs/methods/rdia-ls.md#groups.
 """
 
 from collections.abc import Mapping, Sequence

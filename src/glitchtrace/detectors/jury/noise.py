@@ -1,0 +1,109 @@
+"""The noise matrix T[c, y] = P(observed y | true c), by expectation and maximisation with shrinkage."""
+
+import numpy as np
+
+from glitchtrace.detectors.jury.ballots import Ballots
+
+# Strength of shrinking the class rates to the pooled rate, and the targets to uniform; the simplest first.
+STRENGTHS = ((1e9, 1e9), (50.0, 1e9), (50.0, 10.0), (5.0, 10.0), (5.0, 1.0))
+UNIFORM = STRENGTHS[0]
+_HIGHEST = 0.95
+
+
+def uniform_matrix(rate: float, classes: int) -> np.ndarray:
+    """T (K, K) with one flip rate and uniform targets."""
+    matrix = np.full((classes, classes), rate / (classes - 1))
+    np.fill_diagonal(matrix, 1 - rate)
+    return matrix
+
+
+def flip_rate(matrix: np.ndarray, prior: np.ndarray) -> float:
+    """The mean flip rate, sum_c prior_c (1 - T[c, c])."""
+    return float(prior @ (1 - np.diag(matrix)))
+
+
+def responsibilities(p: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """q_i(c) ~ p_i(c) T[c, y_i] (N, C), and the log likelihood of each observed label (N,)."""
+    joint = p * column
+    total = np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)
+    return joint / total, np.log(total[:, 0])
+
+
+def counts(q: np.ndarray, ballots: Ballots, labels: np.ndarray) -> np.ndarray:
+    """Expected number of rows with true label c and observed label y (K, K)."""
+    K = ballots.classes
+    if ballots.complete:
+        result = np.zeros((K, K))
+        order = np.argsort(labels, kind="stable")
+        present, starts = np.unique(labels[order], return_index=True)
+        result[:, present] = np.add.reduceat(q[order], starts, axis=0).T
+        return result
+    cell = ballots.candidates.astype(np.int64) * K + labels[:, None]
+    sums: np.ndarray = np.bincount(cell.ravel(), weights=q.ravel(), minlength=K * K).reshape(K, K)
+    return sums
+
+
+def maximise(found: np.ndarray, strengths: tuple[float, float]) -> np.ndarray:
+    """T from the expected counts: class rates shrunk to the pooled rate, targets to uniform.
+
+    r_c = (flips_c + a r) / (n_c + a); t_cy = (flips_cy + b / (K - 1)) / (flips_c + b).
+    """
+    a, b = strengths
+    K = len(found)
+    flips = found - np.diag(np.diag(found))
+    lost = flips.sum(axis=1)
+    size = found.sum(axis=1)
+    pooled = lost.sum() / max(size.sum(), 1e-300)
+    rate = np.minimum((lost + a * pooled) / (size + a), _HIGHEST)
+    targets = (flips + b / (K - 1)) / (lost + b)[:, None]
+    np.fill_diagonal(targets, 0)
+    matrix: np.ndarray = rate[:, None] * targets
+    np.fill_diagonal(matrix, 1 - rate)
+    return matrix
+
+
+def estimate(
+    p: np.ndarray,
+    ballots: Ballots,
+    labels: np.ndarray,
+    start: np.ndarray,
+    strengths: tuple[float, float],
+    steps: int,
+) -> np.ndarray:
+    """T after some EM steps for fixed p."""
+    matrix = start
+    for _ in range(steps):
+        q, _ = responsibilities(p, ballots.column(matrix, labels))
+        matrix = maximise(counts(q, ballots, labels), strengths)
+    return matrix
+
+
+def choose_strengths(
+    p: np.ndarray, ballots: Ballots, labels: np.ndarray, half: np.ndarray, start: np.ndarray, steps: int = 15
+) -> tuple[float, float]:
+    """(a, b) by the held-out likelihood of the observed labels in two halves: the simplest within one standard error.
+
+    ``half`` (N,) of 0 and 1.
+    """
+    gains = []
+    first, second = np.flatnonzero(half == 0), np.flatnonzero(half == 1)
+    parts = ((first, second), (second, first))
+    rate = flip_rate(start, p.mean(axis=0)) if ballots.complete else float(1 - np.diag(start).mean())
+    begin = uniform_matrix(min(max(rate, 0.01), 0.9), ballots.classes)
+    for strengths in STRENGTHS:
+        held = np.empty(len(labels))
+        for fit, other in parts:
+            matrix = estimate(p[fit], ballots.take(fit), labels[fit], begin, strengths, steps)
+            held[other] = responsibilities(p[other], ballots.take(other).column(matrix, labels[other]))[1]
+        gains.append(held)
+    best = gains[int(np.argmax([gain.sum() for gain in gains]))]
+    for strengths, gain in zip(STRENGTHS, gains, strict=True):
+        difference = best - gain
+        if difference.sum() <= difference.std() * np.sqrt(len(difference)):
+            return strengths
+    return UNIFORM  # not reached: the best one is within its own error
+
+
+def is_uniform(strengths: tuple[float, float]) -> bool:
+    """Whether the model lets errors follow no class pairs."""
+    return strengths[1] >= 1e9

@@ -1,0 +1,182 @@
+"""A set of flags of which at most a stated share is false, or none at all."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import betabinom, poisson
+
+from glitchtrace.detectors.jury import noise
+from glitchtrace.detectors.jury.ballots import Ballots
+from glitchtrace.detectors.jury.pool import BIAS_PENALTY, WEIGHT_PENALTY, Pool
+
+MISS = 0.05  # how often the promise may fail
+ONE_SIDED = 1.645
+_FLOOR = 1e-4
+_SIZES = 25
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The profile of the likelihood over s, which multiplies the off-diagonal of T; 1 is the estimate.
+
+    ``error``: its standard error; ``slope`` (E + K,): how (log w, b) moves along the profile, per unit of s.
+    """
+
+    error: float
+    slope: np.ndarray
+
+    def lower(self) -> float:
+        """The lower 95 % limit of s."""
+        return max(0.0, 1 - ONE_SIDED * self.error)
+
+
+def scaled(matrix: np.ndarray, s: float) -> np.ndarray:
+    """I + s (T - I); a class whose rate would pass 0.95 stays there."""
+    rate = 1 - np.diag(matrix)
+    factor = np.minimum(s, 0.95 / np.maximum(rate, 1e-12))
+    result: np.ndarray = matrix * factor[:, None]
+    np.fill_diagonal(result, 1 - rate * factor)
+    return result
+
+
+def profile(pool: Pool, ballots: Ballots, labels: np.ndarray, training: int, block: int = 4096) -> Scale:
+    """The standard error of s from the outer product of the rows' scores, profiled over the pool.
+
+    Information: J'J + N diag(2e-4, 2e-3, 0) for (log w, b, s); validation rows, if any, tell of (log w, b) only.
+    """
+    E, N, _ = ballots.z.shape
+    K = ballots.classes
+    J = np.zeros((E + K + 1, E + K + 1))
+    spread = noise.uniform_matrix(pool.validation_flip, K) if pool.validation_flip is not None else None
+    cuts = sorted({*range(0, N, block), training, N})
+    for part in (slice(start, stop) for start, stop in itertools.pairwise(cuts)):
+        some = ballots.take(part)
+        y = labels[part]
+        own = part.start < training
+        matrix = pool.noise if own else spread
+        assert matrix is not None
+        p = pool.posterior(some)
+        column = some.column(matrix, y)
+        q, _ = noise.responsibilities(p, column)
+        gap = q - p
+        rows = np.zeros((len(y), E + K + 1))
+        rows[:, :E] = np.einsum("enc,nc->ne", some.z, gap.astype(np.float32)) * pool.weights
+        if some.complete:
+            rows[:, E : E + K] = gap
+        else:
+            np.put_along_axis(rows[:, E : E + K], some.candidates.astype(np.int64), gap, axis=1)
+        if own:
+            place = some.place(y)
+            slope = column.copy()
+            slope[np.arange(len(y)), place] -= 1
+            rows[:, -1] = (p * slope).sum(axis=1) / np.maximum((p * column).sum(axis=1), 1e-300)
+        J += rows.T @ rows
+    J[np.diag_indices(E + K)] += N * np.r_[np.full(E, 2 * WEIGHT_PENALTY), np.full(K, 2 * BIAS_PENALTY)]
+    solved = np.linalg.solve(J[:-1, :-1], J[:-1, -1])
+    information = J[-1, -1] - J[-1, :-1] @ solved
+    error = float(1 / np.sqrt(information)) if information > 1e-12 else np.inf
+    return Scale(error, -solved)
+
+
+def right_probability(
+    pool: Pool, scale: Scale, ballots: Ballots, labels: np.ndarray, s: float | None = None
+) -> np.ndarray:
+    """Each label's posterior of being right (N,) under the smallest noise that the data allow; p not below 1e-4 / K."""
+    E = len(pool.weights)
+    low = scale.lower() if s is None else s
+    if low <= 0:
+        return np.ones(len(labels))
+    move = scale.slope * (low - 1)
+    # A step along a tangent: not longer than doubles or halves a weight.
+    weights = pool.weights * np.exp(np.clip(move[:E], -np.log(2), np.log(2)))
+    bias = pool.bias + move[E:]
+    p = np.maximum(np.exp(ballots.log_posterior(weights, bias)), _FLOOR / ballots.classes)
+    p /= p.sum(axis=1, keepdims=True)
+    q, _ = noise.responsibilities(p, ballots.column(scaled(pool.noise, low), labels))
+    place = ballots.place(labels)
+    result: np.ndarray = np.where(place >= 0, q[np.arange(len(q)), place], 0.0)
+    return result
+
+
+def largest_by_posterior(right: np.ndarray, max_false: float) -> int:
+    """The largest R with Poisson_cdf(floor(max_false R); sum of the R smallest l) >= 0.95."""
+    ordered = np.sort(right)
+    sizes = np.arange(1, len(ordered) + 1)
+    kept = poisson.cdf(np.floor(max_false * sizes + 1e-9), np.cumsum(ordered)) >= 1 - MISS
+    # Below one allowed error the sum itself has to be small, which the same formula says.
+    return int(sizes[kept][-1]) if kept.any() else 0
+
+
+def largest_by_validation(right: np.ndarray, validation: np.ndarray, max_false: float) -> int:
+    """The largest R of 25 geometric steps whose number of false flags, told by validation rows, stays allowed.
+
+    V0: validation rows judged as training rows whose l is not above the R-th smallest; the 95 % point of
+    BetaBinomial(n, V0 + 1, m - V0) is at most max_false R.  Right whatever the noise is.
+    """
+    n, m = len(right), len(validation)
+    if not n or not m:
+        return 0
+    ordered = np.sort(right)
+    best = 0
+    for size in np.unique(np.geomspace(1, n, _SIZES).astype(int)):
+        hit = int((validation <= ordered[size - 1]).sum())
+        if hit >= m:
+            break
+        if betabinom.ppf(1 - MISS, n, hit + 1, m - hit) <= max_false * size:
+            best = int(size)
+    return best
+
+
+@dataclass(frozen=True)
+class Promise:
+    """Which rows are flagged under "at most ``max_false`` of them are false", how, and on what condition.
+
+    ``flagged`` (n,) bool; ``rule``: "posterior", "validation counts" or "none"; ``conditional``: whether it rests on
+    an assumption that the data could not check; ``words``: all of it in one or two sentences.
+    """
+
+    max_false: float
+    flagged: np.ndarray
+    rule: str
+    conditional: bool
+    words: str
+
+
+def make_promise(
+    pool: Pool, ballots: Ballots, labels: np.ndarray, training: int, max_false: float
+) -> tuple[Promise, Scale]:
+    """The flags of the training rows by the rule for what is known: section "Promise" of docs/methods/jury.md."""
+    scale = profile(pool, ballots, labels, training)
+    right = right_probability(pool, scale, ballots, labels)
+    own, held = right[:training], right[training:]
+    by_posterior = largest_by_posterior(own, max_false) if scale.lower() > 0 else 0
+    size, rule, conditional, why = by_posterior, "posterior", False, ""
+    if len(held):
+        counted = largest_by_validation(own, held, max_false) if scale.lower() > 0 else 0
+        if not pool.uniform or counted > by_posterior:
+            size, rule = counted, "validation counts"
+        why = (
+            "told by the validation rows, whatever the errors follow; it rests on training and validation rows "
+            "coming from one source"
+            if rule == "validation counts"
+            else "it rests on errors that follow no class pairs, which the labels of the training rows bear out"
+        )
+    elif pool.uniform:
+        why = "it rests on errors that do not follow one region of the data, which no labels here can check"
+        conditional = True
+    else:
+        why = (
+            "conditional: errors seem to follow class pairs, and without validation rows overlapping classes look "
+            "the same; give validation rows for a promise without this condition"
+        )
+        conditional = True
+    flagged = np.zeros(training, dtype=bool)
+    flagged[np.argsort(own, kind="stable")[:size]] = True
+    share = f"{100 * max_false:g} %"
+    if size:
+        words = f"{size} rows are flagged; with 95 % certainty at most {share} of them are false; {why}."
+    else:
+        words, rule = f"Nothing can be flagged with the promise of at most {share} false ones.", "none"
+        conditional = False
+    return Promise(max_false, flagged, rule, conditional, words), scale

@@ -1,0 +1,325 @@
+"""Jury: experts never see the label they judge; noise, promise and number do what they say."""
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors.jury import Jury, noise, pool, promise
+from glitchtrace.detectors.jury.ballots import Ballots, collect
+from glitchtrace.detectors.jury.heads import Forest, SoftmaxFolds, fit_softmax
+from glitchtrace.detectors.jury.kernel import KernelRidge
+from glitchtrace.detectors.jury.neighbours import Vote, find_neighbours
+from glitchtrace.detectors.jury.rows import deal_folds, find_units, gather_rows
+
+
+def blobs(n: int, classes: int, seed: int, width: int = 5, spread: float = 1.0):
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(classes, width)) * 2.0
+    truth = rng.integers(classes, size=n)
+    truth[:classes] = np.arange(classes)
+    return centres[truth] + spread * rng.normal(size=(n, width)), truth
+
+
+def flip(truth: np.ndarray, share: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    wrong = rng.choice(len(truth), round(share * len(truth)), replace=False)
+    labels = truth.copy()
+    classes = truth.max() + 1
+    labels[wrong] = (labels[wrong] + rng.integers(1, classes, size=len(wrong))) % classes
+    return labels
+
+
+@pytest.fixture(scope="module")
+def digits():
+    X, truth = load_digits(return_X_y=True)
+    return X[:900], truth[:900], X[900:1300], truth[900:1300]
+
+
+def test_kernel_scores_equal_refits_without_the_unit():
+    X, truth = blobs(60, 3, 0)
+    X[10] = X[3]  # a pair of exact duplicates
+    groups = np.arange(60)
+    groups[[20, 21, 22, 23]] = 20
+    rows = gather_rows({"x": X}, truth, None, groups, 0)
+    kernel = KernelRidge.fit(rows.views["x"], rows, 0, "x", 25)
+    scores = kernel.scores(np.arange(60))
+    phi = kernel.features.rows(np.arange(60))
+    onehot = np.eye(3)[rows.labels]
+    for i in (0, 3, 10, 21, 59):
+        keep = rows.units != rows.units[i]
+        assert (~keep).sum() == {0: 1, 3: 2, 10: 2, 21: 4, 59: 1}[i]
+        weights = np.linalg.solve(
+            phi[keep].T @ phi[keep] + kernel.penalty * np.eye(phi.shape[1]), phi[keep].T @ onehot[keep]
+        )
+        np.testing.assert_allclose(scores[i], phi[i] @ weights, atol=1e-6)
+
+
+def test_kernel_unit_larger_than_its_basis():
+    X, truth = blobs(60, 3, 0)
+    rows = gather_rows({"x": X}, truth, None, np.r_[np.zeros(30), np.arange(1, 31)], 0)
+    kernel = KernelRidge.fit(rows.views["x"], rows, 0, "x", 12)
+    phi = kernel.features.rows(np.arange(60))
+    weights = np.linalg.solve(
+        phi[30:].T @ phi[30:] + kernel.penalty * np.eye(12), phi[30:].T @ np.eye(3)[rows.labels[30:]]
+    )
+    np.testing.assert_allclose(kernel.scores(np.arange(60))[:30], phi[:30] @ weights, atol=1e-6)
+
+
+@pytest.mark.parametrize("expert", ["kernel", "vote", "softmax", "forest"])
+def test_no_expert_sees_a_label_of_the_own_unit(expert: str):
+    X, truth = blobs(80, 3, 1)
+    X[7] = X[2]
+    other = truth.copy()
+    other[[2, 7]] = (other[[2, 7]] + 1) % 3
+
+    def scores(labels: np.ndarray) -> np.ndarray:
+        rows = gather_rows({"x": X}, labels, None, None, 0)
+        fold = np.arange(80) % 5
+        fold[7] = fold[2]
+        view = rows.views["x"]
+        made = {
+            "kernel": lambda: KernelRidge.fit(view, rows, 0, "x", 30),
+            "vote": lambda: Vote(find_neighbours(view, rows), rows.labels, 3),
+            "softmax": lambda: SoftmaxFolds(view, rows, fold, 0),
+            "forest": lambda: Forest(view, rows, 0),
+        }[expert]()
+        if isinstance(made, KernelRidge):
+            made.penalty = 1.0
+        return made.scores(np.arange(80))
+
+    # The regressions of all folds share the steps of one optimiser: what is left of it is far below a vote.
+    tolerance = 0.01 if expert == "softmax" else 1e-7
+    np.testing.assert_allclose(scores(truth)[[2, 7]], scores(other)[[2, 7]], atol=tolerance)
+
+
+def test_units_are_groups_and_duplicates_through_chains():
+    X = np.array([[0.0], [1.0], [1.0], [2.0], [3.0], [-0.0]])
+    np.testing.assert_array_equal(
+        find_units({"x": X}, np.array([0, 1, 2, 2, -1, -1])), np.array([0, 1, 1, 1, 2, 0])
+    )
+
+
+def test_folds_keep_units_whole_and_spread_classes():
+    units = np.repeat(np.arange(50), 2)
+    fold = deal_folds(units, np.repeat(np.arange(50) % 2, 2), 5, 3)
+    assert np.array_equal(fold[::2], fold[1::2])
+    np.testing.assert_array_equal(np.bincount(fold), np.full(5, 20))
+
+
+def test_blocks_hold_every_row_once_and_whole_units():
+    X, truth = blobs(500, 3, 2)
+    rows = gather_rows({"x": X}, truth, None, np.random.default_rng(0).integers(60, size=500), 0)
+    blocks = list(rows.blocks(64))
+    assert len(blocks) > 3
+    np.testing.assert_array_equal(np.sort(np.concatenate(blocks)), np.arange(500))
+    owner = {unit for block in blocks for unit in np.unique(rows.units[block])}
+    assert sum(len(np.unique(rows.units[block])) for block in blocks) == len(owner)
+
+
+def test_faiss_neighbours_equal_the_blocked_ones(monkeypatch):
+    X, truth = blobs(400, 3, 3)
+    rows = gather_rows({"x": X}, truth, None, np.arange(400) // 2, 0)
+    exact = find_neighbours(rows.views["x"], rows, 10)
+    monkeypatch.setattr("glitchtrace.detectors.jury.neighbours._BLOCKED_ROWS", 10)
+    found = find_neighbours(rows.views["x"], rows, 10)
+    assert np.mean(found.index == exact.index) > 0.99
+    np.testing.assert_allclose(found.weight, exact.weight, atol=1e-4)
+    assert not (rows.units[found.index] == rows.units[:, None]).any()
+
+
+def test_softmax_regressions_in_one_run_equal_single_ones():
+    X, truth = blobs(120, 3, 4)
+    X = X.astype(np.float32)
+    used = np.arange(120)[:, None] % 2 != np.arange(2)
+    together = fit_softmax(X, truth, used, 3, steps=300)
+    for number in range(2):
+        alone = fit_softmax(X, truth, used[:, [number]], 3, steps=300)[0]
+        np.testing.assert_allclose(X @ together[number][:-1], X @ alone[:-1], atol=0.05)
+
+
+def simulated(n: int, matrix: np.ndarray, seed: int):
+    """Rows whose posterior p is known, and labels drawn by T: the pool's model is true."""
+    rng = np.random.default_rng(seed)
+    K = len(matrix)
+    z = rng.normal(size=(1, n, K)) * 2.0
+    z -= z.mean(axis=2, keepdims=True)
+    p = np.exp(z[0] * 2)
+    p /= p.sum(axis=1, keepdims=True)
+    truth = (p.cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+    labels = (matrix[truth].cumsum(axis=1) > rng.random((n, 1))).argmax(axis=1)
+    useless = rng.normal(size=(1, n, K))
+    ballots = Ballots(
+        np.concatenate([z, useless]).astype(np.float32), np.tile(np.arange(K), (n, 1)), ("true", "useless"), K
+    )
+    return ballots, truth, labels
+
+
+def test_pool_finds_weights_and_noise_of_its_own_model():
+    matrix = noise.uniform_matrix(0.2, 4)
+    ballots, _, labels = simulated(6000, matrix, 0)
+    found = pool.fit_pool(ballots, labels, 6000)
+    assert found.uniform
+    np.testing.assert_allclose(found.weights, [2.0, 0.0], atol=0.25)
+    np.testing.assert_allclose(found.noise, matrix, atol=0.03)
+
+
+def test_pool_finds_class_pairs():
+    matrix = np.eye(4)
+    matrix[1] = [0, 0.6, 0.4, 0]
+    ballots, _, labels = simulated(6000, matrix, 1)
+    found = pool.fit_pool(ballots, labels, 6000)
+    assert not found.uniform
+    np.testing.assert_allclose(found.noise, matrix, atol=0.06)
+
+
+def test_likelihood_rises_from_round_to_round():
+    ballots, _, labels = simulated(2000, noise.uniform_matrix(0.3, 3), 2)
+    path = pool.fit_pool(ballots, labels, 2000, strengths=noise.UNIFORM).objective
+    assert np.diff(path).min() > -1e-9
+
+
+def test_likelihood_of_em_alone_rises():
+    ballots, _, labels = simulated(1000, noise.uniform_matrix(0.3, 3), 3)
+    p = np.exp(ballots.log_posterior(np.array([2.0, 0.0]), np.zeros(3)))
+    matrix, before = noise.uniform_matrix(0.05, 3), -np.inf
+    for _ in range(30):
+        value = noise.responsibilities(p, ballots.column(matrix, labels))[1].sum()
+        assert value >= before - 1e-9
+        before = value
+        matrix = noise.estimate(p, ballots, labels, matrix, (0.0, 1e-9), 1)
+
+
+def test_wrong_validation_labels_are_counted():
+    ballots, truth, labels = simulated(3000, noise.uniform_matrix(0.1, 4), 4)
+    labels[2000:] = flip(truth[2000:], 0.2, 0)
+    found = pool.fit_pool(ballots, labels, 2000)
+    assert found.validation_flip == pytest.approx(0.2, abs=0.05)
+    labels[2000:] = truth[2000:]
+    clean = pool.fit_pool(ballots, labels, 2000).validation_flip
+    assert clean is not None
+    assert clean < 0.02
+
+
+def test_scale_error_is_the_spread_of_the_estimate():
+    estimates, errors = [], []
+    for seed in range(12):
+        ballots, _, labels = simulated(1500, noise.uniform_matrix(0.2, 3), 10 + seed)
+        found = pool.fit_pool(ballots, labels, 1500, strengths=noise.UNIFORM)
+        estimates.append(1 - found.noise[0, 0])
+        errors.append(promise.profile(found, ballots, labels, 1500).error * estimates[-1])
+    assert 0.5 < np.std(estimates) / np.mean(errors) < 2.0
+
+
+def test_largest_sets():
+    assert promise.largest_by_posterior(np.full(50, 0.5), 0.1) == 0
+    assert promise.largest_by_posterior(np.zeros(50), 0.1) == 50
+    assert promise.largest_by_posterior(np.r_[np.full(40, 1e-4), np.ones(1000)], 0.1) >= 40
+    assert promise.largest_by_validation(np.r_[np.zeros(200), np.ones(800)], np.full(500, 2.0), 0.1) > 100
+    assert promise.largest_by_validation(np.r_[np.zeros(200), np.ones(800)], np.zeros(500), 0.1) == 0
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_clean_digits_flag_nothing(digits, validated: bool):
+    X, truth, V, v = digits
+    verdict = Jury().judge({"x": X}, truth, ({"x": V}, v) if validated else None)
+    assert not verdict.flagged.any()
+    assert verdict.promise.words.startswith("Nothing can be flagged")
+    assert verdict.number.share < 0.01
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_wrong_digits_are_found_counted_and_repaired(digits, validated: bool):
+    X, truth, V, v = digits
+    labels = flip(truth, 0.1, 5)
+    wrong = labels != truth
+    verdict = Jury().judge({"x": X}, labels, ({"x": V}, v) if validated else None)
+    worst = np.argsort(-verdict.log_odds)[: wrong.sum()]
+    assert wrong[worst].mean() > 0.9
+    assert verdict.number.low <= 0.1 <= verdict.number.high
+    assert verdict.flagged.sum() > 30
+    assert wrong[verdict.flagged].mean() >= 0.9
+    repaired = verdict.flagged & wrong
+    assert np.mean(verdict.proposed[repaired] == truth[repaired]) > 0.95
+    assert (verdict.proposed != labels).all()
+    np.testing.assert_allclose(verdict.posterior.sum(axis=1), 1)
+    np.testing.assert_allclose(verdict.kinds.sum(axis=1), 1)
+
+
+def test_same_seed_same_bytes(digits):
+    X, truth, _, _ = digits
+    labels = flip(truth, 0.1, 5)[:400]
+    one, two = (Jury().judge({"x": X[:400]}, labels, seed=3) for _ in range(2))
+    assert one.log_odds.tobytes() == two.log_odds.tobytes()
+
+
+def test_order_of_rows_and_classes_matters_little(digits):
+    X, truth, _, _ = digits
+    labels = flip(truth, 0.1, 5)
+    order = np.random.default_rng(0).permutation(len(X))
+    name = np.random.default_rng(1).permutation(10)
+    plain = Jury().judge({"x": X}, labels)
+    moved = Jury().judge({"x": X[order]}, name[labels[order]])
+    # Landmarks, folds and bags differ, hence the ranks are close, not equal.
+    assert np.corrcoef(plain.log_odds[order], moved.log_odds)[0, 1] > 0.97
+    assert moved.number.share == pytest.approx(plain.number.share, abs=0.01)
+
+
+def test_a_twin_with_the_same_wrong_label_does_not_vouch(digits):
+    X, truth, _, _ = digits
+    labels = flip(truth, 0.05, 7)
+    wrong = np.flatnonzero(labels != truth)
+    doubled = Jury().judge({"x": np.r_[X, X[wrong], X[wrong]]}, np.r_[labels, labels[wrong], labels[wrong]])
+    assert np.mean(doubled.log_odds[wrong] > 0) > 0.9
+
+
+def test_many_classes_keep_the_likely_candidates():
+    X, truth = blobs(1500, 100, 6, width=12, spread=0.3)
+    labels = flip(truth, 0.1, 0)
+    verdict = Jury().judge({"x": X}, labels)
+    assert verdict.posterior.shape == (1500, 32)
+    assert (verdict.candidates == labels[:, None]).any(axis=1).all()
+    wrong = labels != truth
+    assert wrong[np.argsort(-verdict.log_odds)[: wrong.sum()]].mean() > 0.9
+    assert np.mean(verdict.probability(truth)) > 0.9
+
+
+def test_candidates_change_nothing_where_they_hold_all_mass(monkeypatch):
+    X, truth = blobs(600, 12, 8, spread=0.5)
+    labels = flip(truth, 0.1, 0)
+    whole = Jury(refit=False).judge({"x": X}, labels)
+    monkeypatch.setattr("glitchtrace.detectors.jury.ballots.DENSE", 4)
+    monkeypatch.setattr("glitchtrace.detectors.jury.ballots.CANDIDATES", 11)
+    kept = Jury(refit=False).judge({"x": X}, labels)
+    assert np.corrcoef(whole.log_odds, kept.log_odds)[0, 1] > 0.99
+    assert kept.number.share == pytest.approx(whole.number.share, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"labels": np.zeros(6)}, "labels: float64"),
+        ({"labels": np.zeros(6, dtype=int)}, "one class only"),
+        ({"representations": {"x": np.full((6, 2), np.nan)}}, "not every value is finite"),
+        ({"representations": {}}, "representations: none"),
+        ({"representations": {"x": np.zeros((5, 2))}}, "6 rows as the labels"),
+        ({"groups": np.zeros(5)}, "groups: shape"),
+        ({"max_false": 0.0}, "max_false"),
+        ({"validation": ({"z": np.zeros((2, 2))}, np.zeros(2, dtype=int))}, "no representation 'x'"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_one_line(changes, words):
+    given = {"representations": {"x": np.eye(6)}, "labels": np.arange(6) % 2} | changes
+    with pytest.raises(GlitchtraceError, match=words):
+        Jury().judge(**given)
+
+
+def test_collect_scales_each_expert():
+    class Fixed:
+        def scores(self, block: np.ndarray) -> np.ndarray:
+            return np.sin(np.arange(len(block) * 3).reshape(-1, 3)) * 7 + 100
+
+    X, truth = blobs(50, 3, 0)
+    ballots = collect({"one": Fixed()}, gather_rows({"x": X}, truth, None, None, 0))
+    np.testing.assert_allclose(ballots.z.mean(axis=2), 0, atol=1e-5)
+    assert np.sqrt(np.mean(np.square(ballots.z))) == pytest.approx(1, abs=1e-5)
