@@ -100,7 +100,7 @@ def test_status_and_plan_count_what_is_left(copy: Checkout) -> None:
 
 
 def test_status_says_what_is_stale_and_why(copy: Checkout) -> None:
-    file = copy.folder / "config/config.yaml"
+    file = copy.folder / "config/variants/models.yaml"
     config = yaml.safe_load(file.read_text())
     config["models"]["linear"]["training"]["default"]["learning_rate"] /= 2
     file.write_text(yaml.safe_dump(config))

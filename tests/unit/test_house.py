@@ -25,8 +25,8 @@ CONFIGS = [ROOT / "config/config.yaml", *sorted((ROOT / "config/studies").glob("
 
 
 def load(file: Path) -> dict:
-    """A configuration as Snakemake merges it: the default, then the study."""
-    base = yaml.safe_load(CONFIGS[0].read_text())
+    """A whole configuration: the shipped variants and the default, then the study."""
+    base = configuration.merge(configuration.variants(ROOT), configuration.read(CONFIGS[0]))
     return base if file == CONFIGS[0] else configuration.merge(base, yaml.safe_load(file.read_text()))
 
 

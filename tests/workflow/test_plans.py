@@ -11,9 +11,9 @@ def resolved(file: Path | None) -> dict:
     """A configuration with every default, as Snakemake merges it."""
     from glitchtrace.core import configuration
 
-    base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    config = configuration.merge(base, yaml.safe_load(file.read_text())) if file else base
-    return configuration.resolve(config, configuration.load_schema(ROOT))
+    default = configuration.read(ROOT / configuration.DEFAULT)
+    config = configuration.merge(default, configuration.read(file)) if file else default
+    return configuration.complete(config, default, ROOT)
 
 
 def different(cells: list[dict], *keys: str) -> int:

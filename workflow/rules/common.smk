@@ -3,7 +3,6 @@
 import functools
 from pathlib import Path
 
-import yaml
 from snakemake.exceptions import WorkflowError
 from snakemake.io import apply_wildcards
 
@@ -19,21 +18,19 @@ from glitchtrace.core import (
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.registry import base_name
 
-# The folder of the workflow, whichever workflow includes it or uses it as a module.
-ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parents[1]
-
 
 def _load():
-    """The checked and resolved configuration and the cells of its grid."""
+    """The checked and complete configuration."""
     registry.add(config.get("components") or ())
-    schema = configuration.load_schema(ROOT)
-    configuration.check(config, schema)
-    base_file = ROOT / "config/config.yaml"
-    base = yaml.safe_load(base_file.read_text(encoding="utf-8"))
-    configuration.check_study(config, base)
-    resolved = configuration.resolve(config, schema)
+    given = (
+        workflow.modifier.skip_configfile
+    )  # by a workflow that uses this one as a module
+    default = config if given else configuration.read(DEFAULT)
+    resolved = configuration.complete(config, default, ROOT)
     studies = [
-        file for file in workflow.overwrite_configfiles if not base_file.samefile(file)
+        file
+        for file in workflow.overwrite_configfiles
+        if not given and not DEFAULT.samefile(file)
     ]
     if resolved["study"] is None and studies:
         resolved["study"] = configuration.study_name(studies[-1])

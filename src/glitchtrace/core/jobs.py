@@ -64,7 +64,8 @@ def run(snakemake: Any) -> None:
             cost = _measured(stage_function(stage), arguments)
             if record is not None:
                 content = {
-                    "stage": snakemake.rule,
+                    # The rule, by whatever name another workflow may use it.
+                    "stage": Path(record).stem.partition("-")[0],
                     "wildcards": dict(snakemake.wildcards.items()),
                     "parameters": _named(snakemake.params),
                     "code": code,
