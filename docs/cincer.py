@@ -16,11 +16,16 @@ from glitchtrace.core import paths, registry
 from glitchtrace.core.files import read_parquet, replace_section
 from glitchtrace.operations.jobs import read_config
 from glitchtrace.papers.cincer import cells
-from glitchtrace.papers.cincer.figures.loop_influence import correlation_table
-from glitchtrace.papers.cincer.figures.loop_precision import precision_table
-from glitchtrace.papers.cincer.question_budget import budget_table
-from glitchtrace.papers.cincer.summary import KEYS, at, mean_and_error, numbers
-from glitchtrace.papers.cincer.thresholds import arriving, threshold_table
+from glitchtrace.papers.cincer.figures import correlation_table, precision_table
+from glitchtrace.papers.cincer.tables import (
+    KEYS,
+    arriving,
+    at,
+    budget_table,
+    mean_and_error,
+    numbers,
+    threshold_table,
+)
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
 

@@ -13,17 +13,22 @@ from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 from sklearn.model_selection import train_test_split
 
 from glitchtrace.core import registry
-from glitchtrace.papers.cincer import influence_functions, measures
+from glitchtrace.papers.cincer import curvature
 from glitchtrace.papers.cincer import loop as loop_module
-from glitchtrace.papers.cincer.annotator import PerfectAnnotator, run
+from glitchtrace.papers.cincer.cells import part_sizes
 from glitchtrace.papers.cincer.dense import DenseNetwork, softmax
 from glitchtrace.papers.cincer.loop import Loop
-from glitchtrace.papers.cincer.problem import Problem, make_problem
-from glitchtrace.papers.cincer.query import Query, largest_distance
-from glitchtrace.papers.cincer.ranking import Ranking
-from glitchtrace.papers.cincer.roles import Negotiator, load_inspector, load_negotiator
-from glitchtrace.papers.cincer.sizes import part_sizes
-from glitchtrace.papers.cincer.streams import start_states
+from glitchtrace.papers.cincer.loop import calibration_error as calibration_error_of
+from glitchtrace.papers.cincer.problem import Problem, make_problem, start_states
+from glitchtrace.papers.cincer.query import (
+    Negotiator,
+    Query,
+    Ranking,
+    largest_distance,
+    load_inspector,
+    load_negotiator,
+)
+from glitchtrace.papers.cincer.stage import PerfectAnnotator, run
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "cincer"
@@ -171,9 +176,7 @@ def test_matrices(name: str, target: int) -> None:
             if key == "diag_fim":
                 found[key] = columns.mean_square(weights)
     if case.has(f"t{target}_hessian_mean_kn"):
-        found["hessian_mean_kn"] = influence_functions.dense_hessian(
-            query.mean_hessian_product, case.notes["n_params"]
-        )
+        found["hessian_mean_kn"] = curvature.dense_hessian(query.mean_hessian_product, case.notes["n_params"])
     for key, matrix in found.items():
         close(matrix, case.golden[f"t{target}_{key}"], 1e-11)
 
@@ -202,7 +205,7 @@ def test_lissa_replayed(name: str, target: int) -> None:
     case = CASES[name]
     query = case.query(target)
     order = case.golden[f"t{target}_if_lissa_sample_order"]
-    solution = influence_functions.solve_by_lissa(
+    solution = curvature.solve_by_lissa(
         query.sample_hessian_product, query.prediction_gradient(), 1.0, [order]
     )
     if case.has(f"t{target}_if_lissa_ihvp"):
@@ -213,7 +216,7 @@ def test_lissa_replayed(name: str, target: int) -> None:
     assert chosen == case.notes["targets"][str(target)]["selection"]["if_lissa_orig"]["chosen"]
     order = case.golden[f"t{target}_inspector_influence_sample_order"]
     loss_gradient = -query.own_gradient().vectors()[0]
-    solution = influence_functions.solve_by_lissa(query.sample_hessian_product, loss_gradient, 1.0, [order])
+    solution = curvature.solve_by_lissa(query.sample_hessian_product, loss_gradient, 1.0, [order])
     expected = float(case.golden[f"t{target}_inspector_influence_orig"])
     assert np.linalg.norm(solution) / len(query.known) == pytest.approx(expected, rel=1e-6)
 
@@ -240,16 +243,16 @@ def test_relative_influence(name: str) -> None:
     notes = case.notes["relatif"]
     test = notes["test_index"]
     model, every = case.model, np.arange(len(known))
-    hessian = influence_functions.dense_hessian(
+    hessian = curvature.dense_hessian(
         lambda vector: model.hessian_product(case.inputs[known], case.labels[known], vector),
         case.notes["n_params"],
     )
     gradients = -model.gradients(case.inputs[known], every, case.labels[known]).vectors()
     target = -model.gradients(case.inputs[[test]], np.array([0]), case.labels[[test]]).vectors()[0]
-    solutions = influence_functions.solve_exactly(hessian, gradients, notes["damping"])
-    close(influence_functions.influence(solutions, target), case.golden["relatif_influence_on_loss"], 1e-6)
-    close(influence_functions.parameter_relative(solutions, target), case.golden["relatif_theta"], 1e-6)
-    close(influence_functions.loss_relative(solutions, target, gradients), case.golden["relatif_l"], 1e-6)
+    solutions = curvature.solve_exactly(hessian, gradients, notes["damping"])
+    close(curvature.influence(solutions, target), case.golden["relatif_influence_on_loss"], 1e-6)
+    close(curvature.parameter_relative(solutions, target), case.golden["relatif_theta"], 1e-6)
+    close(curvature.loss_relative(solutions, target, gradients), case.golden["relatif_l"], 1e-6)
     assert RELATIF
 
 
@@ -326,7 +329,7 @@ def test_whole_traces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     errors: list[set[float]] = []
 
     def calibration_error(probabilities: np.ndarray, truth: np.ndarray) -> float:
-        whole = measures.calibration_error(probabilities, truth)
+        whole = calibration_error_of(probabilities, truth)
         errors.append({whole, without_least_confident(probabilities, truth)})
         return whole
 
@@ -403,7 +406,7 @@ ARRIVED = {
 
 @pytest.mark.parametrize("name", ARRIVED)
 def test_wrong_labels_arrive_as_in_the_published_runs(name: str) -> None:
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config = yaml.safe_load((ROOT / "config/variants/loops.yaml").read_text())
     loop = config["loops"]["interactive@published_20ng" if name == "newsgroups" else "interactive@published"]
     card, settings = registry.card("dataset", name), complete_card("loop", "interactive")
     protocol = {key: loop.get(key, fragment["default"]) for key, fragment in settings.items()}

@@ -8,13 +8,13 @@ from torch import nn
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.papers.cincer.adam import Adam
-from glitchtrace.papers.cincer.build import build_classifier
 from glitchtrace.papers.cincer.convolutional import ConvolutionalPasses
+from glitchtrace.papers.cincer.curvature import dense_hessian
 from glitchtrace.papers.cincer.dense import DenseNetwork
 from glitchtrace.papers.cincer.gradients import FactoredGradients, expand_classes
-from glitchtrace.papers.cincer.influence_functions import dense_hessian
+from glitchtrace.papers.cincer.settings import TrainingSettings
+from glitchtrace.papers.cincer.stage import build_classifier
 from glitchtrace.papers.cincer.torch_classifier import AutogradPasses, TorchClassifier
-from glitchtrace.papers.cincer.training_settings import TrainingSettings
 
 DEFAULTS = {
     name: {key: value["default"] for key, value in registry.card("model", name)["settings"].items()}

@@ -10,10 +10,9 @@ import pytest
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_json, write_npy, write_parquet
-from glitchtrace.papers.cincer.figures import loop_gallery, loop_precision, loops
-from glitchtrace.papers.cincer.question_budget import budget_table, tabulate_questions
-from glitchtrace.papers.cincer.questions import PANEL_SETS, QUESTIONS
-from glitchtrace.papers.cincer.summary import PRECISIONS
+from glitchtrace.papers.cincer import figures, sample_figures, tables
+from glitchtrace.papers.cincer.cells import PANEL_SETS, QUESTIONS
+from glitchtrace.papers.cincer.tables import PRECISIONS, budget_table, tabulate_questions
 
 
 def traces(*, precise: bool = False, last: int = 20) -> pd.DataFrame:
@@ -38,7 +37,7 @@ def traces(*, precise: bool = False, last: int = 20) -> pd.DataFrame:
                     "repeat": str(repeat),
                     "iteration": iteration,
                 }
-                for panels in loops.PANELS.values():
+                for panels in figures.PANELS.values():
                     row |= {column: rng.random() for column in panels}
                 row |= {"n_cleaned_ex": iteration / 4, "n_cleaned": iteration / 2, "n_queried": iteration}
                 measured = precise and iteration % 2 == 1
@@ -49,7 +48,7 @@ def traces(*, precise: bool = False, last: int = 20) -> pd.DataFrame:
 
 def draw(table: pd.DataFrame, folder: Path, **options: Any) -> pd.DataFrame:
     write_parquet(table, folder / "traces.parquet")
-    loops.plot_loops(
+    figures.plot_loops(
         traces=folder / "traces.parquet",
         figures=[folder / "figure.svg", folder / "figure.png"],
         legend=[folder / "legend.svg"],
@@ -60,11 +59,11 @@ def draw(table: pd.DataFrame, folder: Path, **options: Any) -> pd.DataFrame:
 
 
 def test_the_questions_and_panel_sets_are_those_of_the_workflow() -> None:
-    assert set(PANEL_SETS) == set(loops.PANELS)
+    assert set(PANEL_SETS) == set(figures.PANELS)
     for negotiators in QUESTIONS.values():
         for name in negotiators or ():
             registry.card("negotiator", name)
-    assert len(loops.PANELS["all"]) == 8 + 14
+    assert len(figures.PANELS["all"]) == 8 + 14
 
 
 def test_lines_are_means_with_population_errors(tmp_path: Path) -> None:
@@ -82,7 +81,7 @@ def test_lines_are_means_with_population_errors(tmp_path: Path) -> None:
     [
         ("q1", "summary", {"Top Fisher", "No CE", "Drop CE"}),
         ("q3", "summary", {"Top Fisher", "NN", "Practical Fisher"}),
-        ("q3", "questions", {"Top Fisher", "NN", "Practical Fisher", loops.UPPER_BOUND}),
+        ("q3", "questions", {"Top Fisher", "NN", "Practical Fisher", tables.UPPER_BOUND}),
         ("every", "all", {"Top Fisher", "No CE", "Drop CE", "NN", "Practical Fisher"}),
     ],
 )
@@ -95,23 +94,24 @@ def test_each_question_has_its_lines_and_the_upper_bound_its_place(
 
 
 def test_the_upper_bound_is_not_among_cleaned_labels() -> None:
-    runs = loops.choose_runs(traces(), "q3")
-    lines = loops.line_table(runs, [*loops.PANELS["questions"], "n_cleaned_ex"])
-    figure = loops.draw_loops(lines, loops.PANELS["questions"], loops._looks(lines, "negotiator"), title="x")
+    runs = tables.choose_runs(traces(), "q3")
+    lines = tables.line_table(runs, [*figures.PANELS["questions"], "n_cleaned_ex"])
+    looks = figures._looks(lines, "negotiator")
+    figure = figures.draw_loops(lines, figures.PANELS["questions"], looks, title="x")
     counts = {axes.get_title(loc="left"): len(axes.lines) for axes in figure.axes}
     assert counts == {"F1": 4, "labels cleaned": 3, "questions": 4}
 
 
-@pytest.mark.parametrize("axis", loops.STYLE_AXES)
+@pytest.mark.parametrize("axis", figures.STYLE_AXES)
 def test_colours_follow_the_chosen_axis(axis: str, tmp_path: Path) -> None:
     table = traces()
     other = table[table["negotiator"] == "top_fisher"].assign(
         inspector="never", threshold="0", noise="outlier", negotiator="random"
     )
-    runs = loops.choose_runs(pd.concat([table, other]), "every")
-    lines = loops.line_table(runs, [*loops.PANELS["summary"], "n_cleaned_ex"])
-    looks = loops._looks(lines[lines["line"] != loops.UPPER_BOUND], axis)
-    values = lines.drop_duplicates("line").set_index("line")[axis].drop(loops.UPPER_BOUND)
+    runs = tables.choose_runs(pd.concat([table, other]), "every")
+    lines = tables.line_table(runs, [*figures.PANELS["summary"], "n_cleaned_ex"])
+    looks = figures._looks(lines[lines["line"] != tables.UPPER_BOUND], axis)
+    values = lines.drop_duplicates("line").set_index("line")[axis].drop(tables.UPPER_BOUND)
     colours = {name: look["color"] for name, look in looks.items()}
     assert pd.Series(colours).groupby(values).nunique().eq(1).all()
     assert len(set(colours.values())) == values.nunique()
@@ -134,7 +134,7 @@ def test_a_question_without_runs_and_an_unknown_axis_are_one_line(tmp_path: Path
 
 def test_precision_is_pooled_over_questions(tmp_path: Path) -> None:
     write_parquet(traces(precise=True), tmp_path / "traces.parquet")
-    loop_precision.plot_loop_precision(
+    figures.plot_loop_precision(
         traces=tmp_path / "traces.parquet",
         figures=[tmp_path / "bars.svg"],
         legend=[tmp_path / "legend.svg"],
@@ -152,7 +152,7 @@ def test_precision_is_pooled_over_questions(tmp_path: Path) -> None:
 def test_without_measurements_there_are_no_bars(tmp_path: Path) -> None:
     write_parquet(traces(), tmp_path / "traces.parquet")
     with pytest.raises(GlitchtraceError, match="precision: true"):
-        loop_precision.plot_loop_precision(
+        figures.plot_loop_precision(
             traces=tmp_path / "traces.parquet", figures=[], legend=[], table=tmp_path / "bars.csv"
         )
 
@@ -186,7 +186,7 @@ def test_protocols_are_lines_of_their_own_and_seeds_are_further_repeats(tmp_path
     )
     assert set(lines["line"]) == {
         f"{name}, loop interactive@{letter}"
-        for name in ("Top Fisher", "NN", "Practical Fisher", loops.UPPER_BOUND)
+        for name in ("Top Fisher", "NN", "Practical Fisher", tables.UPPER_BOUND)
         for letter in "ab"
     }
     assert lines.groupby(["line", "iteration"]).size().max() == 1
@@ -197,24 +197,25 @@ def test_protocols_are_lines_of_their_own_and_seeds_are_further_repeats(tmp_path
 
 
 def test_lines_of_one_colour_have_dashes_of_their_own() -> None:
-    runs = loops.choose_runs(two_by_two(), "every")
-    looks = loops._looks(loops.line_table(runs, ["f1"]), "negotiator")
+    runs = tables.choose_runs(two_by_two(), "every")
+    looks = figures._looks(tables.line_table(runs, ["f1"]), "negotiator")
     assert len(looks) == 12
     assert len({tuple(look.values()) for look in looks.values()}) == 12
 
 
 def test_upper_bounds_of_several_protocols_are_not_among_cleaned_labels() -> None:
-    runs = loops.choose_runs(two_by_two(), "q3")
-    lines = loops.line_table(runs, [*loops.PANELS["questions"], "n_cleaned_ex"])
-    figure = loops.draw_loops(lines, loops.PANELS["questions"], loops._looks(lines, "negotiator"), title="x")
+    runs = tables.choose_runs(two_by_two(), "q3")
+    lines = tables.line_table(runs, [*figures.PANELS["questions"], "n_cleaned_ex"])
+    looks = figures._looks(lines, "negotiator")
+    figure = figures.draw_loops(lines, figures.PANELS["questions"], looks, title="x")
     assert [len(axes.lines) for axes in figure.axes] == [8, 6, 8]
 
 
 def test_a_protocol_is_named_only_where_it_tells_lines_apart() -> None:
     table = traces()
     table.loc[table["negotiator"] == "nearest", "loop"] = "interactive@b"
-    names = set(loops.choose_runs(table, "q3")["line"])
-    assert names == {"Top Fisher", "NN", "Practical Fisher", loops.UPPER_BOUND}
+    names = set(tables.choose_runs(table, "q3")["line"])
+    assert names == {"Top Fisher", "NN", "Practical Fisher", tables.UPPER_BOUND}
 
 
 def test_precision_of_several_protocols_is_not_pooled(tmp_path: Path) -> None:
@@ -222,7 +223,7 @@ def test_precision_of_several_protocols_is_not_pooled(tmp_path: Path) -> None:
     other = measured.assign(loop="interactive@b", inspector="never", threshold="0")
     other = other.assign(**{column: other[column] * 2 for column in PRECISIONS})
     write_parquet(pd.concat([measured, measured.assign(seed="2"), other]), tmp_path / "traces.parquet")
-    loop_precision.plot_loop_precision(
+    figures.plot_loop_precision(
         traces=tmp_path / "traces.parquet",
         figures=[tmp_path / "bars.svg"],
         legend=[tmp_path / "legend.svg"],
@@ -233,7 +234,7 @@ def test_precision_of_several_protocols_is_not_pooled(tmp_path: Path) -> None:
     one = bars[bars["negotiator"] == "nearest"].set_index("loop")
     assert one["questions"].to_dict() == {"interactive": 60, "interactive@b": 30}
     assert one["ce_pr_at_5"].to_dict() == pytest.approx({"interactive": 0.4, "interactive@b": 0.8})
-    looks = loop_precision._looks(bars)
+    looks = figures._bar_looks(bars)
     assert len({tuple(look.values()) for look in looks}) == len(bars)
 
 
@@ -267,7 +268,7 @@ def asked() -> pd.DataFrame:
 
 
 def test_pairs_are_chosen_by_what_is_wrong_in_them() -> None:
-    chosen = loop_gallery.choose_pairs(asked(), 5)
+    chosen = sample_figures.choose_pairs(asked(), 5)
     assert chosen["example"]["example"].tolist() == [0]
     assert chosen["counter"]["example"].tolist() == [1]
 
@@ -279,15 +280,15 @@ def test_pairs_are_drawn_with_the_wrong_label_framed(tmp_path: Path) -> None:
     write_json(description, tmp_path / "source.json")
     write_parquet(asked(), tmp_path / "questions.parquet")
     arguments: dict[str, Any] = {"features": tmp_path / "features.npy", "pairs": 3}
-    loop_gallery.plot_loop_gallery(
+    sample_figures.plot_loop_gallery(
         **arguments, questions=[tmp_path / "questions.parquet"], figures=[tmp_path / "pairs.svg"]
     )
-    figure = loop_gallery.draw_pairs(loop_gallery.choose_pairs(asked(), 3), pictures, ["cat", "dog"])
+    figure = sample_figures.draw_pairs(sample_figures.choose_pairs(asked(), 3), pictures, ["cat", "dog"])
     texts = [axes.get_xlabel() for part in figure.subfigs for axes in part.axes]
     assert texts == ["label: cat\ntrue: dog", "label: dog", "label: cat", "label: dog\ntrue: cat"]
     write_parquet(asked()[3:], tmp_path / "none.parquet")
     with pytest.raises(GlitchtraceError, match="no pair with a mistake"):
-        loop_gallery.plot_loop_gallery(**arguments, questions=[tmp_path / "none.parquet"], figures=[])
+        sample_figures.plot_loop_gallery(**arguments, questions=[tmp_path / "none.parquet"], figures=[])
     write_json({**description, "modality": "table"}, tmp_path / "source.json")
     with pytest.raises(GlitchtraceError, match="needs pictures"):
-        loop_gallery.plot_loop_gallery(**arguments, questions=[tmp_path / "questions.parquet"], figures=[])
+        sample_figures.plot_loop_gallery(**arguments, questions=[tmp_path / "questions.parquet"], figures=[])

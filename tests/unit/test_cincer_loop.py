@@ -17,18 +17,23 @@ from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_json
 from glitchtrace.papers.cincer import cells
-from glitchtrace.papers.cincer.annotator import PerfectAnnotator, run
+from glitchtrace.papers.cincer.cells import known_count, part_sizes
 from glitchtrace.papers.cincer.dense import DenseNetwork
-from glitchtrace.papers.cincer.loop import Loop, Question
-from glitchtrace.papers.cincer.measures import calibration_error, precision_at, weighted_scores
-from glitchtrace.papers.cincer.noise_context import NoiseContext
-from glitchtrace.papers.cincer.problem import Problem, load_problem, make_problem, one_hot
-from glitchtrace.papers.cincer.roles import Inspector, Negotiator, load_inspector, load_negotiator
-from glitchtrace.papers.cincer.sizes import known_count, part_sizes
-from glitchtrace.papers.cincer.stage import clean_interactively
-from glitchtrace.papers.cincer.streams import Start, outlier_subset, start_states
-from glitchtrace.papers.cincer.summary import gather_loops, numbers, summarise_loops
-from glitchtrace.papers.cincer.training_settings import TrainingSettings
+from glitchtrace.papers.cincer.loop import Loop, Question, calibration_error, precision_at, weighted_scores
+from glitchtrace.papers.cincer.noises import NoiseContext
+from glitchtrace.papers.cincer.problem import (
+    Problem,
+    Start,
+    load_problem,
+    make_problem,
+    one_hot,
+    outlier_subset,
+    start_states,
+)
+from glitchtrace.papers.cincer.query import Inspector, Negotiator, load_inspector, load_negotiator
+from glitchtrace.papers.cincer.settings import TrainingSettings
+from glitchtrace.papers.cincer.stage import PerfectAnnotator, clean_interactively, run
+from glitchtrace.papers.cincer.tables import gather_loops, numbers, summarise_loops
 
 NOISES = registry.names("noise")
 TOP = {"sign": "published", "damping": 0.0, "cutoff": 1e-10, "sample": 30}

@@ -16,18 +16,15 @@ from sklearn.datasets import load_digits, load_iris
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_json, write_npy
-from glitchtrace.papers.cincer.annotator import PerfectAnnotator, run
 from glitchtrace.papers.cincer.loop import Loop
 from glitchtrace.papers.cincer.person import __main__ as program
 from glitchtrace.papers.cincer.person.page import PageServer
-from glitchtrace.papers.cincer.person.samples import Samples
-from glitchtrace.papers.cincer.person.session import Session
+from glitchtrace.papers.cincer.person.session import Samples, Session
 from glitchtrace.papers.cincer.person.terminal import annotate_in_terminal
 from glitchtrace.papers.cincer.problem import load_problem
-from glitchtrace.papers.cincer.query import Query
-from glitchtrace.papers.cincer.ranking import Ranking
-from glitchtrace.papers.cincer.roles import Negotiator
-from glitchtrace.papers.cincer.stage import open_loop
+from glitchtrace.papers.cincer.query import Negotiator, Query, Ranking
+from glitchtrace.papers.cincer.settings import LoopSettings
+from glitchtrace.papers.cincer.stage import AskingRepeat, PerfectAnnotator, open_loop, run
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
@@ -62,11 +59,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def make_loop(features: Path, negotiator: str = "nearest") -> Loop:
-    return open_loop(
-        load_problem(features),
+    repeat = AskingRepeat(
         model="logreg",
         model_settings={"head_seed": 42},
-        protocol={**INTERACTIVE, "known": 30, "iterations": 25, "learning_rate": 0.05},
+        protocol=LoopSettings(**{**INTERACTIVE, "known": 30, "iterations": 25, "learning_rate": 0.05}),
         noise="random",
         ratio="0.2",
         inspector="never",
@@ -77,6 +73,7 @@ def make_loop(features: Path, negotiator: str = "nearest") -> Loop:
         seed=1,
         repeat=0,
     )
+    return open_loop(load_problem(features), repeat)
 
 
 def make_failing_loop(features: Path, questions: int) -> Loop:

@@ -11,22 +11,23 @@ from scipy.optimize import minimize
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.papers.cincer.curvature import block_scores, diagonal_scores, fisher_scores, matrix_scores
-from glitchtrace.papers.cincer.dense import DenseNetwork, softmax
-from glitchtrace.papers.cincer.gradients import ExplicitGradients
-from glitchtrace.papers.cincer.influence_functions import (
+from glitchtrace.papers.cincer.curvature import (
+    block_scores,
     dense_hessian,
+    diagonal_scores,
+    fisher_scores,
     influence,
     loss_relative,
+    matrix_scores,
     parameter_relative,
     solve_by_conjugate_gradients,
     solve_by_lissa,
     solve_exactly,
     without_sample,
 )
-from glitchtrace.papers.cincer.query import Query, largest_distance
-from glitchtrace.papers.cincer.ranking import by_score
-from glitchtrace.papers.cincer.roles import load_inspector, load_negotiator
+from glitchtrace.papers.cincer.dense import DenseNetwork, softmax
+from glitchtrace.papers.cincer.gradients import ExplicitGradients
+from glitchtrace.papers.cincer.query import Query, by_score, largest_distance, load_inspector, load_negotiator
 
 NEGOTIATORS = [name for name in registry.names("negotiator") if name != "no_ce"]
 

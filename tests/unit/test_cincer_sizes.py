@@ -6,11 +6,11 @@ import pytest
 from components import default_settings
 
 from glitchtrace.core import registry
-from glitchtrace.papers.cincer.build import build_classifier
+from glitchtrace.papers.cincer.cells import loop_memory, part_sizes, weight_count
 from glitchtrace.papers.cincer.dense import DenseNetwork
-from glitchtrace.papers.cincer.sizes import loop_memory, part_sizes, weight_count
+from glitchtrace.papers.cincer.settings import TrainingSettings
+from glitchtrace.papers.cincer.stage import build_classifier
 from glitchtrace.papers.cincer.torch_classifier import TorchClassifier
-from glitchtrace.papers.cincer.training_settings import TrainingSettings
 
 MODELS = default_settings("model")
 LOOP = default_settings("loop")["interactive"]

@@ -12,12 +12,16 @@ from components import default_settings
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_parquet
-from glitchtrace.papers.cincer import cells, leave_one_out
+from glitchtrace.papers.cincer import cells, figures, leave_one_out, sample_figures
 from glitchtrace.papers.cincer.dense import DenseNetwork, softmax
-from glitchtrace.papers.cincer.figures import loop_influence, loop_thresholds
 from glitchtrace.papers.cincer.stage import clean_interactively
-from glitchtrace.papers.cincer.summary import KEYS
-from glitchtrace.papers.cincer.thresholds import arriving, find_threshold, threshold_table
+from glitchtrace.papers.cincer.tables import (
+    KEYS,
+    arriving,
+    correlation_table,
+    find_threshold,
+    threshold_table,
+)
 
 INTERACTIVE = {
     key: fragment["default"] for key, fragment in registry.card("loop", "interactive")["settings"].items()
@@ -93,7 +97,7 @@ def test_thresholds_are_drawn_and_tabulated_by_inspector(source: Path, tmp_path:
         "figures": [tmp_path / "figure.svg"],
         "table": tmp_path / "table.csv",
     }
-    loop_thresholds.plot_loop_thresholds(loops=["interactive@scores"], **options)
+    figures.plot_loop_thresholds(loops=["interactive@scores"], **options)
     (row,) = pd.read_csv(tmp_path / "table.csv").to_dict("records")
     scores = arriving(pd.concat(runs[:2]))
     above = scores[scores["score"] > row["threshold"]]
@@ -104,7 +108,7 @@ def test_thresholds_are_drawn_and_tabulated_by_inspector(source: Path, tmp_path:
     assert threshold_table(scores)["threshold"].item() == pytest.approx(row["threshold"], rel=1e-5)
     assert "label wrong" in (tmp_path / "figure.svg").read_text()
     with pytest.raises(GlitchtraceError, match="use one such as margin"):
-        loop_thresholds.plot_loop_thresholds(loops=["another"], **options)
+        figures.plot_loop_thresholds(loops=["another"], **options)
 
 
 # --- leaving samples out ----------------------------------------------------------------------------------------
@@ -200,14 +204,14 @@ def test_scores_and_changes_are_drawn_with_their_rank_correlation(source: Path, 
         for repeat in range(2)
     ]
     write_parquet(pd.concat(parts), tmp_path / "all.parquet")
-    loop_influence.plot_loop_influence(
+    sample_figures.plot_loop_influence(
         changes=tmp_path / "all.parquet", figures=[tmp_path / "figure.svg"], table=tmp_path / "table.csv"
     )
     table = pd.read_csv(tmp_path / "table.csv").set_index("negotiator")
     assert table.loc["if@exact", "spearman_least"] > 0.98
     assert table.loc["if@exact", "repeats"] == 2
     constant = parts[0].assign(score=1.0)
-    assert np.isnan(loop_influence.correlation_table(constant)["spearman"]).all()
+    assert np.isnan(correlation_table(constant)["spearman"]).all()
     assert "true change of the loss" in (tmp_path / "figure.svg").read_text()
 
 

@@ -3,6 +3,7 @@
 import io
 import shutil
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from safetensors.numpy import load_file
 from glitchtrace.core import configuration, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_json, write_npy, write_parquet
-from glitchtrace.data.datasets import stl10
+from glitchtrace.data.datasets.colour_pictures import read_stl10
 from glitchtrace.influence.sgd_influence import koh_liang
 from glitchtrace.influence.sgd_influence.walk import validation_gradient
 from glitchtrace.models import mlp
@@ -401,16 +402,16 @@ def test_the_fidelity_study_finds_the_order_of_a_logistic_regression(tmp_path: P
 def test_a_trial_without_an_estimate_is_missing_and_the_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    solve = koh_liang.conjugate_gradients
+    system = koh_liang.system
     calls: list[float] = []
 
-    def fails_once(product, u, damping, **options):
+    def fails_once(loss, damping, *rest):
         calls.append(damping)
-        return solve(
-            (lambda v: tuple(-part for part in v)) if len(calls) == 1 else product, u, damping, **options
-        )
+        found = system(loss, damping, *rest)
+        negative = replace(found, product=lambda v: tuple(-part for part in v))
+        return negative if len(calls) == 1 else found
 
-    monkeypatch.setattr(koh_liang, "conjugate_gradients", fails_once)
+    monkeypatch.setattr(koh_liang, "system", fails_once)
     target = str(tmp_path / "fidelity.parquet")
     fidelity.measure_fidelity(fidelity=target, task="digits_3_8", network="logistic_regression", seeds=[0, 1])
     found = pd.read_parquet(target).assign(task="digits_3_8", network="logistic_regression")
@@ -459,7 +460,7 @@ def write_stl10(path: Path, labels: dict[str, list[int]]) -> np.ndarray:
 
 def test_stl10_is_read_row_by_row_with_labels_from_zero(tmp_path: Path) -> None:
     pictures = write_stl10(tmp_path / "stl10.tar.gz", {"train": [1, 10, 3], "test": [2]})
-    found, labels, training_rows = stl10.read_archive(tmp_path / "stl10.tar.gz")
+    found, labels, training_rows = read_stl10(tmp_path / "stl10.tar.gz")
     np.testing.assert_array_equal(found, pictures)
     assert labels.tolist() == [0, 9, 2, 1]
     assert training_rows == 3
@@ -473,5 +474,5 @@ def test_a_bad_stl10_archive_is_one_line(fault: str, tmp_path: Path) -> None:
     if fault == "truncated":
         path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(GlitchtraceError, match="not the official STL-10 archive") as caught:
-        stl10.read_archive(path)
+        read_stl10(path)
     assert "\n" not in str(caught.value)

@@ -18,7 +18,6 @@ from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import sample_table
 from glitchtrace.models import nine_layer_cnn
 from glitchtrace.papers.rdia.relabelling import relabelled_loss as reference_loss
-from glitchtrace.papers.rdia_ls.adam import Adam
 from glitchtrace.papers.rdia_ls.cells import cells
 from glitchtrace.papers.rdia_ls.losses import (
     bounded_kept_loss,
@@ -31,6 +30,7 @@ from glitchtrace.papers.rdia_ls.methods import coteaching, plain, rdia_ls, small
 from glitchtrace.papers.rdia_ls.schedule import Groups, Schedule
 from glitchtrace.papers.rdia_ls.stage import schedule, train_selection
 from glitchtrace.papers.rdia_ls.training import Part, accuracies, fit
+from glitchtrace.training.optimisers import Adam, ArrayAdam
 
 ORIGINAL = {"loss": "original", "gamma": 0.2, "warm_up_divided": True, "ranked_within": "batch"}
 SCHEDULE = Schedule(4, 0.01, 80, 0.1, forget_rate=0.5, gradual=2, drop_rate=0.25, warm_up=2)
@@ -192,6 +192,22 @@ def test_adam_steps_as_torch_does(weight_decay):
     for mine, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(mine, expected, rtol=1e-5, atol=1e-6)
     assert optimiser.finite()
+
+
+def test_adam_of_an_array_takes_the_same_steps_as_adam_of_a_network():
+    module = nn.Linear(5, 3).double()
+    values = torch.cat([p.detach().reshape(-1) for p in module.parameters()]).numpy().copy()
+    optimiser, other = Adam([module]), ArrayAdam(len(values), values.dtype, rate=0.02)
+    rng = np.random.default_rng(0)
+    for step in range(400):
+        gradient = rng.standard_normal(len(values))
+        optimiser.step([torch.from_numpy(gradient.copy())], 0.02)
+        other.update(values, gradient)
+        if step == 200:
+            twin = other.copy()
+    found = torch.cat([p.detach().reshape(-1) for p in module.parameters()]).numpy()
+    np.testing.assert_allclose(values, found, rtol=1e-9, atol=1e-11)
+    assert (twin.steps, other.steps) == (201, 400)
 
 
 def test_a_factor_of_the_loss_acts_as_a_weight_decay_that_is_as_many_times_stronger():

@@ -8,6 +8,7 @@ from torch import nn
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.sgd_influence import koh_liang, tracin
 from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
+from glitchtrace.influence.solvers import Operator, conjugate_gradients, lissa
 from glitchtrace.models import mlp, six_conv_cnn, small_cnn
 from glitchtrace.models.network import Network
 from glitchtrace.training.augmentation import Augmentation
@@ -275,28 +276,28 @@ def test_solvers_agree_on_a_convex_problem() -> None:
     case = Recorded(mlp.build((4,), 3, {"hidden": [5], "head_seed": 0}), (4,), 3)
     state = State(case.network, tensors(case.trace.final, case.trace, case.network), training=False)
     loss = koh_liang.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 11)
-    exact = koh_liang.conjugate_gradients(loss.product, case.u, 1.0, tolerance=1e-10)
+    system = koh_liang.system(loss, 1.0)
+    exact = conjugate_gradients(system, case.u, tolerance=1e-10).vector
     residual = [
         product + solution - part
         for product, solution, part in zip(loss.product(exact), exact, case.u, strict=True)
     ]
     assert dot(residual, residual) < 1e-18
-    approximate = koh_liang.lissa(
-        loss, case.u, 1.0, scale=3.0, depth=200, batch=SAMPLES, rng=np.random.default_rng(0)
-    )
+    approximate = lissa(system, case.u, scale=3.0, depth=200).vector
     for mine, other in zip(exact, approximate, strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-9)
 
 
 def test_negative_curvature_and_divergence_are_clear_lines() -> None:
     u = (torch.ones(2, dtype=torch.float64),)
-    with pytest.raises(GlitchtraceError, match=r"negative curvature .* raise damping"):
-        koh_liang.conjugate_gradients(lambda v: tuple(-part for part in v), u, 0.1)
+    concave = Operator(lambda v: tuple(-part for part in v), 2, damping=0.1, remedy="raise damping")
+    with pytest.raises(GlitchtraceError, match=r"damped by 0.1 is not positive .* -0.9\); raise damping"):
+        conjugate_gradients(concave, u, indefinite="stop")
     case = tabular()
     state = State(case.network, tensors(case.trace.final, case.trace, case.network), training=False)
     loss = koh_liang.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 30)
-    with pytest.raises(GlitchtraceError, match=r"LiSSA diverges at scale .* raise scale"):
-        koh_liang.lissa(loss, case.u, 1.0, scale=1e-3, depth=500, batch=SAMPLES, rng=np.random.default_rng(0))
+    with pytest.raises(GlitchtraceError, match=r"LiSSA diverges: .* scale = 0.001; raise scale"):
+        lissa(koh_liang.system(loss, 1.0), case.u, scale=1e-3, depth=500)
 
 
 # --- faults -------------------------------------------------------------------------------------------------------

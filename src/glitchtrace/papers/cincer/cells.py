@@ -1,14 +1,143 @@
-"""Which runs of the interactive loop exist: the one place for their legality.  Standard library only."""
+"""Which runs of the interactive loop exist, and how much each takes, told from the cards before any data are read.
+
+The one place for the legality of runs.  Standard library only.
+"""
 
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from itertools import pairwise
 from typing import Any
 
 from glitchtrace.core import grid, registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.papers.cincer import sizes
+
+# Question -> negotiators whose lines answer it; None shows all.  The upper bound is a line of its own.
+QUESTIONS: dict[str, tuple[str, ...] | None] = {
+    "q1": ("ce_removal", "no_ce", "top_fisher"),
+    "q3": ("nearest", "practical_fisher", "top_fisher"),
+    "signs": (
+        "practical_fisher",
+        "practical_fisher@contrastive",
+        "top_fisher",
+        "top_fisher@contrastive",
+        "no_ce",
+    ),
+    "every": None,
+}
+# F1 and cleaned labels; these with the questions; all that is measured.
+PANEL_SETS = ("summary", "questions", "all")
+
+
+# The published share of test rows in data that are divided here.
+TEST_SHARE = 0.2
+# Samples beyond known and arriving ones that the outlier noise keeps of the training part.
+OUTLIER_RESERVE = 50
+# Beyond this a dense Hessian costs more than a minute and gigabytes.
+EXACT_PARAMETERS = 5000
+# Products of two inputs beyond this do not fit in memory beside their weights.
+LARGEST_PRODUCTS = 20_000
+# Explicit gradients beyond this are refused: they would not fit in the memory that a job declares.
+LARGEST_GRADIENT_BYTES = 2_000_000_000
+
+
+def part_sizes(rows: Mapping[str, int], split: str) -> tuple[int, int]:
+    """Training and test rows of a dataset with ``rows`` by part, under the setting ``split`` of the loop."""
+    if split == "official" and "test" in rows:
+        return rows["train"], rows["test"]
+    every = sum(rows.values())
+    tested = math.ceil(TEST_SHARE * every)
+    return every - tested, tested
+
+
+def known_count(known: float, samples: int) -> int:
+    """Number of known samples: ``known`` itself where it exceeds 1, else that share of the training part.
+
+    Raises GlitchtraceError where nothing would be known, or nothing left to arrive.
+    """
+    count = round(known) if known > 1 else round(samples * known)
+    if not 0 < count < samples:
+        raise GlitchtraceError(
+            f"known: {known:g} means {count} of {samples} training samples; at least one must be known and at least "
+            "one left to arrive (a value up to 1 is a share, 1 meaning all of them)"
+        )
+    return count
+
+
+def outlier_count(known: float, iterations: int, samples: int) -> int:
+    """Number of training samples that a run with outlier noise keeps."""
+    return min(samples, int(known + iterations + OUTLIER_RESERVE))
+
+
+def weight_count(model: str, settings: Mapping[str, Any], shape: Sequence[int], classes: int) -> int:
+    """Parameters of a model that the loop can fit, for samples of ``shape`` (d,) or (H, W[, channels])."""
+    form, values = registry.card("model", model)["loop"]["dense"], math.prod(shape)
+    if form is None:
+        # The convolutional network: 32 and 64 kernels of 3 × 3 around a pooling, and a hidden layer of 64.
+        rows, columns = ((side - 2) // 2 - 2 for side in shape[:2])
+        channels = shape[2] if len(shape) == 3 else 1
+        body = (9 * channels + 1) * 32 + (9 * 32 + 1) * 64
+        return body + _dense([64 * rows * columns, 64, classes])
+    if form == "products":
+        values *= values
+    return _dense([values, *settings.get("hidden", ()), classes])
+
+
+def _dense(widths: Sequence[int]) -> int:
+    return sum((before + 1) * after for before, after in pairwise(widths))
+
+
+def gradient_bytes(gradients: int, weights: int, bits: int) -> int:
+    """Size of explicit gradients."""
+    return gradients * weights * bits // 8
+
+
+def largest_fisher(negotiator: str, settings: Mapping[str, Any], known: int, classes: int) -> int:
+    """Gradients of all weights that a negotiator makes at once for its Fisher matrix, of ``known`` samples."""
+    if not registry.card("negotiator", negotiator).get("whole_fisher"):
+        return 0
+    return min(settings["sample"] or known, known) * classes
+
+
+def loop_memory(
+    *,
+    dataset: str,
+    model: str,
+    model_settings: Mapping[str, Any],
+    protocol: Mapping[str, Any],
+    noise: str,
+    negotiators: Mapping[str, Mapping[str, Any]],
+) -> int:
+    """MiB of one repeat: packages, the inputs of both parts, and what the model holds beside them.
+
+    ``negotiators``: name -> settings of those that run.  The constants are measured on MNIST, CIFAR-10 and tables,
+    with 32 and 64 bits; of the convolutional network under a noise that trains on all samples they are reckoned.
+    """
+    data, form = registry.card("dataset", dataset), registry.card("model", model)["loop"]["dense"]
+    train, test = part_sizes(data["rows"], protocol["split"])
+    values, width = math.prod(data["shape"]), protocol["bits"] // 8
+    if data["modality"] == "image":
+        # Beside the numbers the stored pictures of one part.
+        needed: float = (train + test) * values * width + train * values
+    else:
+        needed = 2 * (train + test) * values * 8
+    if registry.card("noise", noise).get("trains"):
+        # In training a dense model has its samples twice, the convolutional one as patches of 3 × 3 beside them.
+        needed += (2 if form else 10) * train * values * width
+    if form is None:
+        rows, columns = (side - 2 for side in data["shape"][:2])
+        needed += 2.7 * protocol["prediction_batch"] * 32 * rows * columns * width
+        weights = weight_count(model, model_settings, data["shape"], data["classes"])
+        known = min(known_count(protocol["known"], train) + protocol["iterations"], train)
+        gradients = max(
+            (largest_fisher(name, chosen, known, data["classes"]) for name, chosen in negotiators.items()),
+            default=0,
+        )
+        # Blocks and the whole that is made of them.
+        needed += 2 * gradient_bytes(gradients, weights, protocol["bits"])
+    return (300 if form else 950) + int(needed / 2**20)
+
 
 # Keys of a block -> wildcards of its files; repeats are counted from 0.
 AXES = {
@@ -169,15 +298,15 @@ def _size(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) ->
     """Why samples cannot be divided into known and arriving ones, or be taken by the model."""
     data, protocol = registry.card("dataset", keys["dataset"]), settings["loop"][keys["loop"]]
     try:
-        sizes.known_count(protocol["known"], _samples(keys, protocol))
+        known_count(protocol["known"], _samples(keys, protocol))
     except GlitchtraceError as error:
         return f"loops.{keys['loop']}.{error}"
     values = math.prod(data["shape"])
     form = registry.card("model", keys["model"])["loop"]["dense"]
-    if form == "products" and values * values > sizes.LARGEST_PRODUCTS:
+    if form == "products" and values * values > LARGEST_PRODUCTS:
         return (
             f"model {keys['model']} makes {values * values} products of {values} inputs of {keys['dataset']}; at most "
-            f"{sizes.LARGEST_PRODUCTS} are allowed, use logreg"
+            f"{LARGEST_PRODUCTS} are allowed, use logreg"
         )
     return None
 
@@ -192,13 +321,13 @@ def _cost(
         return problem
     data, protocol = registry.card("dataset", keys["dataset"]), settings["loop"][keys["loop"]]
     samples = _samples(keys, protocol)
-    known = min(sizes.known_count(protocol["known"], samples) + arriving, samples)
+    known = min(known_count(protocol["known"], samples) + arriving, samples)
     chosen, weights = settings["negotiator"][negotiator], _weights(keys, settings)
-    gradients = sizes.largest_fisher(negotiator, chosen, known, data["classes"])
-    needed = sizes.gradient_bytes(gradients, weights, protocol["bits"])
-    if needed <= sizes.LARGEST_GRADIENT_BYTES:
+    gradients = largest_fisher(negotiator, chosen, known, data["classes"])
+    needed = gradient_bytes(gradients, weights, protocol["bits"])
+    if needed <= LARGEST_GRADIENT_BYTES:
         return None
-    largest = sizes.LARGEST_GRADIENT_BYTES // sizes.gradient_bytes(data["classes"], weights, protocol["bits"])
+    largest = LARGEST_GRADIENT_BYTES // gradient_bytes(data["classes"], weights, protocol["bits"])
     return (
         f"negotiator {negotiator} makes {gradients} gradients of {weights} parameters when {known} samples of "
         f"{keys['dataset']} are known, {needed / 1e9:.1f} GB; set negotiators.{negotiator}.sample to {largest} at "
@@ -211,10 +340,10 @@ def _solver(
 ) -> str | None:
     """Why the inverse Hessian cannot be found as the settings of an inspector or a negotiator say."""
     weights = _weights(keys, settings)
-    if settings[kind][name].get("solver") != "exact" or weights <= sizes.EXACT_PARAMETERS:
+    if settings[kind][name].get("solver") != "exact" or weights <= EXACT_PARAMETERS:
         return None
     return (
-        f"{kind}s.{name}.solver: exact is for at most {sizes.EXACT_PARAMETERS} parameters, {keys['model']} has "
+        f"{kind}s.{name}.solver: exact is for at most {EXACT_PARAMETERS} parameters, {keys['model']} has "
         f"{weights} on {keys['dataset']}; write cg"
     )
 
@@ -222,15 +351,15 @@ def _solver(
 def _samples(keys: Mapping[str, str], protocol: Mapping[str, Any]) -> int:
     """Number of training samples of a run."""
     rows = registry.card("dataset", keys["dataset"])["rows"]
-    samples, _ = sizes.part_sizes(rows, protocol["split"])
+    samples, _ = part_sizes(rows, protocol["split"])
     if registry.card("noise", keys["noise"]).get("subsample"):
-        return sizes.outlier_count(protocol["known"], protocol["iterations"], samples)
+        return outlier_count(protocol["known"], protocol["iterations"], samples)
     return samples
 
 
 def _weights(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) -> int:
     data = registry.card("dataset", keys["dataset"])
-    return sizes.weight_count(keys["model"], settings["model"][keys["model"]], data["shape"], data["classes"])
+    return weight_count(keys["model"], settings["model"][keys["model"]], data["shape"], data["classes"])
 
 
 def _threshold(inspector: str, threshold: str) -> str | None:

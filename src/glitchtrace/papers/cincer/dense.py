@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.papers.cincer.adam import Adam
+from glitchtrace.papers.cincer.cells import LARGEST_PRODUCTS
 from glitchtrace.papers.cincer.gradients import FactoredGradients, Layer
-from glitchtrace.papers.cincer.training_settings import TrainingSettings
+from glitchtrace.papers.cincer.settings import TrainingSettings
 
 
 class DenseNetwork:
@@ -213,6 +215,26 @@ class DenseNetwork:
     def _bend(self, activated: np.ndarray, slope: np.ndarray) -> np.ndarray:
         """f″ from f and f′."""
         return -2 * activated * slope if self.activation == "tanh" else np.zeros_like(activated)
+
+
+class ProductNetwork(DenseNetwork):
+    """A dense network on all products x_a x_b of two inputs, x_a x_b at a·d + b."""
+
+    def __init__(self, inputs: int, widths: list[int], **options: Any) -> None:
+        """``widths``: hidden units and classes; other options as for ``DenseNetwork``.
+
+        Raises GlitchtraceError for inputs whose products are too many.
+        """
+        if inputs * inputs > LARGEST_PRODUCTS:
+            raise GlitchtraceError(
+                f"model kernel_logreg makes {inputs * inputs} products of {inputs} inputs; at most "
+                f"{LARGEST_PRODUCTS} are allowed, use logreg"
+            )
+        super().__init__([inputs * inputs, *widths], **options)
+
+    def flatten(self, inputs: np.ndarray) -> np.ndarray:
+        """Products (n, d²)."""
+        return (inputs[:, :, None] * inputs[:, None, :]).reshape(len(inputs), -1)
 
 
 @dataclass

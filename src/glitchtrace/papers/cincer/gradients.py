@@ -1,8 +1,8 @@
-"""Per-sample gradients as the negotiators use them: inner products first, vectors only where they must be.
+"""What the loop knows of a model, and per-sample gradients as the negotiators use them.
 
-Every score of a counter-example is made of inner products of gradients g = ∇_θ log p(y|x) under some metric.  In a
-dense network a gradient is, layer by layer, the outer product [a; 1] ⊗ δ of a layer's input and the residual at its
-output, so that
+Every score of a counter-example is made of inner products of gradients g = ∇_θ log p(y|x) under some metric: inner
+products come first, vectors only where they must be.  In a dense network a gradient is, layer by layer, the outer
+product [a; 1] ⊗ δ of a layer's input and the residual at its output, so that
 
     g_i · g_k = Σ_l ([a_il; 1] · [a_kl; 1]) (δ_il · δ_kl)
 
@@ -14,7 +14,7 @@ row-major; a kernel has shape (in, out).
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -194,3 +194,38 @@ def _product(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def expand_classes(samples: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows and labels of all (sample, class) pairs, sample-major, (n·C,) each."""
     return np.repeat(np.arange(samples), classes), np.tile(np.arange(classes), samples)
+
+
+class Classifier(Protocol):
+    """A model of C classes with softmax output; inputs are (n, …), labels (n,) in 0 … C−1."""
+
+    classes: int
+
+    def fit(self, inputs: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> None:
+        """Train, from the initial weights or on from the last ones.
+
+        Raises GlitchtraceError where training diverges; then the model is as it was before.
+        """
+        ...
+
+    def probabilities(self, inputs: np.ndarray) -> np.ndarray:
+        """p(c|x), float64 (n, C)."""
+        ...
+
+    def gradients(
+        self, inputs: np.ndarray, rows: np.ndarray, labels: np.ndarray, *, top: bool = False
+    ) -> Gradients:
+        """∇ log p(y|x) of pairs (``inputs[rows[m]]``, ``labels[m]``); ``top``: of the last dense layer alone."""
+        ...
+
+    def hessian_product(self, inputs: np.ndarray, labels: np.ndarray, vector: np.ndarray) -> np.ndarray:
+        """The Hessian of the mean of −log p(y|x), times a flat vector (P,)."""
+        ...
+
+    def snapshot(self) -> dict[str, Any]:
+        """What ``restore`` needs."""
+        ...
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Come back to the state of a snapshot."""
+        ...

@@ -19,12 +19,12 @@ import pandas as pd
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
-from glitchtrace.papers.cincer.classifier import Classifier
 from glitchtrace.papers.cincer.dense import DenseNetwork
+from glitchtrace.papers.cincer.gradients import Classifier
 from glitchtrace.papers.cincer.problem import load_problem
-from glitchtrace.papers.cincer.query import Query, largest_distance
-from glitchtrace.papers.cincer.roles import load_negotiator
-from glitchtrace.papers.cincer.stage import begin
+from glitchtrace.papers.cincer.query import Query, largest_distance, load_negotiator
+from glitchtrace.papers.cincer.settings import LoopSettings
+from glitchtrace.papers.cincer.stage import Repeat, begin
 from glitchtrace.papers.rdia.regression import Regression
 
 CANDIDATES = 100
@@ -37,34 +37,20 @@ def measure_leave_one_out(
     *,
     features: str,
     changes: str,
-    model: str,
-    model_settings: Mapping[str, Any],
     protocol: Mapping[str, Any],
-    noise: str,
-    ratio: str,
     refit: str,
     negotiators: Mapping[str, Mapping[str, Any]],
-    seed: int,
-    repeat: int,
-    device: str = "cpu",
+    **named: Any,
 ) -> None:
     """Write one row per negotiator (name -> settings) and candidate: sample, wrong, loss_change, score.
 
-    ``sample`` is the row of the source; ``refit``: ``training``, the model's own, with the same draws each time, or
-    ``optimum``, that of ``fit_optimum``.  Raises GlitchtraceError where no test sample is misclassified or no known
-    sample has its label.  A candidate that a negotiator leaves out has no score, NaN.
+    ``protocol``: see ``LoopSettings``; ``named``: what else ``Repeat`` holds.  ``sample`` is the row of the source;
+    ``refit``: ``training``, the model's own, with the same draws each time, or ``optimum``, that of ``fit_optimum``.
+    Raises GlitchtraceError where no test sample is misclassified or no known sample has its label.  A candidate that
+    a negotiator leaves out has no score, NaN.
     """
-    begun = begin(
-        load_problem(features, bits=protocol["bits"], split=protocol["split"]),
-        model=model,
-        model_settings=model_settings,
-        protocol=protocol,
-        noise=noise,
-        ratio=ratio,
-        seed=seed,
-        repeat=repeat,
-        device=device,
-    )
+    repeat = Repeat(protocol=LoopSettings(**protocol), **named)
+    begun = begin(load_problem(features, bits=repeat.protocol.bits, split=repeat.protocol.split), repeat)
     problem, known, classifier = begun.problem, begun.start.known, begun.classifier
     inputs, labels = problem.inputs[known], begun.start.labels[known]
 
@@ -73,7 +59,9 @@ def measure_leave_one_out(
             assert isinstance(classifier, DenseNetwork)
             fit_optimum(classifier, inputs[rows], labels[rows], len(inputs))
         else:
-            classifier.fit(inputs[rows], labels[rows], generator(seed, f"cincer leave one out {repeat}"))
+            classifier.fit(
+                inputs[rows], labels[rows], generator(repeat.seed, f"cincer leave one out {repeat.repeat}")
+            )
 
     fit(np.arange(len(known)))
     query = misclassified(classifier, inputs, labels, problem.test_inputs, problem.test_truth)

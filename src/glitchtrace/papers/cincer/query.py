@@ -1,13 +1,48 @@
-"""One arriving sample as inspectors and negotiators see it."""
+"""One arriving sample as inspectors and negotiators see it, and what they say of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from glitchtrace.papers.cincer.classifier import Classifier
-from glitchtrace.papers.cincer.gradients import Gradients, expand_classes
+from glitchtrace.core import registry
+from glitchtrace.papers.cincer.gradients import Classifier, Gradients, expand_classes
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates from best to worst with their scores; without scores where the order is drawn."""
+
+    order: np.ndarray
+    scores: np.ndarray | None = None
+
+    @property
+    def chosen(self) -> int:
+        """The counter-example."""
+        return int(self.order[0])
+
+    @property
+    def best(self) -> float:
+        """The score of the counter-example; NaN where the order is drawn."""
+        return float("nan") if self.scores is None else float(self.scores[0])
+
+
+def by_score(candidates: np.ndarray, scores: np.ndarray) -> Ranking:
+    """The order by descending score; the first of equal ones first, NaN last."""
+    order = np.argsort(-scores, kind="stable")
+    return Ranking(candidates[order], scores[order])
+
+
+def signed(scores: np.ndarray, sign: str) -> np.ndarray:
+    """Scores in the published sign g_iᵀ M⁻¹ g_k, or the opposite.
+
+    To first order the probability of the annotator's label changes by −(p/n) g_iᵀ H⁻¹ g_k when sample k is left out.
+    The contrastive counter-example is the one whose removal raises it most: the definition asks for the opposite
+    of what was published.
+    """
+    return -scores if sign == "contrastive" else scores
 
 
 @dataclass
@@ -98,3 +133,53 @@ def largest_distance(inputs: np.ndarray, block: int = 1000) -> float:
         squares = norms[start : start + block, None] + norms[start:] - 2 * part @ flat[start:].T
         largest = max(largest, float(squares.max()))
     return float(np.sqrt(largest))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The score of an arriving sample, and whether it is suspicious."""
+
+    score: float
+    suspicious: bool
+
+
+@dataclass(frozen=True)
+class Inspector:
+    """Tells a suspicious sample: ``inspect(query, rng)``."""
+
+    inspect: Callable[[Query, np.random.RandomState], Verdict]
+
+
+@dataclass(frozen=True)
+class Negotiator:
+    """Orders the candidates: ``rank(query, rng)``; None shows no counter-example.
+
+    ``drops``: where the annotator confirms the suspicious sample, the counter-example is taken out of the known ones
+    instead of being shown.
+    """
+
+    rank: Callable[[Query, np.random.RandomState], Ranking] | None
+    drops: bool = False
+
+
+def load_inspector(name: str, threshold: float, settings: Mapping[str, Any]) -> Inspector:
+    """The inspector of a registered name.  Raises GlitchtraceError if unknown."""
+    score = registry.load("inspector", name)
+    card = registry.card("inspector", name)
+
+    def inspect(query: Query, rng: np.random.RandomState) -> Verdict:
+        if card.get("draws"):
+            return Verdict(float("nan"), score.draw(threshold, rng))
+        value = score.score(query, settings, rng)
+        return Verdict(value, value > threshold)
+
+    return Inspector(inspect)
+
+
+def load_negotiator(name: str, settings: Mapping[str, Any]) -> Negotiator:
+    """The negotiator of a registered name.  Raises GlitchtraceError if unknown."""
+    module = registry.load("negotiator", name)
+    card = registry.card("negotiator", name)
+    if card.get("silent"):
+        return Negotiator(None)
+    return Negotiator(lambda query, rng: module.rank(query, settings, rng), bool(card.get("drops")))

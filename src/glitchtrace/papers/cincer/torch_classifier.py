@@ -15,9 +15,9 @@ from torch.func import functional_call, grad, vmap
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models.network import Network
+from glitchtrace.papers.cincer.cells import LARGEST_GRADIENT_BYTES
 from glitchtrace.papers.cincer.gradients import ExplicitGradients, FactoredGradients, Gradients, Layer
-from glitchtrace.papers.cincer.sizes import LARGEST_GRADIENT_BYTES
-from glitchtrace.papers.cincer.training_settings import TrainingSettings
+from glitchtrace.papers.cincer.settings import TrainingSettings
 
 _GRADIENT_BATCH = 16
 

@@ -25,6 +25,7 @@ from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.sgd_influence import koh_liang, tracin
 from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
+from glitchtrace.influence.solvers import conjugate_gradients
 from glitchtrace.models import linear, mlp
 from glitchtrace.models.network import Network
 from glitchtrace.training.recorded.objective import State, losses
@@ -176,8 +177,10 @@ def _estimates(
     damping = l2 if network == "logistic_regression" else _DNN_DAMPING
     exact = np.full(len(train), np.nan)
     try:
-        v = koh_liang.conjugate_gradients(loss.product, u, damping, tolerance=1e-8, iterations=1000)
-        exact = koh_liang.influence(loss, v)
+        solution = conjugate_gradients(
+            koh_liang.system(loss, damping), u, limit=1000, indefinite="stop", unfinished="log"
+        )
+        exact = koh_liang.influence(loss, solution.vector)
     except GlitchtraceError:  # the study has no damping to raise: as published, the trial has no estimate
         _log.warning("koh_liang has no estimate: at damping %g its system is not positive definite", damping)
     return {
@@ -187,7 +190,7 @@ def _estimates(
         "sgd_no_hessian": flat[:, 0],
         "koh_liang": exact,
         "koh_liang@published": koh_liang.influence(
-            loss, koh_liang.published_sgd(loss, u, damping, **_PUBLISHED_SOLVER)
+            loss, koh_liang.published_sgd(loss, u, damping, **_PUBLISHED_SOLVER).vector
         ),
     }
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.influence.inverse_hessian import Hessian, Solution, solve
+from glitchtrace.influence.solvers import Solution, solve
 from glitchtrace.papers.rdia.regression import Regression
 from glitchtrace.papers.rdia.relabelling import FLOOR
 
@@ -40,7 +40,7 @@ class Influence:
     deletion: np.ndarray
     relabelling: np.ndarray
     probabilities: np.ndarray
-    solution: Solution
+    solution: Solution[np.ndarray]
 
     def harmful(self, alpha: float) -> np.ndarray:
         """D₋ = {i: Φ_i > α}, strictly, (n,) bool.  Raises GlitchtraceError for a negative α."""
@@ -63,7 +63,7 @@ def measure(
 ) -> Influence:
     """Influence of training samples (X, labels) on validation samples, at the fitted ``parameters``.
 
-    ``solver`` and ``settings``: see ``inverse_hessian.solve``.  Raises GlitchtraceError for an empty validation
+    ``solver`` and ``settings``: see ``solvers.solve``.  Raises GlitchtraceError for an empty validation
     set, labels outside the classes, unknown units, and a Hessian that cannot be inverted.
     """
     if not len(validation_labels):
@@ -79,8 +79,7 @@ def measure(
     target = regression.C * np.asarray(validation.T @ held_out).ravel()
     if units == "mean":
         target /= len(validation_labels)
-    hessian: Hessian = regression.hessian(parameters, X)
-    solution = solve(hessian, target, solver, **(settings or {}))
+    solution = solve(regression.hessian(parameters, X), target, solver, **(settings or {}))
     probabilities = regression.probabilities(parameters, X)
     own = regression.residuals(probabilities, regression.one_hot(labels))
     images = np.asarray(X @ solution.vector.reshape(parameters.shape))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.influence.inverse_hessian import Hessian, conjugate_gradients, direct
+from glitchtrace.influence.solvers import Operator, conjugate_gradients, direct
 from glitchtrace.papers.rdia.relabelling import relabelled_loss, relabelled_residuals
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class Regression:
         X: "Matrix",
         totals: np.ndarray | None = None,
         precision: type[np.floating] = np.float64,
-    ) -> Hessian:
+    ) -> Operator[np.ndarray]:
         """H at ``parameters``, over vectors of the d·q parameters in row order.
 
         ``totals``: T (n,), by default 1.  A sparse X stays sparse; the whole matrix is made when asked for, its
@@ -225,8 +225,8 @@ class _HessianOf:
         self._X = X
         self._shape = (X.shape[1], model.columns)
 
-    def hessian(self) -> Hessian:
-        return Hessian(
+    def hessian(self) -> Operator[np.ndarray]:
+        return Operator(
             size=self._shape[0] * self._shape[1],
             product=self.product,
             dense=self.dense,

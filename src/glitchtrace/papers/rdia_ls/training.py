@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
-from glitchtrace.papers.rdia_ls.adam import Adam
 from glitchtrace.papers.rdia_ls.method import BatchLoss
 from glitchtrace.papers.rdia_ls.schedule import Schedule
+from glitchtrace.training.optimisers import Adam
 
 # Rows per forward pass in evaluation: the activations of the convolutional network take 250 MiB.
 EVALUATION_ROWS = 500

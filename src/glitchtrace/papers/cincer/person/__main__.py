@@ -6,21 +6,20 @@ merges a study into it, as in the workflow.
 
 import argparse
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from glitchtrace.core import configuration, paths, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.papers.cincer import cells
 from glitchtrace.papers.cincer.person.page import PageServer
-from glitchtrace.papers.cincer.person.samples import Samples
-from glitchtrace.papers.cincer.person.session import Session
+from glitchtrace.papers.cincer.person.session import Samples, Session
 from glitchtrace.papers.cincer.person.terminal import annotate_in_terminal
 from glitchtrace.papers.cincer.problem import load_problem
-from glitchtrace.papers.cincer.stage import open_loop
+from glitchtrace.papers.cincer.settings import LoopSettings
+from glitchtrace.papers.cincer.stage import AskingRepeat, open_loop
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -61,38 +60,36 @@ def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
     }
     if not all(Path(path).is_file() for path in stored.values()):
         fetch_data(dataset=source, data_root=config["data_root"], **stored)
-    named: dict[str, Any] = {
-        "model": chosen["model"],
-        "model_settings": {k: v for k, v in settings["model"][chosen["model"]].items() if k != "training"},
-        "protocol": settings["loop"][chosen["loop"]],
-        "noise": chosen["noise"],
-        "ratio": chosen["ratio"],
-        "inspector": chosen["inspector"],
-        "inspector_settings": settings["inspector"][chosen["inspector"]],
-        "threshold": float(chosen["threshold"]),
-        "negotiator": chosen["negotiator"],
-        "negotiator_settings": settings["negotiator"][chosen["negotiator"]],
-        "seed": int(chosen["seed"]),
-        "repeat": options.repeat,
-    }
-    protocol = named["protocol"]
-    problem = load_problem(stored["features"], bits=protocol["bits"], split=protocol["split"])
-    loop = open_loop(problem, **named, device=config["device"])
-    return Session(loop, options.folder, {"dataset": options.dataset, **named}), Samples(stored["features"])
+    protocol = LoopSettings(**settings["loop"][chosen["loop"]])
+    repeat = AskingRepeat(
+        model=chosen["model"],
+        model_settings={k: v for k, v in settings["model"][chosen["model"]].items() if k != "training"},
+        protocol=protocol,
+        noise=chosen["noise"],
+        ratio=chosen["ratio"],
+        inspector=chosen["inspector"],
+        inspector_settings=settings["inspector"][chosen["inspector"]],
+        threshold=float(chosen["threshold"]),
+        negotiator=chosen["negotiator"],
+        negotiator_settings=settings["negotiator"][chosen["negotiator"]],
+        seed=int(chosen["seed"]),
+        repeat=options.repeat,
+        device=config["device"],
+    )
+    loop = open_loop(load_problem(stored["features"], bits=protocol.bits, split=protocol.split), repeat)
+    identity = {"dataset": options.dataset, **asdict(repeat)}
+    del identity["device"]  # decides no answer
+    return Session(loop, options.folder, identity), Samples(stored["features"])
 
 
 def _configuration(options: argparse.Namespace, chosen: dict[str, str]) -> dict[str, Any]:
     """The resolved configuration with one block: the session."""
-    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    config = default = configuration.read(configuration.DEFAULT)
     if options.configfile:
-        study = yaml.safe_load(Path(options.configfile).read_text(encoding="utf-8"))
-        config = configuration.merge(config, study)
+        config = configuration.merge(config, configuration.read(options.configfile))
     block: dict[str, Any] = {axis: [chosen[name]] for axis, name in cells.AXES.items()}
     block |= {"seeds": [options.seed], "repeats": options.repeat + 1}
-    config |= {"grid": [], "cincer": [block]}
-    schema = configuration.load_schema()
-    configuration.check(config, schema)
-    return configuration.resolve(config, schema)
+    return configuration.complete({**config, "grid": [], "cincer": [block]}, default)
 
 
 def _parser() -> argparse.ArgumentParser:

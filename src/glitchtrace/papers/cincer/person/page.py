@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.papers.cincer.person.samples import Samples
-from glitchtrace.papers.cincer.person.session import Session
+from glitchtrace.papers.cincer.person.session import Samples, Session
 
 _LOOPBACK = "127.0.0.1"
 _PAGE = Path(__file__).with_name("page.html")

@@ -1,4 +1,4 @@
-"""A session with a person: the loop, the answers so far on disk, and undo.
+"""A session with a person: the samples as they are shown, the loop, the answers so far on disk, and undo.
 
 The file of a session holds what it was opened with and every answer.  An answer is on disk before the loop takes it,
 so that nothing is lost whenever the program stops; a session that is opened again replays its answers, which gives the
@@ -7,15 +7,64 @@ overwrite each other's answers.  The lock is the system's, and ends with its pro
 """
 
 import fcntl
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Self
 
+import numpy as np
+
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.description import read_description
 from glitchtrace.papers.cincer.loop import Loop, Question
 from glitchtrace.papers.cincer.stage import question_table
+
+_PICTURE_PIXELS = 224
+_SHADES = " .:-=+*#%@"
+
+
+class Samples:
+    """The stored rows of a source, given its ``features.npy`` with ``source.json`` beside."""
+
+    def __init__(self, features: str | Path) -> None:
+        self._stored = np.load(features, mmap_mode="r")
+        self._description = read_description(Path(features).parent / "source.json")
+        self.classes: list[str] = list(self._description["classes"])
+        self.pictures = self._description["modality"] == "image"
+
+    def png(self, row: int) -> bytes:
+        """A picture enlarged to a size that a person can judge."""
+        from PIL import Image
+
+        picture = Image.fromarray(np.asarray(self._stored[row]))
+        factor = max(1, _PICTURE_PIXELS // max(picture.size))
+        enlarged = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+        buffer = io.BytesIO()
+        enlarged.save(buffer, format="PNG")
+        return buffer.getvalue()
+
+    def fields(self, row: int) -> list[tuple[str, str]]:
+        """Columns with their values; categories by name."""
+        categories = self._description.get("categories") or {}
+        found = []
+        for column, value in zip(self._description["columns"], self._stored[row], strict=True):
+            names = categories.get(column)
+            found.append((column, names[int(value)] if names else f"{value:g}"))
+        return found
+
+    def text(self, row: int) -> list[str]:
+        """A sample for the terminal: a picture in shades of characters, or a column per line."""
+        if not self.pictures:
+            width = max(len(column) for column, _ in self.fields(row))
+            return [f"{column:<{width}}  {value}" for column, value in self.fields(row)]
+        picture = np.asarray(self._stored[row], dtype=float)
+        if picture.ndim == 3:
+            picture = picture.mean(axis=2)
+        shades = (picture / 256 * len(_SHADES)).astype(int)
+        # Characters are about twice as high as wide.
+        return ["".join(_SHADES[shade] * 2 for shade in line) for line in shades]
 
 
 class Session:

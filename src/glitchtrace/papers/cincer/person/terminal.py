@@ -5,8 +5,7 @@ from itertools import zip_longest
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.papers.cincer.loop import Question
-from glitchtrace.papers.cincer.person.samples import Samples
-from glitchtrace.papers.cincer.person.session import Session
+from glitchtrace.papers.cincer.person.session import Samples, Session
 
 HELP = (
     "enter: both labels are right; s CLASS: relabel the suspicious sample; c CLASS: relabel the counter-example; "

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from glitchtrace.core.seeding import generator
 from glitchtrace.influence.sgd_influence import koh_liang
+from glitchtrace.influence.solvers import conjugate_gradients, lissa
 from glitchtrace.papers.cleansing.problem import Problem, Scored
 
 KIND = "cleansing_method"
@@ -82,7 +82,7 @@ CARD = {
 
 
 def score(problem: Problem, settings: Mapping[str, Any]) -> Scored:
-    """−r of each sample.  Raises GlitchtraceError where the solver does not converge."""
+    """−r of each sample.  Raises GlitchtraceError where the solver diverges."""
     loss = koh_liang.TrainingLoss(
         problem.network,
         problem.final_state(),
@@ -91,22 +91,20 @@ def score(problem: Problem, settings: Mapping[str, Any]) -> Scored:
         problem.evaluation_batch,
     )
     u, damping = problem.validation_gradient, settings["damping"]
+    system = koh_liang.system(loss, damping, settings["batch"])
     if settings["solver"] == "conjugate_gradients":
-        v = koh_liang.conjugate_gradients(
-            loss.product, u, damping, tolerance=settings["tolerance"], iterations=settings["iterations"]
+        solution = conjugate_gradients(
+            system,
+            u,
+            tolerance=settings["tolerance"],
+            limit=settings["iterations"],
+            indefinite="stop",
+            unfinished="log",
         )
     elif settings["solver"] == "lissa":
-        v = koh_liang.lissa(
-            loss,
-            u,
-            damping,
-            scale=settings["scale"],
-            depth=settings["iterations"],
-            batch=settings["batch"],
-            rng=generator(problem.seed, "LiSSA"),
-        )
+        solution = lissa(system, u, scale=settings["scale"], depth=settings["iterations"], seed=problem.seed)
     else:
-        v = koh_liang.published_sgd(
+        solution = koh_liang.published_sgd(
             loss,
             u,
             damping,
@@ -116,5 +114,5 @@ def score(problem: Problem, settings: Mapping[str, Any]) -> Scored:
             batch=settings["batch"],
             start=settings["start"],
         )
-    influence = koh_liang.influence(loss, v)
+    influence = koh_liang.influence(loss, solution.vector)
     return Scored(influence if settings["compat"]["opposite_sign"] else -influence)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glitchtrace.data.datasets.adult import TABLE
+from glitchtrace.data.datasets.tables import ADULT as TABLE
 from glitchtrace.data.raw_files import locate
 from glitchtrace.data.tables import read_frame
 from glitchtrace.papers.cleansing.fidelity import Task

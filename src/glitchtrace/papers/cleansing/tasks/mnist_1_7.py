@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glitchtrace.data.datasets import mnist
+from glitchtrace.data.datasets.idx import load_mnist
 from glitchtrace.papers.cleansing.fidelity import Task
 
 KIND = "fidelity_task"
@@ -15,7 +15,7 @@ _ROWS, _DIGITS = 55_000, (1, 7)
 
 def load(data_root: Path | None) -> Task:
     """All pictures of both digits, as vectors."""
-    pool = mnist.load(data_root)
+    pool = load_mnist(data_root)
     labels = pool.labels[:_ROWS]
     chosen = np.isin(labels, _DIGITS)
     features = pool.features[:_ROWS][chosen].reshape(int(chosen.sum()), -1) / 255

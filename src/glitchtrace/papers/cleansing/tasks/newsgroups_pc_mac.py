@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glitchtrace.data.datasets.newsgroups import TABLE
+from glitchtrace.data.datasets.text import TABLE
 from glitchtrace.data.raw_files import locate
 from glitchtrace.data.tables import read_frame
 from glitchtrace.papers.cleansing.fidelity import Task

@@ -11,7 +11,7 @@ import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.portion import portion
-from glitchtrace.influence.inverse_hessian import DIRECT_LIMIT
+from glitchtrace.influence.solvers import DIRECT_LIMIT
 from glitchtrace.papers.rdia.proposal import Problem, Proposal, subset
 from glitchtrace.papers.rdia.regression import dense, squares
 

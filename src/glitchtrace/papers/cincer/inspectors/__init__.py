@@ -1,1 +1,0 @@
-"""Inspectors: which arriving samples are suspicious."""

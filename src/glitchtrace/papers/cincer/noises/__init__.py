@@ -1,1 +1,0 @@
-"""Kinds of label noise of the published protocol, drawn with its own generator."""
