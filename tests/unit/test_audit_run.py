@@ -64,7 +64,7 @@ def test_probabilities_of_ones_own_model_train_nothing(monkeypatch: pytest.Monke
     X, y, wrong = noisy_wine(0.1, 2)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
     p = cross_val_predict(model, X, y, method="predict_proba", cv=StratifiedKFold(5))
-    monkeypatch.setattr("glitchtrace.audit.detection.judge_by_jury", lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr("glitchtrace.audit.detection.cross_fit", lambda *a, **k: pytest.fail("trained"))
     found = glitchtrace.audit(X, y, probabilities=p, gain_repeats=0)
     flagged = set(found.issues.row[found.issues.verdict == "mislabelled"])
     assert len(flagged & set(wrong)) >= 0.8 * len(wrong)

@@ -8,7 +8,7 @@ import numpy as np
 
 from glitchtrace.audit import neighbourhood
 from glitchtrace.audit.cross_fit import CrossFit, cross_fit, folds_of, neighbour_vote
-from glitchtrace.audit.judgement import judge, judge_by_jury, judge_numbers
+from glitchtrace.audit.judgement import judge, judge_by_jury, judge_numbers, jury_sits
 from glitchtrace.audit.learners import floored, learners, predict
 from glitchtrace.audit.representation import Representation
 from glitchtrace.audit.samples import Samples
@@ -20,7 +20,6 @@ from glitchtrace.core.errors import GlitchtraceError
 _RARE = 5  # a class of fewer rows cannot be judged
 _EXPLAINED = 500  # rows whose influence on others is looked up
 _HELPED = 3
-_JURY_ROWS, _JURY_CLASSES = 200_000, 1000
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def _classes(
         )
     else:
         part = views.of(rows)
-        by_jury = samples.times is None and len(rows) <= _JURY_ROWS and classes <= _JURY_CLASSES
+        by_jury = samples.times is None and jury_sits(len(rows), classes)
         fitted = _cross_fit(samples, part, y, classes, fold[rows], settings, store, tick, judging=not by_jury)
         best = fitted.best
         facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}

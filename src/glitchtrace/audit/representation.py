@@ -56,7 +56,7 @@ def of_columns(columns: Sequence[Column], seed: int) -> Representation:
             if column.role == "date":
                 parts += _of_dates(column.values)
             for values in parts:
-                trees.append(values.astype(np.float32))
+                trees.append(np.clip(values, -3e38, 3e38).astype(np.float32))
                 lines.append(_scaled(values))
             gone = np.isnan(column.values)
             if gone.any():
