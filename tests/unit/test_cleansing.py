@@ -17,12 +17,12 @@ from glitchtrace.core import configuration, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_json, write_npy, write_parquet
 from glitchtrace.data.datasets import stl10
-from glitchtrace.influence.sgd_influence import koh_liang
-from glitchtrace.influence.sgd_influence.walk import validation_gradient
+from glitchtrace.influence import sgd_influence as influences
+from glitchtrace.influence.sgd_influence import validation_gradient
 from glitchtrace.models import mlp
 from glitchtrace.papers.cleansing import cells, fidelity
 from glitchtrace.papers.cleansing.comparison import choose, gain_table
-from glitchtrace.papers.cleansing.figures.fidelity import agreement_table, draw_fidelity
+from glitchtrace.papers.cleansing.figures import agreement_table, draw_fidelity
 from glitchtrace.papers.cleansing.problem import open_setting, removal_order
 from glitchtrace.papers.cleansing.stage import record_training, remove_and_retrain, score_cleansing
 from glitchtrace.training.recorded.recording import layout_of, make_plan, record
@@ -402,7 +402,7 @@ def test_the_fidelity_study_finds_the_order_of_a_logistic_regression(tmp_path: P
 def test_a_trial_without_an_estimate_is_missing_and_the_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    system = koh_liang.system
+    system = influences.koh_liang_system
     calls: list[float] = []
 
     def fails_once(loss, damping, *rest):
@@ -411,7 +411,7 @@ def test_a_trial_without_an_estimate_is_missing_and_the_others_stay(
         negative = replace(found, product=lambda v: tuple(-part for part in v))
         return negative if len(calls) == 1 else found
 
-    monkeypatch.setattr(koh_liang, "system", fails_once)
+    monkeypatch.setattr(influences, "koh_liang_system", fails_once)
     target = str(tmp_path / "fidelity.parquet")
     fidelity.measure_fidelity(fidelity=target, task="digits_3_8", network="logistic_regression", seeds=[0, 1])
     found = pd.read_parquet(target).assign(task="digits_3_8", network="logistic_regression")

@@ -12,9 +12,10 @@ from safetensors.numpy import load_file
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_tensors
-from glitchtrace.influence.class_tables import ClassProfile, ClassReducer
 from glitchtrace.influence.estimator import Estimator
 from glitchtrace.influence.profile import (
+    ClassProfile,
+    ClassReducer,
     Profiles,
     build_profiles,
     load_profiles,

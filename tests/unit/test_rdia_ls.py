@@ -19,14 +19,18 @@ from glitchtrace.glitches.table import sample_table
 from glitchtrace.models import nine_layer_cnn
 from glitchtrace.papers.rdia.relabelling import relabelled_loss as reference_loss
 from glitchtrace.papers.rdia_ls.cells import cells
-from glitchtrace.papers.rdia_ls.losses import (
+from glitchtrace.papers.rdia_ls.methods import (
+    CARDS,
     bounded_kept_loss,
     by_loss,
     by_loss_within_labels,
+    coteaching,
     kept_loss,
+    plain,
+    rdia_ls,
     relabelled_loss,
+    small_loss,
 )
-from glitchtrace.papers.rdia_ls.methods import coteaching, plain, rdia_ls, small_loss
 from glitchtrace.papers.rdia_ls.schedule import Groups, Schedule
 from glitchtrace.papers.rdia_ls.stage import schedule, train_selection
 from glitchtrace.papers.rdia_ls.training import Part, accuracies, fit
@@ -77,9 +81,7 @@ def test_ranked_within_one_label_is_ranked_within_the_batch():
 @pytest.mark.parametrize("within", ["batch", "label", "label_in_warm_up"])
 def test_the_option_says_among_which_samples_losses_are_ranked(within, warm_up):
     logits, labels = batch(64)
-    _, kept = rdia_ls.batch_loss(
-        [logits], labels, Groups(10, 10, warm_up), {**ORIGINAL, "ranked_within": within}
-    )
+    _, kept = rdia_ls([logits], labels, Groups(10, 10, warm_up), {**ORIGINAL, "ranked_within": within})
     by_label = within == "label" or (within == "label_in_warm_up" and warm_up)
     order, other = by_loss_within_labels(logits, labels), by_loss(logits, labels)
     assert kept.tolist() == (order if by_label else other)[:10].tolist()
@@ -114,7 +116,7 @@ def test_an_empty_or_overlapping_group_contributes_nothing_and_no_nan(loss, keep
     groups = Groups(keep, drop, warm_up=False)
     logits, labels = batch()
     logits.requires_grad_()
-    value, kept = rdia_ls.batch_loss([logits], labels, groups, {**ORIGINAL, "loss": loss})
+    value, kept = rdia_ls([logits], labels, groups, {**ORIGINAL, "loss": loss})
     (gradient,) = torch.autograd.grad(value, logits)
     assert gradient.isfinite().all()
     order = by_loss(logits, labels)
@@ -130,14 +132,14 @@ def test_the_small_loss_rule_is_the_warm_up_of_the_clean_form_and_of_the_undivid
     expected = cross_entropy(logits, labels, reduction="none").sort().values[:6].mean()
     clean, undivided = {**ORIGINAL, "loss": "clean"}, {**ORIGINAL, "warm_up_divided": False}
     for module, settings in ((small_loss, {}), (rdia_ls, clean), (rdia_ls, undivided)):
-        value, kept = module.batch_loss([logits], labels, groups, settings)
+        value, kept = module([logits], labels, groups, settings)
         assert value.item() == pytest.approx(expected.item(), rel=1e-12)
         assert len(kept) == 6
 
 
 def test_each_of_two_networks_learns_from_the_choice_of_the_other():
     (first, labels), (second, _) = batch(seed=1), batch(seed=2)
-    value, kept = coteaching.batch_loss([first, second], labels, Groups(5, 0, False), {})
+    value, kept = coteaching([first, second], labels, Groups(5, 0, False), {})
     by_first, by_second = (by_loss(logits, labels)[:5] for logits in (first, second))
     expected = kept_loss(first, labels, by_second) + kept_loss(second, labels, by_first)
     assert value.item() == pytest.approx(expected.item(), rel=1e-12)
@@ -146,7 +148,7 @@ def test_each_of_two_networks_learns_from_the_choice_of_the_other():
 
 def test_plain_training_takes_every_sample():
     logits, labels = batch()
-    value, kept = plain.batch_loss([logits], labels, Groups(3, 3, False), {})
+    value, kept = plain([logits], labels, Groups(3, 3, False), {})
     assert value.item() == pytest.approx(cross_entropy(logits, labels).item())
     assert kept.tolist() == list(range(16))
 
@@ -159,7 +161,7 @@ def test_a_batch_of_which_nothing_would_be_kept_is_kept_whole():
 
 
 def test_a_null_rate_follows_the_noise():
-    settings = {key: value["default"] for key, value in rdia_ls.CARD["settings"].items()}
+    settings = {key: value["default"] for key, value in CARDS["rdia_ls"]["settings"].items()}
     common = {
         "epochs": 200,
         "learning_rate": 0.001,
@@ -245,7 +247,7 @@ def run(module=rdia_ls, networks=1, seed=0, schedule_of=SCHEDULE, size=16, **cha
         train,
         clean,
         {"test": test, "empty": Part(test.inputs[:0], test.labels[:0])},
-        loss=module.batch_loss,
+        loss=module,
         settings=ORIGINAL,
         schedule=schedule_of,
         batch_size=size,
@@ -299,7 +301,7 @@ def test_the_incomplete_batch_is_left_out():
 
     def counting(logits, labels, groups, settings):
         calls.append(len(labels))
-        return plain.batch_loss(logits, labels, groups, settings)
+        return plain(logits, labels, groups, settings)
 
     run(SimpleNamespace(batch_loss=counting), size=40)
     assert calls == [40, 40] * 3
@@ -429,7 +431,7 @@ SETTINGS = {
     "weight_decay": 0.0,
     "forget_rate": None,
     "gradual_epochs": 2,
-    **{key: fragment["default"] for key, fragment in rdia_ls.CARD["settings"].items()},
+    **{key: fragment["default"] for key, fragment in CARDS["rdia_ls"]["settings"].items()},
     "warm_up": 1,
 }
 

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glitchtrace.influence.blocks import rows_in, slices
 from glitchtrace.influence.factors import Factors
 
 MEMORY_MIB = 8.0
 # Arrays of one block alive at once: J, its Gram and residual products, and two copies of a reducer.
 _BLOCK_ARRAYS = 5
+_MIB = 2**20
 
 
 def residuals(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -242,3 +242,14 @@ def _group(factors: Factors, epochs: tuple[int, ...], weights: np.ndarray) -> _G
         validation_features=validation.features_at(epochs[0]),
         validation_residuals=np.concatenate(weighted, axis=1).astype(factors.dtype),
     )
+
+
+def slices(start: int, stop: int, size: int) -> Iterator[slice]:
+    """Consecutive slices of at most ``size`` rows from ``start`` to ``stop``."""
+    for first in range(start, stop, size):
+        yield slice(first, min(first + size, stop))
+
+
+def rows_in(memory_mib: float, bytes_per_row: int) -> int:
+    """How many rows fit into ``memory_mib`` MiB; at least one."""
+    return max(1, int(memory_mib * _MIB / bytes_per_row))
