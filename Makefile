@@ -82,11 +82,15 @@ lint: $(READY) ## Style and types
 	$(BIN)/snakemake --lint
 
 .PHONY: docs
-docs: $(READY) ## Remake schema, parameter table, dataset facts, rule graph and README figure (after make demo)
+docs: $(READY) ## Remake what pages have from the code: parameters, rules, facts of datasets; after make demo the README's tables
 	$(BIN)/python -m glitchtrace.core.configuration
-	$(BIN)/python docs/rulegraph.py
-	$(BIN)/python docs/readme_figure.py
+	$(BIN)/python docs/architecture.py
 	$(BIN)/python docs/datasets.py
+	test ! -e results/gain.parquet || $(BIN)/python docs/demo.py
+
+.PHONY: site
+site: $(READY) ## The documentation as pages in site/, readable without a network (open site/index.html)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 .PHONY: lock
 lock: $(READY) ## Refresh the locked environment from pyproject.toml

@@ -1,10 +1,11 @@
-"""The console command: ``glitchtrace status``, ``plan`` and ``verify``, called where the workflow lies."""
+"""The console command: ``audit`` and ``apply`` for own data; ``status``, ``plan``, ``verify`` of the workflow."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
 
+from glitchtrace.audit.console import add_parsers
 from glitchtrace.core.errors import GlitchtraceError
 
 
@@ -20,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _answer(given: argparse.Namespace) -> str:
+    if given.command in ("audit", "apply"):
+        from glitchtrace.audit.console import answer
+
+        return answer(given)
     if given.command == "verify":
         from glitchtrace.operations.verify import verify
 
@@ -31,8 +36,11 @@ def _answer(given: argparse.Namespace) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="glitchtrace", description="Watch and check runs of the workflow.")
+    parser = argparse.ArgumentParser(
+        prog="glitchtrace", description="Audit your own data; watch and check runs."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
+    add_parsers(commands)
     for name, text in (
         ("status", "what exists, what is stale and why, cells left, estimated time"),
         ("plan", "jobs, CPU time and disk of a study, from measured costs"),

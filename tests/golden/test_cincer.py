@@ -406,7 +406,7 @@ ARRIVED = {
 
 @pytest.mark.parametrize("name", ARRIVED)
 def test_wrong_labels_arrive_as_in_the_published_runs(name: str) -> None:
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    config = yaml.safe_load((ROOT / "config/variants/loops.yaml").read_text())
     loop = config["loops"]["interactive@published_20ng" if name == "newsgroups" else "interactive@published"]
     card, settings = registry.card("dataset", name), complete_card("loop", "interactive")
     protocol = {key: loop.get(key, fragment["default"]) for key, fragment in settings.items()}

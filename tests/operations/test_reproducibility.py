@@ -11,6 +11,8 @@ import pytest
 import yaml
 from running import ROOT, Checkout, contents, copy_of_the_checkout, finish
 
+from glitchtrace.core import worker
+
 GOLDEN = ROOT / "tests/golden/demo_f1.csv"
 # F1 at the known ratio moves in steps of one glitch of 36.
 TOLERANCE = 0.03
@@ -39,6 +41,14 @@ def glitchtrace(checkout: Checkout, *arguments: str, check: bool = True) -> subp
 def test_the_number_of_cores_changes_no_byte(cores: int, finished: Checkout, tmp_path: Path) -> None:
     other = Checkout(copy_of_the_checkout(tmp_path / "run"))
     other.run(cores=cores)
+    ours, theirs = contents(other.folder), contents(finished.folder)
+    assert ours.keys() == theirs.keys()
+    assert [path for path, content in ours.items() if content != theirs[path]] == []
+
+
+def test_a_worker_and_fresh_processes_write_the_same_bytes(finished: Checkout, tmp_path: Path) -> None:
+    other = Checkout(copy_of_the_checkout(tmp_path / "run"))
+    other.run(variables={worker.ENVIRONMENT: worker.OFF})
     ours, theirs = contents(other.folder), contents(finished.folder)
     assert ours.keys() == theirs.keys()
     assert [path for path, content in ours.items() if content != theirs[path]] == []
@@ -90,7 +100,7 @@ def test_status_and_plan_count_what_is_left(copy: Checkout) -> None:
 
 
 def test_status_says_what_is_stale_and_why(copy: Checkout) -> None:
-    file = copy.folder / "config/config.yaml"
+    file = copy.folder / "config/variants/models.yaml"
     config = yaml.safe_load(file.read_text())
     config["models"]["linear"]["training"]["default"]["learning_rate"] /= 2
     file.write_text(yaml.safe_dump(config))

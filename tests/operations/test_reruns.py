@@ -41,7 +41,7 @@ def edit(checkout: Checkout, module: str, before: str, after: str) -> None:
 
 def slower(checkout: Checkout) -> None:
     """Change a hyper-parameter of the model of all cells."""
-    file = checkout.folder / "config/config.yaml"
+    file = checkout.folder / "config/variants/models.yaml"
     config = yaml.safe_load(file.read_text())
     config["models"]["linear"]["training"]["default"]["learning_rate"] /= 2
     file.write_text(yaml.safe_dump(config))
@@ -88,7 +88,7 @@ def test_one_seed_added(copy: Checkout) -> None:
 
 
 def test_one_hyper_parameter_of_one_model_changed(copy: Checkout) -> None:
-    file = copy.folder / "config/config.yaml"
+    file = copy.folder / "config/variants/models.yaml"
     config = yaml.safe_load(file.read_text())
     config["models"]["mlp"]["training"]["default"]["learning_rate"] /= 2
     file.write_text(yaml.safe_dump(config))

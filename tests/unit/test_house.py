@@ -25,8 +25,8 @@ CONFIGS = [ROOT / "config/config.yaml", *sorted((ROOT / "config/studies").glob("
 
 
 def load(file: Path) -> dict:
-    """A configuration as Snakemake merges it: the default, then the study."""
-    base = yaml.safe_load(CONFIGS[0].read_text())
+    """A whole configuration: the shipped variants and the default, then the study."""
+    base = configuration.merge(configuration.variants(ROOT), configuration.read(CONFIGS[0]))
     return base if file == CONFIGS[0] else configuration.merge(base, yaml.safe_load(file.read_text()))
 
 
@@ -332,6 +332,39 @@ def test_sizes_are_known_before_the_data_are_read() -> None:
             "settings"
         ]["dataset"]["mnist"],
     ) == (60000, 5000)
+
+
+KEYS = ("dataset", "model", "glitch", "ratio", "seed", "estimator")
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["iris", "wine"]),
+            st.just("linear"),
+            st.sampled_from(["none", "uniform"]),
+            st.sampled_from(["clean", "0.1", "0.2"]),
+            st.sampled_from(["0", "1"]),
+            st.sampled_from(["tracin", "tracin@last"]),
+        ),
+        unique=True,
+    )
+)
+@settings(deadline=None, derandomize=True, max_examples=30)
+def test_the_grid_answers_as_a_search_through_all_cells_does(cells: list[tuple[str, ...]]) -> None:
+    every = [dict(zip(KEYS, cell, strict=True)) for cell in cells]
+    found = grid.Grid(every)
+    assert found.rows() == every
+    assert len(found) == len(every)
+    for keys in ({"dataset": "iris"}, {"seed": 0, "glitch": "uniform"}, {"dataset": "no such set"}):
+        wanted = [row for row in every if all(row[key] == str(value) for key, value in keys.items())]
+        assert found.rows(**keys) == wanted
+    assert found.glitched() == [row for row in every if row["ratio"] != "clean"]
+    assert len(found.trainings()) == len({cell[:-1] for cell in cells})
+    sets = grid.glitched_sets(found)
+    assert {(*pair, ratio) for pair, ratios in sets.items() for ratio in ratios} == {
+        (cell[0], *cell[2:4]) for cell in cells if cell[3] != "clean"
+    }
 
 
 # --- provenance -------------------------------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """RDIA-LS: losses, optimiser, training loop, cells, and the stage from files to files."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -303,7 +302,7 @@ def test_the_incomplete_batch_is_left_out():
         calls.append(len(labels))
         return plain(logits, labels, groups, settings)
 
-    run(SimpleNamespace(batch_loss=counting), size=40)
+    run(counting, size=40)
     assert calls == [40, 40] * 3
 
 

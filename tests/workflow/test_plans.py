@@ -11,9 +11,9 @@ def resolved(file: Path | None) -> dict:
     """A configuration with every default, as Snakemake merges it."""
     from glitchtrace.core import configuration
 
-    base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
-    config = configuration.merge(base, yaml.safe_load(file.read_text())) if file else base
-    return configuration.resolve(config, configuration.load_schema(ROOT))
+    default = configuration.read(ROOT / configuration.DEFAULT)
+    config = configuration.merge(default, configuration.read(file)) if file else default
+    return configuration.complete(config, default, ROOT)
 
 
 def different(cells: list[dict], *keys: str) -> int:
@@ -58,7 +58,7 @@ def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | Non
     jobs = planned(folder, *(["--configfile", str(file)] if file else []))
     config = resolved(file)
     settings = config["settings"]
-    cells = grid.rows(grid.cells(config["grid"], settings))
+    cells = [cell.wildcards() for cell in grid.cells(config["grid"], settings)]
     relabelled, selected = rdia.cells(config["rdia"], settings), rdia_ls.cells(config["rdia_ls"], settings)
     frozen = [c for c in cells if registry.card("model", c["model"])["view"] == "features"]
     training = ("dataset", "model", "glitch", "ratio", "seed")

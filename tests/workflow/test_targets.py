@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import PROGRAM, ROOT, copy_of_the_checkout, finish, folder_with_config, planned, snakemake
+from running import PROGRAM, ROOT, finish, folder_with_config, planned, snakemake
+
+from glitchtrace.core import configuration
 
 # Target -> the study that an error names, and the names of the figures or tables, in each of their folders.
 PAPER_TARGETS = {
@@ -40,33 +42,35 @@ PAPER_TARGETS = {
 EVERY_STUDY = {"validation_accuracy", "cost_by_phase"}
 
 
-# Appended to the Snakefile of a copy: the files of every target under every study, by one call of Snakemake.
-ALL_ANSWERS = """
-import json
-
-answers = {}
-base = yaml.safe_load(Path("config/config.yaml").read_text())
-for file in Path("config/studies").glob("*.yaml"):
-    merged = configuration.merge(base, yaml.safe_load(file.read_text()))
-    CONFIG = configuration.resolve(merged, configuration.load_schema())
-    SETTINGS = CONFIG["settings"]
-    CELLS = grid.cells(CONFIG["grid"], SETTINGS)
-    found = {name: files() for name, (_, files) in GLITCH_TARGETS.items()}
-    answers[file.stem] = {name: files for name, files in found.items() if files}
-Path("answers.json").write_text(json.dumps(answers))
+# One workflow that uses ours as a module under each study: a single call of Snakemake tells the files of all targets.
+ASKED = sorted({study for study, _ in PAPER_TARGETS.values()} | {"human_labels", "cincer_smoke"})
+ONE_STUDY = """
+module {study}:
+    snakefile: "{root}/workflow/Snakefile"
+    config: configs["{study}"]
+use rule * from {study} as {study}_*
+answers["{study}"] = {{target: files() for target, (_, files) in {study}.GLITCH_TARGETS.items()}}
 """
 
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
     """Study -> target -> names of its files, of the targets that the study answers."""
-    checkout = copy_of_the_checkout(tmp_path_factory.mktemp("targets") / "checkout")
-    with open(checkout / "Snakefile", "a") as file:
-        file.write(ALL_ANSWERS)
-    finish([PROGRAM, "--list-rules"], checkout)
-    found = json.loads((checkout / "answers.json").read_text())
+    folder = tmp_path_factory.mktemp("targets")
+    base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    configs = {
+        study: configuration.merge(base, yaml.safe_load((ROOT / f"config/studies/{study}.yaml").read_text()))
+        for study in ASKED
+    }
+    (folder / "configs.json").write_text(json.dumps(configs))
+    parts = ["import json", "configs, answers = json.load(open('configs.json')), {}"]
+    parts += [ONE_STUDY.format(study=study, root=ROOT) for study in ASKED]
+    parts += ["json.dump(answers, open('answers.json', 'w'))"]
+    (folder / "Snakefile").write_text("\n".join(parts))
+    finish([PROGRAM, "--list-rules"], folder)
+    found = json.loads((folder / "answers.json").read_text())
     return {
-        study: {target: {Path(file).stem for file in files} for target, files in targets.items()}
+        study: {target: {Path(file).stem for file in files} for target, files in targets.items() if files}
         for study, targets in found.items()
     }
 

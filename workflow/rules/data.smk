@@ -19,7 +19,7 @@ rule fetch_data:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(fetch_memory),
+        mem_mb=growing(lambda wildcards: resources.fetching(wildcards.source)),
     params:
         **stage(
             "data.fetch:fetch_data",
@@ -46,7 +46,7 @@ rule fetch_sparse_data:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
+        mem_mb=growing(lambda wildcards: resources.fetching(wildcards.source)),
     params:
         **stage(
             "data.fetch:fetch_data",
@@ -93,7 +93,7 @@ rule prepare_data:
         **stage(
             "data.prepare:prepare_data",
             dataset="{dataset}",
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             settings=settings("dataset"),
         ),
     script:
@@ -122,7 +122,7 @@ rule inject_glitch:
             dataset="{dataset}",
             name="{glitch}",
             ratio="{ratio}",
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             settings=settings("glitch"),
         ),
     script:

@@ -49,7 +49,7 @@ rule learn_confidently:
             model="{model}",
             settings=model_settings,
             training=training_settings,
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
         ),

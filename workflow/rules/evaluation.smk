@@ -55,8 +55,8 @@ rule evaluate_epochs:
 
 rule summarise_dataset:
     input:
-        metrics=collect_dataset(rules.evaluate_cell.output.metrics),
-        costs=collect_dataset(rules.evaluate_cell.output.cost),
+        metrics=each(dataset_cells, rules.evaluate_cell.output.metrics),
+        costs=each(dataset_cells, rules.evaluate_cell.output.cost),
     output:
         summary=paths.DATASET_SUMMARY,
         cost=paths.DATASET_COST,
@@ -78,8 +78,10 @@ rule summarise_dataset:
 
 rule summarise_study:
     input:
-        metrics=expand(rules.summarise_dataset.output.summary, dataset=datasets()),
-        costs=expand(rules.summarise_dataset.output.cost, dataset=datasets()),
+        metrics=files_of(
+            GRID.distinct("dataset"), rules.summarise_dataset.output.summary
+        ),
+        costs=files_of(GRID.distinct("dataset"), rules.summarise_dataset.output.cost),
     output:
         summary=paths.SUMMARY,
         cost=paths.STUDY_COST,

@@ -19,7 +19,7 @@ rule repair_cell:
         **stage(
             "repair.proposals:repair_cell",
             policies=list(registry.names("policy")),
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
         ),
     script:
         "../scripts/run_stage.py"
@@ -52,7 +52,7 @@ rule retrain:
             model="{model}",
             settings=model_settings,
             training=training_settings,
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
         ),
@@ -62,7 +62,7 @@ rule retrain:
 
 rule summarise_dataset_gain:
     input:
-        gains=collect_dataset(rules.retrain.output.gain),
+        gains=each(dataset_cells, rules.retrain.output.gain),
     output:
         gain=paths.DATASET_GAIN,
     log:
@@ -83,7 +83,9 @@ rule summarise_dataset_gain:
 
 rule summarise_study_gain:
     input:
-        gains=expand(rules.summarise_dataset_gain.output.gain, dataset=datasets()),
+        gains=files_of(
+            GRID.distinct("dataset"), rules.summarise_dataset_gain.output.gain
+        ),
     output:
         gain=paths.STUDY_GAIN,
     log:

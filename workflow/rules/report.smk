@@ -1,4 +1,8 @@
-# Figures and tables of a study, drawn from its summaries.
+# Figures and tables of a study, drawn from its summaries; and which of them its grid allows.
+
+# Cells whose labels are wrong: label repair is measured on them.
+LABEL_CELLS = GRID.named("glitch", ("uniform", "class_dependent", "human_labels"))
+GLITCHED_SETS = grid.glitched_sets(GRID)
 
 
 rule plot_signals:
@@ -24,7 +28,7 @@ rule plot_signals:
             dataset="{dataset}",
             glitch="{glitch}",
             headline=HEADLINE,
-            signals=DRAWN,
+            signals=SIGNALS,
         ),
     script:
         "../scripts/run_stage.py"
@@ -122,7 +126,7 @@ rule plot_gain:
 
 rule plot_history:
     input:
-        histories=collect_trainings(rules.train.output.history),
+        histories=each(trainings, rules.train.output.history),
     output:
         figures=figure_files(
             "<study>/figures/{dataset}/history-{glitch}", "history", "Training"
@@ -173,7 +177,7 @@ rule plot_ratios:
 
 rule plot_epochs:
     input:
-        epochs=collect_glitch(rules.evaluate_epochs.output.epochs),
+        epochs=each(glitch_cells, rules.evaluate_epochs.output.epochs),
     output:
         figures=figure_files(
             "<study>/figures/{dataset}/epochs-{glitch}", "epochs", "Detection"
@@ -201,16 +205,9 @@ rule plot_epochs:
 
 rule plot_label_repair:
     input:
-        confident=[
-            expand(rules.learn_confidently.output.confident, **cell)
-            for cell in LABEL_CELLS
-        ],
-        signals=[
-            expand(rules.score_signals.output.signals, **cell) for cell in LABEL_CELLS
-        ],
-        glitches=[
-            expand(rules.inject_glitch.output.glitch, **cell) for cell in LABEL_CELLS
-        ],
+        confident=each(LABEL_CELLS, rules.learn_confidently.output.confident),
+        signals=each(LABEL_CELLS, rules.score_signals.output.signals),
+        glitches=each(LABEL_CELLS, rules.inject_glitch.output.glitch),
     output:
         figures=figure_files("<study>/figures/label_repair", "label_repair", "Repair"),
         table=table_file("<study>/tables/label_repair.csv", "label_repair", "Repair"),
@@ -253,7 +250,9 @@ rule plot_gallery:
         **stage(
             "reporting.figures.gallery:plot_gallery",
             dataset="{dataset}",
-            signal=lambda wildcards: signal_for(wildcards.glitch),
+            signal=lambda wildcards: registry.card("glitch", wildcards.glitch).get(
+                "shown_by", "CNCI"
+            ),
             size=CONFIG["figures"]["gallery"],
         ),
     script:
@@ -305,3 +304,61 @@ rule describe_study:
         ),
     script:
         "../scripts/run_stage.py"
+
+
+# --- what a target asks for, by the cells that the grid has ----------------------------------------------------------
+
+RECORDS.append(
+    (
+        GRID.rows(),
+        [
+            rules.train.output.record,
+            rules.profile_influence.output.record,
+            rules.score_signals.output.record,
+            rules.evaluate_cell.output.record,
+        ],
+    )
+)
+if CONFIG["repair"]:
+    RECORDS.append(
+        (GRID.rows(), [rules.repair_cell.output.record, rules.retrain.output.record])
+    )
+
+SETS = [{"dataset": dataset, "glitch": glitch} for dataset, glitch in GLITCHED_SETS]
+MIXED = GRID.named("glitch", ("mixture",))
+drawn = CONFIG["figures"]
+
+accuracy_figures = where(GRID, rules.plot_accuracy.output.figures)
+cost_figures = where(GRID, rules.plot_cost.output.figures)
+ratio_figures = each(
+    [cells for cells, ratios in zip(SETS, GLITCHED_SETS.values()) if len(ratios) > 2],
+    rules.plot_ratios.output.figures,
+)
+epoch_figures = each(
+    SETS if drawn["per_epoch"] else [], rules.plot_epochs.output.figures
+)
+characterisation_files = where(
+    MIXED, rules.plot_characterisation.output.figures, rules.tabulate_mixed.output.table
+)
+label_repair_figures = where(
+    CONFIG["confident_learning"] and LABEL_CELLS, rules.plot_label_repair.output.figures
+)
+FIGURES += [
+    where(True, rules.describe_study.output),
+    accuracy_figures,
+    cost_figures,
+    where(GRID and CONFIG["repair"], rules.plot_gain.output.figures),
+    each(SETS, rules.plot_signals.output.figures, rules.plot_history.output.figures),
+    each(
+        [
+            cell
+            for cell in GRID.glitched()
+            if registry.card("dataset", cell["dataset"])["modality"] == "image"
+        ],
+        rules.plot_gallery.output.figures,
+    ),
+    ratio_figures,
+    epoch_figures,
+    characterisation_files,
+    label_repair_figures,
+]

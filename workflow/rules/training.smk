@@ -21,7 +21,7 @@ rule extract_features:
     # One pass at a time through a network of this size; sixteen jobs of one thread beat one of sixteen.
     threads: 1
     resources:
-        mem_mb=growing(extraction_memory),
+        mem_mb=growing(resources.EXTRACTION_MIB),
     params:
         **stage(
             "training.features:extract_features",
@@ -50,7 +50,7 @@ rule extract_test_features:
     # One pass at a time through a network of this size; sixteen jobs of one thread beat one of sixteen.
     threads: 1
     resources:
-        mem_mb=growing(extraction_memory),
+        mem_mb=growing(resources.EXTRACTION_MIB),
     params:
         **stage(
             "training.features:extract_test_features",
@@ -60,6 +60,14 @@ rule extract_test_features:
         ),
     script:
         "../scripts/run_stage.py"
+
+
+# Features of all cells with a frozen backbone: what the target of the name makes.
+FROZEN = [cell for cell in GRID.rows() if frozen(cell["model"])]
+FEATURES = [
+    each(FROZEN, rules.extract_features.output.stored),
+    each(FROZEN if CONFIG["repair"] else [], rules.extract_test_features.output.stored),
+]
 
 
 rule train:
@@ -90,7 +98,7 @@ rule train:
             model="{model}",
             settings=model_settings,
             training=training_settings,
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
         ),

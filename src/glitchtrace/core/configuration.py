@@ -19,6 +19,9 @@ from glitchtrace.core.errors import GlitchtraceError
 # What shared files depend on beside the settings of components.
 SHARED_KEYS = ("device", "evaluation_batch")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
+# The default study, and the settings of components that all studies share, by kind.
+DEFAULT = Path("config/config.yaml")
+VARIANTS = Path("config/variants")
 
 # What the values of an axis are, unless a block says otherwise.
 _VALUES: dict[str, dict[str, Any]] = {
@@ -37,6 +40,45 @@ def load_schema(root: str | Path = ".") -> dict[str, Any]:
     schema["properties"].update({key: _block_schema(spec) for key, spec in registry.blocks().items()})
     schema["properties"].update(component_tables())
     return schema
+
+
+def read(file: str | Path) -> dict[str, Any]:
+    """The content of a file of the configuration.  GlitchtraceError where it is no YAML, or holds no mapping."""
+    try:
+        content = _yaml(Path(file))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        place = getattr(error, "problem_mark", None)
+        where = f" near line {place.line + 1}" if place else ""
+        raise GlitchtraceError(
+            f"{file} cannot be read as YAML{where} ({getattr(error, 'problem', None) or type(error).__name__}); "
+            "mend it and run the same command again"
+        ) from None
+    if not isinstance(content, dict):
+        raise GlitchtraceError(
+            f"{file} holds no keys; write blocks into it as config/README.md describes them"
+        )
+    return content
+
+
+def variants(root: str | Path = ".") -> dict[str, Any]:
+    """The shipped settings of components, table → name → settings, of the workflow in ``root``."""
+    shared: dict[str, Any] = {}
+    for file in sorted((Path(root) / VARIANTS).glob("*.yaml")):
+        shared = merge(shared, _yaml(file))
+    return shared
+
+
+def complete(config: Mapping[str, Any], default: Mapping[str, Any], root: str | Path = ".") -> dict[str, Any]:
+    """A configuration, checked and with every default filled in; see ``resolve``.
+
+    ``default`` is the default study, ``config`` the same merged with the study; ``root`` the folder of the workflow.
+    Raises GlitchtraceError with one line for the first fault.
+    """
+    schema, shared = load_schema(root), variants(root)
+    check(config, schema)
+    whole = merge(shared, config)
+    check_study(whole, merge(shared, default))
+    return resolve(whole, schema)
 
 
 def component_tables() -> dict[str, Any]:
@@ -107,8 +149,8 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
 def check_study(config: Mapping[str, Any], base: Mapping[str, Any]) -> None:
     """Raise GlitchtraceError where a study changes settings that other studies share.
 
-    ``base`` is the content of config/config.yaml, ``config`` the same merged with the study.  A name with other
-    settings would write other content to the same files; it must become a variant.
+    ``base`` is the default study with the shipped variants, ``config`` the same merged with the study.  A name with
+    other settings would write other content to the same files; it must become a variant.
     """
     for key in SHARED_KEYS:
         if config.get(key) != base.get(key):
@@ -192,11 +234,14 @@ def parameter_table(schema: Mapping[str, Any]) -> str:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
+    return content
 
 
 def _block(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    return schema["properties"][key]["items"]["properties"]
+    properties: Mapping[str, Any] = schema["properties"][key]["items"]["properties"]
+    return properties
 
 
 def _defaults(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ An illegal combination is refused before any job starts, with the block's positi
 """
 
 import itertools
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
 from typing import Any
@@ -212,10 +213,67 @@ def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
     return kept - held_out, held_out
 
 
-def rows(cell_list: Iterable[Cell], **keys: str) -> list[dict[str, str]]:
-    """The cells whose keys equal the given values, as dictionaries of wildcards."""
-    wanted = [cell.wildcards() for cell in cell_list]
-    return [cell for cell in wanted if all(cell[key] == str(value) for key, value in keys.items())]
+class Grid:
+    """Cells of a study, as the wildcards of their files, found by their keys."""
+
+    def __init__(self, cells: Iterable[Mapping[str, str]]) -> None:
+        self._rows = [dict(cell) for cell in cells]
+        self._groups: dict[tuple[str, ...], dict[tuple[str, ...], list[dict[str, str]]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def rows(self, **keys: object) -> list[dict[str, str]]:
+        """The cells whose keys equal the given values, in order.  They are shared: not to be changed."""
+        names = tuple(sorted(keys))
+        if names not in self._groups:
+            self._groups[names] = self._by(names)
+        return self._groups[names].get(tuple(str(keys[name]) for name in names), [])
+
+    def distinct(self, *names: str) -> list[dict[str, str]]:
+        """The values of some keys, each combination once, in the order of the cells."""
+        return [dict(zip(names, values, strict=True)) for values in self._by(names)]
+
+    def trainings(self, **keys: object) -> list[dict[str, str]]:
+        """The cells whose keys equal the given values, each training once whatever its estimators."""
+        found = {}
+        for row in self.rows(**keys):
+            found[tuple(value for key, value in row.items() if key != "estimator")] = row
+        return list(found.values())
+
+    def named(self, key: str, names: Container[str]) -> list[dict[str, str]]:
+        """The cells of which a key has one of the base names."""
+        return [row for row in self._rows if registry.base_name(row[key]) in names]
+
+    def glitched(self) -> list[dict[str, str]]:
+        """The cells but the clean trainings."""
+        return [row for row in self._rows if row["ratio"] != "clean"]
+
+    def _by(self, names: Sequence[str]) -> dict[tuple[str, ...], list[dict[str, str]]]:
+        found: dict[tuple[str, ...], list[dict[str, str]]] = {}
+        for row in self._rows:
+            found.setdefault(tuple(row[name] for name in names), []).append(row)
+        return found
+
+
+def glitched_sets(cells: Grid) -> dict[tuple[str, str], set[str]]:
+    """The ratios of each dataset and glitch, without the clean trainings."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for row in cells.glitched():
+        found.setdefault((row["dataset"], row["glitch"]), set()).add(row["ratio"])
+    return found
+
+
+def with_small_matrices(
+    cells: Grid, settings: Mapping[str, Mapping[str, Any]], entries: int
+) -> list[dict[str, str]]:
+    """The cells whose influence matrix has at most ``entries`` entries."""
+    small = {
+        dataset
+        for (dataset,) in (row.values() for row in cells.distinct("dataset"))
+        if math.prod(sizes(dataset, settings["dataset"][dataset])) <= entries
+    }
+    return [row for row in cells.rows() if row["dataset"] in small]
 
 
 def check_names(blocks: Iterable[Mapping[str, Any]], kinds: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from glitchtrace.glitches.table import Foreign, clean_rows, number_of_glitches
 
 KIND = "glitch"
 CARD = {
+    "shown_by": "PCID",
     "summary": "Corruption: floor(ratio·n) pictures are replaced by corrupted copies; labels stay.",
     "modalities": ["image"],
     "foreign": False,

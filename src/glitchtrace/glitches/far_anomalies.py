@@ -13,6 +13,7 @@ from glitchtrace.glitches.table import NO_CLASS, Foreign, number_of_glitches, sa
 
 KIND = "glitch"
 CARD = {
+    "shown_by": "PCID",
     "summary": (
         "Far-clustered anomalies: floor(ratio·n) pictures of one class of a foreign dataset are added, all "
         "under one random label."

@@ -11,6 +11,7 @@ from glitchtrace.glitches.table import Foreign
 
 KIND = "glitch"
 CARD = {
+    "shown_by": "CFRank",
     "summary": "A mixture: an ordered list of other glitches, each with its own ratio.",
     "modalities": ["image", "table"],
     "foreign": True,

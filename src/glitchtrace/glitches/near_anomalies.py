@@ -15,6 +15,7 @@ from glitchtrace.glitches.table import Foreign
 
 KIND = "glitch"
 CARD = {
+    "shown_by": "PCID",
     "summary": (
         "Near-clustered anomalies: one class is down-sampled until its remaining samples are the ratio of all; "
         "these are the anomalies."

@@ -13,6 +13,7 @@ from glitchtrace.glitches.table import Foreign, clean_rows, number_of_glitches
 
 KIND = "glitch"
 CARD = {
+    "shown_by": "PCID",
     "summary": "Published corruption: floor(ratio·n) pictures of MNIST are replaced by those of MNIST-C; labels stay.",
     "modalities": ["image"],
     "foreign": True,

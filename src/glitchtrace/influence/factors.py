@@ -90,7 +90,7 @@ class Factors:
 
 
 def load_factors(path: str | Path) -> Factors:
-    """Read ``factors.safetensors`` (layout: docs/architecture.md).
+    """Read ``factors.safetensors`` (layout: docs/data-dictionary.md).
 
     Raises GlitchtraceError, naming the file, where it cannot be read, lacks a tensor or holds bad values.
     """

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from glitchtrace.core import configuration, paths
 from glitchtrace.core.errors import GlitchtraceError
 
@@ -120,33 +118,12 @@ def read_config(study: str | None) -> dict[str, Any]:
         )
     if study and not Path(study).exists():
         raise GlitchtraceError(f"{study} does not exist; studies lie in config/studies")
-    base = read_yaml("config/config.yaml")
-    config = configuration.merge(base, read_yaml(study)) if study else base
-    schema = configuration.load_schema()
+    default = configuration.read(configuration.DEFAULT)
+    config = configuration.merge(default, configuration.read(study)) if study else default
     try:
-        configuration.check(config, schema)
-        configuration.check_study(config, base)
-        return configuration.resolve(config, schema)
+        return configuration.complete(config, default)
     except GlitchtraceError as error:
-        raise GlitchtraceError(f"{study or 'config/config.yaml'}: {error}") from None
-
-
-def read_yaml(file: str) -> dict[str, Any]:
-    """The content of a file of the configuration.  GlitchtraceError where it is no YAML, or holds no mapping."""
-    try:
-        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" near line {place.line + 1}" if place else ""
-        raise GlitchtraceError(
-            f"{file} cannot be read as YAML{where} ({getattr(error, 'problem', None) or type(error).__name__}); "
-            "mend it and run the same command again"
-        ) from None
-    if not isinstance(content, dict):
-        raise GlitchtraceError(
-            f"{file} holds no keys; write blocks into it as config/README.md describes them"
-        )
-    return content
+        raise GlitchtraceError(f"{study or configuration.DEFAULT}: {error}") from None
 
 
 def results_folder(config: dict[str, Any]) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from glitchtrace.core import configuration
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.operations.jobs import (
     cell_of,
@@ -14,7 +15,6 @@ from glitchtrace.operations.jobs import (
     program,
     read_config,
     read_jobs,
-    read_yaml,
     results_folder,
 )
 
@@ -67,7 +67,7 @@ def verify(study: str | None, seed: int, cores: int) -> str:
 
 def _copy_with_results_here(file: str, copy: Path) -> None:
     """Copy a file of the configuration; where it names a results folder, that is the one beside the copy."""
-    content = read_yaml(file)
+    content = configuration.read(file)
     if "results" in (content.get("pathvars") or {}):
         content["pathvars"]["results"] = "results"
     copy.write_text(yaml.safe_dump(content), encoding="utf-8")

@@ -40,7 +40,7 @@ def train_cell(
     ``training``: ``learning_rate``, ``batch_size``, ``epochs``; ``evaluation_batch``: rows per pass in eval
     mode; ``stored``: for a frozen backbone, the file of the stage ``extract_features``.  After each epoch one
     pass over training and validation samples gives what the closed form and the history need.  The layout of the
-    three files is in docs/architecture.md.  The same arguments give the same bytes on one machine and thread
+    three files is in docs/data-dictionary.md.  The same arguments give the same bytes on one machine and thread
     count.
 
     Raises GlitchtraceError for bad settings, a diverged training and exhausted memory; nothing is written

@@ -1,216 +1,36 @@
 # CINCER: interactive cleaning with counter-examples, one job per repeat.
 
 from glitchtrace.papers.cincer import cells as loop_cells
+from glitchtrace.papers.cincer import runs as loop_runs
 
-LOOPS = checked(loop_cells.cells, CONFIG["cincer"], SETTINGS)
+LOOPS = grid.Grid(
+    cell.wildcards() for cell in checked(loop_cells.cells, CONFIG["cincer"], SETTINGS)
+)
 LOOP_INFLUENCE_CELLS = checked(
     loop_cells.influence_cells, CONFIG["cincer_influence"], SETTINGS
 )
+INFLUENCE_KEYS = (*loop_cells.INFLUENCE_AXES.values(), "repeat")
+INFLUENCE_ROWS = [dict(zip(INFLUENCE_KEYS, keys)) for keys in LOOP_INFLUENCE_CELLS]
+PROTOCOLS = SETTINGS["loop"]
+CINCER = "Interactive cleaning"
 
-
-def collect_loops(template, **keys):
-    """One file per repeat whose keys equal the given ones, in the order of ``loop_rows``."""
-    return [path for cell in loop_rows(**keys) for path in expand(template, **cell)]
-
-
-def loop_rows(**keys):
-    """Wildcards of the repeats whose keys equal the given ones."""
-    return grid.rows(LOOPS, **keys)
-
-
-def loop_problems():
-    """Pairs of dataset and model, sorted."""
-    return sorted({(cell.dataset, cell.model) for cell in LOOPS})
-
-
-def collect_problem(template):
-    """Input function: the files of all repeats of the wildcards' dataset and model."""
-    return lambda wildcards: collect_loops(
-        template, dataset=wildcards.dataset, model=wildcards.model
-    )
-
-
-def collect_problems(template):
-    """One file per dataset and model."""
-    return [
-        path
-        for dataset, model in loop_problems()
-        for path in expand(template, dataset=dataset, model=model)
-    ]
-
-
-def problem_rows(wildcards):
-    """The repeats of the wildcards' dataset and model."""
-    return loop_rows(dataset=wildcards.dataset, model=wildcards.model)
-
-
-def loop_memory(negotiators):
-    """Resource function: MiB of one repeat whose negotiators the given parameter function names."""
-
-    def memory(wildcards):
-        return loop_cells.loop_memory(
-            dataset=wildcards.dataset,
-            model=wildcards.model,
-            model_settings=SETTINGS["model"][wildcards.model],
-            protocol=SETTINGS["loop"][wildcards.loop],
-            noise=wildcards.noise,
-            negotiators=negotiators(wildcards),
-        )
-
-    return memory
-
-
-def one_negotiator(wildcards):
-    """Name -> settings of the wildcards' negotiator."""
-    return {wildcards.negotiator: SETTINGS["negotiator"][wildcards.negotiator]}
-
-
-def plain_files(stem):
-    """The files of a figure in all formats, none of which goes into the report."""
-    return [f"{stem}.{extension}" for extension in CONFIG["figures"]["formats"]]
-
-
-def collect_pairs(template):
-    """Input function: the questions of the wildcards' dataset and model under CINCER's own choice."""
-    return lambda wildcards: collect_loops(
-        template,
-        dataset=wildcards.dataset,
-        model=wildcards.model,
-        negotiator="top_fisher",
-    )
-
-
-def asking(run):
-    """Whether a run asks questions to clean: it does not measure counter-examples, nor collect scores."""
-    protocol = SETTINGS["loop"][run["loop"]]
-    return protocol["asks"] and not protocol["precision"]
-
-
-def asking_loops(wildcards):
-    """Parameter function: the loops of the wildcards' dataset and model that ask to clean."""
-    return sorted({run["loop"] for run in problem_rows(wildcards) if asking(run)})
-
-
-def silent_loops(wildcards):
-    """Parameter function: the loops of the wildcards' dataset and model that only collect scores."""
-    runs = problem_rows(wildcards)
-    return sorted(
-        {run["loop"] for run in runs if not SETTINGS["loop"][run["loop"]]["asks"]}
-    )
-
-
-def loop_curves(*questions, pictures=None):
-    """Curves that answer the questions, by default all, of all problems or of (no) ``pictures`` alone."""
-    found = []
-    for dataset, model in loop_problems():
-        image = registry.card("dataset", dataset)["modality"] == "image"
-        asked = {
-            run["negotiator"]
-            for run in loop_rows(dataset=dataset, model=model)
-            if asking(run) and run["inspector"] != "always"
-        }
-        for question in questions or loop_cells.QUESTIONS:
-            wanted = loop_cells.QUESTIONS[question]
-            shown = asked if wanted is None else asked.issuperset(wanted)
-            if shown and pictures in (None, image):
-                found += expand(
-                    rules.plot_loops.output.figures,
-                    dataset=dataset,
-                    model=model,
-                    question=question,
-                    panels=loop_cells.PANEL_SETS,
-                )
-    return found
-
-
-def loop_galleries():
-    """Galleries of pairs of every dataset of pictures that CINCER's own choice was asked about."""
-    return [
-        path
-        for dataset, model in loop_problems()
-        if registry.card("dataset", dataset)["modality"] == "image"
-        and any(
-            asking(run) and run["inspector"] != "always"
-            for run in loop_rows(dataset=dataset, model=model, negotiator="top_fisher")
-        )
-        for path in expand(
-            rules.plot_loop_gallery.output.figures, dataset=dataset, model=model
-        )
-    ]
-
-
-def loop_problem_figures(rule, chosen):
-    """The figures of a rule for every dataset and model with a run whose protocol is ``chosen``."""
-    return [
-        path
-        for dataset, model in loop_problems()
-        if any(
-            chosen(SETTINGS["loop"][run["loop"]])
-            for run in loop_rows(dataset=dataset, model=model)
-        )
-        for path in expand(rule.output.figures, dataset=dataset, model=model)
-    ]
-
-
-def loop_precisions():
-    """Bars of the precision of counter-examples."""
-    return loop_problem_figures(
-        rules.plot_loop_precision, lambda protocol: protocol["precision"]
-    )
-
-
-def loop_thresholds():
-    """Scores of arriving samples with the thresholds found from them."""
-    return loop_problem_figures(
-        rules.plot_loop_thresholds, lambda protocol: not protocol["asks"]
-    )
-
-
-def influence_rows(wildcards):
-    """Parameter function: the keys of ``influence_files``, in their order."""
-    names = (*loop_cells.INFLUENCE_AXES.values(), "repeat")
-    return [dict(zip(names, cell)) for cell in LOOP_INFLUENCE_CELLS]
-
-
-def influence_files(wildcards):
-    """The table of every repeat of the leave-one-out study."""
-    return [
-        path
-        for keys in influence_rows(wildcards)
-        for path in expand(paths.LOOP_CHANGES, **keys)
-    ]
-
-
-def influence_negotiators(wildcards):
-    """Parameter function: negotiator -> settings of a repeat of the leave-one-out study."""
-    names = (*loop_cells.INFLUENCE_AXES.values(), "repeat")
-    chosen = LOOP_INFLUENCE_CELLS[tuple(wildcards[name] for name in names)]
-    return {name: SETTINGS["negotiator"][name] for name in chosen}
-
-
-def loop_influence():
-    """Scores against the true effect of leaving samples out."""
-    return (
-        list(rules.plot_loop_influence.output.figures) if LOOP_INFLUENCE_CELLS else []
-    )
-
-
-def cincer_targets(wildcards):
-    """Everything that the target ``cincer`` makes."""
-    found = loop_influence()
-    if not LOOPS:
-        return found
-    budgets = {SETTINGS["loop"][cell.loop]["questions"] for cell in LOOPS}
-    tables = rules.tabulate_questions.output if budgets - {None} else []
-    return [
-        *rules.summarise_loops.output,
-        *tables,
-        *loop_precisions(),
-        *loop_curves(),
-        *loop_galleries(),
-        *loop_thresholds(),
-        *found,
-    ]
+problem = lambda wildcards: {"dataset": wildcards.dataset, "model": wildcards.model}
+problem_rows = lambda wildcards: LOOPS.rows(**problem(wildcards))
+one_negotiator = lambda wildcards: [wildcards.negotiator]
+influence_negotiators = lambda wildcards: LOOP_INFLUENCE_CELLS[
+    tuple(wildcards[name] for name in INFLUENCE_KEYS)
+]
+negotiator_settings = lambda names: lambda wildcards: {
+    name: SETTINGS["negotiator"][name] for name in names(wildcards)
+}
+loop_memory = lambda names: lambda wildcards: loop_cells.loop_memory(
+    dataset=wildcards.dataset,
+    model=wildcards.model,
+    model_settings=SETTINGS["model"][wildcards.model],
+    protocol=PROTOCOLS[wildcards.loop],
+    noise=wildcards.noise,
+    negotiators=negotiator_settings(names)(wildcards),
+)
 
 
 rule clean_interactively:
@@ -242,8 +62,8 @@ rule clean_interactively:
             threshold=lambda wildcards: float(wildcards.threshold),
             negotiator="{negotiator}",
             negotiator_settings=settings("negotiator"),
-            seed=lambda wildcards: int(wildcards.seed),
-            repeat=lambda wildcards: int(wildcards.repeat),
+            seed=number("seed"),
+            repeat=number("repeat"),
             device=CONFIG["device"],
         ),
     script:
@@ -252,7 +72,7 @@ rule clean_interactively:
 
 rule gather_loops:
     input:
-        parts=collect_problem(rules.clean_interactively.output.trace),
+        parts=each(problem_rows, rules.clean_interactively.output.trace),
     output:
         traces=paths.LOOP_TRACES,
     log:
@@ -273,7 +93,7 @@ rule gather_loops:
 
 rule summarise_loops:
     input:
-        traces=collect_problems(rules.gather_loops.output.traces),
+        traces=each(loop_runs.problems(LOOPS), rules.gather_loops.output.traces),
     output:
         summary=paths.LOOP_SUMMARY,
         table="<study>/tables/cincer.csv",
@@ -294,7 +114,7 @@ rule summarise_loops:
 
 rule tabulate_questions:
     input:
-        traces=collect_problems(rules.gather_loops.output.traces),
+        traces=each(loop_runs.problems(LOOPS), rules.gather_loops.output.traces),
     output:
         table="<study>/tables/cincer-questions.csv",
     log:
@@ -319,7 +139,7 @@ rule plot_loops:
         figures=figure_files(
             "<study>/figures/{dataset}/cincer-{model}/{question}-{panels}",
             "loops",
-            "Interactive cleaning",
+            CINCER,
         ),
         legend=plain_files(
             "<study>/figures/{dataset}/cincer-{model}/{question}-{panels}-legend"
@@ -327,7 +147,7 @@ rule plot_loops:
         table=table_file(
             "<study>/tables/{dataset}/cincer-{model}/{question}-{panels}.csv",
             "loops",
-            "Interactive cleaning",
+            CINCER,
         ),
     log:
         "<logs>/plot_loops/<study>/{dataset}-{model}-{question}-{panels}.log",
@@ -341,7 +161,9 @@ rule plot_loops:
             "papers.cincer.figures:plot_loops",
             question="{question}",
             panels="{panels}",
-            loops=asking_loops,
+            loops=lambda wildcards: loop_runs.loops(
+                LOOPS, PROTOCOLS, loop_runs.asking, **problem(wildcards)
+            ),
             style_by=CONFIG["figures"]["style_by"],
         ),
     script:
@@ -355,13 +177,13 @@ rule plot_loop_precision:
         figures=figure_files(
             "<study>/figures/{dataset}/cincer-{model}/precision",
             "loop_precision",
-            "Interactive cleaning",
+            CINCER,
         ),
         legend=plain_files("<study>/figures/{dataset}/cincer-{model}/precision-legend"),
         table=table_file(
             "<study>/tables/{dataset}/cincer-{model}/precision.csv",
             "loop_precision",
-            "Interactive cleaning",
+            CINCER,
         ),
     log:
         "<logs>/plot_loop_precision/<study>/{dataset}-{model}.log",
@@ -381,12 +203,17 @@ rule plot_loop_precision:
 rule plot_loop_gallery:
     input:
         features=host_file(rules.fetch_data.output.features),
-        questions=collect_pairs(rules.clean_interactively.output.questions),
+        questions=each(
+            lambda wildcards: LOOPS.rows(
+                **problem(wildcards), negotiator="top_fisher"
+            ),
+            rules.clean_interactively.output.questions,
+        ),
     output:
         figures=figure_files(
             "<study>/figures/{dataset}/cincer-{model}/pairs",
             "loop_gallery",
-            "Interactive cleaning",
+            CINCER,
         ),
     log:
         "<logs>/plot_loop_gallery/<study>/{dataset}-{model}.log",
@@ -411,12 +238,12 @@ rule plot_loop_thresholds:
         figures=figure_files(
             "<study>/figures/{dataset}/cincer-{model}/thresholds",
             "loop_thresholds",
-            "Interactive cleaning",
+            CINCER,
         ),
         table=table_file(
             "<study>/tables/{dataset}/cincer-{model}/thresholds.csv",
             "loop_thresholds",
-            "Interactive cleaning",
+            CINCER,
         ),
     log:
         "<logs>/plot_loop_thresholds/<study>/{dataset}-{model}.log",
@@ -428,7 +255,9 @@ rule plot_loop_thresholds:
     params:
         **stage(
             "papers.cincer.figures:plot_loop_thresholds",
-            loops=silent_loops,
+            loops=lambda wildcards: loop_runs.loops(
+                LOOPS, PROTOCOLS, loop_runs.silent, **problem(wildcards)
+            ),
         ),
     script:
         "../../scripts/run_stage.py"
@@ -458,9 +287,9 @@ rule measure_leave_one_out:
             noise="{noise}",
             ratio="{ratio}",
             refit="{refit}",
-            negotiators=influence_negotiators,
-            seed=lambda wildcards: int(wildcards.seed),
-            repeat=lambda wildcards: int(wildcards.repeat),
+            negotiators=negotiator_settings(influence_negotiators),
+            seed=number("seed"),
+            repeat=number("repeat"),
             device=CONFIG["device"],
         ),
     script:
@@ -469,7 +298,7 @@ rule measure_leave_one_out:
 
 rule summarise_leave_one_out:
     input:
-        tables=influence_files,
+        tables=each(INFLUENCE_ROWS, rules.measure_leave_one_out.output.changes),
     output:
         summary=paths.LOOP_INFLUENCE,
     log:
@@ -482,7 +311,7 @@ rule summarise_leave_one_out:
     params:
         **stage(
             "evaluation.summary:summarise",
-            cells=influence_rows,
+            cells=INFLUENCE_ROWS,
         ),
     script:
         "../../scripts/run_stage.py"
@@ -495,12 +324,12 @@ rule plot_loop_influence:
         figures=figure_files(
             "<study>/figures/cincer-influence",
             "loop_influence",
-            "Interactive cleaning",
+            CINCER,
         ),
         table=table_file(
             "<study>/tables/cincer-influence.csv",
             "loop_influence",
-            "Interactive cleaning",
+            CINCER,
         ),
     log:
         "<logs>/plot_loop_influence/<study>/figure.log",
@@ -517,58 +346,57 @@ rule plot_loop_influence:
         "../../scripts/run_stage.py"
 
 
+# --- what a target asks for, by the runs of the study ----------------------------------------------------------------
+
+curves = lambda *questions, pictures=None: each(
+    list(loop_runs.curves(LOOPS, PROTOCOLS, *questions, pictures=pictures)),
+    rules.plot_loops.output.figures,
+)
+loop_precisions = each(
+    loop_runs.with_loops(LOOPS, PROTOCOLS, lambda protocol: protocol["precision"]),
+    rules.plot_loop_precision.output.figures,
+)
+loop_thresholds = each(
+    loop_runs.with_loops(LOOPS, PROTOCOLS, loop_runs.silent),
+    rules.plot_loop_thresholds.output.figures,
+)
+loop_influence = where(LOOP_INFLUENCE_CELLS, rules.plot_loop_influence.output.figures)
+CINCER_FILES = [
+    where(LOOPS, rules.summarise_loops.output),
+    where(loop_runs.budgeted(LOOPS, PROTOCOLS), rules.tabulate_questions.output),
+    loop_precisions,
+    curves(),
+    each(loop_runs.galleries(LOOPS, PROTOCOLS), rules.plot_loop_gallery.output.figures),
+    loop_thresholds,
+    loop_influence,
+]
+EVERYTHING += CINCER_FILES
+RECORDS.append((LOOPS.rows(), [rules.clean_interactively.output.record]))
+
+
 rule cincer:
     input:
-        cincer_targets,
+        CINCER_FILES,
     localrule: True
 
 
 # One target per research question of the publication; each takes the runs of the configuration that answer it.
+for target, study, files in (
+    ("cincer_q1_q3_pictures", "cincer_pictures", curves("q1", "q3", pictures=True)),
+    ("cincer_q1_q3_tables", "cincer_breast", curves("q1", "q3", pictures=False)),
+    (
+        "cincer_q2",
+        "cincer_precision",
+        where(loop_precisions(), rules.summarise_loops.output),
+    ),
+    ("cincer_eval_ce", "cincer_precision", loop_precisions),
+    ("cincer_eval_influence", "cincer_influence", loop_influence),
+    ("cincer_thresholds", "cincer_thresholds", loop_thresholds),
+):
 
-
-rule cincer_q1_q3_pictures:
-    input:
-        answering(
-            "cincer_q1_q3_pictures",
-            "cincer_pictures",
-            lambda: loop_curves("q1", "q3", pictures=True),
-        ),
-    localrule: True
-
-
-rule cincer_q1_q3_tables:
-    input:
-        answering(
-            "cincer_q1_q3_tables",
-            "cincer_breast",
-            lambda: loop_curves("q1", "q3", pictures=False),
-        ),
-    localrule: True
-
-
-rule cincer_q2:
-    input:
-        answering(
-            "cincer_q2",
-            "cincer_precision",
-            lambda: rules.summarise_loops.output if loop_precisions() else [],
-        ),
-    localrule: True
-
-
-rule cincer_eval_ce:
-    input:
-        answering("cincer_eval_ce", "cincer_precision", loop_precisions),
-    localrule: True
-
-
-rule cincer_eval_influence:
-    input:
-        answering("cincer_eval_influence", "cincer_influence", loop_influence),
-    localrule: True
-
-
-rule cincer_thresholds:
-    input:
-        answering("cincer_thresholds", "cincer_thresholds", loop_thresholds),
-    localrule: True
+    rule:
+        name:
+            target
+        input:
+            answering(target, study, files),
+        localrule: True

@@ -3,95 +3,15 @@
 from glitchtrace.papers.cleansing import cells as cleansing_cells
 
 CLEANSING_CELLS = checked(cleansing_cells.cells, CONFIG["cleansing"], SETTINGS)
+CLEANSED = [cell.wildcards() for cell in CLEANSING_CELLS]
+REMOVALS = cleansing_cells.removals(CLEANSING_CELLS)
 FIDELITY_CELLS = cleansing_cells.fidelity_cells(CONFIG["fidelity"])
-
-
-def cleansing_cell(wildcards):
-    """The cell of the study that a job's wildcards name."""
-    keys = tuple(
-        wildcards[key]
-        for key in ("dataset", "model", "glitch", "ratio", "seed", "protocol")
-    )
-    return next(
-        cell for cell in CLEANSING_CELLS if tuple(cell.wildcards().values()) == keys
-    )
-
-
-def cleansing_methods(wildcards):
-    """Parameter function: the methods of the cell with their settings."""
-    return {
-        method: SETTINGS["cleansing_method"][method]
-        for method in cleansing_cell(wildcards).methods
-    }
-
-
-def removal_files(wildcards):
-    """The removal table of every cell and every choice of epochs that are trained again."""
-    return [
-        path
-        for cell in CLEANSING_CELLS
-        for retrained in cell.retrained
-        for path in expand(paths.REMOVAL, retrained=retrained, **cell.wildcards())
-    ]
-
-
-def removal_cells(wildcards):
-    """Parameter function: the keys of ``removal_files``, in their order."""
-    return [
-        {**cell.wildcards(), "retrained": retrained}
-        for cell in CLEANSING_CELLS
-        for retrained in cell.retrained
-    ]
-
-
-def cleansing_cost_files(wildcards):
-    """The cost table of every cell."""
-    return [
-        path
-        for cell in CLEANSING_CELLS
-        for path in expand(paths.CLEANSING_COST, **cell.wildcards())
-    ]
-
-
-def cleansing_cost_cells(wildcards):
-    """Parameter function: the keys of ``cleansing_cost_files``, in their order."""
-    return [cell.wildcards() for cell in CLEANSING_CELLS]
-
-
-def fidelity_files(wildcards):
-    """The table of every task and network of the fidelity study."""
-    return [
-        path
-        for task, network in FIDELITY_CELLS
-        for path in expand(paths.FIDELITY_CELL, task=task, network=network)
-    ]
-
-
-def fidelity_keys(wildcards):
-    """Parameter function: the keys of ``fidelity_files``, in their order."""
-    return [{"task": task, "network": network} for task, network in FIDELITY_CELLS]
-
-
-def fidelity_seeds(wildcards):
-    """Parameter function: the trials of a task and network."""
-    return FIDELITY_CELLS[wildcards.task, wildcards.network]
-
-
-def cleansing_results(wildcards):
-    """Every summary, figure and table of data cleansing that the study allows."""
-    found = []
-    if CLEANSING_CELLS:
-        found += [
-            rules.plot_cleansing.output.figures,
-            [rules.plot_cleansing.output.table, rules.compare_cleansing.output.gain],
-            rules.plot_cleansing_cost.output.figures,
-        ]
-    if FIDELITY_CELLS:
-        found += [
-            rules.plot_fidelity.output.figures,
-            [rules.plot_fidelity.output.table],
-        ]
-    return [path for group in found for path in group]
+FIDELITY_KEYS = [{"task": task, "network": network} for task, network in FIDELITY_CELLS]
+cleansing_cell = lambda wildcards: cleansing_cells.find(CLEANSING_CELLS, wildcards)
+cleansing_methods = lambda wildcards: {
+    method: SETTINGS["cleansing_method"][method]
+    for method in cleansing_cell(wildcards).methods
+}
 
 
 rule record_training:
@@ -122,7 +42,7 @@ rule record_training:
             training=training_settings,
             protocol=settings("protocol"),
             protocol_name="{protocol}",
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             device=CONFIG["device"],
         ),
     script:
@@ -159,7 +79,7 @@ rule score_cleansing:
             settings=model_settings,
             protocol=settings("protocol"),
             cleansing_methods=cleansing_methods,
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
         ),
@@ -196,7 +116,7 @@ rule remove_and_retrain:
             protocol=settings("protocol"),
             retrained="{retrained}",
             removals=lambda wildcards: list(cleansing_cell(wildcards).removals),
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
         ),
@@ -206,7 +126,7 @@ rule remove_and_retrain:
 
 rule summarise_cleansing:
     input:
-        tables=removal_files,
+        tables=each(REMOVALS, rules.remove_and_retrain.output.removal),
     output:
         summary=paths.CLEANSING,
     log:
@@ -219,7 +139,7 @@ rule summarise_cleansing:
     params:
         **stage(
             "evaluation.summary:summarise",
-            cells=removal_cells,
+            cells=REMOVALS,
         ),
     script:
         "../../scripts/run_stage.py"
@@ -227,7 +147,7 @@ rule summarise_cleansing:
 
 rule summarise_cleansing_cost:
     input:
-        tables=cleansing_cost_files,
+        tables=each(CLEANSED, rules.score_cleansing.output.cost),
     output:
         summary=paths.CLEANSING_COSTS,
     log:
@@ -240,7 +160,7 @@ rule summarise_cleansing_cost:
     params:
         **stage(
             "evaluation.summary:summarise",
-            cells=cleansing_cost_cells,
+            cells=CLEANSED,
         ),
     script:
         "../../scripts/run_stage.py"
@@ -331,7 +251,7 @@ rule measure_fidelity:
             "papers.cleansing.fidelity:measure_fidelity",
             task="{task}",
             network="{network}",
-            seeds=fidelity_seeds,
+            seeds=lambda wildcards: FIDELITY_CELLS[wildcards.task, wildcards.network],
         ),
     script:
         "../../scripts/run_stage.py"
@@ -339,7 +259,7 @@ rule measure_fidelity:
 
 rule summarise_fidelity:
     input:
-        tables=fidelity_files,
+        tables=each(FIDELITY_KEYS, rules.measure_fidelity.output.fidelity),
     output:
         summary=paths.FIDELITY,
     log:
@@ -352,7 +272,7 @@ rule summarise_fidelity:
     params:
         **stage(
             "evaluation.summary:summarise",
-            cells=fidelity_keys,
+            cells=FIDELITY_KEYS,
         ),
     script:
         "../../scripts/run_stage.py"
@@ -379,7 +299,26 @@ rule plot_fidelity:
         "../../scripts/run_stage.py"
 
 
+CLEANSING_FILES = [
+    where(
+        CLEANSED,
+        rules.plot_cleansing.output,
+        rules.compare_cleansing.output.gain,
+        rules.plot_cleansing_cost.output.figures,
+    ),
+    where(FIDELITY_KEYS, rules.plot_fidelity.output),
+]
+EVERYTHING += CLEANSING_FILES
+RECORDS += [
+    (
+        CLEANSED,
+        [rules.record_training.output.record, rules.score_cleansing.output.record],
+    ),
+    (REMOVALS, [rules.remove_and_retrain.output.record]),
+]
+
+
 rule cleansing:
     input:
-        cleansing_results,
+        CLEANSING_FILES,
     localrule: True

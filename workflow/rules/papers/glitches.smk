@@ -1,11 +1,13 @@
 # The two glitch papers: their figures beside the published numbers, and a target per figure or table.
 
+from glitchtrace.papers.glitches import cells as glitch_papers
+
 
 rule plot_self_influence:
     input:
-        signals=collect_glitch(rules.score_signals.output.signals),
-        glitches=collect_glitch(rules.inject_glitch.output.glitch),
-        factors=collect_glitch(rules.train.output.factors),
+        signals=each(glitch_cells, rules.score_signals.output.signals),
+        glitches=each(glitch_cells, rules.inject_glitch.output.glitch),
+        factors=each(glitch_cells, rules.train.output.factors),
     output:
         figures=figure_files(
             "<study>/figures/{dataset}/self-influence-{glitch}",
@@ -39,7 +41,10 @@ rule compare_published:
     input:
         summary=rules.summarise_study.output.summary,
         cost=rules.summarise_study.output.cost,
-        epochs=epoch_tables,
+        epochs=each(
+            SETS if CONFIG["figures"]["per_epoch"] else [],
+            rules.plot_epochs.output.table,
+        ),
     output:
         table=table_file(
             "<study>/tables/reproduction.csv", "reproduction", "Reproduction"
@@ -111,79 +116,63 @@ rule plot_dirty_validation:
         "../../scripts/run_stage.py"
 
 
-def signal_bars(kinds, modality=None):
-    """Bars of F1 by signal of the given kinds of glitch, on datasets of one modality or of any."""
+# --- one target per figure or table: its name, a study that has it, and its files -------------------------------------
 
-    def chosen(dataset, glitch):
-        shown = registry.card("dataset", dataset)["modality"]
-        return kind_of_noise(glitch) in kinds and modality in (None, shown)
-
-    return glitch_files(rules.plot_signals.output.figures, chosen)
-
-
-def kind_of_noise(glitch):
-    """The base name of a glitch, with how many classes class-dependent noise hits."""
-    name, chosen = registry.base_name(glitch), SETTINGS["glitch"][glitch]
-    if name != "class_dependent":
-        return name
-    default = 1 if chosen["transition_matrix"] is None else "all"
-    return f"{name}: {chosen['classes_to_contaminate'] or default}"
-
-
-def accuracy_figures():
-    """Validation accuracy, and loss and accuracy by kind of sample, where the grid has cells."""
-    return list(rules.plot_accuracy.output.figures) if CELLS else []
-
-
-def change_figures():
-    """The same, whose table holds the change against clean training, where a cell has its clean counterpart."""
-    clean, glitched = (
-        {
-            (cell.dataset, cell.model, cell.seed)
-            for cell in CELLS
-            if (cell.ratio == "clean") == wanted
-        }
-        for wanted in (True, False)
-    )
-    return accuracy_figures() if clean & glitched else []
+self_influence_figures = each(
+    SETS if CONFIG["figures"]["self_influence"] else [],
+    rules.plot_self_influence.output.figures,
+)
+clustered_tables = where(
+    GRID.named("glitch", glitch_papers.CLUSTERED), rules.tabulate_clustered.output.table
+)
+dirty_validation_figures = where(
+    glitch_papers.with_both_validations(GRID),
+    rules.plot_dirty_validation.output.figures,
+)
+FIGURES += [
+    self_influence_figures,
+    clustered_tables,
+    dirty_validation_figures,
+    lambda wildcards=None: files_of(
+        [{}] if glitch_papers.with_published_numbers(GRID, CONFIG["study"]) else [],
+        rules.compare_published.output.table,
+    ),
+]
 
 
+signal_bars = lambda *kinds, of=None: each(
+    glitch_papers.sets(GRID, SETTINGS, kinds, of), rules.plot_signals.output.figures
+)
 GLITCH_TARGETS = {
     "signals_on_tables": (
         "tables",
-        lambda: signal_bars(
-            ("uniform", "class_dependent: 1", "near_anomalies"), "table"
-        ),
+        signal_bars("uniform", "class_dependent: 1", "near_anomalies", of="table"),
     ),
     "signals_on_pictures": (
         "pictures",
-        lambda: signal_bars(
-            ("uniform", "class_dependent: 1", "far_anomalies", "corruption"), "image"
+        signal_bars(
+            "uniform", "class_dependent: 1", "far_anomalies", "corruption", of="image"
         ),
     ),
     "ratio_ablation": ("ratios", ratio_figures),
     "f1_per_epoch": ("epochs", epoch_figures),
     "clustered_accuracy": ("clustered_anomalies", clustered_tables),
-    "all_classes_noise": (
-        "all_classes",
-        lambda: signal_bars(("class_dependent: all",)),
-    ),
+    "all_classes_noise": ("all_classes", signal_bars("class_dependent: all")),
     "mixtures_characterisation": ("mixtures", characterisation_files),
     "corruption_signals": (
         "corruptions",
-        lambda: signal_bars(("corruption", "published_corruption")),
+        signal_bars("corruption", "published_corruption"),
     ),
     "clean_and_dirty_validation": ("dirty_validation", dirty_validation_figures),
     "validation_accuracy": ("pictures", accuracy_figures),
-    "clean_training_change": ("pictures", change_figures),
-    "self_influence_and_accuracy": ("self_influence", self_influence_figures),
-    "cost_by_phase": (
-        "mnist",
-        lambda: list(rules.plot_cost.output.figures) if CELLS else [],
+    "clean_training_change": (
+        "pictures",
+        where(glitch_papers.with_clean_twins(GRID), rules.plot_accuracy.output.figures),
     ),
+    "self_influence_and_accuracy": ("self_influence", self_influence_figures),
+    "cost_by_phase": ("mnist", cost_figures),
     "label_repair_accuracy": ("label_repair", label_repair_figures),
 }
-
 
 # docs/running.md says which figure or table each is.
 for target, (study, files) in GLITCH_TARGETS.items():

@@ -5,58 +5,13 @@ from glitchtrace.papers.rdia import cells as rdia_cells
 RDIA_CELLS = checked(rdia_cells.cells, CONFIG["rdia"], SETTINGS)
 
 
-def source_features(wildcards):
-    """The features of the dataset's own source, dense or sparse."""
-    source = registry.base_name(wildcards.dataset)
-    sparse = registry.card("dataset", source)["modality"] == "sparse"
-    template = paths.SPARSE_FEATURES if sparse else paths.SOURCE_FEATURES
-    return expand(template, source=source)
-
-
-def rdia_memory(wildcards):
-    """MiB of a job of RDIA: 350 were measured on MNIST 1 against 7; sparse sets are larger than their rows tell."""
-    card = registry.card("dataset", wildcards.dataset)
-    if card["modality"] == "sparse":
-        return 6000
-    return 700 + int(sum(card["rows"].values()) * 0.004)
-
-
-def rdia_alphas():
-    """Variant of RDIA -> its α, of those in the study whose α is given."""
-    return {
-        name: chosen["alpha"]
-        for name, chosen in SETTINGS["relabelling"].items()
-        if registry.base_name(name) == "rdia" and chosen["alpha"] is not None
-    }
-
-
-def rdia_thresholds():
-    """The table of RDIA by α and noise, where an α is given."""
-    return list(rules.tabulate_rdia_thresholds.output) if rdia_alphas() else []
-
-
-def rdia_baselines():
-    """The table of all methods, where there is one beside RDIA."""
-    methods = {registry.base_name(cell["relabelling"]) for cell in RDIA_CELLS}
-    return list(rules.tabulate_rdia_baselines.output) if methods - {"rdia"} else []
-
-
-def rdia_targets(wildcards):
-    """The gains of RDIA and what is made from them, where the study has cells of it."""
-    if not RDIA_CELLS:
-        return []
-    return [
-        *files_of(RDIA_CELLS, rules.relabel_rdia.output.gain),
-        *rules.summarise_rdia.output,
-        *rules.plot_rdia.output,
-        *rdia_thresholds(),
-        *rdia_baselines(),
-    ]
+RDIA_ALPHAS = rdia_cells.alphas(SETTINGS)
+rdia_memory = lambda wildcards: rdia_cells.memory(wildcards.dataset)
 
 
 rule measure_rdia:
     input:
-        features=source_features,
+        features=host_features,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
     output:
@@ -84,7 +39,7 @@ rule measure_rdia:
 
 rule relabel_rdia:
     input:
-        features=source_features,
+        features=host_features,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         influence=rules.measure_rdia.output.influence,
@@ -109,7 +64,7 @@ rule relabel_rdia:
             learner_settings=settings("learner"),
             relabelling="{relabelling}",
             settings=settings("relabelling"),
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
         ),
     script:
         "../../scripts/run_stage.py"
@@ -117,7 +72,7 @@ rule relabel_rdia:
 
 rule summarise_rdia:
     input:
-        tables=files_of(RDIA_CELLS, rules.relabel_rdia.output.gain),
+        tables=each(RDIA_CELLS, rules.relabel_rdia.output.gain),
     output:
         summary=paths.RDIA_SUMMARY,
     log:
@@ -174,7 +129,7 @@ rule tabulate_rdia_thresholds:
     params:
         **stage(
             "papers.rdia.figures:tabulate_rdia_thresholds",
-            alphas=rdia_alphas(),
+            alphas=RDIA_ALPHAS,
         ),
     script:
         "../../scripts/run_stage.py"
@@ -200,9 +155,25 @@ rule tabulate_rdia_baselines:
         "../../scripts/run_stage.py"
 
 
+rdia_thresholds = where(RDIA_ALPHAS, rules.tabulate_rdia_thresholds.output)
+rdia_baselines = where(
+    rdia_cells.with_baselines(RDIA_CELLS), rules.tabulate_rdia_baselines.output
+)
+RDIA_FILES = [
+    each(RDIA_CELLS, rules.relabel_rdia.output.gain),
+    where(RDIA_CELLS, rules.summarise_rdia.output, rules.plot_rdia.output),
+    rdia_thresholds,
+    rdia_baselines,
+]
+EVERYTHING += RDIA_FILES
+RECORDS.append(
+    (RDIA_CELLS, [rules.measure_rdia.output.record, rules.relabel_rdia.output.record])
+)
+
+
 rule rdia:
     input:
-        rdia_targets,
+        RDIA_FILES,
     localrule: True
 
 

@@ -5,22 +5,6 @@ from glitchtrace.papers.rdia_ls import cells as rdia_ls_cells
 RDIA_LS_CELLS = checked(rdia_ls_cells.cells, CONFIG["rdia_ls"], SETTINGS)
 
 
-def rdia_ls_accuracy():
-    """The accuracy of RDIA-LS by epoch, drawn and tabulated."""
-    return list(rules.plot_rdia_ls.output) if RDIA_LS_CELLS else []
-
-
-def rdia_ls_targets(wildcards):
-    """The histories of RDIA-LS and what is made from them, where the study has cells of it."""
-    if not RDIA_LS_CELLS:
-        return []
-    return [
-        *files_of(RDIA_LS_CELLS, rules.train_selection.output.history),
-        *rules.summarise_rdia_ls.output,
-        *rdia_ls_accuracy(),
-    ]
-
-
 rule train_selection:
     input:
         features=source_files(rules.fetch_data.output.features),
@@ -46,7 +30,7 @@ rule train_selection:
             selection="{selection}",
             settings=settings("selection"),
             ratio="{ratio}",
-            seed=lambda wildcards: int(wildcards.seed),
+            seed=number("seed"),
             device=CONFIG["device"],
         ),
     script:
@@ -55,7 +39,7 @@ rule train_selection:
 
 rule summarise_rdia_ls:
     input:
-        tables=files_of(RDIA_LS_CELLS, rules.train_selection.output.history),
+        tables=each(RDIA_LS_CELLS, rules.train_selection.output.history),
     output:
         summary=paths.RDIA_LS_SUMMARY,
     log:
@@ -95,9 +79,19 @@ rule plot_rdia_ls:
         "../../scripts/run_stage.py"
 
 
+rdia_ls_accuracy = where(RDIA_LS_CELLS, rules.plot_rdia_ls.output)
+RDIA_LS_FILES = [
+    each(RDIA_LS_CELLS, rules.train_selection.output.history),
+    where(RDIA_LS_CELLS, rules.summarise_rdia_ls.output),
+    rdia_ls_accuracy,
+]
+EVERYTHING += RDIA_LS_FILES
+RECORDS.append((RDIA_LS_CELLS, [rules.train_selection.output.record]))
+
+
 rule rdia_ls:
     input:
-        rdia_ls_targets,
+        RDIA_LS_FILES,
     localrule: True
 
 

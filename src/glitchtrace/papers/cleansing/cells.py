@@ -4,7 +4,7 @@ A block of ``cleansing`` is the product of its axes; the same cell of several bl
 of removed samples and retrained epochs of all of them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -112,6 +112,17 @@ def _dropping_out(model: str, options: Mapping[str, Any]) -> str | None:
             f"set {' and '.join(active)}, or choose another model"
         )
     return None
+
+
+def removals(found: Iterable[Cell]) -> list[dict[str, str]]:
+    """The wildcards of what is removed: of every cell and every choice of epochs that are trained again."""
+    return [{**cell.wildcards(), "retrained": retrained} for cell in found for retrained in cell.retrained]
+
+
+def find(found: Iterable[Cell], wildcards: Mapping[str, str]) -> Cell:
+    """The cell that the wildcards name."""
+    keys = [wildcards[key] for key in AXES.values()]
+    return next(cell for cell in found if list(cell.wildcards().values()) == keys)
 
 
 def fidelity_cells(blocks: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], list[int]]:

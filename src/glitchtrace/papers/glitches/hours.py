@@ -1,13 +1,11 @@
 """How long a study takes, by the cells that were run; called where the configuration lies."""
 
 import functools
-from pathlib import Path
 
 from glitchtrace.core import configuration, grid, registry
-from glitchtrace.operations.jobs import read_config, read_yaml
+from glitchtrace.operations.jobs import read_config
 from glitchtrace.papers.glitches.tables import Tables
 
-CONFIG = Path("config/config.yaml")
 # CPU seconds of one cell of a network that has not been run here: estimated from its speed with random weights.
 UNMEASURED = {"vit_b16": 600.0, "convnext_tiny": 250.0}
 RETRAININGS = 3  # of a repaired cell
@@ -25,7 +23,7 @@ class Hours:
     def of(self, study: str) -> float:
         """Trainings, influence and signals of the cells of a study, repairs, folds of confident learning."""
         if study not in self._of_study:
-            config = read_config(str(CONFIG.parent / "studies" / f"{study}.yaml"))
+            config = read_config(str(configuration.DEFAULT.parent / "studies" / f"{study}.yaml"))
             seconds = 0.0
             trained: set[tuple[str, ...]] = set()
             for cell in grid.cells(config["grid"], config["settings"]):
@@ -69,5 +67,6 @@ def training_samples(dataset: str) -> int:
         "ratios": ["clean"],
         "seeds": [0],
     }
-    config = configuration.resolve({**read_yaml(str(CONFIG)), "grid": [cell]}, configuration.load_schema())
+    default = configuration.read(configuration.DEFAULT)
+    config = configuration.complete({**default, "grid": [cell]}, default)
     return grid.sizes(dataset, config["settings"]["dataset"][dataset])[0]

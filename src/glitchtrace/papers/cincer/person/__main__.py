@@ -10,8 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from glitchtrace.core import configuration, paths, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.fetch import fetch_data
@@ -86,16 +84,12 @@ def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
 
 def _configuration(options: argparse.Namespace, chosen: dict[str, str]) -> dict[str, Any]:
     """The resolved configuration with one block: the session."""
-    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    config = default = configuration.read(configuration.DEFAULT)
     if options.configfile:
-        study = yaml.safe_load(Path(options.configfile).read_text(encoding="utf-8"))
-        config = configuration.merge(config, study)
+        config = configuration.merge(config, configuration.read(options.configfile))
     block: dict[str, Any] = {axis: [chosen[name]] for axis, name in cells.AXES.items()}
     block |= {"seeds": [options.seed], "repeats": options.repeat + 1}
-    config |= {"grid": [], "cincer": [block]}
-    schema = configuration.load_schema()
-    configuration.check(config, schema)
-    return configuration.resolve(config, schema)
+    return configuration.complete({**config, "grid": [], "cincer": [block]}, default)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,0 +1,142 @@
+"""The table and the picture of the README, from the results of ``make demo``.
+
+python docs/demo.py [results]      writes docs/tables/demo.csv, docs/demo-gallery.png, and the README's tables
+
+1 − p is taken from the factors of the cell: the probability of the observed label after the last epoch.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from glitchtrace.core import files
+from glitchtrace.evaluation.detection import f1_known_ratio
+from glitchtrace.glitches.kinds import Kind
+from glitchtrace.influence.factors import load_factors
+from glitchtrace.reporting.figures.gallery import plot_gallery
+from glitchtrace.reporting.style import human_name
+from glitchtrace.reporting.tables import markdown_table
+
+TABLE = Path("docs/tables/demo.csv")
+CELL = ["dataset", "model", "glitch", "ratio", "estimator"]
+SIGNALS = ("CNCI", "SI", "PCID", "CFRank")
+PLAIN = "one_minus_p"
+# The picture: both kinds of glitch in one cell.
+PICTURE = ("digits", "mlp", "mixture@mu_ua-native", "seed-1", "CFRank", 12)
+KINDS = {
+    "uniform": "wrong labels, any class",
+    "class_dependent": "wrong labels, one class",
+    "class_dependent@all_classes": "wrong labels, every class",
+    "far_anomalies": "anomalies",
+    "mixture@mu_ua": "wrong labels and anomalies",
+}
+
+
+def main() -> None:
+    """Write the table, the picture, and the tables of the README."""
+    results = Path(sys.argv[1] if len(sys.argv) > 1 else "results")
+    summary, gain = (files.read_parquet(results / f"{name}.parquet") for name in ("summary", "gain"))
+    found = summary[(summary["metric"] == "f1") & summary["signal"].isin(SIGNALS)]
+    rows = [found, plain(summary, results), gains(gain)]
+    table = (
+        pd.concat(rows).groupby([*CELL, "signal", "metric"], sort=True)["value"].agg(["mean", "std", "count"])
+    )
+    table.columns = pd.Index(["mean", "std", "n"])
+    TABLE.write_text(table.round(6).reset_index().to_csv(index=False), encoding="utf-8")
+    fill()
+    picture(results)
+
+
+def fill() -> None:
+    """Put the committed table into the README."""
+    table = pd.read_csv(TABLE, dtype={"ratio": str}, keep_default_na=False)
+    files.replace_section("README.md", "detection", markdown_table(detection(table)))
+    files.replace_section("README.md", "repair", markdown_table(repair(table)))
+
+
+def plain(summary: pd.DataFrame, results: Path) -> pd.DataFrame:
+    """F1 of 1 − p(observed label) of every cell, under the network that was trained on it."""
+    cells = summary[[*CELL, "seed"]].drop_duplicates()
+    values = []
+    for cell in cells.itertuples():
+        seed = f"seed-{cell.seed}"
+        kinds = files.read_parquet(
+            results / cell.dataset / f"{cell.glitch}-{cell.ratio}" / seed / "glitch.parquet"
+        )["kind"]
+        folder = results / cell.dataset / cell.model / f"{cell.glitch}-{cell.ratio}" / seed
+        factors = load_factors(folder / "factors.safetensors")
+        labels = factors.train.labels
+        score = 1.0 - factors.train.probabilities[-1][np.arange(len(labels)), labels]
+        values.append(f1_known_ratio(score, kinds.to_numpy() != Kind.CLEAN))
+    return cells.assign(signal=PLAIN, metric="f1", value=values)
+
+
+def gains(gain: pd.DataFrame) -> pd.DataFrame:
+    """Change of test accuracy and of test loss against no repair, of every policy and cell."""
+    test = gain[gain["part"] == "test"].set_index([*CELL, "seed", "policy"])[["accuracy", "loss"]]
+    none = test.xs("none", level="policy")
+    change = (test - none).drop("none", level="policy").reset_index()
+    tidy = change.melt([*CELL, "seed", "policy"], ["accuracy", "loss"], "measure")
+    return tidy.assign(signal="", metric=tidy["measure"] + "_change_" + tidy["policy"])
+
+
+def detection(table: pd.DataFrame) -> pd.DataFrame:
+    """F1 by cell: 1 − p beside the signals."""
+    found = table[table["metric"] == "f1"].pivot_table(index=[*CELL], columns="signal", values="mean")
+    return pd.DataFrame(
+        [
+            named(keys) | {"1 − p": row[PLAIN]} | {name: row[name] for name in SIGNALS}
+            for keys, row in found.iterrows()
+        ]
+    ).round(3)
+
+
+def repair(table: pd.DataFrame) -> pd.DataFrame:
+    """Change of test accuracy in points, of the repair by influence and of the oracle."""
+    found = table[table["metric"].str.contains("_change_")].pivot_table(
+        index=CELL, columns="metric", values="mean"
+    )
+    return pd.DataFrame(
+        [
+            named(keys)
+            | {
+                "influence": f"{100 * row['accuracy_change_influence']:+.1f}",
+                "oracle": f"{100 * row['accuracy_change_oracle']:+.1f}",
+                "loss, influence": f"{row['loss_change_influence']:+.3f}",
+            }
+            for keys, row in found.iterrows()
+        ]
+    )
+
+
+def named(keys: tuple[str, ...]) -> dict[str, str]:
+    """The columns of a row that say which cell it is."""
+    dataset, model, glitch, ratio, _ = keys
+    share = "" if ratio == "native" else f", {100 * float(ratio):.0f} %"
+    return {
+        "data": human_name("dataset", dataset),
+        "model": model,
+        "what is planted": f"{KINDS[glitch]}{share}",
+    }
+
+
+def picture(results: Path) -> None:
+    """The most suspicious pictures of one cell."""
+    dataset, model, glitch, seed, signal, size = PICTURE
+    sources = [results / "sources" / name for name in (dataset, "photo_patches")]
+    plot_gallery(
+        signals=results / dataset / model / glitch / seed / "tracin/signals.parquet",
+        glitch=results / dataset / glitch / seed / "glitch.parquet",
+        features=[source / "features.npy" for source in sources],
+        descriptions=[source / "source.json" for source in sources],
+        figures=["docs/demo-gallery.png"],
+        dataset=dataset,
+        signal=signal,
+        size=size,
+    )
+
+
+if __name__ == "__main__":
+    main()

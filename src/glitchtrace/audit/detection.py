@@ -1,0 +1,327 @@
+"""From samples and their representation to the evidence of all rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.audit import neighbourhood
+from glitchtrace.audit.cross_fit import cross_fit, folds_of, neighbour_vote
+from glitchtrace.audit.judgement import judge, judge_numbers
+from glitchtrace.audit.learners import floored, learners, predict
+from glitchtrace.audit.representation import Representation
+from glitchtrace.audit.samples import Samples
+from glitchtrace.audit.settings import Settings
+from glitchtrace.audit.verdicts import Evidence
+from glitchtrace.core.errors import GlitchtraceError
+
+_RARE = 5  # a class of fewer rows cannot be judged
+_EXPLAINED = 500  # rows whose influence on others is looked up
+_HELPED = 3
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Evidence of all rows and what a report says of how it was found."""
+
+    evidence: Evidence
+    facts: dict[str, Any]
+    judged: np.ndarray
+    fold: np.ndarray
+    best: str | None
+
+
+Tick = Callable[[float], None]
+
+
+def detect(samples: Samples, views: Representation | None, settings: Settings, tick: Tick) -> Detection:
+    """Neighbours, duplicates, cross-fitting, judgement and influence of all rows."""
+    n = len(samples)
+    nothing = np.empty((n, 0))
+    near, distances = nothing.astype(np.int64), nothing
+    if views is not None and n > 2:
+        near, distances = neighbourhood.nearest(views.lines, neighbourhood.NEIGHBOURS, settings.seed)
+    tick(0.1)
+    matrix = views.lines if views is not None else None
+    twins = neighbourhood.duplicates(samples.hashes, matrix, near, distances, table=samples.kind == "table")
+    far, far_probability, far_flags = np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool)
+    if views is not None and n >= 20:
+        far, far_probability, far_flags = neighbourhood.far_rows(
+            views.lines, samples.labels, distances, settings.max_false
+        )
+    tick(0.15)
+    facts: dict[str, Any] = {
+        "neighbours": int(near.shape[1]),
+        "duplicates_by_chance": twins.by_chance,
+        "duplicates": int(twins.twin.sum()),
+    }
+    judged = _judged(samples)
+    groups = _groups(samples, twins)
+    fold = np.zeros(n, dtype=np.int64)
+    found = _Labels.nothing(n, len(samples.class_names))
+    best = None
+    if samples.numeric:
+        found, fold, best = _numbers(samples, views, settings, judged, groups, facts, tick)
+    elif len(np.unique(samples.labels[judged])) >= 2:  # type: ignore[index]
+        found, fold, best = _classes(samples, views, settings, judged, groups, near, distances, facts, tick)
+    else:
+        facts["unjudged"] = "fewer than two classes have five rows or more, so no label can be judged"
+    tick(0.95)
+    helps, hurts = _influence(samples, views, found, judged, fold)
+    odd = np.full(n, "", dtype=object)
+    odd_probability = np.zeros(n)
+    for row, text in samples.odd.items():
+        odd[row], odd_probability[row] = text, 1.0
+    if samples.labels is not None:
+        for row in map(int, np.flatnonzero((samples.labels < 0) & (odd == ""))):
+            odd[row], odd_probability[row] = "its label is missing", 1.0
+    elif samples.target is not None:
+        for row in map(int, np.flatnonzero(np.isnan(samples.target) & (odd == ""))):
+            odd[row], odd_probability[row] = "its label is missing", 1.0
+    leak_of = np.full(n, "", dtype=object)
+    if samples.trusted is not None:
+        places = neighbourhood.leaks(samples.hashes, _trusted_hashes(samples))
+        for row in map(int, np.flatnonzero(places >= 0)):
+            leak_of[row] = str(samples.trusted.ids[places[row]])
+        facts["leaks"] = int((places >= 0).sum())
+    supporters: list[list[int]] = [[] for _ in range(n)]
+    if samples.labels is not None and near.size:
+        for row in map(int, np.flatnonzero(found.flags | (found.wrong > 0.2))):
+            supporters[row] = [int(j) for j in near[row] if samples.labels[j] == found.proposed_code[row]]
+    tick(1.0)
+    evidence = Evidence(
+        found.wrong, found.score, found.flags, found.proposed, found.confidence, found.observed_confidence, far,
+        far_probability, far_flags, odd, odd_probability, np.where(twins.twin, twins.cluster, -1), twins.exact,
+        not twins.by_chance, leak_of, supporters, int(near.shape[1]), helps, hurts,
+        {"label": found.score, "distance": far, **found.more},
+    )  # fmt: skip
+    return Detection(evidence, facts, judged, fold, best)
+
+
+@dataclass
+class _Labels:
+    """Findings about labels, (n,) each; ``p``: (n, K) over all classes."""
+
+    wrong: np.ndarray
+    score: np.ndarray
+    flags: np.ndarray
+    proposed: np.ndarray
+    proposed_code: np.ndarray
+    confidence: np.ndarray
+    observed_confidence: np.ndarray
+    p: np.ndarray
+    more: dict[str, np.ndarray]
+
+    @classmethod
+    def nothing(cls, n: int, classes: int) -> "_Labels":
+        zero = np.zeros(n)
+        return cls(
+            zero.copy(), zero.copy(), np.zeros(n, dtype=bool), np.full(n, "", dtype=object), np.full(n, -1),
+            zero.copy(), zero.copy(), np.zeros((n, classes)), {},
+        )  # fmt: skip
+
+
+def _judged(samples: Samples) -> np.ndarray:
+    """Rows (n,) that train and are judged: with a label, of a class that is not too rare."""
+    if samples.target is not None:
+        return ~np.isnan(samples.target)
+    assert samples.labels is not None
+    sizes = np.bincount(samples.labels[samples.labels >= 0], minlength=len(samples.class_names))
+    judged: np.ndarray = (samples.labels >= 0) & (sizes[np.maximum(samples.labels, 0)] >= _RARE)
+    return judged
+
+
+def _groups(samples: Samples, twins: neighbourhood.Duplicates) -> np.ndarray | None:
+    """Groups that folds never divide: the user's, joined by duplicates, which would vouch for each other."""
+    if twins.by_chance:
+        return samples.groups
+    if samples.groups is None:
+        return twins.cluster if twins.twin.any() else None
+    n = len(samples)
+    rows = np.arange(n)
+    first = np.full(int(samples.groups.max()) + 1, n)
+    np.minimum.at(first, samples.groups, rows)
+    edges = np.concatenate([np.stack([rows, first[samples.groups]], 1), np.stack([rows, twins.cluster], 1)])
+    return neighbourhood.connected(n, edges)
+
+
+def _part(views: Representation, rows: np.ndarray) -> Representation:
+    return Representation(views.lines[rows], None if views.trees is None else views.trees[rows], views.said)
+
+
+def _fold(
+    samples: Samples, rows: np.ndarray, strata: np.ndarray, groups: np.ndarray | None, settings: Settings
+) -> np.ndarray:
+    return folds_of(
+        strata,
+        settings.folds,
+        settings.seed,
+        None if groups is None else groups[rows],
+        None if samples.times is None else samples.times[rows],
+    )
+
+
+def _classes(
+    samples: Samples,
+    views: Representation | None,
+    settings: Settings,
+    judged: np.ndarray,
+    groups: np.ndarray | None,
+    near: np.ndarray,
+    distances: np.ndarray,
+    facts: dict[str, Any],
+    tick: Tick,
+) -> tuple[_Labels, np.ndarray, str | None]:
+    labels = samples.labels
+    assert labels is not None
+    n, whole = len(samples), len(samples.class_names)
+    rows = np.flatnonzero(judged)
+    used, y = np.unique(labels[rows], return_inverse=True)
+    classes = len(used)
+    if classes < whole:
+        rare = [samples.class_names[c] for c in range(whole) if c not in used]
+        facts["rare_classes"] = rare[:50]
+    fold = np.zeros(n, dtype=np.int64)
+    fold[rows] = _fold(samples, rows, y, groups, settings)
+    best = None
+    experts: dict[str, np.ndarray] = {}
+    if samples.probabilities is not None:
+        p = samples.probabilities[rows][:, used]
+        experts["your model"] = floored(p)
+        facts["learner"] = "your model's probabilities; nothing was trained"
+    elif views is None:
+        raise GlitchtraceError(
+            f"{samples.name}: there is nothing to learn from; give features or probabilities"
+        )
+    else:
+        part = _part(views, rows)
+        fitted = cross_fit(
+            part, y, classes, fold[rows], table=views.trees is not None, seed=settings.seed,
+            tick=lambda share: tick(0.15 + 0.7 * share),
+        )  # fmt: skip
+        experts.update(fitted.experts)
+        best = fitted.best
+        candidates = {
+            each.name: each.said
+            for each in learners(len(y), views.lines.shape[1], classes, views.trees is not None)
+        }
+        facts["learner"] = candidates[best]
+        facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
+        if near.size and len(rows) == n:
+            experts["neighbours"] = neighbour_vote(near, distances, y, classes, fold)
+    found = judge(experts, y, classes, settings.max_false, settings.seed)
+    facts["weights"] = found.weights
+    facts["number"] = {"estimate": found.number, "low": found.low, "high": found.high}
+    facts["condition"] = found.condition
+    result = _Labels.nothing(n, whole)
+    result.wrong[rows], result.score[rows], result.flags[rows] = found.wrong, found.score, found.flags
+    result.score[~judged] = found.score.min() if len(rows) else 0
+    names = np.array(samples.class_names, dtype=object)
+    result.proposed_code[rows] = used[found.proposed]
+    result.confidence[rows] = found.confidence
+    result.observed_confidence[rows] = found.probabilities[np.arange(len(y)), y]
+    result.p[np.ix_(rows, used)] = found.probabilities
+    for name, values in experts.items():
+        result.more[name.replace(" ", "_")] = np.zeros(n)
+        result.more[name.replace(" ", "_")][rows] = 1 - values[np.arange(len(y)), y]
+    lost = np.flatnonzero(labels < 0)
+    if len(lost) and views is not None and best is not None:
+        learner = next(
+            each
+            for each in learners(len(y), views.lines.shape[1], classes, views.trees is not None)
+            if each.name == best
+        )
+        values = predict(
+            learner,
+            views,
+            np.searchsorted(used, np.maximum(labels, used[0])),
+            rows,
+            lost,
+            classes,
+            settings.seed,
+        )
+        result.proposed_code[lost] = used[values.argmax(axis=1)]
+        result.confidence[lost] = values.max(axis=1)
+    known = result.proposed_code >= 0
+    result.proposed[known] = names[result.proposed_code[known]]
+    return result, fold, best
+
+
+def _numbers(
+    samples: Samples,
+    views: Representation | None,
+    settings: Settings,
+    judged: np.ndarray,
+    groups: np.ndarray | None,
+    facts: dict[str, Any],
+    tick: Tick,
+) -> tuple[_Labels, np.ndarray, str | None]:
+    if views is None:
+        raise GlitchtraceError(f"{samples.name}: there is nothing to learn from; give features")
+    assert samples.target is not None
+    n = len(samples)
+    rows = np.flatnonzero(judged)
+    y = samples.target[rows]
+    result = _Labels.nothing(n, 0)
+    if len(rows) < 20 or y.min() == y.max():
+        facts["unjudged"] = "fewer than twenty different numbers, so none can be judged"
+        return result, np.zeros(n, dtype=np.int64), None
+    fold = np.zeros(n, dtype=np.int64)
+    strata = np.argsort(np.argsort(y, kind="stable"), kind="stable") * 10 // len(y)
+    fold[rows] = _fold(samples, rows, strata, groups, settings)
+    middle, spread = float(np.median(y)), max(float(np.std(y)), 1e-300)
+    part = _part(views, rows)
+    fitted = cross_fit(
+        part, (y - middle) / spread, 0, fold[rows], table=views.trees is not None, seed=settings.seed,
+        tick=lambda share: tick(0.15 + 0.7 * share),
+    )  # fmt: skip
+    candidates = {
+        each.name: each.said for each in learners(len(y), views.lines.shape[1], 0, views.trees is not None)
+    }
+    facts["learner"] = candidates[fitted.best]
+    facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
+    predictions = np.mean(list(fitted.experts.values()), axis=0)
+    found = judge_numbers(predictions, (y - middle) / spread, settings.max_false)
+    facts["number"] = {"estimate": found.number, "low": found.low, "high": found.high}
+    facts["condition"] = found.condition
+    result.wrong[rows], result.score[rows], result.flags[rows] = found.wrong, found.score, found.flags
+    result.observed_confidence[rows] = 1 - found.wrong
+    result.confidence[rows] = found.wrong
+    result.proposed[rows] = [f"{value:.4g}" for value in found.proposed * spread + middle]
+    return result, fold, fitted.best
+
+
+def _influence(
+    samples: Samples, views: Representation | None, found: _Labels, judged: np.ndarray, fold: np.ndarray
+) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """Rows that the label of each suspect helps and hurts; nothing for numbers."""
+    if samples.labels is None or views is None or not found.flags.any():
+        return {}, {}
+    rows = np.flatnonzero(judged)
+    place = {int(row): number for number, row in enumerate(rows)}
+    suspects = [int(row) for row in np.argsort(-found.score, kind="stable")[:_EXPLAINED] if found.flags[row]]
+    pairs = neighbourhood.influence(
+        views.lines[rows],
+        found.p[rows],
+        samples.labels[rows],
+        [place[row] for row in suspects],
+        fold[rows],
+        _HELPED,
+    )
+    helps = {row: [int(rows[j]) for j in best] for row, (best, _) in zip(suspects, pairs, strict=True)}
+    hurts = {row: [int(rows[j]) for j in worst] for row, (_, worst) in zip(suspects, pairs, strict=True)}
+    return helps, hurts
+
+
+def _trusted_hashes(samples: Samples) -> np.ndarray:
+    """Digests of the trusted rows over the same columns as those of the audited rows."""
+    from glitchtrace.audit.samples import hash_rows
+
+    trusted = samples.trusted
+    assert trusted is not None
+    if samples.kind == "table":
+        assert trusted.table is not None
+        columns = [trusted.table.column(column.name, column.role) for column in samples.columns]
+        return hash_rows(columns, len(trusted))
+    return trusted.hashes

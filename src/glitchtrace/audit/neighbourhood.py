@@ -1,0 +1,211 @@
+"""Neighbours, duplicates, leaks and rows that belong to no class: everything that distances say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.core.seeding import generator
+
+NEIGHBOURS = 15
+_EXACT_ROWS = 30_000  # beyond, neighbours are looked for in the nearest cells of an inverted file
+_FINE = 1e-3  # of a standard deviation: numeric rows within it are near duplicates
+_NEAR = 0.03  # of the usual distance to a neighbour: pictures within it are near duplicates
+_CHANCE = 0.1  # a table of which more rows have an equal twin is made of few different rows
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """``cluster``: (n,) the first row of the cluster of each row, itself where it has no twin.  ``exact``: (n,)
+    whether the row equals that first row in everything but id and label.  ``by_chance``: equal rows are the rule here.
+    """
+
+    cluster: np.ndarray
+    exact: np.ndarray
+    by_chance: bool
+
+    @property
+    def twin(self) -> np.ndarray:
+        """Rows (n,) that repeat an earlier one."""
+        return self.cluster != np.arange(len(self.cluster))
+
+
+def nearest(matrix: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices and distances (n, count) of the nearest other rows, ascending."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    rows = np.ascontiguousarray(matrix, dtype=np.float32)
+    n, width = rows.shape
+    count = min(count, n - 1)
+    if n <= _EXACT_ROWS:
+        index: Any = faiss.IndexFlatL2(width)
+    else:
+        cells = int(np.sqrt(n))
+        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, cells)
+        chosen = generator(seed, "audit cells").choice(n, min(n, 40 * cells), replace=False)
+        index.cp.niter = 8
+        index.train(rows[np.sort(chosen)])
+        index.nprobe = 8
+    index.add(rows)
+    squared, found = index.search(rows, count + 1)
+    # A row may stand anywhere among its exact twins: take it out by name, else the last.
+    own = found == np.arange(n)[:, None]
+    own[~own.any(axis=1), -1] = True
+    found, squared = found[~own].reshape(n, count), squared[~own].reshape(n, count)
+    lost = found < 0
+    found[lost] = np.broadcast_to(np.arange(n)[:, None], found.shape)[lost]
+    squared[lost] = squared[~lost].max() if (~lost).any() else 0
+    return found.astype(np.int64), np.sqrt(np.maximum(squared, 0))
+
+
+def duplicates(
+    hashes: np.ndarray,
+    matrix: np.ndarray | None,
+    neighbours: np.ndarray,
+    distances: np.ndarray,
+    *,
+    table: bool,
+) -> Duplicates:
+    """Clusters of equal and nearly equal rows.
+
+    Equal: the same digest of content.  Near: for pictures and arrays a neighbour at less than 3 % of the median
+    distance to the nearest neighbour; for tables the same cell of a grid of 0.001 standard deviations.
+    """
+    n = len(hashes)
+    _, first, codes = np.unique(np.asarray(hashes, dtype=str), return_index=True, return_inverse=True)
+    twins = n - len(first)
+    by_chance = table and twins > _CHANCE * n
+    edges = [np.stack([np.arange(n), first[codes]], axis=1)]
+    if table and matrix is not None and not by_chance:
+        for shift in (0.0, 0.5):
+            grid = np.floor(matrix / _FINE + shift).astype(np.int64)
+            total = np.zeros(n, dtype=np.uint64)
+            for column in range(grid.shape[1]):
+                mixed = grid[:, column].astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9)
+                total = (total ^ (mixed >> np.uint64(31)) ^ mixed) * np.uint64(0x9E3779B97F4A7C15)
+            _, place, inverse = np.unique(total, return_index=True, return_inverse=True)
+            edges.append(np.stack([np.arange(n), place[inverse]], axis=1))
+    elif not table and distances.size:
+        usual = float(np.median(distances[:, 0]))
+        rows, columns = np.nonzero(distances < _NEAR * usual)
+        edges.append(np.stack([rows, neighbours[rows, columns]], axis=1))
+    cluster = connected(n, np.concatenate(edges))
+    return Duplicates(cluster, codes == codes[cluster], by_chance)
+
+
+def connected(n: int, edges: np.ndarray) -> np.ndarray:
+    """The first row (n,) of the connected part that each row lies in, by edges (m, 2)."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_matrix((np.ones(len(edges), dtype=np.int8), (edges[:, 0], edges[:, 1])), shape=(n, n))
+    _, component = connected_components(graph, directed=False)
+    first = np.full(component.max() + 1, n)
+    np.minimum.at(first, component, np.arange(n))
+    found: np.ndarray = first[component]
+    return found
+
+
+def leaks(hashes: np.ndarray, trusted: np.ndarray) -> np.ndarray:
+    """The row (n,) of the trusted data with the same content, −1 where there is none."""
+    place: dict[str, int] = {}
+    for row, value in enumerate(trusted):
+        place.setdefault(str(value), row)
+    return np.array([place.get(str(value), -1) for value in hashes], dtype=np.int64)
+
+
+def far_rows(
+    matrix: np.ndarray, labels: np.ndarray | None, distances: np.ndarray, max_false: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How little each row belongs to any class: score, probability, and the rows that stand out.
+
+    The score is the distance to the nearest class centre in the metric of the scatter within classes, and the
+    distance to the 15th neighbour, each as a robust standard score of its logarithm; their mean decides.  The upper
+    tail of the score under a normal law fitted to the lower half gives the probability.
+    """
+    from scipy.stats import norm
+
+    n = len(matrix)
+    centres = _class_distance(matrix, labels)
+    parts = [_robust(np.log(centres + 1e-6))]
+    if distances.size:
+        parts.append(_robust(np.log(distances[:, -1] + 1e-6)))
+    score = _robust(np.mean(parts, axis=0))
+    # Tails of real data are longer than normal ones: a tail fitted to the upper quarter, never shorter than normal.
+    upper = np.quantile(score, [0.75, 0.9, 0.97])
+    wanted = norm.ppf([0.75, 0.9, 0.97])
+    stretch = max(1.0, float(np.median(upper / wanted)), float(upper[-1] / wanted[-1]) if n >= 200 else 1.0)
+    null = norm.sf(score / stretch)
+    order = np.argsort(-score, kind="stable")
+    expected = n * null[order]
+    rate = expected / np.arange(1, n + 1)
+    rate = np.minimum.accumulate(rate[::-1])[::-1]
+    probability = np.empty(n)
+    probability[order] = 1 - np.minimum(rate, 1)
+    return score, probability, probability >= 1 - max_false / 2
+
+
+def _class_distance(matrix: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    exact = matrix.astype(np.float64)
+    codes = np.zeros(len(matrix), dtype=np.int64) if labels is None else labels
+    known = codes >= 0
+    count = int(codes.max()) + 1
+    sizes = np.bincount(codes[known], minlength=count)
+    kept = np.flatnonzero(sizes >= 5)
+    if not len(kept):
+        kept, codes, sizes = np.array([0]), np.zeros(len(matrix), dtype=np.int64), np.array([len(matrix)])
+    means = np.stack([np.median(exact[codes == code], axis=0) for code in kept])
+    place = np.full(max(count, 1), -1)
+    place[kept] = np.arange(len(kept))
+    inside = place[np.maximum(codes, 0)]
+    residual = exact - means[np.maximum(inside, 0)]
+    used = residual[inside >= 0]
+    covariance = used.T @ used / len(used)
+    covariance += np.eye(len(covariance)) * (0.05 * np.trace(covariance) / len(covariance) + 1e-9)
+    factor = np.linalg.cholesky(np.linalg.inv(covariance))
+    projected, centres = exact @ factor, means @ factor
+    found = np.full(len(matrix), np.inf)
+    for centre in centres:
+        found = np.minimum(found, ((projected - centre) ** 2).sum(axis=1))
+    return np.sqrt(found)
+
+
+def _robust(values: np.ndarray) -> np.ndarray:
+    """(v − median)/scale, the scale from the lower half, where nothing strange lies."""
+    middle = np.median(values)
+    low = np.quantile(values, 0.16)
+    scale = middle - low
+    if scale <= 1e-12:
+        scale = float(np.std(values)) or 1.0
+    result: np.ndarray = (values - middle) / scale
+    return result
+
+
+def influence(
+    features: np.ndarray,
+    probabilities: np.ndarray,
+    y: np.ndarray,
+    rows: Sequence[int],
+    fold: np.ndarray,
+    count: int,
+) -> list[tuple[list[int], list[int]]]:
+    """For each of ``rows`` the rows of other folds that its label helps and hurts most.
+
+    J_ij = (e_i·e_j)(h_i·h_j + 1) with e = p − onehot(y) out of fold: what a step on row i changes at row j.
+    """
+    residual = probabilities.astype(np.float32).copy()
+    residual[np.arange(len(y)), y] -= 1
+    scaled = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-9)
+    found = []
+    for row in rows:
+        effect = (residual @ residual[row]) * (scaled @ scaled[row] + 1)
+        effect[fold == fold[row]] = 0
+        count = min(count, len(effect) - 1)
+        best = np.argpartition(-effect, count - 1)[:count]
+        worst = np.argpartition(effect, count - 1)[:count]
+        helps = [int(j) for j in best[np.argsort(-effect[best], kind="stable")] if effect[j] > 1e-4]
+        hurts = [int(j) for j in worst[np.argsort(effect[worst], kind="stable")] if effect[j] < -1e-4]
+        found.append((helps, hurts))
+    return found

@@ -1,0 +1,205 @@
+"""Picture folders as samples, and what a frozen network sees in them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.audit.representation import Representation
+from glitchtrace.audit.samples import Samples, _digest, targets
+from glitchtrace.audit.settings import Settings
+from glitchtrace.audit.store import Store
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data import table_files
+from glitchtrace.data.picture_folders import SUFFIXES, Pictures, read_folder, squares
+from glitchtrace.data.table_files import Dialect
+
+_BATCH = 25
+_KEPT = {"penultimate": 128, "stage5": 64}  # directions of each representation
+_BLANK = 2.0  # grey levels: a picture of less contrast shows nothing
+_STRANGE = 8.0  # robust standard scores
+_FILE_COLUMNS = ("file", "path", "filename", "file_name", "image", "name")
+
+
+def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
+    """Samples of a picture folder, with class subfolders or a labels file; no picture is unpacked yet."""
+    named = _labels_file(settings, dialect) if settings.labels else None
+    pictures = read_folder(path, named)
+    observed = np.array(pictures.labels, dtype=object)
+    column = table_files._typed_text("label", observed, ".", None, settings.task != "numbers")
+    if settings.task == "auto":
+        column = replace(column, role="categorical")
+    labels, class_names, target, notes = targets(column, observed, settings, str(path), "label")
+    content = hashlib.sha256()
+    for row in range(len(pictures)):
+        try:
+            content.update(hashlib.sha256(pictures.path(row).read_bytes()).digest())
+        except OSError:
+            content.update(b"unreadable")
+    ids = np.array(pictures.files, dtype=object)
+    if settings.group or settings.time or settings.id:
+        raise GlitchtraceError(
+            f"{path}: id, group and time name columns of tables; leave them out for pictures"
+        )
+    return Samples(
+        "pictures", str(path), ids, np.arange(len(pictures)), _digest(ids, observed, content.hexdigest()), labels,
+        class_names, target, pictures=pictures, notes=tuple(notes),
+    )  # fmt: skip
+
+
+def _labels_file(settings: Settings, dialect: Dialect) -> dict[str, str]:
+    assert settings.labels is not None
+    table = table_files.read_table(settings.labels, dialect, settings.label)
+    label = table.resolve(settings.label, "label") if settings.label else None
+    files = next((name for name in table.names if name.lower() in _FILE_COLUMNS and name != label), None)
+    if files is None:
+        files = next((name for name in table.names if _are_files(table.text(name)[:20])), None)
+    if files is None:
+        raise GlitchtraceError(f"{table.name}: no column holds file names; name one 'file'")
+    if label is None:
+        rest = [name for name in table.names if name != files]
+        label = "label" if "label" in rest else rest[0] if len(rest) == 1 else None
+    if label is None:
+        raise GlitchtraceError(
+            f"{table.name}: say which column is the label, --label COLUMN; columns: {table.names}"
+        )
+    found: dict[str, str] = {}
+    for row, (file, value) in enumerate(zip(table.text(files), table.text(label), strict=True)):
+        if found.setdefault(Path(str(file)).as_posix(), str(value)) != str(value):
+            raise GlitchtraceError(
+                f"{table.name}, line {row + table.first_row}: {file} has another label before; keep one of the lines"
+            )
+    return found
+
+
+def _are_files(cells: np.ndarray) -> bool:
+    return len(cells) > 0 and all(str(cell).lower().endswith(SUFFIXES) for cell in cells)
+
+
+def represent(
+    samples: Samples, settings: Settings, store: Store, tick: Callable[[float], None]
+) -> tuple[Samples, Representation]:
+    """The samples with digests of pixels and what is wrong at sight, and their features from a frozen network."""
+    pictures = samples.pictures
+    assert pictures is not None
+    embed = settings.features is None and settings.probabilities is None
+    choice = [settings.quality, settings.backbone, settings.side, embed]
+    arrays, record = store.stage(
+        "pictures",
+        "glitchtrace.audit.picture_samples:_seen",
+        [samples.digest, choice],
+        lambda: _seen(pictures, settings, embed, tick),
+    )
+    odd = {int(row): text for row, text in record["odd"].items()}
+    hashes = np.array(record["hashes"], dtype=object)
+    samples = replace(samples, hashes=hashes, odd={**odd, **samples.odd})
+    if samples.trusted is not None and samples.trusted.pictures is not None:
+        other = samples.trusted.pictures
+        found = [digest for _, _, digest, _, _ in squares(other, 16, range(len(other)))]
+        samples = replace(samples, trusted=replace(samples.trusted, hashes=np.array(found, dtype=object)))
+    if not embed:
+        return samples, Representation(np.zeros((len(samples), 1), dtype=np.float32), None, "none")
+    lines = _reduced(arrays, list(odd), settings.seed)
+    return samples, Representation(lines, None, record["said"])
+
+
+def _seen(
+    pictures: Pictures, settings: Settings, embed: bool, tick: Callable[[float], None]
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    network, side, said = _network(settings) if embed else (None, 32, "none")
+    found: dict[str, list[np.ndarray]] = {}
+    hashes, statistics, odd = [], [], {}
+    waiting: list[np.ndarray] = []
+
+    def flush() -> None:
+        if network is not None and waiting:
+            for name, values in network.embed(np.stack(waiting), batch=_BATCH).items():
+                found.setdefault(name, []).append(values)
+        waiting.clear()
+
+    for row, pixels, digest, wrong, numbers in squares(pictures, side, range(len(pictures))):
+        hashes.append(digest)
+        statistics.append(numbers)
+        if wrong:
+            odd[row] = wrong
+        waiting.append(pixels if pixels is not None else np.full((side, side, 3), 127, dtype=np.uint8))
+        if len(waiting) == _BATCH:
+            flush()
+            tick((row + 1) / len(pictures))
+    flush()
+    odd.update(_at_sight(np.array(statistics), odd))
+    arrays = {name: np.concatenate(blocks) for name, blocks in found.items()}
+    arrays["statistics"] = np.array(statistics)
+    return arrays, {
+        "hashes": hashes,
+        "odd": {str(row): text for row, text in sorted(odd.items())},
+        "said": said,
+    }
+
+
+def _network(settings: Settings) -> tuple[Any, int, str]:
+    if settings.backbone is None:
+        from glitchtrace.models.efficientnet_lite import load
+
+        variant, side = ("2", 192) if settings.quality else ("1", 128)
+        side = settings.side or side
+        return load(variant, side), side, f"EfficientNet-Lite{variant} with ImageNet weights, {side} pixels"
+    from glitchtrace.core import registry
+
+    own = (
+        settings.backbone in registry.names("model")
+        and registry.card("model", settings.backbone).get("view") == "features"
+    )
+    name = settings.backbone if own else "timm"
+    values = {key: fragment.get("default") for key, fragment in registry.settings("model", name).items()}
+    if not own:
+        values["backbone"] = settings.backbone
+    if settings.side is not None:
+        values["side"] = settings.side
+    network = registry.load("model", name).backbone(values)
+    side = int(network.own.side)
+    return network, side, f"{settings.backbone}, {side} pixels"
+
+
+def _at_sight(statistics: np.ndarray, broken: dict[int, str]) -> dict[int, str]:
+    """Pictures that show nothing, or whose brightness or sharpness is far from that of all others."""
+    found: dict[int, str] = {}
+    rows = np.array([row for row in range(len(statistics)) if row not in broken], dtype=np.int64)
+    if not len(rows):
+        return found
+    brightness, contrast, edges = statistics[rows, 0], statistics[rows, 1], statistics[rows, 2]
+    for row, value in zip(rows, contrast, strict=True):
+        if value < _BLANK:
+            found[int(row)] = "the picture has one colour"
+    for values, low, high in (
+        (brightness, "darker", "brighter"),
+        (np.log(edges + 0.1), "more blurred", "noisier"),
+    ):
+        middle = np.median(values)
+        scale = max(1.4826 * float(np.median(np.abs(values - middle))), 1e-3 * abs(float(middle)) + 1e-9)
+        for row, score in zip(rows, (values - middle) / scale, strict=True):
+            if abs(score) > _STRANGE and int(row) not in found:
+                found[int(row)] = f"the picture is far {high if score > 0 else low} than the others"
+    return found
+
+
+def _reduced(arrays: dict[str, np.ndarray], broken: list[int], seed: int) -> np.ndarray:
+    """The main directions of each representation, each brought to one size; broken pictures do not count."""
+    from sklearn.decomposition import PCA
+
+    parts = []
+    for name, features in arrays.items():
+        if name == "statistics":
+            continue
+        kept = np.setdiff1d(np.arange(len(features)), np.array(broken, dtype=np.int64))
+        kept = kept if len(kept) > 1 else np.arange(len(features))
+        size = min(_KEPT.get(name, 128), features.shape[1], len(kept) - 1)
+        fit = PCA(
+            size, svd_solver="randomized" if features.shape[1] > 2 * size else "full", random_state=seed
+        )
+        found = fit.fit(features[kept]).transform(features)
+        parts.append(found / max(float(np.sqrt((found[kept] ** 2).sum(axis=1).mean())), 1e-9) * np.sqrt(size))
+    return np.concatenate(parts, axis=1).astype(np.float32)

@@ -1,0 +1,153 @@
+"""Samples as matrices: one for trees, one standardised for lines, networks and neighbours.
+
+Nothing here has seen a label, so nothing can leak one: means, deviations, words and their directions are those of all
+rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from glitchtrace.data.table_files import Column
+
+_MOST_CATEGORIES = 50  # of a column as 0 or 1; what is rarer is one category, "other"
+_TEXT_SIZE = 64
+_WORDS = 20000
+
+
+@dataclass(frozen=True)
+class Representation:
+    """``lines``: float32 (n, d), standardised.  ``trees``: float32 (n, q) with NaN, or None: then the same.
+
+    ``said``: what it is, for the report.
+    """
+
+    lines: np.ndarray
+    trees: np.ndarray | None
+    said: str
+
+
+def of_columns(columns: Sequence[Column], seed: int) -> Representation:
+    """The representation of typed columns.
+
+    Numbers and dates: (x − median)/scale, compressed beyond ±3; missing values: the median and a column that says
+    so.  Categories: 0 or 1.  Text: TF-IDF, then 64 directions of a truncated singular value decomposition.
+    """
+    lines: list[np.ndarray] = []
+    trees: list[np.ndarray] = []
+    counts = {"numeric": 0, "categorical": 0, "date": 0, "boolean": 0, "text": 0, "embedding": 0}
+    for column in columns:
+        counts[column.role] += 1
+        if column.role in ("numeric", "boolean", "date"):
+            parts = [column.values]
+            if column.role == "date":
+                parts += _of_dates(column.values)
+            for values in parts:
+                trees.append(values.astype(np.float32))
+                lines.append(_scaled(values))
+            gone = np.isnan(column.values)
+            if gone.any():
+                lines.append(_scaled(gone.astype(np.float64)))
+        elif column.role == "categorical":
+            codes = column.values.astype(np.int64)
+            trees.append(_ordered(codes).astype(np.float32))
+            lines.extend(_indicators(codes))
+        elif column.role == "text":
+            found = _of_text(column.values, seed)
+            trees.append(found)
+            lines.append(found)
+        else:
+            scaled = standardised(column.values)
+            trees.append(scaled)
+            lines.append(scaled)
+    said = ", ".join(f"{count} {role}" for role, count in counts.items() if count)
+    return Representation(_stack(lines), _stack(trees), f"columns: {said}")
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Columns (n, d) with mean 0 and variance 1, float32; a constant column is 0."""
+    exact = np.asarray(values, dtype=np.float64)
+    centred = exact - exact.mean(axis=0)
+    deviation = np.sqrt((centred**2).mean(axis=0))
+    return np.where(
+        deviation > 1e-9 * (1 + np.abs(exact).max(axis=0)), centred / np.maximum(deviation, 1e-300), 0
+    ).astype(np.float32)
+
+
+def _stack(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1).astype(np.float32)
+
+
+def _scaled(values: np.ndarray) -> np.ndarray:
+    present = values[~np.isnan(values)]
+    middle = float(np.median(present)) if len(present) else 0.0
+    filled = np.where(np.isnan(values), middle, values)
+    with np.errstate(over="ignore", invalid="ignore"):
+        low, high = np.quantile(present, [0.05, 0.95]) if len(present) else (0.0, 0.0)
+        scale = (high - low) / 3.3 or float(np.std(filled)) or 1.0
+        if not np.isfinite(scale):
+            filled, middle, scale = filled / 1e200, middle / 1e200, (high / 1e200 - low / 1e200) / 3.3 or 1.0
+        score = np.nan_to_num((filled - middle) / scale, nan=0.0, posinf=1e300, neginf=-1e300)
+    size = np.abs(score)
+    return np.where(size > 3, np.sign(score) * (3 + np.log1p(np.maximum(size, 3) - 3)), score).astype(
+        np.float32
+    )
+
+
+def _of_dates(days: np.ndarray) -> list[np.ndarray]:
+    """Place in the year and in the week, each as a point on a circle."""
+    found = []
+    for period in (365.2425, 7.0):
+        angle = 2 * np.pi * (days % period) / period
+        if np.nanmax(days) - np.nanmin(days) > period / 4:
+            found += [np.sin(angle), np.cos(angle)]
+    return found
+
+
+def _ordered(codes: np.ndarray) -> np.ndarray:
+    """Codes by falling frequency, missing as NaN: similar frequencies lie side by side for a tree."""
+    counts = np.bincount(codes[codes >= 0], minlength=1)
+    place = np.empty(len(counts))
+    place[np.argsort(-counts, kind="stable")] = np.arange(len(counts))
+    found: np.ndarray = np.where(codes >= 0, place[np.maximum(codes, 0)], np.nan)
+    return found
+
+
+def _indicators(codes: np.ndarray) -> list[np.ndarray]:
+    counts = np.bincount(codes[codes >= 0], minlength=1)
+    common = np.argsort(-counts, kind="stable")[:_MOST_CATEGORIES]
+    found = [_unit(codes == code) for code in common if counts[code]]
+    rest = ~np.isin(codes, common)
+    if rest.any():
+        found.append(_unit(rest))
+    return found
+
+
+def _unit(mask: np.ndarray) -> np.ndarray:
+    share = mask.mean()
+    spread = max(float(np.sqrt(share * (1 - share))), 0.05)
+    return ((mask - share) / spread).astype(np.float32)
+
+
+def _of_text(texts: np.ndarray, seed: int) -> np.ndarray:
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    try:
+        words = TfidfVectorizer(
+            sublinear_tf=True, min_df=2, max_df=0.5, max_features=_WORDS, dtype=np.float32
+        )
+        matrix = words.fit_transform(texts)
+    except ValueError:  # no word is left
+        try:
+            matrix = TfidfVectorizer(max_features=_WORDS, dtype=np.float32, analyzer="char").fit_transform(
+                texts
+            )
+        except ValueError:
+            return np.zeros((len(texts), 1), dtype=np.float32)
+    size = min(_TEXT_SIZE, matrix.shape[1] - 1, len(texts) - 1)
+    if size < 1:
+        return standardised(matrix.toarray())
+    found = TruncatedSVD(size, random_state=seed).fit_transform(matrix)
+    return np.nan_to_num(found / max(float(np.sqrt((found**2).mean())), 1e-9)).astype(np.float32)

@@ -1,0 +1,205 @@
+"""The audit whole: one implementation behind the command, the Python function and the rule of the workflow."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glitchtrace.audit import cleaning, outputs, verdicts
+from glitchtrace.audit.detection import Detection, detect
+from glitchtrace.audit.progress import Progress
+from glitchtrace.audit.representation import Representation, of_columns, standardised
+from glitchtrace.audit.samples import Samples, from_arrays, load_array, read, with_extras
+from glitchtrace.audit.settings import Settings, from_mapping, legal_name
+from glitchtrace.audit.store import Store
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Findings", "audit", "audit_path", "run_audit"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an audit found.
+
+    ``issues``: one row per sample, most suspicious first (docs/audit.md).  ``summary``: counts, the number of wrong
+    labels with its interval, how it was computed.  ``gain``: what the repairs bring on held-out rows, or why it was
+    not measured.  ``folder``: where the report lies; None where none was written.
+    """
+
+    issues: "pd.DataFrame"
+    summary: Mapping[str, Any]
+    gain: Mapping[str, Any]
+    folder: Path | None
+
+    def repaired(self, y: Any) -> tuple[np.ndarray, np.ndarray]:
+        """The labels (n,) with the proposed repairs, and which rows (n,) to keep."""
+        labels = np.asarray(y).copy()
+        keep = np.ones(len(labels), dtype=bool)
+        known = {str(value): value for value in labels}
+        changed = self.issues[self.issues.action == "relabel"]
+        for row, proposed in zip(changed.row, changed.proposed, strict=True):
+            labels[row] = known.get(proposed, proposed)
+        keep[self.issues.row[self.issues.action == "drop"]] = False
+        return labels, keep
+
+
+def audit(
+    X: Any, y: Any = None, *, out: str | Path | None = None, progress: bool | None = None, **settings: Any
+) -> Findings:
+    """Find wrong labels, anomalies, corrupted samples, duplicates and leaks in one's own data.
+
+    Parameters
+    ----------
+    X : array (n, d), pandas frame, or the path of a table, of a folder of pictures or of ``.npy`` features
+        The samples.
+    y : array (n,), optional
+        Labels or, for a numeric target, numbers.  Left out where ``label`` names a column.
+    out : path, optional
+        Where ``issues.parquet``, ``report.html`` and the rest are written; nothing is written without it.
+    progress : bool, optional
+        A bar on standard error; by default where it is a terminal.
+    **settings
+        See ``glitchtrace.audit.settings.Settings``; ``probabilities`` and ``features`` may be arrays, ``trusted``
+        a path.
+
+    Returns
+    -------
+    Findings
+        ``issues``, ``summary``, ``gain``.
+
+    Raises
+    ------
+    GlitchtraceError
+        One line: what is wrong with the data or a setting, and the remedy.
+
+    Notes
+    -----
+    Every row is judged by models that have not seen it.  docs/audit.md says how, and what the promise means.
+    """
+    if isinstance(X, (str, Path)):
+        return audit_path(X, out=out, progress=progress, **settings)
+    arrays = {
+        key: np.asarray(settings.pop(key))
+        for key in ("probabilities", "features", "group", "time")
+        if settings.get(key) is not None and not isinstance(settings[key], str)
+    }
+    chosen = from_mapping(settings)
+    with Progress(progress) as bar:
+        bar.step("read")
+        samples = _with_arrays(from_arrays(X, y, chosen), arrays)
+        samples = with_extras(samples, chosen)
+        return _run(samples, chosen, None if out is None else Path(out), bar, None)
+
+
+def audit_path(
+    path: str | Path, *, out: str | Path | None = None, progress: bool | None = None, **settings: Any
+) -> Findings:
+    """Audit a file or a folder; see ``audit``."""
+    chosen = from_mapping(settings)
+    with Progress(progress) as bar:
+        bar.step("read")
+        samples = read(path, chosen)
+        return _run(samples, chosen, None if out is None else Path(out), bar, str(path))
+
+
+def run_audit(*, data: str, settings: Mapping[str, Any], issues: str | Path, **_: Any) -> None:
+    """Stage: audit ``data`` and write everything into the folder of ``issues``."""
+    audit_path(data, out=Path(issues).parent, progress=False, **settings)
+
+
+def default_folder(path: str | Path) -> Path:
+    """``results/audit/<name>`` for a file or folder of the user's."""
+    return Path("results") / "audit" / legal_name(Path(path).name.partition(".")[0] or "data")
+
+
+def _with_arrays(samples: Samples, arrays: Mapping[str, np.ndarray]) -> Samples:
+    from dataclasses import replace
+
+    from glitchtrace.audit import samples as door
+
+    for key, value in arrays.items():
+        if key == "probabilities":
+            samples = replace(
+                samples, probabilities=door.check_probabilities(value, samples, "probabilities")
+            )
+        elif key == "features":
+            door.check_features(value, len(samples), "features")
+            samples = replace(samples, features=value.astype(np.float32))
+        else:
+            if value.shape != (len(samples),):
+                raise GlitchtraceError(
+                    f"{key}: shape {value.shape} where the data have {len(samples)} rows; give one a row"
+                )
+            if key == "group":
+                samples = replace(samples, groups=door.codes_of(value))
+            else:
+                try:
+                    samples = replace(samples, times=np.asarray(value, dtype=np.float64))
+                except (TypeError, ValueError):
+                    raise GlitchtraceError(
+                        "time: values are no numbers; give numbers, such as days"
+                    ) from None
+        samples = replace(samples, digest=door._digest(samples.digest, key, value))
+    return samples
+
+
+def _run(
+    samples: Samples, settings: Settings, out: Path | None, bar: Progress, source: str | None
+) -> Findings:
+    if len(samples) < 2:
+        raise GlitchtraceError(
+            f"{samples.name}: {len(samples)} row; an audit compares rows: give at least two"
+        )
+    store = Store(None if out is None else out / "stages")
+    bar.step("represent")
+    samples, views = _represent(samples, settings, store, bar)
+    bar.step("detect")
+    found = detect(samples, views, settings, bar.tick)
+    table = verdicts.issues(samples, found.evidence)
+    bar.step("gain")
+    gain = _gain(samples, views, found, settings, store, bar)
+    summary = outputs.summary(samples, views, found, table, settings, source)
+    bar.step("write")
+    if out is not None:
+        outputs.write(out, samples, table, summary, gain, bar.tick)
+    return Findings(table, summary, gain, out)
+
+
+def _represent(
+    samples: Samples, settings: Settings, store: Store, bar: Progress
+) -> tuple[Samples, Representation | None]:
+    views: Representation | None = None
+    if samples.kind == "pictures":
+        from glitchtrace.audit.picture_samples import represent
+
+        samples, views = represent(samples, settings, store, bar.tick)
+        if views.said == "none":
+            views = None
+    elif samples.kind == "table" and samples.columns:
+        views = of_columns(samples.columns, settings.seed)
+    if samples.features is not None:
+        lines = standardised(samples.features)
+        narrow = samples.kind == "arrays" and settings.features is None and lines.shape[1] <= 100
+        said = f"features as given, {samples.features.shape[1]} columns"
+        views = Representation(lines, samples.features if narrow else None, said)
+    return samples, views
+
+
+def _gain(
+    samples: Samples,
+    views: Representation | None,
+    found: Detection,
+    settings: Settings,
+    store: Store,
+    bar: Progress,
+) -> dict[str, Any]:
+    return {}
+
+
+_ = (cleaning, files, load_array)

@@ -1,0 +1,437 @@
+"""The user's data as samples: ids, labels, groups, times, and what represents them."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from glitchtrace.audit.settings import Settings
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data import table_files
+from glitchtrace.data.table_files import Column, Dialect, Table
+
+if TYPE_CHECKING:
+    from glitchtrace.data.picture_folders import Pictures
+
+_FEW_VALUES = 20  # a column of at most so many whole numbers is a column of classes
+_MOST_CELLS = 3 * 10**8  # of a table of probabilities, rows × classes
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What is audited.
+
+    ``labels``: (n,) codes of ``class_names``, −1 where missing; None for a numeric target.  ``target``: (n,)
+    float64, NaN where missing, or None.  ``groups``: codes or None; ``times``: numbers or None.  ``hashes``: (n,)
+    digest of the content of each sample without its id and label.  ``odd``: row → what is wrong with it at sight.
+    ``digest``: of everything that was read.
+    """
+
+    kind: Literal["table", "pictures", "arrays"]
+    name: str
+    ids: np.ndarray
+    hashes: np.ndarray
+    digest: str
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    target: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    times: np.ndarray | None = None
+    columns: tuple[Column, ...] = ()
+    table: Table | None = None
+    label_column: str | None = None
+    pictures: "Pictures | None" = None
+    features: np.ndarray | None = None
+    probabilities: np.ndarray | None = None
+    odd: Mapping[int, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    trusted: "Samples | None" = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def numeric(self) -> bool:
+        """Whether the target is a number."""
+        return self.target is not None
+
+    def observed(self) -> np.ndarray:
+        """Observed labels as text (n,), "" where missing."""
+        if self.target is not None:
+            return np.array(["" if np.isnan(v) else f"{v:.6g}" for v in self.target], dtype=object)
+        names = np.array([*self.class_names, ""], dtype=object)
+        return names[self.labels]  # −1 is the last: ""
+
+
+def read(path: str | Path, settings: Settings, dialect: Dialect | None = None) -> Samples:
+    """Samples of a file or folder.  Raises GlitchtraceError, one line, where they cannot be read."""
+    path = Path(path)
+    dialect = dialect or Dialect(settings.delimiter, settings.encoding, settings.decimal, settings.header)
+    if not path.exists():
+        raise GlitchtraceError(f"{path}: there is no such file or folder; correct the path")
+    if path.is_dir():
+        from glitchtrace.audit.picture_samples import read_pictures
+
+        samples = read_pictures(path, settings, dialect)
+    elif path.suffix == ".npy":
+        if not settings.labels and not settings.label:
+            raise GlitchtraceError(f"{path}: an array needs its labels; give --labels labels.npy")
+        labels = load_array(settings.labels or settings.label or "", "labels")
+        samples = from_arrays(load_array(path, "features"), labels, settings, str(path))
+    elif table_files.is_table(path):
+        if not settings.label:
+            known = ", ".join(table_files.read_table(path, dialect).names[:8])
+            raise GlitchtraceError(f"{path}: say which column is the label, --label COLUMN; columns: {known}")
+        table = table_files.read_table(path, dialect, settings.label)
+        samples = from_table(table, settings)
+    else:
+        known = " ".join(table_files.SUFFIXES)
+        raise GlitchtraceError(
+            f"{path}: unknown kind of file '{path.suffix}'; known: a folder of pictures, .npy, {known}"
+        )
+    return with_extras(samples, settings, path)
+
+
+def with_extras(samples: Samples, settings: Settings, path: Path | None = None) -> Samples:
+    """The samples with the user's own features, probabilities and trusted file, each checked."""
+    if settings.features:
+        found = load_array(settings.features, "features")
+        check_features(found, len(samples), settings.features)
+        samples = replace(samples, features=found.astype(np.float32), digest=_digest(samples.digest, found))
+    if settings.probabilities:
+        found = load_array(settings.probabilities, "probabilities")
+        samples = replace(
+            samples,
+            probabilities=check_probabilities(found, samples, settings.probabilities),
+            digest=_digest(samples.digest, found),
+        )
+    if settings.trusted:
+        other = replace(
+            settings, trusted=None, features=None, probabilities=None, group=None, time=None, id=None
+        )
+        trusted = read(settings.trusted, other)
+        if trusted.kind != samples.kind:
+            raise GlitchtraceError(
+                f"{settings.trusted}: these are {trusted.kind}, the audited data {samples.kind}; give the same kind"
+            )
+        if samples.kind == "table":
+            check_same_columns(samples, trusted)
+        samples = replace(samples, trusted=trusted, digest=_digest(samples.digest, trusted.digest))
+    return samples
+
+
+def check_same_columns(samples: Samples, trusted: Samples) -> None:
+    """Raise GlitchtraceError where the trusted table lacks a column."""
+    assert samples.table is not None
+    assert trusted.table is not None
+    for column in samples.columns:
+        if column.name not in trusted.table.names:
+            raise GlitchtraceError(
+                f"{trusted.name}: column '{column.name}' is missing; give a file with the same columns"
+            )
+
+
+def from_table(table: Table, settings: Settings) -> Samples:
+    """Samples of a table; roles of columns are found where they are not given."""
+    assert settings.label is not None
+    if len(table) < 2:
+        raise GlitchtraceError(f"{table.name}: {len(table)} row; an audit compares rows: give at least two")
+    label = table.resolve(settings.label, "label")
+    special = {"label": label}
+    for option in ("id", "group", "time"):
+        given = getattr(settings, option)
+        if given is not None:
+            special[option] = table.resolve(given, option)
+            if special[option] == label:
+                raise GlitchtraceError(
+                    f"{table.name}: column '{label}' is both the label and the {option}; choose another"
+                )
+    dropped = {table.resolve(name, "drop") for name in settings.columns_of("drop")}
+    texts = {table.resolve(name, "text") for name in settings.columns_of("text")}
+    notes: list[str] = []
+    if table.dialect.delimiter:
+        sign = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}.get(table.dialect.delimiter)
+        notes.append(
+            f"Read as text: delimiter {sign or table.dialect.delimiter}, encoding {table.dialect.encoding}, "
+            f"decimal {'comma' if table.dialect.decimal == ',' else 'point'}, "
+            f"{'with' if table.dialect.header else 'without'} header."
+        )
+    columns: list[Column] = []
+    for name in table.names:
+        if name == label or name in dropped or name in (special.get("id"), special.get("group")):
+            continue
+        column = table.column(name, "text" if name in texts else None)
+        if column.role in ("identifier", "constant", "empty", "unusable"):
+            notes.append(f"Column '{name}' is not used: {_WHY[column.role]}.")
+        else:
+            columns.append(column)
+    if not columns and not settings.features and not settings.probabilities:
+        raise GlitchtraceError(
+            f"{table.name}: no column but the label can be used; give at least one with values that differ"
+        )
+    observed = table.text(label)
+    labels, class_names, target, more = targets(table.column(label), observed, settings, table.name, label)
+    ids = table.text(special["id"]) if "id" in special else numbered(len(table), table.first_row)
+    if "id" in special and len(set(ids)) < len(ids):
+        more.append(f"Column '{special['id']}' does not tell all rows apart; the column row does.")
+    groups = codes_of(table.text(special["group"])) if "group" in special else None
+    times = time_of(table, special["time"]) if "time" in special else None
+    odd: dict[int, str] = {}
+    for column in columns:
+        for row, cell in column.odd.items():
+            kind = "dates" if column.role == "date" else "numbers"
+            odd.setdefault(row, f"column '{column.name}' holds '{cell[:40]}' where other rows hold {kind}")
+    hashes = hash_rows(columns, len(table))
+    digest = _digest(hashes, observed, ids, [table.names, label], groups, times)
+    return Samples(
+        "table", table.name, ids, hashes, digest, labels, class_names, target, groups, times, tuple(columns), table,
+        label, odd=odd, notes=(*notes, *more),
+    )  # fmt: skip
+
+
+_WHY = {
+    "identifier": "nearly every row has its own value",
+    "constant": "it holds one value",
+    "empty": "it holds no values",
+    "unusable": "its type is not read",
+}
+
+
+def from_arrays(X: Any, y: Any, settings: Settings, name: str = "arrays") -> Samples:
+    """Samples of features (n, d) and labels (n,), scikit-learn's conventions; a frame is read as a table."""
+    if hasattr(X, "columns") and hasattr(X, "iloc"):
+        frame = X.copy(deep=False)
+        label = settings.label
+        if y is not None:
+            label = "label" if "label" not in frame.columns else "label (y)"
+            values = np.asarray(y.astype(object) if hasattr(y, "astype") else y, dtype=object)
+            _aligned(len(values), len(frame), "labels")
+            frame[label] = [None if v is None or v != v else v for v in values]
+        if label is None:
+            raise GlitchtraceError(
+                "audit: say which labels to judge: audit(X, y), or audit(frame, label='column')"
+            )
+        if len(frame) == 0:
+            raise GlitchtraceError("X: the frame has no rows; give at least two")
+        return from_table(table_files.from_frame(frame, name), replace(settings, label=label))
+    features = np.asarray(X)
+    if features.ndim != 2:
+        raise GlitchtraceError(f"{name}: features of shape {features.shape}; give a matrix (rows, columns)")
+    check_features(features, None, name)
+    if y is None:
+        raise GlitchtraceError("audit: say which labels to judge: audit(X, y)")
+    values = np.asarray(y.astype(object) if hasattr(y, "astype") else y)
+    if values.ndim != 1:
+        raise GlitchtraceError(f"labels: shape {values.shape}; give one label a row")
+    _aligned(len(values), len(features), "labels")
+    features = features.astype(np.float32)
+    import pyarrow as pa
+
+    try:
+        stored = pa.chunked_array([pa.array(values, from_pandas=True)])
+    except (pa.ArrowException, TypeError, ValueError):
+        stored = pa.chunked_array(
+            [pa.array([None if v is None or v != v else str(v) for v in values], pa.string())]
+        )
+    column = table_files.typed("labels", stored)
+    observed = table_files._as_text(stored)
+    labels, class_names, target, notes = targets(column, observed, settings, name, "labels")
+    hashes = np.array(
+        [hashlib.blake2b(row.tobytes(), digest_size=8).hexdigest() for row in features], dtype=object
+    )
+    return Samples(
+        "arrays", name, numbered(len(features), 0), hashes, _digest(hashes, observed), labels, class_names, target,
+        features=features, notes=tuple(notes),
+    )  # fmt: skip
+
+
+def targets(
+    column: Column, observed: np.ndarray, settings: Settings, origin: str, name: str
+) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray | None, list[str]]:
+    """Labels, class names, numeric target and notes of the label column; classes or numbers as the data say."""
+    stripped = np.array([str(value).strip() for value in observed], dtype=object)
+    missing = np.array([table_files._is_missing(value) for value in stripped])
+    if missing.all():
+        raise GlitchtraceError(f"{origin}: column '{name}' holds no labels; choose another column")
+    notes = []
+    if missing.any():
+        notes.append(f"{int(missing.sum())} rows have no label; they get a proposal and train nothing.")
+    numbers = (
+        column.values
+        if column.role in ("numeric", "constant") and len(column.values) == len(observed)
+        else None
+    )
+    if settings.task == "numbers" and (numbers is None or column.role != "numeric"):
+        raise GlitchtraceError(
+            f"{origin}: column '{name}' holds no numbers that differ; set task: classes, or choose another"
+        )
+    distinct = len(set(stripped[~missing]))
+    numeric = settings.task == "numbers"
+    if settings.task == "auto" and column.role == "numeric" and numbers is not None:
+        present = numbers[~np.isnan(numbers)]
+        whole = bool(np.all(present == np.round(present)))
+        numeric = distinct > _FEW_VALUES and (not whole or distinct > 0.05 * len(present))
+    if numeric:
+        assert numbers is not None
+        notes.append(
+            f"Column '{name}' holds numbers: they are judged by their residuals, the counterpart of wrong classes."
+        )
+        return None, (), numbers.astype(np.float64), notes
+    if distinct > max(2, 0.5 * (~missing).sum()) and distinct > 20:
+        raise GlitchtraceError(
+            f"{origin}: column '{name}' holds {distinct} values in {len(observed)} rows, too many for classes; "
+            "choose another column, or set task: numbers for a numeric target"
+        )
+    names = sorted(set(stripped[~missing]), key=_natural)
+    if len(names) * len(observed) > _MOST_CELLS:
+        raise GlitchtraceError(
+            f"{origin}: {len(names)} classes × {len(observed)} rows do not fit memory; audit a part"
+        )
+    position = {value: code for code, value in enumerate(names)}
+    labels = np.array(
+        [-1 if gone else position[v] for v, gone in zip(stripped, missing, strict=True)], dtype=np.int64
+    )
+    return labels, tuple(names), None, notes
+
+
+def _natural(text: str) -> tuple[int, float, str]:
+    """Numbers in their order, then words in theirs."""
+    value = table_files._number(text, ".")
+    return (1, 0.0, text) if value != value else (0, value, text)
+
+
+def numbered(n: int, first: int) -> np.ndarray:
+    """Ids of rows without an id column: their numbers."""
+    return np.array([str(first + row) for row in range(n)], dtype=object)
+
+
+def codes_of(values: np.ndarray) -> np.ndarray:
+    """Codes (n,) of groups; a row without group is a group of its own."""
+    found, inverse = np.unique(np.asarray(values, dtype=str), return_inverse=True)
+    codes = inverse.astype(np.int64)
+    lone = np.array([table_files._is_missing(value) for value in found])[codes]
+    codes[lone] = len(found) + np.arange(int(lone.sum()))
+    return codes
+
+
+def time_of(table: Table, name: str) -> np.ndarray:
+    """Times (n,) as numbers.  Raises GlitchtraceError where a column holds neither dates nor numbers."""
+    column = table.column(name)
+    if column.role not in ("date", "numeric"):
+        raise GlitchtraceError(
+            f"{table.name}: column '{name}' holds neither dates nor numbers; choose another time column"
+        )
+    return column.values
+
+
+def hash_rows(columns: Sequence[Column], rows: int) -> np.ndarray:
+    """A digest (n,) uint64 of the typed cells of each row: 1 and 1.0 are one number."""
+    import pandas as pd
+
+    total = np.zeros(rows, dtype=np.uint64)
+    for column in columns:
+        if column.role == "embedding":
+            each = np.array(
+                [
+                    int.from_bytes(hashlib.blake2b(row.tobytes(), digest_size=8).digest(), "little")
+                    for row in column.values
+                ],
+                dtype=np.uint64,
+            )
+        elif column.role == "categorical":
+            names = pd.util.hash_array(np.array([*column.categories, ""], dtype=object), categorize=False)
+            each = names[column.values]
+        elif column.role == "text":
+            each = pd.util.hash_array(column.values, categorize=True)
+        else:
+            values = column.values if len(column.values) == rows else np.full(rows, np.nan)
+            each = pd.util.hash_array(values.astype(np.float64) + 0.0)
+        total = total * np.uint64(0x9E3779B97F4A7C15) + each
+    return total
+
+
+def load_array(path: str | Path, what: str) -> np.ndarray:
+    """An array from ``.npy``.  Raises GlitchtraceError where it is none."""
+    try:
+        array: np.ndarray = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise GlitchtraceError(f"{path}: no array of {what} ({reason}); give a .npy file") from None
+    if not isinstance(array, np.ndarray):
+        raise GlitchtraceError(f"{path}: no array of {what}; give a .npy file")
+    return array
+
+
+def check_features(features: np.ndarray, rows: int | None, origin: str) -> None:
+    """Raise GlitchtraceError unless features are finite numbers (n, d) for all rows."""
+    if features.ndim != 2 or not (np.issubdtype(features.dtype, np.number) or features.dtype == bool):
+        raise GlitchtraceError(
+            f"{origin}: features of shape {features.shape} and type {features.dtype}; give numbers (n, d)"
+        )
+    if np.iscomplexobj(features):
+        raise GlitchtraceError(f"{origin}: features are complex; give real numbers")
+    if rows is not None:
+        _aligned(len(features), rows, origin)
+    if len(features) < 2 or features.shape[1] < 1:
+        raise GlitchtraceError(
+            f"{origin}: features of shape {features.shape}; give at least two rows and one column"
+        )
+    with np.errstate(over="ignore"):
+        wrong = ~np.isfinite(features.astype(np.float32))
+    if wrong.any():
+        row, column = map(int, np.argwhere(wrong)[0])
+        raise GlitchtraceError(
+            f"{origin}, row {row}, column {column}: {features[row, column]} is not finite; replace it"
+        )
+
+
+def check_probabilities(found: np.ndarray, samples: Samples, origin: str) -> np.ndarray:
+    """Probabilities (n, K) float64 with rows that sum to one, or GlitchtraceError."""
+    if samples.labels is None:
+        raise GlitchtraceError(
+            f"{origin}: probabilities belong to classes, the labels are numbers; set task: classes"
+        )
+    wanted = (len(samples), len(samples.class_names))
+    if found.shape != wanted:
+        raise GlitchtraceError(
+            f"{origin}: shape {found.shape}, wanted {wanted}: rows × classes in sorted order; correct it"
+        )
+    try:
+        values = found.astype(np.float64)
+    except (TypeError, ValueError):
+        raise GlitchtraceError(f"{origin}: type {found.dtype} holds no probabilities; give numbers") from None
+    wrong = (
+        ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1) | (np.abs(values.sum(axis=1) - 1) > 1e-3)
+    )
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise GlitchtraceError(
+            f"{origin}, row {row}: {np.array2string(values[row][:5], precision=3)} is no distribution "
+            "(each ≥ 0, sum 1); give probabilities, not logits"
+        )
+    result: np.ndarray = values / values.sum(axis=1, keepdims=True)
+    return result
+
+
+def _aligned(found: int, rows: int, origin: str) -> None:
+    if found != rows:
+        raise GlitchtraceError(
+            f"{origin}: {found} rows where the data have {rows}; give one a row, in the same order"
+        )
+
+
+def _digest(*parts: Any) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray) and part.dtype != object:
+            total.update(str((part.shape, part.dtype)).encode())
+            total.update(np.ascontiguousarray(part).view(np.uint8).data if part.size else b"")
+        elif isinstance(part, np.ndarray):
+            total.update("\x1f".join(map(str, part)).encode("utf-8", "surrogatepass"))
+        else:
+            total.update(str(part).encode("utf-8", "surrogatepass"))
+        total.update(b"\x1e")
+    return total.hexdigest()

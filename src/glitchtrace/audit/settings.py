@@ -1,0 +1,87 @@
+"""What a person may ask of an audit, checked at the door."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from glitchtrace.core.errors import GlitchtraceError
+
+Task = Literal["auto", "classes", "numbers"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one audit.
+
+    ``label``: column of a table, or of a labels file of pictures; ``labels``: labels file of a picture folder, or
+    ``.npy`` beside an array.  ``id``, ``group``, ``time``, ``text``, ``drop``: columns (``text`` and ``drop``:
+    several, divided by commas).  ``trusted``: a second file or folder in which leaks are looked for.  ``features``,
+    ``probabilities``: ``.npy`` files aligned with the rows, (n, d) and (n, K) in the order of the sorted classes.
+    ``max_false``: the share of flags that may be wrong.  ``quality``: the slower backbone for pictures;
+    ``backbone``, ``side``: any other.  ``gain_repeats``: repeats of the measurement of gain, 0 for none.
+    """
+
+    label: str | None = None
+    labels: str | None = None
+    id: str | None = None
+    group: str | None = None
+    time: str | None = None
+    text: str | None = None
+    drop: str | None = None
+    trusted: str | None = None
+    features: str | None = None
+    probabilities: str | None = None
+    task: Task = "auto"
+    max_false: float = 0.1
+    quality: bool = False
+    backbone: str | None = None
+    side: int | None = None
+    folds: int = 5
+    gain_repeats: int = 5
+    seed: int = 0
+    delimiter: str | None = None
+    encoding: str | None = None
+    decimal: str | None = None
+    header: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.task not in ("auto", "classes", "numbers"):
+            raise GlitchtraceError(f"task: unknown value '{self.task}'; known: auto, classes, numbers")
+        if not (math.isfinite(self.max_false) and 0 < self.max_false < 1):
+            raise GlitchtraceError(
+                f"max_false: {self.max_false} is no share between 0 and 1; write 0.1 for 10 %"
+            )
+        for name, least, most in (("folds", 2, 20), ("gain_repeats", 0, 100), ("seed", 0, 2**32 - 1)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+                raise GlitchtraceError(
+                    f"{name}: {value!r} is no whole number from {least} to {most}; correct it"
+                )
+        if self.side is not None and not 16 <= self.side <= 1024:
+            raise GlitchtraceError(f"side: {self.side} pixels; choose 16 to 1024")
+        if self.decimal not in (None, ".", ","):
+            raise GlitchtraceError(f"decimal: {self.decimal!r}; known: '.' and ','")
+
+    def columns_of(self, name: Literal["text", "drop"]) -> tuple[str, ...]:
+        """The columns that a comma-divided option names."""
+        return tuple(part.strip() for part in (getattr(self, name) or "").split(",") if part.strip())
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON."""
+        return asdict(self)
+
+
+def from_mapping(values: Mapping[str, Any]) -> Settings:
+    """Settings from a mapping without None.  Raises GlitchtraceError for an unknown key."""
+    known = {each.name for each in fields(Settings)}
+    for key in values:
+        if key not in known:
+            raise GlitchtraceError(f"audit: unknown setting '{key}'; known: {', '.join(sorted(known))}")
+    return Settings(**{key: value for key, value in values.items() if value is not None})
+
+
+def legal_name(text: str) -> str:
+    """A name for a folder of results made from the name of a file."""
+    return re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")[:60] or "data"

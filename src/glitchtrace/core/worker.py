@@ -1,0 +1,365 @@
+"""Jobs without the price of a process start: a worker imports once and forks a child for each job.
+
+A job of the workflow computes for a tenth of a second and imports for two.  The first job of a run starts a worker,
+one per environment; every job after it is a small client that sends its description and its standard streams, waits
+and ends as the child did.  Each job still is a process of its own, with its own memory, log and exit status, and
+writes the same bytes as a fresh process (tests/workflow/test_worker.py).  The worker imports in advance what the
+children before needed, has a single thread, and ends with the Snakemake that it serves.
+
+Where there can be no worker (another system than Linux, ``GLITCHTRACE_WORKER=off``, a worker that does not answer),
+the job runs in its own process as ever.
+
+Standard library only: a client must start fast.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib
+import json
+import os
+import pickle
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Folder of the workers of one Snakemake, ending in its process number; ``off`` for none.
+ENVIRONMENT = "GLITCHTRACE_WORKER"
+OFF = "off"
+# Variables that differ from job to job and that no library reads while it is imported.
+_INCIDENTAL = ("PWD", "OLDPWD", "SHLVL", "_", "SINGULARITY_BIND", "APPTAINER_BIND")
+# Packages that the worker imports in advance once a child has needed them; none starts a thread by that.
+_SHARED = (
+    "glitchtrace", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "torch", "torchvision", "timm", "captum",
+    "matplotlib", "seaborn", "PIL", "safetensors", "threadpoolctl", "tqdm", "cleanlab", "yaml", "joblib",
+)  # fmt: skip
+_ACCEPTED, _REFUSED = b"A", b"R"
+_START_SECONDS = 20.0
+_WATCH_SECONDS = 0.5
+_LONGEST_ADDRESS = 100
+
+
+def announce() -> None:
+    """Name the folder of this Snakemake's workers in the environment of its jobs, unless workers are off."""
+    if sys.platform == "linux" and os.environ.get(ENVIRONMENT) != OFF:
+        name = f"glitchtrace-{os.getuid()}-{os.getpid()}"
+        os.environ[ENVIRONMENT] = str(Path(tempfile.gettempdir(), name))
+
+
+def run(job: Any) -> None:
+    """Run a job of the workflow: in a child of the worker, or here where there is none.
+
+    ``job``: the object that Snakemake gives a script.  Ends the process with the job's exit status.
+    """
+    status = _run_by_worker(job)
+    if status is None:
+        from glitchtrace.core import jobs
+
+        jobs.run(job)
+    elif status:
+        raise SystemExit(status)
+
+
+# --- the client ------------------------------------------------------------------------------------------------------
+
+
+def _run_by_worker(job: Any) -> int | None:
+    """The exit status of the job's child; None where the job has not been begun."""
+    folder = os.environ.get(ENVIRONMENT, OFF)
+    if folder == OFF or sys.platform != "linux":
+        return None
+    try:
+        connection = _connect(Path(folder))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+    with connection:
+        try:
+            request = pickle.dumps(
+                {
+                    "job": pickle.dumps(job),
+                    "stage": dict(job.params.items())["stage"],
+                    "environment": dict(os.environ),
+                    "folder": str(Path.cwd()),
+                    "cores": sorted(os.sched_getaffinity(0)),
+                    "paths": sys.path,
+                }
+            )
+            socket.send_fds(connection, [struct.pack("!Q", len(request))], [0, 1, 2])
+            connection.sendall(request)
+            if connection.recv(1) != _ACCEPTED:
+                return None
+        except OSError:
+            return None
+        answer = connection.recv(4, socket.MSG_WAITALL)
+    if len(answer) < 4:
+        print(
+            f"error in {job.rule}: the worker ended before the job did; run the same command again",
+            file=sys.stderr,
+        )
+        return 1
+    status = int(struct.unpack("!i", answer)[0])
+    if status < 0:
+        print(f"error in {job.rule}: the job was ended by {signal.Signals(-status).name}", file=sys.stderr)
+        return 1
+    return status
+
+
+def _connect(folder: Path) -> socket.socket:
+    """A connection to the worker of this environment, which is started where there is none."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    about = folder.stat()
+    if about.st_uid != os.getuid() or about.st_mode & 0o077:
+        raise PermissionError(f"{folder} belongs to somebody else")
+    address = folder / f"{_signature()}.socket"
+    if len(str(address)) > _LONGEST_ADDRESS:
+        raise ValueError(f"{address} is too long for the address of a socket")
+    with contextlib.suppress(OSError):
+        return _opened(address)
+    with open(folder / f"{_signature()}.lock", "w", encoding="utf-8") as lock:
+        fcntl.lockf(lock, fcntl.LOCK_EX)  # one starts it, the others wait
+        with contextlib.suppress(OSError):
+            return _opened(address)
+        with open(folder / f"{_signature()}.log", "ab") as log:
+            worker = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "glitchtrace.core.worker",
+                    str(address),
+                    folder.name.rpartition("-")[2],
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                # Arrow's allocator would start a thread, beside which nothing can be forked.
+                env={**os.environ, "JE_ARROW_MALLOC_CONF": "background_thread:false"},
+            )
+        until = time.monotonic() + _START_SECONDS
+        while time.monotonic() < until and worker.poll() is None:
+            with contextlib.suppress(OSError):
+                return _opened(address)
+            time.sleep(0.02)
+    raise TimeoutError("the worker does not answer")
+
+
+def _opened(address: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(address))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def _signature() -> str:
+    """What libraries may read while they are imported: the interpreter and the environment, as a short hash."""
+    kept = {key: value for key, value in os.environ.items() if key not in _INCIDENTAL}
+    return hashlib.sha256(json.dumps([sys.executable, sorted(kept.items())]).encode()).hexdigest()[:16]
+
+
+# --- the worker ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class _Child:
+    """A running job: its client, and where it will say which modules it has imported."""
+
+    client: socket.socket
+    imported: int
+
+
+class Worker:
+    """Serves jobs at a socket until the process that it serves has ended."""
+
+    def __init__(self, address: Path, served: int) -> None:
+        self._address = address
+        self._served = served
+        self._began = _beginning(served)
+        self._children: dict[int, _Child] = {}
+        self._wanted: set[str] = set()
+        self._selector = selectors.DefaultSelector()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+
+    def serve(self) -> None:
+        """Answer clients; returns when the served process is gone and no job is left."""
+        for name in ("glitchtrace.core.jobs", "snakemake.iocontainers"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+        waking, woken = socket.socketpair()
+        waking.setblocking(False)
+        woken.setblocking(False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(waking.fileno(), warn_on_full_buffer=False)
+        temporary = self._address.with_suffix(".new")
+        self._listener.bind(str(temporary))
+        self._listener.listen(128)
+        temporary.rename(self._address)  # who sees it can connect
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        self._selector.register(woken, selectors.EVENT_READ)
+        while self._began is not None and _beginning(self._served) == self._began:
+            for key, _ in self._selector.select(_WATCH_SECONDS):
+                if key.fileobj is self._listener:
+                    self._accept()
+                elif key.fileobj is woken:
+                    with contextlib.suppress(BlockingIOError):
+                        while woken.recv(4096):
+                            pass
+                else:
+                    self._lost(int(key.data))
+            self._reap()
+        for pid in self._children:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        try:
+            client.settimeout(_START_SECONDS)
+            _, user, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            head, streams, _, _ = socket.recv_fds(client, 8, 3)
+            request = (
+                pickle.loads(_received(client, struct.unpack("!Q", head)[0])) if user == os.getuid() else None
+            )
+        except (OSError, struct.error, pickle.UnpicklingError, EOFError):
+            client.close()
+            return
+        if request is None or not self._ready(request["stage"]):
+            with contextlib.suppress(OSError):
+                client.sendall(_REFUSED)
+            client.close()
+        else:
+            self._begin(client, request, streams)
+        for stream in streams:
+            os.close(stream)
+
+    def _ready(self, stage: str) -> bool:
+        """Import what the job needs, as far as it is known; False where the worker could not fork safely."""
+        for name in [stage.partition(":")[0], *sorted(self._wanted)]:
+            if name not in sys.modules:
+                with contextlib.suppress(Exception):  # the job itself will say what is wrong
+                    importlib.import_module(name)
+        self._wanted.clear()
+        return len(list(Path("/proc/self/task").iterdir())) == 1
+
+    def _begin(self, client: socket.socket, request: Mapping[str, Any], streams: Iterable[int]) -> None:
+        reading, writing = os.pipe()
+        client.settimeout(None)
+        try:
+            client.sendall(_ACCEPTED)
+        except OSError:
+            client.close()
+            return
+        pid = os.fork()
+        if not pid:
+            os.close(reading)
+            self._child(request, list(streams), writing)
+        os.close(writing)
+        self._children[pid] = _Child(client, reading)
+        self._selector.register(client, selectors.EVENT_READ, pid)
+
+    def _child(self, request: Mapping[str, Any], streams: list[int], imported: int) -> None:
+        """The job, in the child; never returns."""
+        status = 1
+        try:
+            os.setsid()
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for place, stream in enumerate(streams):
+                os.dup2(stream, place)
+            os.environ.clear()
+            os.environ.update(request["environment"])
+            os.chdir(request["folder"])
+            os.sched_setaffinity(0, request["cores"])
+            sys.path.extend(path for path in request["paths"] if path not in sys.path)
+            known = set(sys.modules)
+            from glitchtrace.core import jobs
+
+            jobs.run(pickle.loads(request["job"]))
+            new = [name for name in sys.modules if name not in known and name.partition(".")[0] in _SHARED]
+            os.write(imported, json.dumps(new).encode()[:60_000])
+            status = 0
+        except SystemExit as ended:
+            status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self) -> None:
+        """Tell the clients of ended children how they ended."""
+        for pid in list(self._children):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if not ended:
+                continue
+            child = self._children.pop(pid)
+            with contextlib.suppress(ValueError):
+                self._wanted.update(json.loads(os.read(child.imported, 65_536) or b"[]"))
+            os.close(child.imported)
+            self._selector.unregister(child.client)
+            with contextlib.suppress(OSError):
+                child.client.sendall(struct.pack("!i", os.waitstatus_to_exitcode(status)))
+            child.client.close()
+
+    def _lost(self, pid: int) -> None:
+        """A client is gone (Snakemake was interrupted): its job ends, with all that it has started."""
+        child = self._children.get(pid)
+        if child is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGTERM)
+                os.kill(pid, signal.SIGKILL)
+
+
+def _received(client: socket.socket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        part = client.recv(min(size - len(parts), 2**20))
+        if not part:
+            raise EOFError("the client is gone")
+        parts += part
+    return bytes(parts)
+
+
+def _beginning(pid: int) -> str | None:
+    """When a process began, which tells it from a later one of the same number; None where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None
+
+
+def main() -> None:
+    """Serve at the given address until the given process ends, then remove what lies there."""
+    address, served = Path(sys.argv[1]), int(sys.argv[2])
+    try:
+        Worker(address, served).serve()
+    finally:
+        for file in (address, address.with_suffix(".lock")):
+            file.unlink(missing_ok=True)
+        log = address.with_suffix(".log")
+        with contextlib.suppress(OSError):
+            if not log.stat().st_size:
+                log.unlink()
+            address.parent.rmdir()
+
+
+if __name__ == "__main__":
+    # Under its own name, which children import.
+    from glitchtrace.core.worker import main as serve
+
+    serve()

@@ -1,0 +1,182 @@
+"""Pictures of the user's own: a folder with a subfolder per class, or with a labels file; read where they lie."""
+
+import hashlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glitchtrace.core.errors import GlitchtraceError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_MOST_PIXELS = 2 * 10**8  # a picture that unpacks to more is taken for broken
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """``files``: paths below ``folder``, sorted; ``labels``: their labels as text, "" where there is none."""
+
+    folder: Path
+    files: tuple[str, ...]
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def path(self, row: int) -> Path:
+        """Where picture ``row`` lies."""
+        return self.folder / self.files[row]
+
+
+def read_folder(folder: str | Path, labels: Mapping[str, str] | None = None) -> Pictures:
+    """Find the pictures of a folder.
+
+    ``labels``: file, relative to the folder -> label; without it the label is the first folder below.  Raises
+    GlitchtraceError where there are no pictures, or a labelled file is missing.
+    """
+    folder = Path(folder)
+    try:
+        found = sorted(
+            path.relative_to(folder).as_posix()
+            for path in folder.rglob("*")
+            if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+        )
+    except OSError as error:
+        raise GlitchtraceError(f"{folder}: cannot be read ({error.strerror or error}); correct it") from None
+    if not found:
+        raise GlitchtraceError(
+            f"{folder}: no pictures ({', '.join(SUFFIXES[:3])}, …) lie in this folder; give another"
+        )
+    if labels is None:
+        named = tuple(file.partition("/")[0] if "/" in file else "" for file in found)
+        if not any(named):
+            raise GlitchtraceError(
+                f"{folder}: the pictures lie in no class subfolders; make a subfolder per class, or give --labels FILE"
+            )
+        return Pictures(folder, tuple(found), named)
+    have = set(found)
+    missing = [file for file in labels if file not in have]
+    if missing:
+        raise GlitchtraceError(
+            f"{folder}: the labels file names {missing[0]}, which is not in the folder "
+            f"({len(missing)} of {len(labels)} are not); correct its paths"
+        )
+    files = tuple(file for file in found if file in labels)
+    return Pictures(folder, files, tuple(labels[file] for file in files))
+
+
+def open_picture(path: Path) -> "Image.Image":
+    """A picture as it is meant to be seen, 8 bits RGB: turned as its EXIF says, alpha laid on white, 16 bits scaled.
+
+    Raises GlitchtraceError, naming the file, where it cannot be read.
+    """
+    from PIL import Image, ImageOps
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as opened:
+                if opened.width * opened.height > _MOST_PIXELS:
+                    raise ValueError(f"{opened.width} × {opened.height} pixels")
+                opened.load()
+                picture: Image.Image = ImageOps.exif_transpose(opened)
+                return _rgb(picture)
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        MemoryError,
+        TypeError,
+        Image.DecompressionBombError,
+    ) as error:
+        reason = " ".join(str(error).split())[:120].replace(str(path), path.name) or type(error).__name__
+        raise GlitchtraceError(f"{path}: cannot be read as a picture ({reason}); replace it") from None
+    except Exception as error:  # a decoder's own exception on a broken file is no defect of ours
+        raise GlitchtraceError(
+            f"{path}: cannot be read as a picture ({type(error).__name__}); replace it"
+        ) from None
+
+
+def _rgb(picture: Any) -> "Image.Image":
+    from PIL import Image
+
+    if picture.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
+        values = np.asarray(picture, dtype=np.float64)
+        top = 65535.0 if picture.mode != "F" else float(max(np.nanmax(values), 1e-9))
+        scaled = np.clip(np.nan_to_num(values) / top * 255, 0, 255).astype(np.uint8)
+        return Image.fromarray(scaled).convert("RGB")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        over = picture.convert("RGBA")
+        white = Image.new("RGBA", over.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, over).convert("RGB")
+    result: Image.Image = picture.convert("RGB")
+    return result
+
+
+def squares(
+    pictures: Pictures, side: int, rows: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray | None, str, str, np.ndarray]]:
+    """For each row: (row, pixels (side, side, 3) uint8 or None, digest of the pixels, what is wrong, statistics).
+
+    Pictures are stretched to a square.  Statistics: brightness, contrast, sharpness, distinct grey levels, width and
+    height of the original.
+    """
+    from PIL import Image
+
+    for row in rows:
+        path = pictures.path(row)
+        try:
+            picture = open_picture(path)
+        except GlitchtraceError as error:
+            reason = str(error).partition(": ")[2].rpartition(";")[0]
+            yield (
+                row,
+                None,
+                hashlib.blake2b(f"broken {row}".encode(), digest_size=16).hexdigest(),
+                reason,
+                np.zeros(6),
+            )
+            continue
+        digest = hashlib.blake2b(
+            picture.tobytes(), digest_size=16, key=f"{picture.width}x{picture.height}".encode()
+        ).hexdigest()
+        grey = np.asarray(picture.convert("L").resize((64, 64), Image.Resampling.BILINEAR), dtype=np.float64)
+        edges = np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean()
+        statistics = np.array(
+            [
+                grey.mean(),
+                grey.std(),
+                edges,
+                len(np.unique(grey.astype(np.uint8))),
+                picture.width,
+                picture.height,
+            ]
+        )
+        pixels = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
+        yield row, pixels, digest, "", statistics
+
+
+def thumbnail(path: Path, side: int) -> bytes | None:
+    """A small JPEG of a picture; None where it cannot be read."""
+    import io
+
+    from PIL import Image
+
+    try:
+        picture = open_picture(path)
+    except GlitchtraceError:
+        return None
+    if max(picture.size) < side // 2:
+        scale = side // max(picture.size)
+        picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    picture.thumbnail((side, side))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=80)
+    return stream.getvalue()

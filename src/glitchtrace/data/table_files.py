@@ -1,0 +1,575 @@
+"""Tables of the user's own: CSV, TSV, Parquet and Feather files, or a frame, as typed columns.
+
+Delimiter, encoding, decimal comma and header are found where they are not given.  Every cell of a text file is
+kept as it was written, so that a cleaned copy differs in nothing but its repairs.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from glitchtrace.core.errors import GlitchtraceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Role = Literal[
+    "numeric",
+    "categorical",
+    "date",
+    "boolean",
+    "text",
+    "embedding",
+    "identifier",
+    "constant",
+    "empty",
+    "unusable",
+]
+#: What stands for a missing value in a text file, whatever its case.
+MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-", "#n/a", "missing")
+SUFFIXES = {
+    ".csv": ",",
+    ".tsv": "\t",
+    ".txt": None,
+    ".tab": "\t",
+    ".parquet": None,
+    ".feather": None,
+    ".arrow": None,
+}
+
+_DELIMITERS = ",;\t|"
+_SNIFFED = 2**18  # bytes that decide delimiter, header and decimal sign
+# A column of which a larger share is no number is no column of numbers; what is smaller is an odd cell.
+_ODD_SHARE = 0.02
+_DATES = ("ISO8601", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d")
+_BOOLEAN = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0, "y": 1.0, "n": 0.0}
+_TEXT_WORDS = 4  # words of a cell of free text, on average
+_WIDEST = 5000  # columns
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a text file is written; None where it is to be found."""
+
+    delimiter: str | None = None
+    encoding: str | None = None
+    decimal: str | None = None
+    header: bool | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One typed column.
+
+    ``values``: float64 with NaN for missing (numeric, date in days, boolean), int32 codes with −1 for missing
+    (categorical), objects with "" for missing (text), float32 (n, d) (embedding), or nothing.  ``odd``: row → cell
+    that does not fit the role.
+    """
+
+    name: str
+    role: Role
+    values: np.ndarray
+    categories: tuple[str, ...] = ()
+    odd: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the user's: its cells as they are, and typed columns.
+
+    ``first_row``: number of the line on which the first row stands (2 below a header).
+    """
+
+    name: str
+    cells: "pa.Table"
+    dialect: Dialect
+    suffix: str
+    first_row: int = 1
+
+    def __len__(self) -> int:
+        return int(self.cells.num_rows)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return list(self.cells.column_names)
+
+    def resolve(self, column: str | int, option: str) -> str:
+        """The name of the column that the user means: its name, or its position from 0.
+
+        Raises GlitchtraceError where there is none.
+        """
+        if str(column) in self.names:
+            return str(column)
+        if re.fullmatch(r"\d+", str(column)) and int(column) < len(self.names):
+            return self.names[int(column)]
+        known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
+        raise GlitchtraceError(f"{self.name}: there is no column '{column}' for {option}; columns: {known}")
+
+    def text(self, column: str) -> np.ndarray:
+        """The cells of a column as text (n,) objects, "" where they are missing."""
+        return _as_text(self.cells.column(column))
+
+    def column(self, name: str, role: Role | None = None) -> Column:
+        """A column with its type found, or of the ``role`` given."""
+        return typed(name, self.cells.column(name), self.dialect.decimal or ".", role)
+
+
+def is_table(path: Path) -> bool:
+    """Whether the name of a file says that it holds a table."""
+    return path.suffix.lower() in SUFFIXES or (
+        path.suffix.lower() == ".gz" and Path(path.stem).suffix == ".csv"
+    )
+
+
+def read_table(path: str | Path, dialect: Dialect | None = None, label: str | None = None) -> Table:
+    """Read a CSV, TSV, Parquet or Feather file.
+
+    ``label``: the name of the column wanted; a first row that holds it is a header.  Raises GlitchtraceError, one
+    line with file, place, value and remedy, where the file cannot be read as a table.
+    """
+    path = Path(path)
+    dialect = dialect or Dialect()
+    if not path.exists():
+        raise GlitchtraceError(f"{path}: there is no such file; correct the path")
+    if path.is_dir():
+        raise GlitchtraceError(f"{path}: this is a folder, not a table; give the file")
+    try:
+        size = path.stat().st_size
+        if size == 0:
+            raise GlitchtraceError(f"{path}: the file is empty; give a file with rows")
+        suffix = path.suffix.lower()
+        table = _read_binary(path, suffix) if suffix in (".parquet", ".feather", ".arrow") else None
+        if table is None:
+            table = _read_text(path, dialect, label)
+    except OSError as error:
+        raise GlitchtraceError(f"{path}: cannot be read ({error.strerror or error}); correct it") from None
+    if len(table) == 0:
+        raise GlitchtraceError(f"{path}: the table has a header and no rows; give a file with rows")
+    return table
+
+
+def from_frame(frame: Any, name: str = "table") -> Table:
+    """A pandas frame as a Table.  Raises GlitchtraceError where a column cannot be stored."""
+    import pyarrow as pa
+
+    arrays, names = [], []
+    for position, column in enumerate(frame.columns):
+        series = frame.iloc[:, position]
+        try:
+            arrays.append(pa.array(series, from_pandas=True))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            arrays.append(pa.array([None if value is None else str(value) for value in series], pa.string()))
+        names.append(str(column))
+    return Table(name, pa.table(arrays, names=_unique(names)), Dialect(decimal="."), ".parquet", 0)
+
+
+def _read_binary(path: Path, suffix: str) -> Table:
+    import pyarrow as pa
+    from pyarrow import feather, parquet
+
+    try:
+        cells = parquet.read_table(path) if suffix == ".parquet" else feather.read_table(path)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        kind = "Parquet" if suffix == ".parquet" else "Feather"
+        raise GlitchtraceError(
+            f"{path}: not a {kind} file ({_first_line(error)}); give the original"
+        ) from None
+    if cells.num_columns == 0:
+        raise GlitchtraceError(f"{path}: the table has no columns; give a table with columns")
+    return Table(
+        str(path), cells.rename_columns(_unique(cells.column_names)), Dialect(decimal="."), suffix, 0
+    )
+
+
+def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    encoding = dialect.encoding or _encoding(path)
+    start = _beginning(path, encoding)
+    delimiter = dialect.delimiter or _delimiter(
+        start, Path(path.stem if path.suffix == ".gz" else path).suffix
+    )
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise GlitchtraceError(f"{path}: {delimiter!r} is no delimiter; give one character, such as ';'")
+    first = _first_rows(start, delimiter)
+    if not first:
+        raise GlitchtraceError(f"{path}: the file holds no rows; give a file with rows")
+    width = len(first[0])
+    if width > _WIDEST:
+        raise GlitchtraceError(f"{path}: {width} columns; at most {_WIDEST} are read: select some of them")
+    names = [f"c{position}" for position in range(width)]
+    wrong: list[tuple[int | None, int]] = []
+
+    def note(row: Any) -> str:
+        wrong.append((row.number, row.actual_columns))
+        return "error"
+
+    def read(threads: bool, block: int) -> "pa.Table":
+        return arrow_csv.read_csv(
+            _stream(path),
+            arrow_csv.ReadOptions(
+                column_names=names, encoding=_arrow_encoding(encoding), use_threads=threads, block_size=block
+            ),
+            arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note),
+            arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=True
+            ),
+        )
+
+    try:
+        try:
+            cells = read(True, 2**24)
+        except pa.ArrowInvalid as error:
+            if wrong or "straddling" in str(error):
+                wrong.clear()
+                cells = read(False, max(2**24, min(2**30, 2 * path.stat().st_size)))
+            else:
+                raise
+    except (pa.ArrowException, ValueError, UnicodeError, EOFError) as error:
+        if wrong:
+            number, found = wrong[0]
+            place = f"row {number}" if number is not None else "a row"
+            raise GlitchtraceError(
+                f"{path}, {place}: {found} cells where the first row has {width} (delimiter {delimiter!r}); "
+                "mend the row, quote its text, or give the delimiter"
+            ) from None
+        if "UTF8" in str(error) or isinstance(error, UnicodeError) or "utf" in str(error).lower():
+            raise GlitchtraceError(
+                f"{path}: the text is not {encoding}; give its encoding, such as latin-1"
+            ) from None
+        raise GlitchtraceError(f"{path}: not a table of text ({_first_line(error)}); mend the file") from None
+    header = dialect.header if dialect.header is not None else _has_header(first, label)
+    found_names = [f"column {position}" for position in range(width)]
+    if header:
+        found_names = [str(cells.column(position)[0]).lstrip("\ufeff").strip() for position in range(width)]
+        found_names = [name or f"column {position}" for position, name in enumerate(found_names)]
+        cells = cells.slice(1)
+    elif cells.num_rows:
+        cells = (
+            cells.set_column(
+                0,
+                "c0",
+                pa.chunked_array(
+                    [pa.array([t.lstrip("\ufeff") for t in cells.column(0).to_pylist()], pa.string())]
+                ),
+            )
+            if str(cells.column(0)[0]).startswith("\ufeff")
+            else cells
+        )
+    decimal = dialect.decimal or _decimal(first[1:] if header else first, delimiter)
+    known = replace(dialect, delimiter=delimiter, encoding=encoding, decimal=decimal, header=header)
+    return Table(str(path), cells.rename_columns(_unique(found_names)), known, ".csv", 2 if header else 1)
+
+
+def _stream(path: Path) -> Any:
+    import pyarrow as pa
+
+    return pa.input_stream(str(path), compression="gzip" if path.suffix == ".gz" else None)
+
+
+def _arrow_encoding(encoding: str) -> str:
+    return "utf8" if encoding in ("utf-8", "utf-8-sig", "utf8") else encoding
+
+
+def _open(path: Path) -> Any:
+    if path.suffix == ".gz":
+        import gzip
+
+        return gzip.open(path, "rb")
+    return open(path, "rb")
+
+
+def _encoding(path: Path) -> str:
+    """UTF-8 with or without mark, UTF-16 or UTF-32 with mark, else Windows-1252 if it fits, else Latin-1."""
+    try:
+        with _open(path) as stream:
+            content = stream.read(2**22)
+    except (EOFError, OSError) as error:
+        raise GlitchtraceError(f"{path}: cannot be read ({_first_line(error)}); give the original") from None
+    for mark, name in (
+        (codecs.BOM_UTF8, "utf-8-sig"),
+        (codecs.BOM_UTF32_LE, "utf-32"),
+        (codecs.BOM_UTF32_BE, "utf-32"),
+    ):
+        if content.startswith(mark):
+            return name
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        # A character may be cut at the end of what was read.
+        codecs.getincrementaldecoder("utf-8")().decode(content)
+        return "utf-8"
+    except UnicodeDecodeError:
+        pass
+    try:
+        content.decode("cp1252")
+        return "cp1252"
+    except UnicodeDecodeError:
+        return "latin-1"
+
+
+def _beginning(path: Path, encoding: str) -> str:
+    try:
+        decoder = codecs.getincrementaldecoder(encoding)()
+    except LookupError:
+        raise GlitchtraceError(
+            f"{path}: unknown encoding '{encoding}'; give one such as utf-8 or latin-1"
+        ) from None
+    try:
+        with _open(path) as stream:
+            text: str = decoder.decode(stream.read(_SNIFFED))
+    except (UnicodeError, EOFError, OSError) as error:
+        raise GlitchtraceError(
+            f"{path}: the text is not {encoding} ({_first_line(error)}); give its encoding, such as latin-1"
+        ) from None
+    if "\x00" in text:
+        raise GlitchtraceError(
+            f"{path}: the file holds zero bytes, so it is no text; give a CSV or Parquet file"
+        )
+    return text.lstrip("\ufeff")
+
+
+def _first_rows(text: str, delimiter: str, count: int = 200) -> list[list[str]]:
+    rows: list[list[str]] = []
+    try:
+        for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+            if row:
+                rows.append(row)
+            if len(rows) == count:
+                return rows
+    except csv.Error:
+        pass
+    return rows[:-1] if len(rows) > 1 and len(text) >= _SNIFFED // 4 else rows
+
+
+def _delimiter(text: str, suffix: str) -> str:
+    """The delimiter that divides most of the first rows into the same number of cells, the more the better."""
+    usual = SUFFIXES.get(suffix.lower()) or ","
+    best, found = (0.0, 0), usual
+    for delimiter in sorted(_DELIMITERS, key=lambda each: each != usual):
+        widths = [len(row) for row in _first_rows(text, delimiter)]
+        if widths and widths[0] > 1:
+            agreement = (sum(width == widths[0] for width in widths) / len(widths), widths[0])
+            if agreement > best:
+                best, found = agreement, delimiter
+    return found
+
+
+def _has_header(rows: Sequence[Sequence[str]], label: str | None) -> bool:
+    """Whether the first row names columns: it holds the label's name, or no numbers above columns of numbers."""
+    first = [cell.lstrip("\ufeff").strip() for cell in rows[0]]
+    if label is not None and label in first:
+        return True
+    if len(rows) < 2 or any(map(_is_number, first)):
+        return False
+    later = rows[1:]
+    for position, name in enumerate(first):
+        cells = [row[position] for row in later if position < len(row) and not _is_missing(row[position])]
+        if cells and sum(map(_is_number, cells)) > 0.9 * len(cells):
+            return True
+        if cells and name not in cells and len(set(cells)) < len(cells) / 2:
+            return True
+    return False
+
+
+def _decimal(rows: Sequence[Sequence[str]], delimiter: str) -> str:
+    if delimiter == ",":
+        return "."
+    cells = [cell.strip() for row in rows for cell in row]
+    commas = sum(bool(re.fullmatch(r"[-+]?\d+,\d+", cell)) for cell in cells)
+    points = sum(bool(re.fullmatch(r"[-+]?\d+\.\d+", cell)) for cell in cells)
+    return "," if commas > points else "."
+
+
+def _is_missing(cell: str) -> bool:
+    return cell.strip().lower() in MISSING
+
+
+def _is_number(cell: str) -> bool:
+    return bool(re.fullmatch(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?", cell.strip()))
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names made different: the second ``a`` is ``a (2)``."""
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in taken:
+            number += 1
+            candidate = f"{name} ({number})"
+        taken.add(candidate)
+        found.append(candidate)
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join((str(error).strip() or type(error).__name__).splitlines()[0].split())[:200]
+
+
+def _as_text(column: Any) -> np.ndarray:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column = pc.cast(column, kind.value_type)
+        kind = column.type
+    if pa.types.is_floating(kind):
+        values = column.to_numpy(zero_copy_only=False).astype(np.float64)
+        whole = np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 1e15)
+        texts = [
+            "" if np.isnan(v) else str(int(v)) if w else repr(float(v))
+            for v, w in zip(values, whole, strict=True)
+        ]
+        return np.array(texts, dtype=object)
+    if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+        return np.array(["" if v is None else str(v) for v in column.to_pylist()], dtype=object)
+    try:
+        found = pc.fill_null(pc.cast(column, pa.string()), "").to_numpy(zero_copy_only=False).astype(object)
+    except pa.ArrowException:
+        found = np.array(["" if v is None else str(v) for v in column.to_pylist()], dtype=object)
+    return found
+
+
+def typed(name: str, column: Any, decimal: str = ".", role: Role | None = None) -> Column:
+    """A typed column from stored cells; see ``Column``."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    nothing = np.empty(0)
+    if pa.types.is_null(kind):
+        return Column(name, "empty", nothing)
+    if role in (None, "embedding") and (
+        pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind)
+    ):
+        return _embedding(name, column)
+    if role in (None, "numeric") and (
+        pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    ):
+        values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
+        infinite = np.flatnonzero(np.isinf(values))
+        odd = {int(row): str(values[row]) for row in infinite[:1000]}
+        values = np.where(np.isinf(values), np.nan, values)
+        return _plain(name, "numeric", values, odd)
+    if role in (None, "boolean") and pa.types.is_boolean(kind):
+        values = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+        return _plain(name, "boolean", values)
+    if role in (None, "date") and (pa.types.is_timestamp(kind) or pa.types.is_date(kind)):
+        stamps = pc.cast(column, pa.timestamp("us"), safe=False)
+        days = pc.cast(stamps, pa.int64()).to_numpy(zero_copy_only=False).astype(np.float64) / 86.4e9
+        return _plain(name, "date", days)
+    if role is None and (pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_map(kind)):
+        return Column(name, "unusable", nothing)
+    return _typed_text(name, _as_text(column), decimal, role, pa.types.is_dictionary(kind))
+
+
+def _embedding(name: str, column: Any) -> Column:
+    lists = column.to_pylist()
+    widths = {len(row) for row in lists if row is not None}
+    if len(widths) != 1 or 0 in widths:
+        return Column(name, "unusable", np.empty(0))
+    width = widths.pop()
+    try:
+        values = np.array([[np.nan] * width if row is None else row for row in lists], dtype=np.float32)
+    except (TypeError, ValueError):
+        return Column(name, "unusable", np.empty(0))
+    return Column(name, "embedding", np.where(np.isfinite(values), values, 0))
+
+
+def _plain(name: str, role: Role, values: np.ndarray, odd: Mapping[int, str] | None = None) -> Column:
+    present = values[~np.isnan(values)]
+    if len(present) == 0:
+        return Column(name, "empty", np.empty(0), odd=odd or {})
+    if present.min() == present.max() and len(present) == len(values):
+        return Column(name, "constant", values, odd=odd or {})
+    return Column(name, role, values, odd=odd or {})
+
+
+def _typed_text(name: str, cells: np.ndarray, decimal: str, role: Role | None, declared: bool) -> Column:
+    import pandas as pd
+
+    codes, uniques = pd.factorize(cells)
+    stripped = [str(value).strip() for value in uniques]
+    lost = np.array([_is_missing(value) for value in stripped], dtype=bool)
+    missing = lost[codes]
+    if missing.all():
+        return Column(name, "empty", np.empty(0))
+    kept = np.flatnonzero(~lost)
+    counts = np.bincount(codes, minlength=len(uniques))
+    present = int(counts[kept].sum())
+    if role in (None, "numeric") and not declared:
+        numbers = np.array(
+            [np.nan if gone else _number(v, decimal) for v, gone in zip(stripped, lost, strict=True)]
+        )
+        strange = np.isnan(numbers) & ~lost
+        if counts[strange].sum() <= _ODD_SHARE * present or role == "numeric":
+            rows = np.flatnonzero(strange[codes])[:1000]
+            return _plain(name, "numeric", numbers[codes], {int(row): str(cells[row]) for row in rows})
+    if role in (None, "boolean") and not declared:
+        flags = np.array([_BOOLEAN.get(value.lower(), np.nan) for value in stripped])
+        if not np.isnan(flags[kept]).any():
+            return _plain(name, "boolean", flags[codes])
+    if role in (None, "date") and not declared:
+        days = _days([stripped[place] for place in kept])
+        strange = np.isnan(days)
+        if counts[kept][strange].sum() <= _ODD_SHARE * present or role == "date":
+            every = np.full(len(uniques), np.nan)
+            every[kept] = days
+            rows = np.flatnonzero(np.isnan(every)[codes] & ~missing)[:1000]
+            return _plain(name, "date", every[codes], {int(row): str(cells[row]) for row in rows})
+    words = sum(len(stripped[place].split()) * int(counts[place]) for place in kept) / present
+    if role == "text" or (
+        role is None and not declared and words >= _TEXT_WORDS and len(kept) > 0.3 * present
+    ):
+        texts = np.array(
+            ["" if gone else value for value, gone in zip(stripped, lost, strict=True)], dtype=object
+        )
+        return Column(name, "text", texts[codes])
+    if role is None and not declared and len(kept) > 0.9 * present and len(kept) > 50:
+        return Column(name, "identifier", np.empty(0))
+    categories = sorted({stripped[place] for place in kept})
+    if len(categories) == 1 and not missing.any() and role is None:
+        return Column(name, "constant", np.zeros(len(cells)))
+    position = {value: code for code, value in enumerate(categories)}
+    mapped = np.array(
+        [-1 if gone else position[v] for v, gone in zip(stripped, lost, strict=True)], dtype=np.int32
+    )
+    return Column(name, "categorical", mapped[codes], tuple(categories))
+
+
+def _number(cell: str, decimal: str) -> float:
+    text = cell.replace(",", ".") if decimal == "," else cell
+    try:
+        value = float(text)
+    except ValueError:
+        return float("nan")
+    return value if abs(value) != float("inf") and "_" not in text else float("nan")
+
+
+def _days(cells: Sequence[str]) -> np.ndarray:
+    """Days since 1970 of dates written in the best of the known forms; NaN where a cell is none."""
+    import pandas as pd
+
+    best = np.full(len(cells), np.nan)
+    if not cells or not any(sum(letter.isdigit() for letter in cell) >= 4 for cell in cells[:50]):
+        return best
+    for form in _DATES:
+        try:
+            found = pd.to_datetime(pd.Series(cells, dtype=object), format=form, errors="coerce", utc=True)
+        except (ValueError, TypeError, OverflowError):
+            continue
+        days = ((found - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)).to_numpy(np.float64)
+        if np.isnan(days).sum() < np.isnan(best).sum():
+            best = days
+    return best

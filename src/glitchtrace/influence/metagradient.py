@@ -1,0 +1,207 @@
+"""Metagradient of a softmax head: influence through every step of its recorded training, all queries in one walk.
+
+A training by SGD with momentum μ and weight decay λ,
+
+    v_{t+1} = μ v_t + g_t,   θ_{t+1} = θ_t − η_t v_{t+1},   g_t = (1/|B_t|) Σ_{i ∈ B_t} w_i ∇ℓ_i(θ_t) + λ θ_t,
+
+is differentiated with respect to the weight w_i of each sample: J_ij = −dL_j(θ_T)/dw_i at w = 1, exact to first
+order.  With a = dL/dθ and c = dL/dv, walked from the last step to the first,
+
+    c_t = μ c_{t+1} − η_t a_{t+1},   J_ij += −(1/|B_t|) ∇ℓ_i(θ_t) · c_t,   a_t = a_{t+1} + (H_t + λ) c_t,
+
+where H_t is the Hessian of the batch loss.  For a softmax head with inputs h̃ = [h; 1] and c a (K, d + 1) matrix per
+query, s_ij = c_j h̃_i gives everything: ∇ℓ_i · c_j = (p_i − onehot(y_i)) · s_ij, the same for every other label of i,
+and H c = (1/|B|) Σ_i ((diag p_i − p_i p_iᵀ) s_ij) ⊗ h̃_i.  Each step is two matrix products for all queries.
+
+Source: docs/methods/metagradient.md.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from glitchtrace.core.errors import GlitchtraceError
+
+MEMORY_MIB = 256.0
+
+
+@dataclass(frozen=True)
+class RecordedHead:
+    """A recorded training of a softmax head on fixed inputs.
+
+    ``inputs`` (n, D): features, with a last column of ones where the head has a bias; ``labels`` (n,) in 0 … K−1;
+    ``states``: the head's weights (K, D) before each of the T steps, then those after the last; ``batches``: the rows
+    of each step; ``rates`` (T,): η_t; ``momentum`` μ and ``decay`` λ.  Raises GlitchtraceError where these do not fit.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    states: Sequence[np.ndarray]
+    batches: Sequence[np.ndarray]
+    rates: np.ndarray
+    momentum: float = 0.0
+    decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        steps = len(self.batches)
+        if not steps or len(self.states) != steps + 1 or len(self.rates) != steps:
+            raise GlitchtraceError(
+                f"a recorded training of {steps} steps has {len(self.states)} states and {len(self.rates)} rates; "
+                f"expected at least one step, {steps + 1} states and {steps} rates"
+            )
+        if self.inputs.ndim != 2 or self.states[0].shape[1:] != self.inputs.shape[1:]:
+            raise GlitchtraceError(
+                f"inputs of shape {self.inputs.shape} do not fit a head of shape {self.states[0].shape}"
+            )
+        _check_labels("labels", self.labels, len(self.inputs), self.classes)
+        if not 0 <= self.momentum < 1 or self.decay < 0:
+            raise GlitchtraceError(
+                f"momentum {self.momentum:g} must be in [0, 1) and decay {self.decay:g} must not be negative"
+            )
+
+    @property
+    def classes(self) -> int:
+        """K, the number of classes."""
+        return int(self.states[0].shape[0])
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What one walk tells of n samples and a block of queries.
+
+    ``mean`` (n, b): Σ_t η-weighted p_i · s_ij; ``sums`` (n, b, K): the same sums of s_ij itself.  The influence of
+    sample i under label c on query j is ``mean[i, j] − sums[i, j, c]``.
+    """
+
+    mean: np.ndarray
+    sums: np.ndarray
+
+    def under(self, labels: np.ndarray) -> np.ndarray:
+        """J (n, b) with the given labels (n,) of the training samples."""
+        chosen = np.take_along_axis(self.sums, labels[:, None, None], axis=2)[:, :, 0]
+        return np.asarray(self.mean - chosen)
+
+
+def influence_matrix(
+    record: RecordedHead, queries: np.ndarray, query_labels: np.ndarray, *, memory_mib: float = MEMORY_MIB
+) -> np.ndarray:
+    """The influence J, (n, m), of every training sample on the loss of every query: positive where it lowers it.
+
+    ``queries`` (m, D) as ``record.inputs``, ``query_labels`` (m,).  Queries are walked in blocks of ``memory_mib`` MiB.
+    """
+    matrix = np.empty((len(record.inputs), len(queries)), record.inputs.dtype)
+    for columns, walked in walk(record, queries, query_labels, memory_mib=memory_mib):
+        matrix[:, columns] = walked.under(record.labels)
+    return matrix
+
+
+def walk(
+    record: RecordedHead, queries: np.ndarray, query_labels: np.ndarray, *, memory_mib: float = MEMORY_MIB
+) -> Iterator[tuple[slice, Walked]]:
+    """Walk the training backwards for all queries, in blocks of them that fit into ``memory_mib`` MiB."""
+    if queries.ndim != 2 or queries.shape[1] != record.inputs.shape[1]:
+        raise GlitchtraceError(
+            f"queries of shape {queries.shape} do not fit inputs of {record.inputs.shape[1]} columns"
+        )
+    _check_labels("query_labels", query_labels, len(queries), record.classes)
+    samples, width = record.inputs.shape
+    # Sums and mean of all samples, adjoints a and c, and the products of one batch.
+    largest = max(len(rows) for rows in record.batches)
+    bytes_each = record.inputs.itemsize * record.classes * (samples * 1.2 + 3 * width + 4 * largest)
+    size = max(1, int(memory_mib * 2**20 / bytes_each))
+    for start in range(0, len(queries), size):
+        columns = slice(start, min(start + size, len(queries)))
+        yield columns, _walk_block(record, queries[columns], query_labels[columns])
+
+
+def _walk_block(record: RecordedHead, queries: np.ndarray, query_labels: np.ndarray) -> Walked:
+    samples, width = record.inputs.shape
+    classes, block, dtype = record.classes, len(queries), record.inputs.dtype
+    # a = ∂L_j/∂θ_T, as (D, block, K): the products of a step have the queries and classes side by side.
+    residual = probabilities(queries, record.states[-1]) - np.eye(classes, dtype=dtype)[query_labels]
+    adjoint = np.ascontiguousarray(queries.T[:, :, None] * residual[None], dtype=dtype)
+    velocity = np.zeros_like(adjoint) if record.momentum else None
+    mean = np.zeros((samples, block), dtype)
+    sums = np.zeros((samples, block, classes), dtype)
+    for step in range(len(record.batches) - 1, -1, -1):
+        rows, rate = record.batches[step], dtype.type(record.rates[step])
+        inputs = record.inputs[rows]
+        share = dtype.type(1 / len(rows))
+        if velocity is None:
+            direction, scale = adjoint, -rate
+        else:
+            velocity *= dtype.type(record.momentum)
+            velocity -= rate * adjoint
+            direction, scale = velocity, dtype.type(1)
+        guess = probabilities(inputs, record.states[step])[:, None, :]
+        response = (inputs @ direction.reshape(width, -1)).reshape(len(rows), block, classes)
+        response *= scale * share
+        inner = np.vecdot(response, guess)
+        _subtract(mean, rows, inner)
+        _subtract(sums, rows, response)
+        response -= inner[:, :, None]
+        response *= guess
+        change = (inputs.T @ response.reshape(len(rows), -1)).reshape(adjoint.shape)
+        if record.decay:
+            change += dtype.type(record.decay) * scale * direction
+        adjoint += change
+    return Walked(mean, sums)
+
+
+def _subtract(total: np.ndarray, rows: np.ndarray, part: np.ndarray) -> None:
+    """``total[rows] -= part``, where a row that comes twice counts twice."""
+    if len(np.unique(rows)) == len(rows):
+        total[rows] -= part
+    else:
+        np.subtract.at(total, rows, part)
+
+
+def probabilities(inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Softmax of the head: inputs (b, D) and weights (K, D) give (b, K)."""
+    logits: np.ndarray = inputs @ weights.T
+    logits -= logits.max(axis=1, keepdims=True)
+    np.exp(logits, out=logits)
+    logits /= logits.sum(axis=1, keepdims=True)
+    return logits
+
+
+def record_training(
+    inputs: np.ndarray,
+    labels: np.ndarray,
+    initial: np.ndarray,
+    batches: Sequence[np.ndarray],
+    rates: np.ndarray,
+    *,
+    momentum: float = 0.0,
+    decay: float = 0.0,
+    weights: np.ndarray | None = None,
+) -> RecordedHead:
+    """Train a softmax head by SGD from ``initial`` (K, D) and record every step.
+
+    ``weights`` (n,): the weight w_i of each sample's loss, 1 by default; 0 leaves it out (the batch keeps its divisor).
+    Raises GlitchtraceError where the training diverges.
+    """
+    factors = np.ones(len(labels), inputs.dtype) if weights is None else weights.astype(inputs.dtype)
+    targets = np.eye(len(initial), dtype=inputs.dtype)[labels]
+    states = [initial.astype(inputs.dtype)]
+    velocity = np.zeros_like(states[0])
+    for step, rows in enumerate(batches):
+        residual = (probabilities(inputs[rows], states[-1]) - targets[rows]) * factors[rows, None]
+        gradient = residual.T @ inputs[rows] / len(rows) + decay * states[-1]
+        velocity = momentum * velocity + gradient if momentum else gradient
+        states.append(states[-1] - rates[step] * velocity)
+        if not np.isfinite(states[-1]).all():
+            raise GlitchtraceError(
+                f"training diverged in step {step + 1} at learning rate {rates[step]:g}; lower the learning rate"
+            )
+    return RecordedHead(inputs, labels, states, batches, np.asarray(rates), momentum, decay)
+
+
+def _check_labels(name: str, labels: np.ndarray, count: int, classes: int) -> None:
+    if labels.shape != (count,) or labels.dtype.kind not in "iu":
+        raise GlitchtraceError(f"{name} must be {count} integers, not {labels.dtype} of shape {labels.shape}")
+    if count and not 0 <= labels.min() <= labels.max() < classes:
+        raise GlitchtraceError(
+            f"{name} must be from 0 to {classes - 1}, found {labels.min()} … {labels.max()}"
+        )

@@ -1,0 +1,93 @@
+"""Folders of pictures: every form is read as a person sees it, and what is broken is named and goes on."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from glitchtrace.audit.run import audit_path
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.picture_folders import open_picture, read_folder, squares
+
+
+def half_dark(width: int = 20, height: int = 10) -> np.ndarray:
+    """Grey pixels, dark on the left and bright on the right."""
+    pixels = np.full((height, width), 40, dtype=np.uint8)
+    pixels[:, width // 2 :] = 200
+    return pixels
+
+
+def test_every_form_shows_the_same_pixels(tmp_path: Path) -> None:
+    grey = Image.fromarray(half_dark())
+    grey.save(tmp_path / "grey.png")
+    grey.convert("RGB").save(tmp_path / "rgb.png")
+    grey.convert("P").save(tmp_path / "palette.png")
+    Image.fromarray(half_dark().astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    alpha = grey.convert("RGBA")
+    alpha.save(tmp_path / "alpha.png")
+    turned = grey.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.png", exif=exif)
+    expected = np.repeat(half_dark()[:, :, None], 3, axis=2)
+    for name in ("grey", "rgb", "palette", "deep", "alpha", "turned"):
+        picture = open_picture(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(np.asarray(picture), expected, err_msg=name)
+
+
+def test_what_is_transparent_is_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    assert np.asarray(open_picture(tmp_path / "clear.png")).min() == 255
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"\x00" * 40, b"\xff\xd8\xff\xe0broken"]
+)
+def test_a_broken_picture_is_named_not_fatal(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "bad.png").write_bytes(content)
+    Image.fromarray(half_dark()).save(tmp_path / "a" / "good.png")
+    found = {
+        row: (pixels, wrong) for row, pixels, _, wrong, _ in squares(read_folder(tmp_path), 16, range(2))
+    }
+    assert found[0][0] is None
+    assert "cannot be read" in found[0][1]
+    assert found[1][0] is not None
+    assert found[1][0].shape == (16, 16, 3)
+    with pytest.raises(GlitchtraceError, match=r"bad\.png: cannot be read as a picture"):
+        open_picture(tmp_path / "a" / "bad.png")
+
+
+def test_labels_come_from_subfolders_or_a_file(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(half_dark()).save(tmp_path / name)
+    assert read_folder(tmp_path).labels == ("a", "b")
+    assert read_folder(tmp_path, {"b/2.png": "x"}).files == ("b/2.png",)
+    with pytest.raises(GlitchtraceError, match=r"names c/3\.png, which is not in the folder"):
+        read_folder(tmp_path, {"c/3.png": "x"})
+    with pytest.raises(GlitchtraceError, match="no pictures"):
+        read_folder(tmp_path / "a" / "nothing")
+
+
+def test_a_folder_is_audited_where_it_lies(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "pictures"
+    for label in ("left", "right"):
+        (folder / label).mkdir(parents=True)
+        for number in range(12):
+            pixels = half_dark(24, 24) if label == "right" else half_dark(24, 24)[:, ::-1]
+            noisy = np.clip(pixels + rng.normal(0, 12, pixels.shape), 0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(folder / label / f"{number:02d}.png")
+    twin = (folder / "left" / "00.png").read_bytes()
+    (folder / "left" / "twin.png").write_bytes(twin)
+    (folder / "right" / "broken.jpg").write_bytes(b"no picture")
+    before = {path: hashlib.sha256(path.read_bytes()).digest() for path in folder.rglob("*.*")}
+    found = audit_path(folder, out=tmp_path / "out", side=32, gain_repeats=0).issues.set_index("id")
+    assert found.verdict["left/twin.png"] == "near duplicate"
+    assert found.duplicate_of["left/twin.png"] == "left/00.png"
+    assert found.verdict["right/broken.jpg"] == "corrupted"
+    assert {path: hashlib.sha256(path.read_bytes()).digest() for path in folder.rglob("*.*")} == before
+    assert not list((tmp_path / "out").rglob("*.png"))

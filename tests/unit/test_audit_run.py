@@ -1,0 +1,155 @@
+"""The audit whole: what it finds in data whose errors are known, and what it says of data that it cannot take."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_wine
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import glitchtrace
+from glitchtrace.audit import example
+from glitchtrace.audit.run import audit_path
+from glitchtrace.command import main
+from glitchtrace.core.errors import GlitchtraceError
+
+
+def noisy_wine(share: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    data = load_wine()
+    rng = np.random.default_rng(seed)
+    wrong = np.sort(rng.choice(len(data.target), round(share * len(data.target)), replace=False))
+    labels = data.target.copy()
+    labels[wrong] = (labels[wrong] + rng.integers(1, 3, len(wrong))) % 3
+    return data.data, labels, wrong
+
+
+def test_the_shipped_example_names_what_was_planted(tmp_path: Path) -> None:
+    _, planted = example.example()
+    path = example.write(tmp_path)
+    found = audit_path(path, label="diagnosis", id="patient", out=tmp_path / "out", gain_repeats=0).issues
+    flagged = set(found.id[found.verdict == "mislabelled"])
+    assert len(flagged & set(planted["mislabelled"])) >= 0.7 * example.WRONG
+    assert len(flagged - set(planted["mislabelled"])) <= 0.15 * len(flagged)
+    assert set(found.id[found.verdict == "corrupted"]) == set(planted["corrupted"])
+    assert set(found.id[found.verdict == "near duplicate"]) == set(planted["near duplicate"])
+
+
+def test_clean_data_are_called_clean() -> None:
+    found = glitchtrace.audit(*load_wine(return_X_y=True), gain_repeats=0)
+    assert found.summary["counts"]["mislabelled"] == 0
+    assert found.summary["wrong_labels"]["estimate"] < 2
+
+
+@pytest.mark.parametrize("form", ["array", "frame", "category", "text"])
+def test_labels_of_every_form_give_the_same_verdicts(form: str) -> None:
+    X, y, wrong = noisy_wine(0.1, 1)
+    labels: object = y
+    features: object = X
+    if form == "frame":
+        features, labels = pd.DataFrame(X).rename(columns=str), pd.Series(y)
+    elif form == "category":
+        labels = pd.Series(y).astype("category")
+    elif form == "text":
+        labels = np.array(["a", "b", "c"])[y]
+    found = glitchtrace.audit(features, labels, gain_repeats=0).issues
+    first = set(found.sort_values("score_label", ascending=False).row[: len(wrong)])
+    assert len(first & set(wrong)) >= 0.85 * len(wrong)
+
+
+def test_probabilities_of_ones_own_model_train_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, wrong = noisy_wine(0.1, 2)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
+    p = cross_val_predict(model, X, y, method="predict_proba", cv=StratifiedKFold(5))
+    monkeypatch.setattr("glitchtrace.audit.detection.cross_fit", lambda *a, **k: pytest.fail("trained"))
+    found = glitchtrace.audit(X, y, probabilities=p, gain_repeats=0)
+    flagged = set(found.issues.row[found.issues.verdict == "mislabelled"])
+    assert len(flagged & set(wrong)) >= 0.8 * len(wrong)
+    assert len(flagged - set(wrong)) <= 2
+    assert "your model" in found.summary["facts"]["learner"]
+
+
+def test_a_numeric_target_is_judged_by_residuals() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 4))
+    y = X @ np.array([2.0, -1.0, 0.5, 0.0]) + 0.1 * rng.normal(size=400)
+    wrong = rng.choice(400, 20, replace=False)
+    y[wrong] += rng.choice([-4, 4], 20)
+    found = glitchtrace.audit(X, y, gain_repeats=0)
+    flagged = set(found.issues.row[found.issues.verdict == "mislabelled"])
+    assert len(flagged & set(wrong)) >= 18
+    assert len(flagged - set(wrong)) <= 2
+    assert any("residuals" in note for note in found.summary["notes"])
+
+
+def test_folds_divide_neither_groups_nor_duplicates() -> None:
+    from glitchtrace.audit.cross_fit import folds_of
+
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 30, 200)
+    fold = folds_of(rng.integers(0, 3, 200), 5, 0, groups)
+    assert all(len(set(fold[groups == group])) == 1 for group in set(groups))
+    assert set(fold) == set(range(5))
+    times = rng.normal(size=200)
+    fold = folds_of(np.zeros(200, dtype=int), 5, 0, None, times)
+    ends = [(times[fold == f].min(), times[fold == f].max()) for f in range(5)]
+    assert all(ends[f][1] <= ends[f + 1][0] for f in range(4))
+
+
+def test_rows_that_leak_into_the_trusted_file_are_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(80, 3)), columns=list("abc")).assign(y=rng.choice(["u", "v"], 80))
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    frame.iloc[[5, 17]].assign(y="u").to_csv(tmp_path / "test.csv", index=False, sep=";")
+    found = audit_path(
+        tmp_path / "train.csv", label="y", trusted=str(tmp_path / "test.csv"), gain_repeats=0
+    ).issues
+    assert set(found.row[found.verdict == "leak"]) == {5, 17}
+
+
+def test_the_same_input_gives_the_same_bytes_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    path = example.write(tmp_path)
+    for name in ("one", "two"):
+        audit_path(path, label="diagnosis", out=tmp_path / name, gain_repeats=0)
+    files = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*") if p.is_file())
+    assert files
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        ("a,b\n1,x\n2,y\n", ["--label", "c"], "no column 'c' for label; columns: a, b"),
+        ("a,b\n1,x\n2,y\n", [], "say which column is the label"),
+        ("a,b\n1,\n2,\n", ["--label", "b"], "holds no labels"),
+        ("a,b\n1,x\n", ["--label", "b"], "at least two"),
+        ("a,b\n7,x\n7,y\n", ["--label", "b"], "no column but the label can be used"),
+        ("a,b\n1,x\n2,y\n", ["--label", "b", "--max-false", "2"], "max_false: 2.0"),
+        (
+            "a,b\n1,x\n2,y\n",
+            ["--label", "b", "--trusted", "nowhere.csv"],
+            "nowhere.csv: there is no such file",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, arguments: list[str], message: str
+) -> None:
+    (tmp_path / "t.csv").write_text(content)
+    assert main(["audit", str(tmp_path / "t.csv"), *arguments, "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_labels_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(GlitchtraceError, match="3 rows where the data have 4"):
+        glitchtrace.audit(np.zeros((4, 2)), [0, 1, 0])
+    with pytest.raises(GlitchtraceError, match="row 1, column 0: nan is not finite"):
+        glitchtrace.audit(np.array([[0.0], [np.nan]]), [0, 1])
+    with pytest.raises(GlitchtraceError, match="logits"):
+        glitchtrace.audit(np.eye(4), [0, 1, 0, 1], probabilities=np.full((4, 2), 3.0))

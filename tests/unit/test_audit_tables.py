@@ -1,0 +1,152 @@
+"""Tables of the user's own: what is found of a file, and what is said of a bad one."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.table_files import Dialect, from_frame, read_table
+
+ROWS = [
+    ("1,5", "red", "2024-01-05"),
+    ("2,25", "blue", "2024-02-06"),
+    ("-3,0", "red", ""),
+    ("4,75", "", "2024-03-07"),
+]
+
+
+def write(folder: Path, text: str, encoding: str = "utf-8", name: str = "t.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_delimiter_encoding_decimal_and_header_are_found(
+    tmp_path: Path, delimiter: str, encoding: str
+) -> None:
+    lines = [delimiter.join(("größe", "colour", "day")), *(delimiter.join(row) for row in ROWS)]
+    table = read_table(write(tmp_path, "\r\n".join(lines) + "\r\n", encoding))
+    assert table.names == ["größe", "colour", "day"]
+    assert (table.dialect.delimiter, table.dialect.decimal, table.dialect.header) == (delimiter, ",", True)
+    size = table.column("größe")
+    assert size.role == "numeric"
+    np.testing.assert_array_equal(size.values, [1.5, 2.25, -3.0, 4.75])
+    assert table.column("colour").categories == ("blue", "red")
+    np.testing.assert_array_equal(table.column("colour").values, [1, 0, 1, -1])
+    day = table.column("day")
+    assert day.role == "date"
+    assert day.values[1] - day.values[0] == 32
+    assert np.isnan(day.values[2])
+
+
+def test_a_file_without_header_has_numbered_columns(tmp_path: Path) -> None:
+    path = write(tmp_path, "1,2,a\n3,4,b\n5,6,a\n")
+    table = read_table(path)
+    assert table.names == ["column 0", "column 1", "column 2"]
+    assert table.resolve("2", "label") == "column 2"
+    assert read_table(path, Dialect(header=True)).names == ["1", "2", "a"]
+
+
+def test_a_name_asked_for_makes_the_first_row_a_header(tmp_path: Path) -> None:
+    path = write(tmp_path, "x,kind\na,b\nc,d\n")
+    assert read_table(path, label="kind").names == ["x", "kind"]
+
+
+def test_quoted_delimiters_newlines_and_doubled_names(tmp_path: Path) -> None:
+    table = read_table(write(tmp_path, 'a,a,text\n1,2,"one, two\nthree ""four"""\n3,4,five\n'))
+    assert table.names == ["a", "a (2)", "text"]
+    assert table.text("text")[0] == 'one, two\nthree "four"'
+
+
+def test_an_odd_cell_among_numbers_is_named_and_missing(tmp_path: Path) -> None:
+    cells = [*map(str, range(99)), "see notes"]
+    column = read_table(write(tmp_path, "x\n" + "\n".join(cells))).column("x")
+    assert column.role == "numeric"
+    assert column.odd == {99: "see notes"}
+    assert np.isnan(column.values[99])
+
+
+def test_text_identifiers_booleans_constants_and_nothing_are_told_apart(tmp_path: Path) -> None:
+    rows = [f"name{n},the {n} quick brown foxes run,{n % 2 == 0},7,NA" for n in range(200)]
+    table = read_table(write(tmp_path, "id,say,flag,same,none\n" + "\n".join(rows)))
+    assert [table.column(name).role for name in table.names] == [
+        "identifier", "text", "boolean", "constant", "empty",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".feather"])
+def test_binary_files_keep_their_types(tmp_path: Path, suffix: str) -> None:
+    frame = pd.DataFrame(
+        {
+            "x": [1.0, np.inf, 3.0],
+            "c": pd.Categorical(["u", None, "v"]),
+            "t": pd.to_datetime(["2024-01-01", "2024-01-03", None]),
+            "e": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]],
+        }
+    )
+    path = tmp_path / f"t{suffix}"
+    frame.to_parquet(path) if suffix == ".parquet" else frame.to_feather(path)
+    table = read_table(path)
+    assert [table.column(name).role for name in table.names] == [
+        "numeric",
+        "categorical",
+        "date",
+        "embedding",
+    ]
+    assert table.column("x").odd == {1: "inf"}
+    assert table.column("e").values.shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"a,b\n1,2\n1,2,3\n", "3 cells where the first row has 2"),
+        (b"\x00\x01\x02", "zero bytes"),
+        (b"a,b\n", "no rows"),
+    ],
+)
+def test_a_bad_file_is_one_line_that_names_it(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes(content)
+    with pytest.raises(GlitchtraceError, match=message) as caught:
+        read_table(path, Dialect(header=True))
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.lists(
+            st.text(st.characters(codec="utf-8", exclude_characters="\x00\r"), max_size=6),
+            min_size=3,
+            max_size=3,
+        ),
+        min_size=2,
+        max_size=8,
+    )
+)
+def test_cells_of_a_well_written_file_come_back_as_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]
+) -> None:
+    frame = pd.DataFrame(rows, columns=["a", "b", "c"])
+    path = tmp_path_factory.mktemp("csv") / "t.csv"
+    frame.to_csv(path, index=False, quoting=1, lineterminator="\n")
+    table = read_table(path, Dialect(delimiter=",", encoding="utf-8", header=True))
+    for name in "abc":
+        assert list(table.text(name)) == list(frame[name])
+        table.column(name)
+
+
+def test_a_frame_with_odd_objects_is_read(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [1, "a", None, (1, 2)], "y": [1, 2, 3, 4]})
+    table = from_frame(frame)
+    assert table.column("x").role == "categorical"
+    assert table.column("y").role == "numeric"

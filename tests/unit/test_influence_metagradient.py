@@ -1,0 +1,152 @@
+"""Metagradient against automatic differentiation, central differences, retraining and SGD-influence."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.influence import metagradient
+
+SAMPLES, WIDTH, CLASSES, QUERIES = 12, 4, 3, 5
+FORMS = [{}, {"momentum": 0.8}, {"decay": 0.05}, {"momentum": 0.5, "decay": 0.1}]
+
+
+def problem(seed: int = 0, steps: int = 9, dtype: type = np.float64) -> dict[str, Any]:
+    """A small training: inputs, labels, initial weights, batches of uneven sizes, falling rates; queries."""
+    rng = np.random.default_rng(seed)
+    return {
+        "inputs": np.column_stack([rng.normal(size=(SAMPLES, WIDTH)), np.ones(SAMPLES)]).astype(dtype),
+        "labels": rng.integers(0, CLASSES, SAMPLES),
+        "initial": (0.3 * rng.normal(size=(CLASSES, WIDTH + 1))).astype(dtype),
+        "batches": [rng.choice(SAMPLES, rng.integers(2, 6), replace=False) for _ in range(steps)],
+        "rates": 0.8 / np.sqrt(1 + np.arange(steps)),
+    }
+
+
+def queries(seed: int = 1, dtype: type = np.float64) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    rows = np.column_stack([rng.normal(size=(QUERIES, WIDTH)), np.ones(QUERIES)]).astype(dtype)
+    return rows, rng.integers(0, CLASSES, QUERIES)
+
+
+def by_automatic_differentiation(
+    given: dict[str, Any], asked: tuple[np.ndarray, np.ndarray], momentum: float = 0.0, decay: float = 0.0
+) -> np.ndarray:
+    """−dL_j/dw_i through the whole unrolled training."""
+    weights = torch.ones(SAMPLES, dtype=torch.float64, requires_grad=True)
+    inputs, labels = torch.tensor(given["inputs"]), torch.tensor(given["labels"])
+    state = torch.tensor(given["initial"], requires_grad=True)
+    velocity = torch.zeros_like(state)
+    for rows, rate in zip(given["batches"], given["rates"], strict=True):
+        each = cross_entropy(inputs[rows] @ state.T, labels[rows], reduction="none")
+        loss = (weights[rows] * each).mean() + decay / 2 * (state**2).sum()
+        (gradient,) = torch.autograd.grad(loss, state, create_graph=True)
+        velocity = momentum * velocity + gradient
+        state = state - float(rate) * velocity
+    losses = cross_entropy(torch.tensor(asked[0]) @ state.T, torch.tensor(asked[1]), reduction="none")
+    columns = [-torch.autograd.grad(loss, weights, retain_graph=True)[0].numpy() for loss in losses]
+    return np.column_stack(columns)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_it_is_the_derivative_through_the_unrolled_training(form: dict[str, float]) -> None:
+    given, asked = problem(), queries()
+    found = metagradient.influence_matrix(metagradient.record_training(**given, **form), *asked)
+    expected = by_automatic_differentiation(given, asked, **form)
+    assert np.abs(found - expected).max() <= 1e-8 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("form", FORMS, ids=str)
+def test_it_is_the_slope_of_retraining(form: dict[str, float]) -> None:
+    given, (rows, labels) = problem(3), queries(4)
+    found = metagradient.influence_matrix(metagradient.record_training(**given, **form), rows, labels)
+
+    def losses(weights: np.ndarray) -> np.ndarray:
+        last = metagradient.record_training(**given, **form, weights=weights).states[-1]
+        return -np.log(metagradient.probabilities(rows, last)[np.arange(QUERIES), labels])
+
+    step = 1e-5
+    for sample in range(SAMPLES):
+        change = step * np.eye(SAMPLES)[sample]
+        slope = (losses(np.ones(SAMPLES) + change) - losses(np.ones(SAMPLES) - change)) / (2 * step)
+        np.testing.assert_allclose(found[sample], -slope, atol=1e-5 * np.abs(found).max())
+
+
+@given(seed=st.integers(0, 2**16), label=st.integers(0, CLASSES - 1))
+@settings(deadline=None, derandomize=True, max_examples=10)
+def test_counterfactual_labels_change_the_gradient_of_the_sample_alone(seed: int, label: int) -> None:
+    # The training stays what it was: only ∇ℓ_i is that of the other label.
+    record, asked = metagradient.record_training(**problem(seed)), queries(seed)
+    ((_, walked),) = metagradient.walk(record, *asked)
+    other = walked.under(np.full(SAMPLES, label))
+    same = record.labels == label
+    np.testing.assert_array_equal(other[same], walked.under(record.labels)[same])
+    # Over the true distribution of labels the gradient has mean zero: p-weighted labels give no influence.
+    last = metagradient.record_training(
+        **{**problem(seed), "batches": problem(seed)["batches"][:1], "rates": [0.5]}
+    )
+    ((_, one),) = metagradient.walk(last, *asked)
+    rows = last.batches[0]
+    guess = metagradient.probabilities(last.inputs[rows], last.states[0])
+    by_label = np.stack([one.under(np.full(SAMPLES, c))[rows] for c in range(CLASSES)], axis=1)
+    assert np.abs(np.einsum("ic,icj->ij", guess, by_label)).max() < 1e-12
+
+
+@pytest.mark.parametrize("memory", [1e-6, 0.01, 100.0])
+def test_blocks_of_queries_change_nothing(memory: float) -> None:
+    record, asked = metagradient.record_training(**problem()), queries()
+    whole = metagradient.influence_matrix(record, *asked)
+    parts = metagradient.influence_matrix(record, *asked, memory_mib=memory)
+    np.testing.assert_allclose(parts, whole, rtol=1e-12, atol=1e-14)
+
+
+def test_one_step_from_its_own_checkpoint_is_tracin() -> None:
+    given, asked = problem(steps=1), queries()
+    given["batches"], given["rates"] = [np.arange(SAMPLES)], np.array([0.01])
+    record = metagradient.record_training(**given)
+    found = metagradient.influence_matrix(record, *asked)
+    eye = np.eye(CLASSES)
+    ours = metagradient.probabilities(given["inputs"], record.states[0]) - eye[given["labels"]]
+    theirs = metagradient.probabilities(asked[0], record.states[-1]) - eye[asked[1]]
+    expected = 0.01 / SAMPLES * (ours @ theirs.T) * (given["inputs"] @ asked[0].T)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_sample_that_is_drawn_twice_in_a_batch_counts_twice() -> None:
+    given, asked = problem(steps=1), queries()
+    given["batches"], given["rates"] = [np.array([0, 0, 1])], np.array([0.3])
+    found = metagradient.influence_matrix(metagradient.record_training(**given), *asked)
+    expected = by_automatic_differentiation(given, asked)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def test_single_precision_is_close() -> None:
+    double = metagradient.influence_matrix(metagradient.record_training(**problem()), *queries())
+    single = metagradient.influence_matrix(
+        metagradient.record_training(**problem(dtype=np.float32)), *queries(dtype=np.float32)
+    )
+    assert single.dtype == np.float32
+    assert np.abs(single - double).max() <= 2e-5 * np.abs(double).max()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"rates": np.array([0.1])}, "9 steps has 10 states and 1 rates"),
+        ({"labels": np.arange(SAMPLES)}, r"labels must be from 0 to 2, found 0 … 11"),
+        ({"labels": np.zeros(3, int)}, "labels must be 12 integers"),
+        ({"momentum": 1.0}, r"momentum 1 must be in \[0, 1\)"),
+        ({"decay": -0.1}, "decay -0.1 must not be negative"),
+        ({"inputs": np.ones((SAMPLES, 2))}, r"inputs of shape \(12, 2\) do not fit a head"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> None:
+    record = metagradient.record_training(**problem())
+    fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    with pytest.raises(GlitchtraceError, match=message):
+        metagradient.RecordedHead(**{**fields, **changes})
