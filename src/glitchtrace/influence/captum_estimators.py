@@ -28,6 +28,7 @@ from glitchtrace.influence.estimator import (
     checkpoints,
     complete_settings,
 )
+from glitchtrace.influence.factors import check_labels, check_positions
 from glitchtrace.influence.per_sample import Samples
 
 if TYPE_CHECKING:
@@ -100,6 +101,10 @@ class CaptumInfluence(Estimator):
         self, labels: np.ndarray | None = None, epochs: Sequence[int] | None = None
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Rows and their block of J, (b, m) float32; see ``Estimator.blocks``."""
+        if epochs is not None:
+            check_positions(epochs, len(self._checkpoints))
+        if labels is not None:
+            check_labels(labels, len(self._train), self._network.head.out_features)
         train = self._train if labels is None else Samples(self._train.inputs, labels)
         chosen = self._checkpoints if epochs is None else [self._checkpoints[epoch] for epoch in epochs]
         for rows in self._row_blocks():

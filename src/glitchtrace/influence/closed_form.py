@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glitchtrace.influence.factors import Factors
+from glitchtrace.influence.factors import Factors, check_labels, check_positions
 
 MEMORY_MIB = 8.0
 # Arrays of one block alive at once: J, its Gram and residual products, and two copies of a reducer.
@@ -51,7 +51,8 @@ def influence_matrix(
     """The influence matrix J, (n, m): J_ij > 0 where training on i lowers the loss of j.
 
     ``labels`` (n,) stand in for the observed training labels (a counterfactual).  ``epochs``: positions of
-    checkpoints, 0 … T−1; None for all.  Peak memory is the matrix and ``memory_mib`` MiB of blocks.
+    checkpoints, 0 … T−1; None for all.  Peak memory is the matrix and ``memory_mib`` MiB of blocks.  Raises
+    GlitchtraceError for labels that are not one column of the probabilities per sample, and for no or unknown epochs.
     """
     samples, columns = len(factors.train), len(factors.validation)
     matrix = np.empty((samples, columns), factors.dtype)
@@ -188,6 +189,10 @@ class _Kernel:
         include_bias: bool,
         divide_by_batch_size: bool,
     ) -> "_Kernel":
+        if epochs is not None:
+            check_positions(epochs, factors.epochs)
+        if labels is not None:
+            check_labels(labels, len(factors.train), factors.train.probabilities[0].shape[1])
         chosen = tuple(range(factors.epochs)) if epochs is None else tuple(epochs)
         together = [chosen] if factors.frozen else [(epoch,) for epoch in chosen]
         weights = step_sizes(factors, divide_by_batch_size)

@@ -30,6 +30,7 @@ from torch.overrides import TorchFunctionMode
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.closed_form import rows_in, slices
 from glitchtrace.influence.estimator import Checkpoint, Estimator
+from glitchtrace.influence.factors import check_labels, check_positions
 
 if TYPE_CHECKING:
     from glitchtrace.data.preprocess import Inputs
@@ -82,6 +83,10 @@ class PerSampleInfluence(Estimator):
         """Rows and their block of J, (b, m) float32; see ``Estimator.blocks``."""
         train = self._train if labels is None else Samples(self._train.inputs, labels)
         parameters = self._parameters if labels is None else self._counterfactual_parameters
+        if epochs is not None:
+            check_positions(epochs, len(self._checkpoints))
+        if labels is not None:
+            check_labels(labels, len(self._train), self._network.head.out_features)
         chosen = range(len(self._checkpoints)) if epochs is None else epochs
         for rows in self._row_blocks():
             block = np.zeros((rows.stop - rows.start, len(self._validation)), np.float32)

@@ -4,6 +4,7 @@ Source: docs/methods/tracin.md#class-profiles; the layout of the file is the nes
 ``Profiles``.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import read_tensors, write_tensors
 from glitchtrace.influence.estimator import Estimator
 
+_log = logging.getLogger(__name__)
 _VECTORS = (
     "classes",
     "labels",
@@ -142,11 +144,18 @@ def build_profiles(
 
     ``labels`` (n,) observed and ``validation_labels`` (m,), any integers.  ``counterfactual_epochs``:
     ``last`` or ``all`` checkpoints for J⁻ and J⁺.  ``exclude_own_class``: y⁻ is never the observed label.
-    The matrix is never held.  Raises GlitchtraceError where the training labels are of one class only.
+    The matrix is never held.  Classes without a validation row are named in the log.  Raises GlitchtraceError where
+    the training labels are of one class only, no integers, or not one per sample.
     """
     classes = _classes(labels, validation_labels)
+    counts = _counts(validation_labels, classes)
+    _say_unvalidated(labels, classes, counts)
     reducer = ClassReducer(validation_labels, classes)
     selves = estimator.self_influence_per_epoch()
+    if selves.shape[1] != len(labels):
+        raise GlitchtraceError(
+            f"{len(labels)} labels for {selves.shape[1]} training samples of the estimator; give one per sample"
+        )
     if per_epoch:
         cumulative, single = _reduce_epochs(estimator, reducer, epochs=len(selves))
     else:
@@ -157,7 +166,7 @@ def build_profiles(
     return Profiles(
         classes=classes,
         labels=labels,
-        validation_counts=_counts(validation_labels, classes),
+        validation_counts=counts,
         self_influence=selves.sum(axis=0),
         cumulative=cumulative,
         per_epoch=single,
@@ -263,7 +272,24 @@ def load_profiles(path: str | Path) -> Profiles:
     return profiles
 
 
+def _say_unvalidated(labels: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> None:
+    """Log the classes of the training set that validation lacks: what is summed over them is 0 by construction."""
+    missing = [int(label) for label in classes[counts == 0]]
+    if missing:
+        rows = ", ".join(f"{label} ({int((labels == label).sum())} training rows)" for label in missing)
+        _log.warning(
+            "no validation row of class %s: influence on them is 0, and signals of a sample's own class say "
+            "nothing of theirs; enlarge the validation part or leave the classes out",
+            rows,
+        )
+
+
 def _classes(labels: np.ndarray, validation_labels: np.ndarray) -> np.ndarray:
+    for name, given in (("labels", labels), ("validation labels", validation_labels)):
+        if given.ndim != 1 or given.dtype.kind not in "iu":
+            raise GlitchtraceError(
+                f"{name} must be a vector of integers, not {given.dtype} {given.shape}; number them"
+            )
     if len(np.unique(labels)) < 2:
         raise GlitchtraceError("all training samples have one label; class signals need at least two classes")
     return np.union1d(labels, validation_labels)
