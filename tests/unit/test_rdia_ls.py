@@ -70,6 +70,15 @@ def test_ranked_within_labels_every_label_keeps_its_share(seed):
     assert (labels[by_loss(logits, labels)[:40]] != 2).all()
 
 
+def test_a_label_of_one_sample_stands_in_the_middle_of_the_order():
+    # Places 1/2 of 1, and 1/4 and 3/4 of 2: without the half, 1 of 1 would tie with 2 of 2.
+    labels = torch.tensor([1, 1, 0])
+    logits = torch.zeros(3, 2)
+    logits[0, 1], logits[1, 1], logits[2, 0] = 5.0, 3.0, 1.0
+    assert by_loss(logits, labels).tolist() == [0, 1, 2]
+    assert by_loss_within_labels(logits, labels).tolist() == [0, 2, 1]
+
+
 def test_ranked_within_one_label_is_ranked_within_the_batch():
     logits, _ = batch()
     labels = torch.full((16,), 3)
@@ -293,6 +302,27 @@ def test_the_worst_class_is_that_of_the_smallest_share_among_those_with_samples(
     part = Part(torch.eye(4)[predicted], labels)
     assert accuracies(nn.Identity(), part) == (0.5, 0.0)
     assert accuracies(nn.Identity(), Part(part.inputs[:5], labels[:5])) == (0.6, 0.5)
+
+
+def test_each_held_out_part_is_measured_on_its_own_samples():
+    train, clean, test = parts()
+    torch.manual_seed(1)
+    models = [nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))]
+    flipped = Part(test.inputs[:40], 1 - test.labels[:40])
+    table = fit(
+        models,
+        train,
+        clean,
+        {"validation": Part(test.inputs[:40], test.labels[:40]), "test": flipped},
+        loss=plain,
+        settings={},
+        schedule=SCHEDULE,
+        batch_size=16,
+        weight_decay=0.0,
+        seed=0,
+    )
+    np.testing.assert_allclose(table["validation_accuracy"] + table["test_accuracy"], 1.0)
+    assert (table["validation_accuracy"] != table["test_accuracy"]).any()
 
 
 def test_the_incomplete_batch_is_left_out():
