@@ -21,6 +21,8 @@ ELSEWHERE = {
     "contributing.md": "CONTRIBUTING.md",
     "changelog.md": "CHANGELOG.md",
 }
+# What `import glitchtrace` and the command offer.
+FRONT = "glitchtrace"
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 # Rooms in the order in which they may import each other.
 ROOMS = (
@@ -78,15 +80,15 @@ def relinked(text: str, source: str, files: Files) -> str:
 
 
 def rooms() -> list[str]:
-    """The rooms that are there."""
-    return [room for room in ROOMS if (PACKAGE / room).is_dir()]
+    """The rooms that are there, the front door first."""
+    return [FRONT, *(room for room in ROOMS if (PACKAGE / room).is_dir())]
 
 
 def api_page(room: str) -> str:
     """The page of a room: an entry for every module in it that says what it does."""
     modules = sorted(
         ".".join(file.relative_to(ROOT / "src").with_suffix("").parts).removesuffix(".__init__")
-        for file in (PACKAGE / room).rglob("*.py")
+        for file in (PACKAGE.glob("*.py") if room == FRONT else (PACKAGE / room).rglob("*.py"))
         if file.name not in ("__main__.py", "components.py")
     )
     return "\n\n".join([f"# {room}", *(f"::: {module}" for module in modules)])

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from glitchtrace.core import configuration, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_json, write_npy, write_parquet
-from glitchtrace.data.datasets import stl10
+from glitchtrace.data.datasets.colour_pictures import read_stl10
 from glitchtrace.influence import sgd_influence as influences
 from glitchtrace.influence.sgd_influence import validation_gradient
 from glitchtrace.models import mlp
@@ -463,7 +463,7 @@ def write_stl10(path: Path, labels: dict[str, list[int]]) -> np.ndarray:
 
 def test_stl10_is_read_row_by_row_with_labels_from_zero(tmp_path: Path) -> None:
     pictures = write_stl10(tmp_path / "stl10.tar.gz", {"train": [1, 10, 3], "test": [2]})
-    found, labels, training_rows = stl10.read_archive(tmp_path / "stl10.tar.gz")
+    found, labels, training_rows = read_stl10(tmp_path / "stl10.tar.gz")
     np.testing.assert_array_equal(found, pictures)
     assert labels.tolist() == [0, 9, 2, 1]
     assert training_rows == 3
@@ -477,5 +477,5 @@ def test_a_bad_stl10_archive_is_one_line(fault: str, tmp_path: Path) -> None:
     if fault == "truncated":
         path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(GlitchtraceError, match="not the official STL-10 archive") as caught:
-        stl10.read_archive(path)
+        read_stl10(path)
     assert "\n" not in str(caught.value)

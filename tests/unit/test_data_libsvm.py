@@ -12,10 +12,11 @@ from sklearn.utils import Bunch
 
 from glitchtrace.core import grid, registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.datasets import cancer_libsvm, covtype_binary, diabetes_libsvm, mnist17
+from glitchtrace.data.datasets import libsvm
+from glitchtrace.data.datasets.idx import load_seven_one
+from glitchtrace.data.datasets.libsvm import binary_pool, load_libsvm, scaled
 from glitchtrace.data.description import read_description
 from glitchtrace.data.fetch import fetch_data
-from glitchtrace.data.libsvm import binary_pool, load_libsvm, scaled
 from glitchtrace.data.sparse import read_sparse, write_sparse
 from glitchtrace.data.split import make_split, rows_of
 
@@ -143,10 +144,10 @@ def test_columns_are_scaled_as_published():
 
 
 @pytest.mark.parametrize(
-    ("module", "identifier", "rows", "columns"),
-    [(diabetes_libsvm, 37, 768, 8), (covtype_binary, 293, 581_012, 54)],
+    ("load", "identifier", "rows", "columns"),
+    [(libsvm.load_diabetes, 37, 768, 8), (libsvm.load_covtype, 293, 581_012, 54)],
 )
-def test_openml_serves_where_no_file_lies(tmp_path, monkeypatch, module, identifier, rows, columns):
+def test_openml_serves_where_no_file_lies(tmp_path, monkeypatch, load, identifier, rows, columns):
     asked = []
 
     def fetch_openml(*, data_id, **_):
@@ -155,13 +156,13 @@ def test_openml_serves_where_no_file_lies(tmp_path, monkeypatch, module, identif
         return Bunch(data=data, target=np.where(np.arange(rows) % 3, "tested_negative", "tested_positive"))
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch_openml)
-    pool = module.load(tmp_path)
+    pool = load(tmp_path)
     assert asked == [identifier]
     assert pool.features.shape == (rows, columns)
     assert pool.features.max() == 1
     assert pool.parts["test"][1] == rows
     assert next(iter(pool.checksums.values())) == f"openml:{identifier}"
-    if module is diabetes_libsvm:
+    if load is libsvm.load_diabetes:
         # LIBSVM's labels: the sick −1, so class 0.
         assert pool.labels[:3].tolist() == [0, 1, 1]
 
@@ -176,17 +177,17 @@ def test_openml_out_of_reach_is_one_line(tmp_path, monkeypatch):
         match=r"OpenML's dataset 37 cannot be had \(no network\); put the .*"
         r"diabetes_scale into LIBSVM of the data folder",
     ):
-        diabetes_libsvm.load(tmp_path)
+        libsvm.load_diabetes(tmp_path)
     with pytest.raises(
         GlitchtraceError, match=r"file covtype.libsvm.binary.scale into LIBSVM of the data folder"
     ):
-        covtype_binary.load(tmp_path)
+        libsvm.load_covtype(tmp_path)
 
 
 def test_cancer_reads_the_libsvm_file_where_it_lies(tmp_path):
     lines = b"".join(b"%d 1:0.5 10:-1\n" % (4 if row % 3 else 2) for row in range(683))
     put(tmp_path, "breast-cancer_scale", lines)
-    pool = cancer_libsvm.load(tmp_path)
+    pool = libsvm.load_cancer(tmp_path)
     assert pool.features.shape == (683, 10)
     assert pool.labels[:3].tolist() == [0, 1, 1]
     assert pool.parts == {"train": (0, 500), "test": (500, 683)}
@@ -194,7 +195,7 @@ def test_cancer_reads_the_libsvm_file_where_it_lies(tmp_path):
 
 @pytest.mark.data
 def test_cancer_is_the_published_set(data_root):
-    pool = cancer_libsvm.load(data_root)
+    pool = libsvm.load_cancer(data_root)
     with np.load(GOLDEN / "cancer_n00.npz") as golden:
         np.testing.assert_array_equal(pool.features[:350], golden["x_train"][:, 1:])
         np.testing.assert_array_equal(pool.labels[500:], golden["y_te"])
@@ -202,7 +203,7 @@ def test_cancer_is_the_published_set(data_root):
 
 @pytest.mark.data
 def test_mnist17_has_the_published_sizes(data_root):
-    pool = mnist17.load(data_root)
+    pool = load_seven_one(data_root)
     pool.check("mnist17")
     split = make_split(
         pool.labels, pool.parts, seed=0, validation_source="holdout", holdout_ratio=0.3, holdout_order="tail"

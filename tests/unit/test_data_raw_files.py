@@ -20,10 +20,11 @@ from hypothesis.extra import numpy as hnp
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.cifar import decode_jpeg, read_archive, read_arrays
-from glitchtrace.data.datasets import cifar10, cifar10_jpeg, cifar10_lossless, fmnist, mnist
-from glitchtrace.data.idx import load_idx, read_idx
-from glitchtrace.data.raw_files import RawFile, locate
+from glitchtrace.data.datasets import colour_pictures as colour
+from glitchtrace.data.datasets import idx as mnist
+from glitchtrace.data.datasets.colour_pictures import decode_jpeg, read_cifar10
+from glitchtrace.data.datasets.idx import load_idx, read_idx
+from glitchtrace.data.raw_files import RawFile, locate, read_arrays
 
 CONTENT = b"the right content"
 
@@ -165,15 +166,30 @@ def test_offline_a_missing_dataset_is_one_line_and_nothing_is_written(tmp_path, 
     assert not [path for path in (tmp_path / "data").rglob("*") if path.is_file()]
 
 
-def test_checksums_and_mirrors_are_those_of_torchvision():
+def test_checksums_and_mirrors_are_those_of_torchvision(monkeypatch):
     from torchvision.datasets import CIFAR10, MNIST, FashionMNIST
 
-    assert dict(MNIST.resources) == mnist.MD5
-    assert dict(FashionMNIST.resources) == fmnist.MD5
-    assert RawFile(CIFAR10.filename, f"md5:{CIFAR10.tgz_md5}") == cifar10.ARCHIVE
-    assert list(mnist._mirrors()) == MNIST.mirrors
-    assert list(fmnist._mirrors()) == FashionMNIST.mirrors
-    assert list(cifar10._addresses()) == [CIFAR10.url]
+    for own, published in ((mnist.MNIST, MNIST), (mnist.FASHION, FashionMNIST)):
+        found = {Path(raw.path).name: raw.checksum.partition(":")[2] for raw in own}
+        assert found == dict(published.resources)
+    assert RawFile(CIFAR10.filename, f"md5:{CIFAR10.tgz_md5}") == colour.CIFAR10
+    asked = []
+
+    def locate_nothing(raw, data_root, addresses):
+        asked.append((Path(raw.path).name, addresses()))
+        raise FileNotFoundError
+
+    monkeypatch.setattr(mnist, "locate", locate_nothing)
+    monkeypatch.setattr(colour, "locate", locate_nothing)
+    for load in (mnist.load_mnist, mnist.load_fashion, colour.load_cifar10):
+        with pytest.raises(FileNotFoundError):
+            load(None)
+    first = "train-images-idx3-ubyte.gz"
+    assert asked == [
+        (first, [f"{mirror}{first}" for mirror in MNIST.mirrors]),
+        (first, [f"{mirror}{first}" for mirror in FashionMNIST.mirrors]),
+        (CIFAR10.filename, [CIFAR10.url]),
+    ]
 
 
 # --- IDX -----------------------------------------------------------------------------------------------
@@ -220,17 +236,17 @@ def test_an_idx_dataset_puts_the_training_part_first(tmp_path):
     for part, count in (("train", 7), ("t10k", 4)):
         arrays[f"{part}-images-idx3-ubyte.gz"] = rng.integers(0, 256, (count, 3, 3), dtype=np.uint8)
         arrays[f"{part}-labels-idx1-ubyte.gz"] = rng.integers(0, 3, count, dtype=np.uint8)
-    md5 = {}
+    raws = []
     for name, array in arrays.items():
         content = gzip.compress(idx(array), mtime=0)
-        put(tmp_path, content, RawFile(f"here/raw/{name}", ""))
-        md5[name] = raw_file(content).checksum.partition(":")[2]
-    pool = load_idx("here/raw", md5, ("a", "b", "c"), tmp_path, list)
+        raws.append(raw_file(content, f"here/raw/{name}"))
+        put(tmp_path, content, raws[-1])
+    pool = load_idx(raws, ("a", "b", "c"), tmp_path, list)
     assert pool.parts == {"train": (0, 7), "test": (7, 11)}
     np.testing.assert_array_equal(pool.features[:7], arrays["train-images-idx3-ubyte.gz"])
     np.testing.assert_array_equal(pool.labels[7:], arrays["t10k-labels-idx1-ubyte.gz"])
     assert pool.labels.dtype == np.int64
-    assert pool.checksums == {name: f"md5:{digest}" for name, digest in md5.items()}
+    assert pool.checksums == {Path(raw.path).name: raw.checksum for raw in raws}
 
 
 # --- CIFAR-10 ------------------------------------------------------------------------------------------
@@ -269,8 +285,8 @@ def batches(protocol: int, rows: int = 3) -> tuple[dict[str, bytes], np.ndarray,
 def test_the_archive_is_read_in_official_order(tmp_path, monkeypatch, protocol):
     members, pictures, labels = batches(protocol)
     path = archive(tmp_path / "cifar-10-python.tar.gz", members)
-    monkeypatch.setattr(cifar10, "ARCHIVE", raw_file(path.read_bytes(), path.name))
-    pool = cifar10.load(tmp_path)
+    monkeypatch.setattr(colour, "CIFAR10", raw_file(path.read_bytes(), path.name))
+    pool = colour.load_cifar10(tmp_path)
     np.testing.assert_array_equal(pool.features, pictures)
     np.testing.assert_array_equal(pool.labels, labels)
     assert pool.parts == {"train": (0, 15), "test": (15, 18)}
@@ -300,7 +316,7 @@ def test_an_archive_that_asks_for_more_than_arrays_is_refused_unexecuted(tmp_pat
     members["data_batch_2"] = pickle.dumps({b"data": Harmful(*call), b"labels": [0]}, protocol=4)
     path = archive(tmp_path / "archive.tar.gz", members)
     with pytest.raises(GlitchtraceError, match=f"not the official CIFAR-10 archive .it asks for {name}"):
-        read_archive(path)
+        read_cifar10(path)
     assert names_in(tmp_path) == ["archive.tar.gz"]
 
 
@@ -310,7 +326,7 @@ def test_a_harmful_object_inside_an_object_array_is_refused(tmp_path, monkeypatc
     data = np.array([Harmful(os.mkdir, "harm")], dtype=object)
     members["test_batch"] = pickle.dumps({b"data": data, b"labels": [0]}, protocol=4)
     with pytest.raises(GlitchtraceError, match=r"posix\.mkdir"):
-        read_archive(archive(tmp_path / "archive.tar.gz", members))
+        read_cifar10(archive(tmp_path / "archive.tar.gz", members))
     assert not (tmp_path / "harm").exists()
 
 
@@ -331,7 +347,7 @@ def test_an_archive_of_another_form_is_named(tmp_path, break_it):
     with pytest.raises(
         GlitchtraceError, match=r"archive\.tar\.gz: not the official CIFAR-10 archive"
     ) as caught:
-        read_archive(archive(tmp_path / "archive.tar.gz", members))
+        read_cifar10(archive(tmp_path / "archive.tar.gz", members))
     assert "\n" not in str(caught.value)
 
 
@@ -339,7 +355,7 @@ def test_a_truncated_archive_is_named(tmp_path):
     path = archive(tmp_path / "archive.tar.gz", batches(4)[0])
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(GlitchtraceError, match="not the official CIFAR-10 archive"):
-        read_archive(path)
+        read_cifar10(path)
 
 
 def jpegs(pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -376,19 +392,19 @@ def test_the_jpeg_dataset_is_read_from_its_two_files(tmp_path, monkeypatch):
         path = tmp_path / f"{part}.npz"
         np.savez(path, jpeg=content, offsets=offsets, labels=np.arange(len(offsets) - 1, dtype=np.uint8))
         raws[part] = raw_file(path.read_bytes(), path.name, "sha256")
-    monkeypatch.setattr(cifar10_jpeg, "PICTURES", raws)
-    pool = cifar10_jpeg.load(tmp_path)
+    monkeypatch.setattr(colour, "JPEG", raws)
+    pool = colour.load_jpeg(tmp_path)
     assert pool.parts == {"train": (0, 3), "test": (3, 5)}
     assert list(pool.labels) == [0, 1, 2, 0, 1]
     assert np.abs(pool.features.astype(int) - pictures).max() <= 4
 
 
 def test_an_altered_npz_is_refused_by_its_checksum(tmp_path):
-    path = put(tmp_path, b"PK not the published file", cifar10_lossless.PICTURES)
+    path = put(tmp_path, b"PK not the published file", colour.LOSSLESS)
     with pytest.raises(GlitchtraceError, match="truncated or altered") as caught:
-        cifar10_lossless.load(tmp_path)
+        colour.load_lossless(tmp_path)
     assert str(path) in str(caught.value)
-    assert cifar10_lossless.PICTURES.checksum in str(caught.value)
+    assert colour.LOSSLESS.checksum in str(caught.value)
 
 
 def test_npz_files_of_another_form_or_with_pickles_are_refused(tmp_path):
@@ -408,7 +424,7 @@ def test_npz_files_of_another_form_or_with_pickles_are_refused(tmp_path):
 
 @pytest.mark.data
 def test_mnist_has_the_published_class_counts(data_root):
-    pool = mnist.load(data_root)
+    pool = mnist.load_mnist(data_root)
     train = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
     test = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     assert pool.features.shape == (70000, 28, 28)
@@ -418,7 +434,7 @@ def test_mnist_has_the_published_class_counts(data_root):
 
 @pytest.mark.data
 def test_fashion_mnist_is_balanced(data_root):
-    pool = fmnist.load(data_root)
+    pool = mnist.load_fashion(data_root)
     first, end = pool.parts["test"]
     assert (np.bincount(pool.labels) == 7000).all()
     assert (np.bincount(pool.labels[first:end]) == 1000).all()
@@ -426,7 +442,7 @@ def test_fashion_mnist_is_balanced(data_root):
 
 @pytest.mark.data
 def test_a_truncated_copy_of_mnist_is_refused(data_root, tmp_path):
-    for name in mnist.MD5:
+    for name in (Path(raw.path).name for raw in mnist.MNIST):
         content = (data_root / "MNIST/raw" / name).read_bytes()
         put(
             tmp_path,
@@ -434,13 +450,13 @@ def test_a_truncated_copy_of_mnist_is_refused(data_root, tmp_path):
             RawFile(f"MNIST/raw/{name}", ""),
         )
     with pytest.raises(GlitchtraceError, match=r"t10k-labels-idx1-ubyte\.gz: truncated or altered"):
-        mnist.load(tmp_path)
+        mnist.load_mnist(tmp_path)
 
 
 @pytest.mark.data
 def test_jpeg_and_lossless_pictures_of_cifar10_match_at_the_same_row(data_root):
-    lossless = cifar10_lossless.load(data_root)
-    path = locate(cifar10_jpeg.PICTURES["train"], data_root)
+    lossless = colour.load_lossless(data_root)
+    path = locate(colour.JPEG["train"], data_root)
     content, offsets, labels = read_arrays(path, ("jpeg", "offsets", "labels"))
     pictures = decode_jpeg(content, offsets[:301])
     difference = np.abs(pictures.astype(int) - lossless.features[:300]).mean(axis=(1, 2, 3))

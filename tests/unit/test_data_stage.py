@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.datasets import wine
+from glitchtrace.data.datasets.scikit_learn import COMPONENTS
 from glitchtrace.data.description import read_description
 from glitchtrace.data.fetch import fetch_data
-from glitchtrace.data.pool import Pool
+from glitchtrace.data.pool import Pool, Reader
 from glitchtrace.data.prepare import prepare_data
 
 NAMES = {"features": "features.npy", "labels": "labels.npy", "description": "source.json"}
@@ -73,7 +73,7 @@ def test_the_same_dataset_gives_the_same_bytes(tmp_path):
 
 def test_unusable_data_leave_no_file(tmp_path, monkeypatch):
     bad = Pool(np.full((4, 1), np.nan, dtype=np.float32), np.array([0, 0, 1, 1]), ("a", "b"), {"all": (0, 4)})
-    monkeypatch.setattr(wine, "load", lambda data_root: bad)
+    monkeypatch.setitem(COMPONENTS, "wine", Reader(lambda data_root: bad))
     with pytest.raises(GlitchtraceError, match="dataset wine: features of row 0"):
         fetch(tmp_path, "wine")
     assert names_in(tmp_path) == []
@@ -92,7 +92,7 @@ def test_the_data_folder_is_the_argument_else_the_environment_else_none(tmp_path
         seen.append(data_root)
         raise GlitchtraceError("seen")
 
-    monkeypatch.setattr(wine, "load", load)
+    monkeypatch.setitem(COMPONENTS, "wine", Reader(load))
     monkeypatch.setenv("GLITCHTRACE_DATA", str(tmp_path / "environment"))
     with pytest.raises(GlitchtraceError):
         fetch(tmp_path, "wine", data_root=str(tmp_path / "argument") if given else None)

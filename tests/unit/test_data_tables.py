@@ -15,10 +15,12 @@ from sklearn.preprocessing import OneHotEncoder
 from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
-from glitchtrace.data.datasets import adult, covtype, epsilon, german, jannis, jannis_sample, newsgroups
+from glitchtrace.data.datasets import forest_cover
+from glitchtrace.data.datasets import tables as family
+from glitchtrace.data.datasets import text as newsgroups
+from glitchtrace.data.datasets.forest_cover import fold
 from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.fetch import fetch_data
-from glitchtrace.data.forest_cover import fold
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.preprocess import VectorInputs, standardisation
 from glitchtrace.data.raw_files import RawFile
@@ -200,7 +202,7 @@ def test_a_cell_of_german_credit_has_its_categories_as_zeros_and_ones(tmp_path, 
 
 @pytest.mark.data
 def test_adult_is_what_its_card_says(data_root):
-    card, pool = registry.card("dataset", "adult"), adult.load(data_root)
+    card, pool = registry.card("dataset", "adult"), family.load_adult(data_root)
     pool.check("adult")
     assert {part: end - first for part, (first, end) in pool.parts.items()} == card["rows"]
     for part, counts in (("train", (24720, 7841)), ("test", (12435, 3846))):
@@ -216,19 +218,19 @@ def test_adult_is_what_its_card_says(data_root):
 
 @pytest.mark.data
 def test_adult_is_the_same_from_the_files_of_uci(tmp_path, data_root, monkeypatch):
-    frame = read_frame(data_root / adult.TABLE.path)
+    frame = read_frame(data_root / family.ADULT.path)
     official = {}
     for part, mark, head in (("train", "", ""), ("test", ".", "|1x3 Cross validator\n")):
         rows = frame[frame["split"] == part].iloc[:200].fillna("?")
-        lines = [", ".join(map(str, row)) + mark for row in rows[[*adult.COLUMNS, "class"]].to_numpy()]
+        lines = [", ".join(map(str, row)) + mark for row in rows[[*family.ADULT_COLUMNS, "class"]].to_numpy()]
         content = (head + "\n".join(lines) + "\n\n").encode()
         official[part] = put(tmp_path, f"adult/adult.{part}", content)
-    monkeypatch.setattr(adult, "OFFICIAL", official)
-    pool = adult.load(tmp_path)
+    monkeypatch.setattr(family, "ADULT_OFFICIAL", official)
+    pool = family.load_adult(tmp_path)
     short = pd.concat([frame[frame["split"] == part].iloc[:200] for part in ("train", "test")])
-    monkeypatch.setattr(adult, "find", lambda raw, root: raw)
-    monkeypatch.setattr(adult, "read_frame", lambda path: short)
-    expected = adult.load(tmp_path)
+    monkeypatch.setattr(family, "find", lambda raw, root: raw)
+    monkeypatch.setattr(family, "read_frame", lambda path: short)
+    expected = family.load_adult(tmp_path)
     np.testing.assert_array_equal(pool.features, expected.features)
     np.testing.assert_array_equal(pool.labels, expected.labels)
     assert pool.categories == expected.categories
@@ -237,15 +239,19 @@ def test_adult_is_the_same_from_the_files_of_uci(tmp_path, data_root, monkeypatc
 
 @pytest.mark.data
 def test_german_credit_is_the_same_from_the_file_of_uci(tmp_path, data_root):
-    expected = german.load(data_root)
-    rows = read_frame(data_root / german.TABLE.path).to_numpy()
+    expected = family.load_german(data_root)
+    rows = read_frame(data_root / family.GERMAN.path).to_numpy()
     # The official checksum holds for these bytes.
-    put(tmp_path, german.OFFICIAL.path, "".join(" ".join(map(str, row)) + "\n" for row in rows).encode())
-    pool = german.load(tmp_path)
+    put(
+        tmp_path,
+        family.GERMAN_OFFICIAL.path,
+        "".join(" ".join(map(str, row)) + "\n" for row in rows).encode(),
+    )
+    pool = family.load_german(tmp_path)
     np.testing.assert_array_equal(pool.features, expected.features)
     np.testing.assert_array_equal(pool.labels, expected.labels)
     assert pool.categories == expected.categories
-    assert pool.checksums == {german.OFFICIAL.path: german.OFFICIAL.checksum}
+    assert pool.checksums == {family.GERMAN_OFFICIAL.path: family.GERMAN_OFFICIAL.checksum}
 
 
 def put(root: Path, path: str, content: bytes) -> RawFile:
@@ -263,7 +269,7 @@ def test_newsgroups_are_what_their_card_says_and_keep_their_classes_apart(data_r
         newsgroups, "reduce", lambda *texts: [np.zeros((len(t), 1), np.float32) for t in texts]
     )
     monkeypatch.setattr(newsgroups, "DIMENSIONS", 1)
-    pool = newsgroups.load(data_root)
+    pool = newsgroups.load_newsgroups(data_root)
     pool.check("newsgroups")
     assert {p: end - first for p, (first, end) in pool.parts.items()} == registry.card(
         "dataset", "newsgroups"
@@ -365,8 +371,8 @@ def test_a_row_in_none_or_several_categories_is_refused(column, value):
 def test_the_official_file_of_forest_cover_is_read(tmp_path, monkeypatch):
     table = covers()
     content = "\n".join(",".join(map(str, row)) for row in table.tolist()).encode()
-    monkeypatch.setattr(covtype, "OFFICIAL", put(tmp_path, "covtype.data.gz", gzip.compress(content)))
-    pool = covtype.load(tmp_path)
+    monkeypatch.setattr(forest_cover, "OFFICIAL", put(tmp_path, "covtype.data.gz", gzip.compress(content)))
+    pool = forest_cover.load_all(tmp_path)
     np.testing.assert_array_equal(pool.features[:, :10], table[:, :10])
     assert pool.checksums["covtype.data.gz"].startswith("md5:")
 
@@ -382,7 +388,7 @@ def test_the_official_file_of_forest_cover_is_read(tmp_path, monkeypatch):
 def test_another_file_of_forest_cover_is_refused(tmp_path, content, message):
     (tmp_path / "covtype.data.gz").write_bytes(gzip.compress(content))
     with pytest.raises(GlitchtraceError, match=rf"covtype\.data\.gz: {message}"):
-        covtype.read_rows(tmp_path / "covtype.data.gz")
+        forest_cover.read_rows(tmp_path / "covtype.data.gz")
 
 
 @pytest.mark.data
@@ -405,12 +411,12 @@ def test_a_sample_at_hand_is_what_its_card_says(name, counts, data_root):
 
 def test_jannis_is_the_table_of_openml(tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame(rng.normal(size=(12, 54)), columns=list(jannis_sample.COLUMNS))
+    frame = pd.DataFrame(rng.normal(size=(12, 54)), columns=list(family.JANNIS_COLUMNS))
     frame["class"] = pd.Categorical([str(i % 4) for i in range(12)])
     bunch = types.SimpleNamespace(frame=frame, details={"md5_checksum": "0"})
     asked = {}
     monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda **options: asked.update(options) or bunch)
-    pool = jannis.load(tmp_path)
+    pool = family.load_jannis(tmp_path)
     pool.check("jannis")
     assert asked["data_id"] == 41168
     assert asked["data_home"] == str(tmp_path)
@@ -427,7 +433,7 @@ def test_openml_out_of_reach_is_one_line_with_a_remedy(tmp_path, monkeypatch, er
     with pytest.raises(
         GlitchtraceError, match=r"jannis \(OpenML 41168\) is not in .*GLITCHTRACE_DATA"
     ) as caught:
-        jannis.load(tmp_path)
+        family.load_jannis(tmp_path)
     assert "\n" not in str(caught.value)
 
 
@@ -446,7 +452,7 @@ def test_epsilon_is_read_line_by_line_in_any_order_of_its_files(tmp_path, monkey
         tables[part] = rng.normal(size=(count, 2001)).astype(np.float32)
         tables[part][:, 0] = np.where(np.arange(count) % 2, 1, -1)
     epsilon_archive(tmp_path / "e.tar.gz", tables)
-    features, labels = epsilon.read_archive(tmp_path / "e.tar.gz", {"train": 5, "test": 3})
+    features, labels = family.read_epsilon(tmp_path / "e.tar.gz", {"train": 5, "test": 3})
     np.testing.assert_array_equal(labels, [0, 1, 0, 1, 0, 0, 1, 0])
     np.testing.assert_array_equal(features, np.concatenate([tables["train"], tables["test"]])[:, 1:])
 
@@ -463,4 +469,4 @@ def test_epsilon_is_read_line_by_line_in_any_order_of_its_files(tmp_path, monkey
 def test_another_archive_of_epsilon_is_refused(tmp_path, rows, message):
     epsilon_archive(tmp_path / "e.tar.gz", {part: np.ones(shape) for part, shape in rows.items()})
     with pytest.raises(GlitchtraceError, match=rf"e\.tar\.gz: .*{message}"):
-        epsilon.read_archive(tmp_path / "e.tar.gz", {"train": 5, "test": 3})
+        family.read_epsilon(tmp_path / "e.tar.gz", {"train": 5, "test": 3})

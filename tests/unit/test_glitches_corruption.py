@@ -13,9 +13,10 @@ from PIL import Image
 
 from glitchtrace.core import files, grid, registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data import annotations, mnist_c
+from glitchtrace.data import annotations
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from glitchtrace.data.datasets import idx
 from glitchtrace.data.pictures import pictures
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.data.raw_files import RawFile
@@ -226,7 +227,7 @@ def test_the_archive_of_mnist_c_is_read_in_the_order_of_mnist(tmp_path, monkeypa
     }
     archive(tmp_path / "mnist_c.zip", members)
     digest = hashlib.md5((tmp_path / "mnist_c.zip").read_bytes()).hexdigest()
-    monkeypatch.setattr(mnist_c, "ARCHIVE", RawFile("mnist_c.zip", f"md5:{digest}"))
+    monkeypatch.setattr(idx, "ARCHIVE", RawFile("mnist_c.zip", f"md5:{digest}"))
     pool = registry.load("dataset", "mnist_c_stripe").load(tmp_path)
     pool.check("mnist_c_stripe")
     np.testing.assert_array_equal(pool.features, clean)

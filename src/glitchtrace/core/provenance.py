@@ -28,7 +28,7 @@ _PACKAGES = (
     "pyarrow",
 )
 # What a card says for readers; its settings reach a job as parameters.
-_UNREAD = ("summary", "shown_by", "settings", "defaults", "shares", "citation", "licence")
+_UNREAD = ("summary", "shown_by", "settings", "defaults", "shares", "citation", "licence", "source")
 _DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 

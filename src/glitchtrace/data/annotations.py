@@ -8,8 +8,7 @@ import pandas as pd
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.cifar import read_arrays
-from glitchtrace.data.raw_files import RawFile, locate
+from glitchtrace.data.raw_files import RawFile, locate, read_arrays
 
 # Wei et al.: Learning with noisy labels revisited, ICLR 2022; CC BY-NC 4.0. Official order of the training part.
 CIFAR10N = RawFile(

@@ -134,7 +134,7 @@ def _view(
     """The function that turns stored rows into inputs of one view."""
     card = registry.card("dataset", dataset)
     if view == "pictures" and card["modality"] == "image":
-        return lambda stored: PictureInputs(stored, card["convolution_size"])
+        return lambda stored: PictureInputs(stored, card.get("convolution_size"))
     form = {"vector": VectorInputs, "tokens": TokenInputs}.get(view)
     if form and (view == "vector" or card["modality"] == "table"):
         mean, std = standardisation(clean_rows())

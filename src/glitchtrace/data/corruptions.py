@@ -38,7 +38,8 @@ def _brightness(picture: np.ndarray, severity: int, _: np.random.Generator) -> n
         return picture + step
     value = picture.max(axis=2, keepdims=True)
     raised = np.minimum(value + step, 1)
-    return np.where(value > 0, picture * (raised / np.where(value > 0, value, 1)), raised)
+    changed: np.ndarray = np.where(value > 0, picture * (raised / np.where(value > 0, value, 1)), raised)
+    return changed
 
 
 def _stripe(picture: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
@@ -67,13 +68,15 @@ def _gaussian_blur(picture: np.ndarray, severity: int, _: np.random.Generator) -
     from scipy.ndimage import gaussian_filter
 
     spread = 0.02 * severity * picture.shape[0]
-    return gaussian_filter(picture, sigma=(spread, spread, 0)[: picture.ndim], mode="nearest")
+    changed: np.ndarray = gaussian_filter(picture, sigma=(spread, spread, 0)[: picture.ndim], mode="nearest")
+    return changed
 
 
 def _contrast(picture: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
     """Differences from the mean of each channel shrink to a fraction."""
     mean = picture.mean(axis=(0, 1), keepdims=True)
-    return mean + (picture - mean) * (0.6, 0.5, 0.4, 0.3, 0.15)[severity - 1]
+    changed: np.ndarray = mean + (picture - mean) * (0.6, 0.5, 0.4, 0.3, 0.15)[severity - 1]
+    return changed
 
 
 def _rotate(picture: np.ndarray, severity: int, rng: np.random.Generator) -> np.ndarray:
@@ -81,7 +84,8 @@ def _rotate(picture: np.ndarray, severity: int, rng: np.random.Generator) -> np.
     from scipy.ndimage import rotate
 
     angle = 12.0 * severity * rng.choice([-1, 1])
-    return rotate(picture, angle, axes=(1, 0), reshape=False, order=1, mode="nearest")
+    changed: np.ndarray = rotate(picture, angle, axes=(1, 0), reshape=False, order=1, mode="nearest")
+    return changed
 
 
 def _pixelate(picture: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
@@ -105,7 +109,8 @@ def _jpeg(picture: np.ndarray, severity: int, _: np.random.Generator) -> np.ndar
 
 
 def _bytes(picture: np.ndarray) -> np.ndarray:
-    return np.rint(picture * 255).astype(np.uint8)
+    changed: np.ndarray = np.rint(picture * 255).astype(np.uint8)
+    return changed
 
 
 CORRUPTIONS: dict[str, Corruption] = {

@@ -1,13 +1,15 @@
 """All rows of one base dataset, as its module loads them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.raw_files import RawFile
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,17 @@ class Pool:
         problem = problem or _problem_of_columns(self.features, self.columns, self.categories)
         if problem:
             raise GlitchtraceError(f"dataset {name}: {problem}")
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A dataset as a component.
+
+    ``load`` gives its pool from the data folder, None where there is none; ``files`` are its raw files.
+    """
+
+    load: Callable[[Path | None], Pool]
+    files: tuple[RawFile, ...] = ()
 
 
 def _problem_of_values(values: np.ndarray) -> str | None:
@@ -101,20 +114,6 @@ def _problem_of_columns(
                 "categories; number them from 0"
             )
     return None
-
-
-def from_table(bunch: Any) -> Pool:
-    """A table that scikit-learn ships: its ``Bunch`` as a Pool with the single part ``all``."""
-    features = np.ascontiguousarray(bunch.data, dtype=np.float32)
-    labels = np.asarray(bunch.target, dtype=np.int64)
-    return Pool(
-        features=features,
-        labels=labels,
-        class_names=tuple(str(name) for name in bunch.target_names),
-        parts={"all": (0, len(labels))},
-        columns=tuple(str(name) for name in bunch.feature_names),
-        checksums={"arrays": array_checksum(features, labels)},
-    )
 
 
 def array_checksum(*arrays: np.ndarray) -> str:

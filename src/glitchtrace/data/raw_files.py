@@ -1,9 +1,12 @@
 """Raw files of datasets: where they lie, whether they are the right ones, and where to get them."""
 
 import hashlib
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
@@ -79,6 +82,17 @@ def checksum(path: Path, algorithm: str) -> str:
     """Digest of the content of a file, as "algorithm:digest"."""
     with open(path, "rb") as stream:
         return f"{algorithm}:{hashlib.file_digest(stream, algorithm).hexdigest()}"
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """The named arrays of an npz file.  Raises GlitchtraceError where one is missing or pickled."""
+    try:
+        with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            return [arrays[name] for name in names]
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise GlitchtraceError(
+            f"{path}: not the expected npz file ({error}); replace it by the original"
+        ) from None
 
 
 def _download(addresses: Sequence[str], target: Path, expected: str) -> str | None:

@@ -62,7 +62,8 @@ class Sources:
 
     def host_rows(self, rows: np.ndarray) -> np.ndarray:
         """The given rows of the host, (n, …)."""
-        return self._features[self.host][rows]
+        found: np.ndarray = self._features[self.host][rows]
+        return found
 
 
 def fit_pictures(pictures: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glitchtrace.core.files import replacing
-from glitchtrace.data.cifar import read_arrays
+from glitchtrace.data.raw_files import read_arrays
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

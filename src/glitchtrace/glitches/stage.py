@@ -61,7 +61,7 @@ def complete(name: str, given: Mapping[str, Any], dataset: str) -> dict[str, Any
         raise GlitchtraceError(f"unknown key '{unknown[0]}' of glitch {name}; known: {known}")
     settings = {key: given.get(key, fragment["default"]) for key, fragment in fragments.items()}
     if "foreign" in settings:
-        settings["foreign"] = settings["foreign"] or registry.card("dataset", dataset)["foreign"]
+        settings["foreign"] = settings["foreign"] or registry.card("dataset", dataset).get("foreign")
     if "steps" in settings:
         settings["steps"] = [_complete_step(step, dataset) for step in settings["steps"]]
     return settings

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from glitchtrace.data.datasets import mnist
-from glitchtrace.data.datasets.adult import TABLE as ADULT
-from glitchtrace.data.datasets.newsgroups import TABLE as NEWSGROUPS
+from glitchtrace.data.datasets.idx import load_mnist
+from glitchtrace.data.datasets.tables import ADULT
+from glitchtrace.data.datasets.text import TABLE as NEWSGROUPS
 from glitchtrace.data.raw_files import locate
 from glitchtrace.data.tables import read_frame
 
@@ -53,7 +53,7 @@ _ROWS, _ONE_SEVEN = 55_000, (1, 7)
 
 def mnist_1_7(data_root: Path | None) -> Task:
     """MNIST digits 1 (label 0) against 7 (label 1), pixels in [0, 1], from the first 55,000 training pictures."""
-    pool = mnist.load(data_root)
+    pool = load_mnist(data_root)
     labels = pool.labels[:_ROWS]
     chosen = np.isin(labels, _ONE_SEVEN)
     features = pool.features[:_ROWS][chosen].reshape(int(chosen.sum()), -1) / 255

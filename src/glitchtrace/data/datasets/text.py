@@ -8,22 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.pool import Pool
+from glitchtrace.data.pool import Pool, Reader
 from glitchtrace.data.raw_files import RawFile, find, locate
 from glitchtrace.data.tables import check_columns, read_frame
 
 KIND = "dataset"
-CARD = {
-    "summary": "Postings of 20 newsgroups, split by date: TF-IDF reduced by SVD to 100 columns.",
-    "modality": "table",
-    "classes": 20,
-    "rows": {"train": 11314, "test": 7532},
-    "shape": [100],
-    "foreign": None,
-    "greyscale": False,
-    "convolution_size": None,
-    "licence": "none stated",
-    "citation": "Lang: NewsWeeder: learning to filter netnews, ICML 1995",
+CARDS = {
+    "newsgroups": {
+        "summary": "Postings of 20 newsgroups, split by date: TF-IDF reduced by SVD to 100 columns.",
+        "modality": "table",
+        "classes": 20,
+        "rows": {"train": 11314, "test": 7532},
+        "shape": [100],
+        "licence": "none stated",
+        "citation": "Lang: NewsWeeder: learning to filter netnews, ICML 1995",
+        "source": "https://ndownloader.figshare.com/files/5975967",
+    },
 }
 
 TABLE = RawFile(
@@ -39,7 +39,7 @@ ADDRESS = "https://ndownloader.figshare.com/files/5975967"
 DIMENSIONS = 100
 
 
-def load(data_root: Path | None) -> Pool:
+def load_newsgroups(data_root: Path | None) -> Pool:
     """All 18,846 postings, the earlier ones (training part) first, in scikit-learn's order of each part.
 
     Headers, footers and quotations are kept.  Vocabulary, document frequencies and singular vectors are those
@@ -116,3 +116,6 @@ def read_postings(path: Path, folder: str) -> tuple[list[str], list[str]]:
         np.random.RandomState(seed).shuffle(order)
         keys = [keys[position] for position in order]
     return [found[key] for key in keys], [group for group, _ in keys]
+
+
+COMPONENTS = {"newsgroups": Reader(load_newsgroups, (TABLE, ARCHIVE))}
