@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from glitchtrace.core import configuration, registry
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.prepare import prepare_data
-from glitchtrace.detectors.stage import score_signals
+from glitchtrace.detectors.stage import detect_cell
 from glitchtrace.evaluation.stage import evaluate_cell
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.influence.stage import compute_influence, profile_influence
@@ -125,17 +125,21 @@ class Chain:
             estimator="tracin",
             settings=settings,
         )
-        score_signals(
-            profile=self.file("profile.safetensors"),
-            signals=self.file("signals.parquet"),
-            detectors=list(registry.names("signal")),
-            settings=settings,
+        detect_cell(
+            glitch=self.file("glitch.parquet"),
+            profile=[self.file("profile.safetensors")],
+            factors=[self.file("factors.safetensors")],
+            scores=self.file("scores.parquet"),
+            detectors=registry.chosen("detector", "default"),
+            settings={},
+            estimator_settings=settings,
+            seed=0,
         )
-        return pd.read_parquet(self.file("signals.parquet"))
+        return pd.read_parquet(self.file("scores.parquet"))
 
     def metrics(self) -> pd.DataFrame:
         evaluate_cell(
-            signals=self.file("signals.parquet"),
+            scores=self.file("scores.parquet"),
             glitch=self.file("glitch.parquet"),
             history=self.file("history.parquet"),
             records=[],
