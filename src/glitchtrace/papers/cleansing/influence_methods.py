@@ -20,7 +20,7 @@ import numpy as np
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
-from glitchtrace.detectors.stage import score
+from glitchtrace.detectors.influence_signals import score
 from glitchtrace.influence import sgd_influence as influences
 from glitchtrace.influence import tracin as estimator_of_heads
 from glitchtrace.influence.estimator import EstimatorInputs
@@ -141,13 +141,13 @@ CARDS = {
         "label": "self influence",
         "summary": "The signal SI, from the states after each epoch of the recorded training.",
         "reads": "epochs",
-        "uses": {"signal": ["SI"]},
+        "uses": {"detector": ["SI"]},
     },
     "cnci": {
         "label": "CNCI",
         "summary": "The signal CNCI, from the states after each epoch of the recorded training.",
         "reads": "epochs",
-        "uses": {"signal": ["CNCI"]},
+        "uses": {"detector": ["CNCI"]},
     },
     "random": {
         "label": "random",
