@@ -134,6 +134,17 @@ def test_an_order_made_by_rounding_is_refused(name: str, classes: int) -> None:
     np.testing.assert_array_equal(first.order, second.order)
 
 
+def test_a_drawn_sample_that_tells_nothing_scores_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    drawn = ExplicitGradients(np.eye(4)[:3], [2, 2])
+    one, many = drawn.take(np.array([0])), drawn.take(np.array([1, 2]))
+    with pytest.raises(GlitchtraceError, match="every score is 0 up to rounding"):
+        fisher_scores(one, many, drawn, np.ones(3))
+    with caplog.at_level(logging.WARNING):
+        np.testing.assert_array_equal(fisher_scores(one, many, drawn, np.ones(3), drawn=True), [0, 0])
+    assert "the first candidate is taken" in caplog.text
+    assert fisher_scores(one, many.take(np.array([0])), drawn, np.ones(3)) == 0  # nothing to choose
+
+
 def test_defaults_of_the_whole_fisher_matrix_are_damped() -> None:
     for name in registry.names("negotiator"):
         if registry.card("negotiator", name).get("whole_fisher"):

@@ -14,7 +14,8 @@ The pseudo-inverse drops eigenvalues Σ² below ``cutoff`` times the largest; λ
 is float64.
 
 Where the gradients of all samples of F are independent, F⁺ takes those of two different samples for orthogonal: every
-score is 0, and an order of candidates would be one of rounding errors.  That is refused.
+score is 0, and an order of candidates would be one of rounding errors.  That is refused where F is made of all known
+samples; a ``drawn`` sample that happens to be such gives scores of exactly 0, with a warning.
 
 **Influence functions.**  H = mean over S of ∇²ℓ(z) of the loss ℓ = −log p(y|x); s_k = (H + λI)⁻¹ ∇ℓ(z_k).  Three
 solvers:
@@ -58,11 +59,13 @@ def fisher_scores(
     *,
     damping: float = 0.0,
     cutoff: float = CUTOFF,
+    drawn: bool = False,
 ) -> np.ndarray:
     """Scores (k,) of the gradients ``many`` with the single gradient ``one`` under the Fisher metric.
 
     ``columns`` (r gradients u_m) and ``weights`` (r,) define F; ``damping`` λ ≥ 0, where 0 takes the
-    pseudo-inverse.  Raises GlitchtraceError where gradients are not finite, and where all scores are 0 to rounding.
+    pseudo-inverse.  ``drawn``: F is made of a part of the samples, which differs from call to call.  Raises
+    GlitchtraceError where gradients are not finite, and where all scores are 0 up to rounding, unless drawn.
     """
     # Of two classes half of the gradients repeat the others, so that as many parameters may be enough for all of them.
     if columns.parameters < len(columns) and (damping or 2 * columns.parameters < len(columns)):
@@ -79,12 +82,18 @@ def fisher_scores(
         return _damped(gram, first, others, one.dot(many)[0], weights, damping)
     _check_size(columns)
     scores, lengths = _undamped(one.vectors()[0], many.vectors(), columns.vectors(), weights, cutoff)
-    _check_rounding(scores, lengths, columns)
-    return scores
+    return _without_rounding(scores, lengths, columns, drawn=drawn)
 
 
 def block_scores(
-    one: Gradients, many: Gradients, columns: Gradients, weights: np.ndarray, *, damping: float, cutoff: float
+    one: Gradients,
+    many: Gradients,
+    columns: Gradients,
+    weights: np.ndarray,
+    *,
+    damping: float,
+    cutoff: float,
+    drawn: bool = False,
 ) -> np.ndarray:
     """The same with the blocks of F between different parameter tensors set to zero; Σ over tensors."""
     if damping:
@@ -106,9 +115,8 @@ def block_scores(
         *(np.split(gradients.vectors(), ends, axis=1) for gradients in (one, many, columns)), strict=True
     )
     undamped = [_undamped(first[0], others, every, weights, cutoff) for first, others, every in vectors]
-    scores = np.sum([found for found, _ in undamped], axis=0)
-    _check_rounding(scores, np.sum([lengths for _, lengths in undamped], axis=0), columns)
-    return np.asarray(scores)
+    scores, lengths = (np.sum(parts, axis=0) for parts in zip(*undamped, strict=True))
+    return _without_rounding(scores, lengths, columns, drawn=drawn)
 
 
 def diagonal_scores(
@@ -165,13 +173,22 @@ def _undamped(
     return theirs @ mine, np.linalg.norm(mine) * np.linalg.norm(theirs, axis=1)
 
 
-def _check_rounding(scores: np.ndarray, lengths: np.ndarray, columns: Gradients) -> None:
-    """Refuse an order of candidates that rounding makes: see the head of this module."""
-    if len(scores) > 1 and (np.abs(scores) <= _ROUNDING * lengths).all():
-        raise GlitchtraceError(
-            f"negotiator: without damping every score is 0 up to rounding, as {columns.parameters} parameters tell "
-            f"the {len(columns)} gradients of the Fisher matrix apart; set the negotiator's damping, e.g. 0.01"
-        )
+def _without_rounding(
+    scores: np.ndarray, lengths: np.ndarray, columns: Gradients, *, drawn: bool
+) -> np.ndarray:
+    """Scores of which not all are rounding, or exact zeros; see the head of this module."""
+    if len(scores) < 2 or (np.abs(scores) > _ROUNDING * lengths).any():
+        return scores
+    reason = (
+        f"without damping every score is 0 up to rounding, as {columns.parameters} parameters tell the "
+        f"{len(columns)} gradients of the Fisher matrix apart"
+    )
+    if not drawn:
+        raise GlitchtraceError(f"negotiator: {reason}; set the negotiator's damping, e.g. 0.01")
+    _log.warning(
+        "negotiator: %s; the first candidate is taken, set the negotiator's damping to choose", reason
+    )
+    return np.zeros_like(scores)
 
 
 def _check_size(columns: Gradients) -> None:
