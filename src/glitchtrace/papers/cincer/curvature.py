@@ -29,14 +29,14 @@ Sources: Koh and Liang (2017); Barshan et al. (2020) for RelatIF.
 """
 
 import logging
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, LinAlgWarning, cho_factor, cho_solve, eigh, eigvalsh, solve, svd
+from scipy.linalg import cho_factor, cho_solve, eigh, svd
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.influence.solvers import Operator, conjugate_gradients, direct
 from glitchtrace.papers.cincer.cells import EXACT_PARAMETERS, LARGEST_GRADIENT_BYTES
 from glitchtrace.papers.cincer.gradients import Gradients
 from glitchtrace.papers.cincer.query import Query
@@ -224,74 +224,6 @@ def dense_hessian(product: Product, parameters: int) -> np.ndarray:
     return (matrix + matrix.T) / 2
 
 
-def solve_exactly(hessian: np.ndarray, vectors: np.ndarray, damping: float) -> np.ndarray:
-    """(H + λI)⁻¹ u for the rows u of ``vectors`` (k, P).
-
-    An indefinite matrix is solved as it is, and a warning says how many eigenvalues are negative: the influence then
-    describes a saddle, not an optimum.  Raises GlitchtraceError where the matrix is singular to rounding.
-    """
-    damped = hessian + damping * np.eye(len(hessian))
-    values = eigvalsh(damped)
-    if np.abs(values).min() <= 1e-13 * np.abs(values).max():
-        raise GlitchtraceError(
-            f"influence: the Hessian with damping {damping:g} is singular to rounding; raise the damping"
-        )
-    if values[0] < 0:
-        _log.warning(
-            "influence: the Hessian with damping %g has %d negative eigenvalues; raise the damping above %.3g for "
-            "a positive definite one",
-            damping,
-            int(np.sum(values < 0)),
-            -values[0] + damping,
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", LinAlgWarning)
-        try:
-            found: np.ndarray = solve(damped, vectors.T, assume_a="sym").T
-        except (LinAlgWarning, LinAlgError):
-            raise GlitchtraceError(
-                f"influence: the Hessian with damping {damping:g} is too ill-conditioned; raise the damping"
-            ) from None
-    return found
-
-
-def solve_by_conjugate_gradients(
-    product: Product, vector: np.ndarray, damping: float, *, iterations: int = 100, tolerance: float = 1e-5
-) -> np.ndarray:
-    """(H + λI)⁻¹ u, minimising ½ xᵀHx − uᵀx from x = u until the residual is ``tolerance`` of ‖u‖.
-
-    At most ``iterations`` steps; what is left then is logged.  Raises GlitchtraceError where a direction of negative
-    curvature shows that the matrix is not positive definite.
-    """
-    solution = np.array(vector, dtype=np.float64)
-    residual = vector - product(solution) - damping * solution
-    direction = residual.copy()
-    square = float(residual @ residual)
-    target = (tolerance * float(np.linalg.norm(vector))) ** 2
-    for _ in range(iterations):
-        if square <= target:
-            return solution
-        image = product(direction) + damping * direction
-        bend = float(direction @ image)
-        if not np.isfinite(bend) or bend <= 0:
-            raise GlitchtraceError(
-                f"influence: conjugate gradients met a direction of curvature {bend:.3g}; the Hessian with damping "
-                f"{damping:g} is not positive definite, raise the damping"
-            )
-        step = square / bend
-        solution += step * direction
-        residual -= step * image
-        before, square = square, float(residual @ residual)
-        direction = residual + (square / before) * direction
-    if square > target:
-        _log.warning(
-            "influence: conjugate gradients left a residual of %.2g of the right-hand side after %d steps",
-            np.sqrt(square) / np.linalg.norm(vector),
-            iterations,
-        )
-    return solution
-
-
 def solve_by_lissa(
     sample_product: Callable[[int, np.ndarray], np.ndarray],
     vector: np.ndarray,
@@ -362,19 +294,29 @@ def inverse_hessian_products(
     wrong labels included.  Raises GlitchtraceError for a curvature that the solver cannot invert.
     """
     damping = float(settings["damping"])
-    solver = settings["solver"]
+    solver, parameters = settings["solver"], vectors.shape[1]
+    hessian = Operator(
+        query.mean_hessian_product,
+        parameters,
+        damping,
+        dense=lambda: dense_hessian(query.mean_hessian_product, parameters),
+        remedy="raise the damping",
+    )
     if solver == "exact":
-        parameters = vectors.shape[1]
         if parameters > EXACT_PARAMETERS:
             raise GlitchtraceError(
                 f"solver: exact is for at most {EXACT_PARAMETERS} parameters, the model has {parameters}; use cg"
             )
-        hessian = dense_hessian(query.mean_hessian_product, parameters)
-        return solve_exactly(hessian, vectors, damping)
+        return direct(hessian, vectors.T, indefinite=True).vector.T
     if solver == "cg":
-        return np.stack(
-            [solve_by_conjugate_gradients(query.mean_hessian_product, vector, damping) for vector in vectors]
-        )
+        # Started and stopped as the published program does.
+        found = [
+            conjugate_gradients(
+                hessian, vector, tolerance=1e-5, limit=100, start=vector, unfinished="log", precondition=False
+            )
+            for vector in vectors
+        ]
+        return np.stack([solution.vector for solution in found])
     drawn_from = np.arange(len(query.inputs)) if settings["draws"] == "all" else np.asarray(query.known)
     solutions = np.stack(
         [
@@ -405,13 +347,12 @@ def _report_residual(
     """
     chosen = drawn_from[:: -(-len(drawn_from) // _MEASURED)]
 
-    def product(vector: np.ndarray) -> np.ndarray:
-        return query.classifier.hessian_product(query.inputs[chosen], query.labels[chosen], vector)
-
-    missed = [
-        relative_residual(product, solution, vector, damping)
-        for solution, vector in zip(solutions, vectors, strict=True)
-    ]
+    hessian = Operator(
+        lambda vector: query.classifier.hessian_product(query.inputs[chosen], query.labels[chosen], vector),
+        vectors.shape[1],
+        damping,
+    )
+    missed = [hessian.residual(solution, vector) for solution, vector in zip(solutions, vectors, strict=True)]
     if max(missed) > _CONVERGED:
         _log.warning(
             "influence: LiSSA has not converged, its residual is %.2g of the right-hand side with damping %g and "
@@ -420,10 +361,3 @@ def _report_residual(
             damping,
             depth,
         )
-
-
-def relative_residual(product: Product, solution: np.ndarray, vector: np.ndarray, damping: float) -> float:
-    """‖u − (H + λI) v‖ / ‖u‖ of a solution v; 0 where u is 0."""
-    size = float(np.linalg.norm(vector))
-    left = vector - product(solution) - damping * solution
-    return float(np.linalg.norm(left)) / size if size else 0.0
