@@ -1,4 +1,4 @@
-"""Every compat switch and every option of the specification changes a number, through the stages of a real cell."""
+"""Every compat switch and every option of the methods changes a number, through the stages of a real cell."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -206,7 +206,7 @@ def test_an_option_of_the_estimator_changes_its_signal(chain: Chain, option: str
 
 
 def test_exclude_own_class_changes_proposed_labels() -> None:
-    """On trained networks y⁻ is hardly ever the observed label (specification A13), on arbitrary influence it is."""
+    """On trained networks y⁻ is hardly ever the observed label, on arbitrary influence it is."""
     from glitchtrace.influence.profile import negative_labels, profile_from_matrix
 
     labels, validation, classes = np.arange(30) % 3, np.arange(12) % 3, np.arange(3)
@@ -300,7 +300,7 @@ def test_the_compat_switches_are_these() -> None:
     }
 
 
-def test_every_option_of_the_specification_is_a_parameter() -> None:
+def test_every_option_of_the_methods_is_a_parameter() -> None:
     keys = {key.rsplit(".", 1)[-1] for key, *_ in configuration.parameters(SCHEMA)}
     assert {
         *ESTIMATOR_OPTIONS,

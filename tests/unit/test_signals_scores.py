@@ -1,4 +1,4 @@
-"""Signals: invariants of the specification (section 10), and what each one means on small tables."""
+"""Signals: their invariants, and what each one means on small tables."""
 
 from dataclasses import replace
 
