@@ -21,7 +21,6 @@ from glitchtrace.core.registry import base_name
 
 def _load():
     """The checked and complete configuration."""
-    registry.add(config.get("components") or ())
     given = (
         workflow.modifier.skip_configfile
     )  # by a workflow that uses this one as a module

@@ -24,6 +24,7 @@ rule fetch_data:
         **stage(
             "data.fetch:fetch_data",
             dataset="{source}",
+            raw=lambda wildcards: provenance.own_files("dataset", wildcards.source),
         ),
     script:
         "../scripts/run_stage.py"
@@ -51,6 +52,7 @@ rule fetch_sparse_data:
         **stage(
             "data.fetch:fetch_data",
             dataset="{source}",
+            raw=lambda wildcards: provenance.own_files("dataset", wildcards.source),
         ),
     script:
         "../scripts/run_stage.py"

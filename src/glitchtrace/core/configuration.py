@@ -72,8 +72,12 @@ def complete(config: Mapping[str, Any], default: Mapping[str, Any], root: str | 
     """A configuration, checked and with every default filled in; see ``resolve``.
 
     ``default`` is the default study, ``config`` the same merged with the study; ``root`` the folder of the workflow.
-    Raises GlitchtraceError with one line for the first fault.
+    Components of the user's own are registered first.  Raises GlitchtraceError with one line for the first fault.
     """
+    places = config.get("components") or ()
+    if isinstance(places, str):
+        raise GlitchtraceError(f"components: '{places}' should be a list; write components: [{places}]")
+    registry.add(places)
     schema, shared = load_schema(root), variants(root)
     check(config, schema)
     whole = merge(shared, config)
