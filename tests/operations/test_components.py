@@ -1,4 +1,4 @@
-"""Components of a user's own, outside the checkout: found in jobs of a cluster and elsewhere, and noticed when changed."""
+"""Components outside the checkout: found in jobs of a cluster and elsewhere, and noticed when changed."""
 
 import os
 import re
