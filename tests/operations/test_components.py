@@ -36,7 +36,8 @@ def workflow(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 def test_components_of_a_folder_are_found_by_jobs_of_a_cluster_and_noticed_when_changed(
     stranger: Path,
 ) -> None:
-    cluster = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", SUBMIT, "--jobs", "2")
+    cluster = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", SUBMIT, "--jobs", "4")
+    cluster += ("--seconds-between-status-checks", "1", "--latency-wait", "20")
     workflow(stranger, *cluster)
     found = stranger.glob("results/moons/random_features/collapse*/seed-0/tracin/signals.parquet")
     assert len(list(found)) == 2
