@@ -27,8 +27,8 @@ def stranger(tmp_path: Path) -> Path:
 
 
 def workflow(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The signals of the study, called from elsewhere."""
-    command = [PROGRAM, "signals", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
+    """The scores of the study, called from elsewhere."""
+    command = [PROGRAM, "scores", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
     command += ["--configfile", str(folder / "moons.yaml"), *arguments]
     return finish(command, folder.parent)
 
@@ -39,16 +39,16 @@ def test_components_of_a_folder_are_found_by_jobs_of_a_cluster_and_noticed_when_
     cluster = ("--executor", "cluster-generic", "--cluster-generic-submit-cmd", SUBMIT, "--jobs", "4")
     cluster += ("--seconds-between-status-checks", "1", "--latency-wait", "20")
     workflow(stranger, *cluster)
-    found = stranger.glob("results/moons/random_features/collapse*/seed-0/tracin/signals.parquet")
+    found = stranger.glob("results/moons/random_features/collapse*/seed-0/tracin*/scores.parquet")
     assert len(list(found)) == 2
     assert not planned_jobs(workflow(stranger, "--cores", "1", "--dry-run"))
 
     detector = stranger / "my/other_classes.py"
     detector.write_text(detector.read_text() + "\n# a comment\n")
     assert not planned_jobs(workflow(stranger, "--cores", "1", "--dry-run"))
-    detector.write_text(detector.read_text().replace("return profiles", "return 2 * profiles"))
+    detector.write_text(detector.read_text().replace("    return ", "    return 2 * ())
     jobs = planned_jobs(workflow(stranger, "--cores", "1", "--dry-run"))
-    assert {rule: count for rule, count in jobs.items() if rule != "signals"} == {"score_signals": 2}
+    assert {rule: count for rule, count in jobs.items() if rule != "scores"} == {"detect": 2}
 
     # Another content of the same size and date is another content.
     table = stranger / "my/moons.csv"

@@ -19,14 +19,15 @@ EXAMPLES = re.findall(
 # What was injected in each cell, and how well the new signal finds it.
 LOOK = """
 import json
+from pathlib import Path
 import pandas as pd
 from glitchtrace.evaluation.detection import auroc
 
 found = {}
 for glitch in ("collapse", "collapse@lower"):
-    cell = f"results/moons/random_features/{glitch}-0.1/seed-0/tracin"
+    (cell,) = Path(f"results/moons/random_features/{glitch}-0.1/seed-0").glob("tracin*")
     samples = pd.read_parquet(f"results/moons/{glitch}-0.1/seed-0/glitch.parquet")
-    scores = pd.read_parquet(f"{cell}/signals.parquet")["other_classes"]
+    scores = pd.read_parquet(cell / "scores.parquet")["other_classes"]
     wrong = (samples["kind"] == 1).to_numpy()
     found[glitch] = {
         "wrong": int(wrong.sum()), "samples": len(samples),
@@ -47,7 +48,7 @@ def extended(tmp_path_factory) -> dict:
     study = ["--configfile", "moons.yaml", "--cores", "2"]
     for command in (
         [sys.executable, "my/write_moons.py"],
-        [snakemake, "signals", "--snakefile", str(ROOT / "Snakefile"), *study],
+        [snakemake, "scores", "--snakefile", str(ROOT / "Snakefile"), *study],
         [sys.executable, "-c", LOOK],
     ):
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
@@ -57,7 +58,7 @@ def extended(tmp_path_factory) -> dict:
 
 def test_the_page_has_an_example_of_every_kind() -> None:
     kinds = [re.findall('^KIND = "(.*)"', content, re.M) for _, content in EXAMPLES]
-    assert kinds == [[], ["dataset"], ["glitch"], ["model"], ["signal"], []]
+    assert kinds == [[], ["dataset"], ["glitch"], ["model"], ["detector"], []]
 
 
 def test_the_examples_of_the_page_run_and_find_what_they_inject(extended: dict) -> None:

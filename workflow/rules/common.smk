@@ -50,9 +50,7 @@ GRID = grid.Grid(
     cell.wildcards() for cell in checked(grid.cells, CONFIG["grid"], SETTINGS)
 )
 CELL_KEYS = tuple(grid.AXES.values())
-SIGNALS = (
-    list(registry.names("signal")) if CONFIG["signals"] == "all" else CONFIG["signals"]
-)
+DETECTORS = registry.chosen("detector", CONFIG["detectors"])
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
 
 jobs.export_environment(ROOT / "src", CONFIG["data_root"])
@@ -64,6 +62,7 @@ EVERYTHING, FIGURES, RECORDS = [], [], []
 
 pathvars:
     study=paths.study_folder(CONFIG["study"]),
+    detectors=paths.detector_folder(CONFIG["detectors"]),
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
 
@@ -193,6 +192,20 @@ def of_frozen(wildcards):
 # What says that the features of the cell's pictures are at hand, without and with the test pictures.
 stored_features = each(of_frozen, paths.FEATURES)
 stored_test_features = each(of_frozen, paths.FEATURES, paths.TEST_FEATURES)
+
+
+def evidence(detectors):
+    """Named inputs: the files of the evidence that some detectors need."""
+    needed = {
+        need for name in detectors for need in registry.card("detector", name)["needs"]
+    }
+    return {name: [file] for name, file in (EVIDENCE[need] for need in sorted(needed))}
+
+
+def detector_settings(detectors):
+    """The complete settings of those of some detectors that have any."""
+    found = {name: SETTINGS["detector"].get(name) for name in detectors}
+    return {name: settings for name, settings in found.items() if settings}
 
 
 def local_weights(wildcards):

@@ -60,7 +60,7 @@ def run(snakemake: Any) -> None:
             _naming_full_disk(snakemake),
         ):
             _check_threads(snakemake.threads)
-            _check_arrays(_named(snakemake.input))
+            check_arrays(_named(snakemake.input))
             cost = _measured(stage_function(stage), arguments)
             if record is not None:
                 content = {
@@ -159,7 +159,7 @@ def _check_threads(declared: int) -> None:
         )
 
 
-def _check_arrays(inputs: Mapping[str, Any]) -> None:
+def check_arrays(inputs: Mapping[str, Any]) -> None:
     """Raise GlitchtraceError for an array of a source that is not what the record of its job says."""
     for path in _arrays(inputs):
         record = path.with_name("fetch_data.json")
