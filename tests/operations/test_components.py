@@ -46,7 +46,7 @@ def test_components_of_a_folder_are_found_by_jobs_of_a_cluster_and_noticed_when_
     detector = stranger / "my/other_classes.py"
     detector.write_text(detector.read_text() + "\n# a comment\n")
     assert not planned_jobs(workflow(stranger, "--cores", "1", "--dry-run"))
-    detector.write_text(detector.read_text().replace("    return ", "    return 2 * ())
+    detector.write_text(detector.read_text().replace("return profiles", "return 2 * profiles"))
     jobs = planned_jobs(workflow(stranger, "--cores", "1", "--dry-run"))
     assert {rule: count for rule, count in jobs.items() if rule != "scores"} == {"detect": 2}
 

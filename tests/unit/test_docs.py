@@ -25,9 +25,9 @@ from glitchtrace.evaluation.detection import auroc
 
 found = {}
 for glitch in ("collapse", "collapse@lower"):
-    (cell,) = Path(f"results/moons/random_features/{glitch}-0.1/seed-0").glob("tracin*")
+    (file,) = Path(f"results/moons/random_features/{glitch}-0.1/seed-0").glob("tracin*/scores.parquet")
     samples = pd.read_parquet(f"results/moons/{glitch}-0.1/seed-0/glitch.parquet")
-    scores = pd.read_parquet(cell / "scores.parquet")["other_classes"]
+    scores = pd.read_parquet(file)["other_classes"]
     wrong = (samples["kind"] == 1).to_numpy()
     found[glitch] = {
         "wrong": int(wrong.sum()), "samples": len(samples),
