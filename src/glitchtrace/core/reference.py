@@ -54,7 +54,13 @@ def _groups(kind: str, name: str) -> list[str]:
 
 
 def _table(rows: Iterator[tuple[str, str, str, str]]) -> str:
-    return "\n".join([_HEAD, *(f"|`{key}`|{kind}|{default}|{text}|" for key, kind, default, text in rows)])
+    lines = [
+        f"|`{key}`|{kind}|{default}|{text}|"
+        for key, kind, default, text in rows
+        # A group of keys says nothing that they do not say, nor does a list of names of its table.
+        if (kind, default) != ("object", "") and not re.fullmatch(r"\w+ names\.", text)
+    ]
+    return "\n".join([_HEAD, *lines])
 
 
 def _walk(prefix: str, properties: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
