@@ -12,23 +12,6 @@ EVIDENCE = {
 }
 
 
-<<<<<<< HEAD
-=======
-def evidence(detectors):
-    """Named inputs: the files of the evidence that some detectors need."""
-    needed = {
-        need for name in detectors for need in registry.card("detector", name)["needs"]
-    }
-    return {name: [file] for name, file in (EVIDENCE[need] for need in sorted(needed))}
-
-
-def detector_settings(detectors):
-    """The complete settings of those of some detectors that have any."""
-    found = {name: SETTINGS["detector"].get(name) for name in detectors}
-    return {name: settings for name, settings in found.items() if settings}
-
-
->>>>>>> main
 rule cross_fit:
     input:
         features=source_files(rules.fetch_data.output.features),
