@@ -127,7 +127,7 @@ def picture(results: Path) -> None:
     dataset, model, glitch, seed, signal, size = PICTURE
     sources = [results / "sources" / name for name in (dataset, "photo_patches")]
     plot_gallery(
-        signals=results / dataset / model / glitch / seed / "tracin/signals.parquet",
+        scores=results / dataset / model / glitch / seed / "tracin/scores.parquet",
         glitch=results / dataset / glitch / seed / "glitch.parquet",
         features=[source / "features.npy" for source in sources],
         descriptions=[source / "source.json" for source in sources],
