@@ -19,6 +19,7 @@ from glitchtrace.core import (
 )
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.registry import base_name
+from glitchtrace.repair import asking
 
 
 def _load():
@@ -77,7 +78,8 @@ EVERYTHING, FIGURES, RECORDS = [], [], []
 
 pathvars:
     study=paths.study_folder(CONFIG["study"]),
-    detectors=paths.detector_folder(CONFIG["detectors"]),
+    detectors=paths.choice_folder(CONFIG["detectors"]),
+    policies=paths.choice_folder(CONFIG["policies"], "repair-"),
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
 
@@ -209,11 +211,13 @@ stored_features = each(of_frozen, paths.FEATURES)
 stored_test_features = each(of_frozen, paths.FEATURES, paths.TEST_FEATURES)
 
 
-def evidence(detectors):
-    """Named inputs: the files of the evidence that some detectors need."""
-    needed = {
-        need for name in detectors for need in registry.card("detector", name)["needs"]
-    }
+def evidence(detectors, counters=()):
+    """Named inputs: the files of the evidence that some detectors and estimators of the number need."""
+    cards = [
+        *(registry.card("detector", name) for name in detectors),
+        *(registry.card("counter", name) for name in counters),
+    ]
+    needed = {need for card in cards for need in card["needs"]}
     return {name: [file] for name, file in (EVIDENCE[need] for need in sorted(needed))}
 
 
