@@ -19,6 +19,7 @@ from glitchtrace.core import (
 )
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.registry import base_name
+from glitchtrace.repair import asking
 
 
 def _load():
@@ -78,7 +79,8 @@ EVERYTHING, FIGURES, RECORDS = [], [], []
 
 pathvars:
     study=paths.study_folder(CONFIG["study"]),
-    detectors=paths.detector_folder(CONFIG["detectors"]),
+    detectors=paths.choice_folder(CONFIG["detectors"]),
+    policies=paths.choice_folder(CONFIG["policies"], "repair-"),
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
 

@@ -12,11 +12,13 @@ EVIDENCE = {
 }
 
 
-def evidence(detectors):
-    """Named inputs: the files of the evidence that some detectors need."""
-    needed = {
-        need for name in detectors for need in registry.card("detector", name)["needs"]
-    }
+def evidence(detectors, counters=()):
+    """Named inputs: the files of the evidence that some detectors and estimators of the number need."""
+    cards = [
+        *(registry.card("detector", name) for name in detectors),
+        *(registry.card("counter", name) for name in counters),
+    ]
+    needed = {need for card in cards for need in card["needs"]}
     return {name: [file] for name, file in (EVIDENCE[need] for need in sorted(needed))}
 
 
