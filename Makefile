@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/ready
-SNAKEMAKE := $(BIN)/snakemake --cores all
+SNAKEMAKE := $(BIN)/snakemake --cores all --logger rich
 comma := ,
 STUDY_FILE = $(if $(STUDY),--configfile config/studies/$(STUDY).yaml)
 
@@ -36,7 +36,7 @@ setup: $(READY) ## Make the environment in .venv (locked, hash-checked)
 .PHONY: demo
 demo: $(READY) ## The main job: config/config.yaml on embedded data, with figures and report
 	$(SNAKEMAKE)
-	$(SNAKEMAKE) --report results/report.html
+	$(BIN)/snakemake --report results/report.html --quiet
 	@echo "results/summary.parquet, results/figures/ and results/report.html are ready"
 
 .PHONY: demo_single
@@ -89,7 +89,7 @@ lint: $(READY) ## Style and types
 
 .PHONY: docs
 docs: $(READY) ## Remake what pages have from the code: parameters, rules, facts of datasets; after make demo the README's tables
-	$(BIN)/python -m glitchtrace.core.configuration
+	$(BIN)/python -m glitchtrace.core.reference
 	$(BIN)/python docs/architecture.py
 	$(BIN)/python docs/datasets.py
 	test ! -e results/gain.parquet || $(BIN)/python docs/demo.py

@@ -1,4 +1,4 @@
-"""Every compat switch and every option of the specification changes a number, through the stages of a real cell."""
+"""Every compat switch and every option of the methods changes a number, through the stages of a real cell."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from glitchtrace.core import configuration, registry
+from glitchtrace.core import configuration, reference, registry
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.detectors.stage import detect_cell
@@ -206,7 +206,7 @@ def test_an_option_of_the_estimator_changes_its_signal(chain: Chain, option: str
 
 
 def test_exclude_own_class_changes_proposed_labels() -> None:
-    """On trained networks y⁻ is hardly ever the observed label (specification A13), on arbitrary influence it is."""
+    """On trained networks y⁻ is hardly ever the observed label, on arbitrary influence it is."""
     from glitchtrace.influence.profile import negative_labels, profile_from_matrix
 
     labels, validation, classes = np.arange(30) % 3, np.arange(12) % 3, np.arange(3)
@@ -283,7 +283,7 @@ def compat_switches() -> set[str]:
     """Every switch under a key ``compat`` of the schema."""
     return {
         key.rsplit(".", 1)[1]
-        for key, *_ in configuration.parameters(SCHEMA)
+        for key, *_ in reference.parameters(SCHEMA)
         if key.split(".")[-2:-1] == ["compat"]
     }
 
@@ -300,8 +300,8 @@ def test_the_compat_switches_are_these() -> None:
     }
 
 
-def test_every_option_of_the_specification_is_a_parameter() -> None:
-    keys = {key.rsplit(".", 1)[-1] for key, *_ in configuration.parameters(SCHEMA)}
+def test_every_option_of_the_methods_is_a_parameter() -> None:
+    keys = {key.rsplit(".", 1)[-1] for key, *_ in reference.parameters(SCHEMA)}
     assert {
         *ESTIMATOR_OPTIONS,
         "exclude_own_class",

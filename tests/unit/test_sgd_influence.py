@@ -6,8 +6,11 @@ import torch
 from torch import nn
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.influence.sgd_influence import koh_liang, tracin
-from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
+from glitchtrace.influence import sgd_influence as influences
+from glitchtrace.influence.estimator import Checkpoint
+from glitchtrace.influence.per_sample import PerSampleInfluence
+from glitchtrace.influence.per_sample import Samples as Rows
+from glitchtrace.influence.sgd_influence import sgd_influence, tensors, validation_gradient
 from glitchtrace.influence.solvers import Operator, conjugate_gradients, lissa
 from glitchtrace.models import mlp, six_conv_cnn, small_cnn
 from glitchtrace.models.network import Network
@@ -18,10 +21,10 @@ from glitchtrace.training.recorded.recording import (
     layout_of,
     make_plan,
     record,
+    replay,
     require_space,
     snapshot_bytes,
 )
-from glitchtrace.training.recorded.replay import replay
 from glitchtrace.training.recorded.trace import Snapshots, open_snapshots, read_trace, write_trace
 
 SAMPLES = 30
@@ -251,7 +254,7 @@ def test_options_of_batch_norm_change_numbers_only_where_there_is_one(
 def test_tracin_is_the_sum_of_gradient_products_after_each_epoch() -> None:
     case = tabular(decay=True)
     trace, labels = case.trace, case.train.y.numpy()
-    found = tracin.influence(
+    found = influences.tracin(
         case.network, trace, case.train, labels, case.validation, case.validation.y.numpy(), 7
     )
 
@@ -269,14 +272,31 @@ def test_tracin_is_the_sum_of_gradient_products_after_each_epoch() -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-15)
 
 
+def test_tracin_of_a_recorded_training_is_the_mean_of_the_estimator_of_all_layers() -> None:
+    case = tabular(decay=True)
+    trace, labels, others = case.trace, case.train.y.numpy(), case.validation.y.numpy()
+    rates = trace.rates.reshape(trace.epochs, -1).mean(axis=1) / trace.batches.shape[1]
+    checkpoints = [
+        Checkpoint(trace.layout.split(state), rate)
+        for state, rate in zip(trace.epoch_states, rates, strict=True)
+    ]
+    layers = [name for name, child in case.network.named_children() if list(child.parameters())]
+    estimator = PerSampleInfluence(
+        case.network, checkpoints, Rows(case.train, labels), Rows(case.validation, others), layers=layers
+    )
+    (whole,) = [block for _, block in estimator.blocks()]
+    found = influences.tracin(case.network, trace, case.train, labels, case.validation, others, 7)
+    np.testing.assert_allclose(found, whole.mean(axis=1), rtol=1e-4, atol=1e-9)
+
+
 # --- Koh and Liang ------------------------------------------------------------------------------------------------
 
 
 def test_solvers_agree_on_a_convex_problem() -> None:
     case = Recorded(mlp.build((4,), 3, {"hidden": [5], "head_seed": 0}), (4,), 3)
     state = State(case.network, tensors(case.trace.final, case.trace, case.network), training=False)
-    loss = koh_liang.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 11)
-    system = koh_liang.system(loss, 1.0)
+    loss = influences.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 11)
+    system = influences.koh_liang_system(loss, 1.0)
     exact = conjugate_gradients(system, case.u, tolerance=1e-10).vector
     residual = [
         product + solution - part
@@ -295,9 +315,9 @@ def test_negative_curvature_and_divergence_are_clear_lines() -> None:
         conjugate_gradients(concave, u, indefinite="stop")
     case = tabular()
     state = State(case.network, tensors(case.trace.final, case.trace, case.network), training=False)
-    loss = koh_liang.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 30)
+    loss = influences.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 30)
     with pytest.raises(GlitchtraceError, match=r"LiSSA diverges: .* scale = 0.001; raise scale"):
-        lissa(koh_liang.system(loss, 1.0), case.u, scale=1e-3, depth=500)
+        lissa(influences.koh_liang_system(loss, 1.0), case.u, scale=1e-3, depth=500)
 
 
 # --- faults -------------------------------------------------------------------------------------------------------
