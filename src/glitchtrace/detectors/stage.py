@@ -14,7 +14,6 @@ from glitchtrace.detectors.number import Number, count
 from glitchtrace.influence.factors import Factors, load_factors
 from glitchtrace.influence.profile import load_profiles
 
-# Field of a Detection -> column beside the scores.
 # Field of a detection -> column beside its scores.
 _PARTS = {
     "proposed_labels": "proposed_label",
