@@ -39,7 +39,7 @@ def glitchtrace_chain() -> dict[str, float]:
 
     from glitchtrace.data.fetch import fetch_data
     from glitchtrace.data.prepare import prepare_data
-    from glitchtrace.detectors.stage import score_signals
+    from glitchtrace.detectors.stage import detect_cell
     from glitchtrace.evaluation.detection import f1_known_ratio
     from glitchtrace.glitches.stage import inject_glitch
     from glitchtrace.influence.stage import profile_influence
@@ -107,10 +107,16 @@ def glitchtrace_chain() -> dict[str, float]:
             estimator="tracin",
             settings={},
         )
-        score_signals(
-            profile=file["profile.safetensors"], signals=file["signals.parquet"], detectors="all", settings={}
+        detect_cell(
+            glitch=file["glitch.parquet"],
+            profile=[file["profile.safetensors"]],
+            scores=file["scores.parquet"],
+            detectors=SIGNALS,
+            settings={},
+            estimator_settings={},
+            seed=SEED,
         )
-        scores = pd.read_parquet(file["signals.parquet"])
+        scores = pd.read_parquet(file["scores.parquet"])
         glitch = pd.read_parquet(file["glitch.parquet"])["kind"].to_numpy() != 0
         history = pd.read_parquet(file["history.parquet"])
         last = history[(history["epoch"] == EPOCHS) & (history["part"] == "validation")]

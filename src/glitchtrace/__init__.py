@@ -1,15 +1,66 @@
 """glitchtrace: find, characterise and repair glitches in training data by training influence.
 
-Importing the package imports nothing heavy: the Snakefile does so on every parse.
+``glitchtrace.detect`` scores the rows of a training set, ``glitchtrace.influence`` measures what training samples do
+to the predictions of others, ``glitchtrace.audit`` looks through data of one's own.  Everything else is private.
+Importing the package imports nothing heavy: the names are loaded when they are used.
 """
 
-from importlib import import_module as _import_module
-from typing import Any as _Any
+import importlib
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glitchtrace.library import detect as detect
+    from glitchtrace.library import influence as influence
 
 __version__ = "0.1.0"
+__all__ = ["__version__", "audit", "detect", "influence"]
+
+# Public name -> module and function behind it; the room ``audit`` is called itself.
+_PUBLIC = {
+    "detect": ("glitchtrace.library", "detect"),
+    "influence": ("glitchtrace.library", "influence"),
+}
 
 
-def __getattr__(name: str) -> _Any:
-    if name == "audit":
-        return _import_module("glitchtrace.audit")
+def _function(name: str) -> Callable[..., Any]:
+    module, function = _PUBLIC[name]
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+class _Room(ModuleType):
+    """A package whose name is also that of a public function: it can be called, and holds its modules as before."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return _function(self.__name__.rpartition(".")[2])(*arguments, **named)
+
+    @property
+    def __wrapped__(self) -> Callable[..., Any]:  # for help() and signature()
+        return _function(self.__name__.rpartition(".")[2])
+
+
+class _FrontDoor(ModuleType):
+    """The package itself: makes the rooms callable whose names are public."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _PUBLIC and type(value) is ModuleType:
+            value.__class__ = _Room
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("audit", "influence"):  # rooms that can be called
+        return importlib.import_module(f"glitchtrace.{name}")
+    if name in _PUBLIC:
+        return _function(name)
     raise AttributeError(f"module 'glitchtrace' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glitchtrace.detectors.influence_signals import score
 from glitchtrace.detectors.ranks import ascending_ranks
-from glitchtrace.detectors.stage import score
 from glitchtrace.influence.profile import Profiles, profiles_from_matrices
 
 FOLDER = Path(__file__).parent / "glitch-detection"

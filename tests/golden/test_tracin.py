@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from glitchtrace.data.preprocess import Inputs
-from glitchtrace.detectors.stage import score
+from glitchtrace.detectors.influence_signals import score
 from glitchtrace.influence import closed_form
 from glitchtrace.influence.estimator import Checkpoint
 from glitchtrace.influence.factors import Factors, Part

@@ -18,7 +18,7 @@ CELL_STAGES = (
     "train",
     "compute_influence",
     "profile_influence",
-    "score_signals",
+    "detect",
     "evaluate_cell",
     "repair_cell",
     "retrain",

@@ -73,7 +73,7 @@ def test_the_f1_of_the_demo_is_what_it_was(tmp_path: Path) -> None:
 
 def test_verify_recomputes_a_cell_and_finds_a_changed_one(copy: Checkout) -> None:
     assert "all equal byte for byte" in glitchtrace(copy, "verify", "--seed", "3").stdout
-    for file in copy.folder.glob("results/*/linear/*/seed-*/tracin/signals.parquet"):
+    for file in copy.folder.glob("results/*/linear/*/seed-*/tracin/scores.parquet"):
         stamp = file.stat()
         table = pd.read_parquet(file)
         table["SI"] = table["SI"] * 2
@@ -81,17 +81,17 @@ def test_verify_recomputes_a_cell_and_finds_a_changed_one(copy: Checkout) -> Non
         os.utime(file, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     changed = glitchtrace(copy, "verify", "--seed", "3", check=False)
     assert changed.returncode == 1
-    assert "signals.parquet differs from what the same code and data give now" in changed.stderr
+    assert "scores.parquet differs from what the same code and data give now" in changed.stderr
     assert "Traceback" not in changed.stderr
 
 
 def test_status_and_plan_count_what_is_left(copy: Checkout) -> None:
     whole = glitchtrace(copy, "status").stdout
     assert "cells: 3 of 3 whole, 0 left" in whole
-    (copy.folder / "results/wine/linear/uniform-0.1/seed-0/tracin/signals.parquet").unlink()
+    (copy.folder / "results/wine/linear/uniform-0.1/seed-0/tracin/scores.parquet").unlink()
     partly = glitchtrace(copy, "status").stdout
     assert "cells: 2 of 3 whole, 1 left" in partly
-    row = next(line.split() for line in partly.splitlines() if line.split()[:1] == ["score_signals"])
+    row = next(line.split() for line in partly.splitlines() if line.split()[:1] == ["detect"])
     assert row[1:] == ["3", "2", "1", "1", "missing"]
     planned = glitchtrace(copy, "plan", "--cores", "16").stdout
     assert "about" in planned
@@ -108,7 +108,7 @@ def test_status_says_what_is_stale_and_why(copy: Checkout) -> None:
     assert "cells: 0 of 3 whole, 3 left" in page
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in page.splitlines() if line.strip()}
     assert rows["train"] == "3 0 3 3 params changed"
-    assert rows["score_signals"] == "3 0 3 3 follows an earlier job"
+    assert rows["detect"] == "3 0 3 3 follows an earlier job"
     assert rows["inject_glitch"] == "3 3 0"
 
 

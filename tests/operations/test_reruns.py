@@ -21,7 +21,7 @@ OF_A_CELL = {
     "train",
     "compute_influence",
     "profile_influence",
-    "score_signals",
+    "detect",
     "evaluate_cell",
     "repair_cell",
     "retrain",
@@ -64,18 +64,22 @@ def test_one_cell_again(copy: Checkout) -> None:
     assert not {"fetch_data", "prepare_data", "inject_glitch"} & set(jobs)
 
 
-def test_one_signal_added(copy: Checkout) -> None:
-    own = copy.folder / "src/glitchtrace/signals/margin.py"
+def test_one_detector_added_in_a_folder_of_the_users(copy: Checkout) -> None:
+    """It is scored and evaluated; nothing is trained, no influence computed and no repair made anew."""
+    own = copy.folder / "mine/margin.py"
+    own.parent.mkdir()
     own.write_text(
-        '"""A signal of one\'s own."""\n\n'
-        'CARD = {"name": "mine", "label": "mine", "summary": "An example.", "target": "any"}\n\n\n'
-        "def score(profiles):\n"
+        '"""A detector of one\'s own."""\n\nKIND = "detector"\n'
+        'CARD = {"label": "mine", "summary": "An example.", "needs": ["profile"], "finds": "label"}\n\n\n'
+        "def detect(evidence):\n"
         '    """The self influence."""\n'
-        "    return profiles.self_influence\n"
+        "    return evidence.profiles.self_influence\n"
     )
+    study = copy.folder / "config/studies/smoke.yaml"
+    study.write_text(study.read_text() + "\ncomponents: [mine]\ndetectors: [default, margin]\n")
     jobs = copy.planned()
-    assert jobs["score_signals"] == jobs["evaluate_cell"] == cells(copy)
-    assert not BEFORE_SIGNALS & set(jobs)
+    assert jobs["detect"] == jobs["evaluate_cell"] == cells(copy)
+    assert not {*BEFORE_SIGNALS, "repair_cell", "retrain"} & set(jobs)
 
 
 def test_one_seed_added(copy: Checkout) -> None:
@@ -103,7 +107,7 @@ def test_a_library_edit_in_one_stage(copy: Checkout) -> None:
     edit(copy, "evaluation/stage.py", "_COSTS = (", "_TIMES = ()\n_COSTS = (")
     jobs = copy.planned()
     assert jobs["evaluate_cell"] == cells(copy)
-    assert not ({*BEFORE_SIGNALS, "score_signals", "repair_cell", "retrain"}) & set(jobs)
+    assert not ({*BEFORE_SIGNALS, "detect", "repair_cell", "retrain"}) & set(jobs)
 
 
 def test_a_comment_edit_runs_nothing(copy: Checkout) -> None:

@@ -183,9 +183,9 @@ def test_a_job_out_of_memory_is_submitted_again_with_more_and_then_reported(
 def test_the_generic_profile_submits_with_sbatch(
     finished: Checkout, cluster: dict[str, str], tmp_path: Path
 ) -> None:
-    stages = ["profile_influence", "score_signals"]
+    stages = ["profile_influence", "detect"]
     checkout, jobs = without_cell(finished, tmp_path / "run", stages)
-    target = next(file for file in jobs["score_signals"] if file.endswith("signals.parquet"))
+    target = next(file for file in jobs["detect"] if file.endswith("scores.parquet"))
     done = checkout.run(target, *GENERIC, variables=cluster, cores=16)
     assert started_jobs(done) == dict.fromkeys(stages, 1)
     assert contents(checkout.folder) == contents(finished.folder)
@@ -196,10 +196,10 @@ def test_the_generic_profile_submits_with_sbatch(
 def test_the_generic_profile_reports_a_job_that_dies(
     finished: Checkout, cluster: dict[str, str], tmp_path: Path
 ) -> None:
-    checkout, jobs = without_cell(finished, tmp_path / "run", ["score_signals"])
-    target = next(file for file in jobs["score_signals"] if file.endswith("signals.parquet"))
-    variables = {**cluster, "PYTHONPATH": FAULTS, "GLITCHTRACE_TEST_FAULT": "score_signals:kill:"}
+    checkout, jobs = without_cell(finished, tmp_path / "run", ["detect"])
+    target = next(file for file in jobs["detect"] if file.endswith("scores.parquet"))
+    variables = {**cluster, "PYTHONPATH": FAULTS, "GLITCHTRACE_TEST_FAULT": "detect:kill:"}
     done = checkout.run(target, *GENERIC, "--retries", "0", check=False, variables=variables, cores=16)
     assert done.returncode
-    assert "Error in rule score_signals" in done.stdout + done.stderr
+    assert "Error in rule detect" in done.stdout + done.stderr
     assert not (checkout.folder / target).exists()

@@ -1,11 +1,19 @@
 """A person in the loop: sessions, the terminal, and the page in a real browser."""
 
+import contextlib
+import errno
 import http.client
+import io
 import json
+import os
+import select
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +26,8 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_json, write_npy
 from glitchtrace.papers.cincer.loop import Loop
 from glitchtrace.papers.cincer.person import __main__ as program
+from glitchtrace.papers.cincer.person import page as page_module
+from glitchtrace.papers.cincer.person import session as session_module
 from glitchtrace.papers.cincer.person.page import PageServer
 from glitchtrace.papers.cincer.person.session import Samples, Session
 from glitchtrace.papers.cincer.person.terminal import annotate_in_terminal
@@ -151,7 +161,9 @@ def test_an_answer_on_disk_counts_though_the_program_died_before_it_was_taken(
     session = open_again(table, tmp_path)
     question = session.question()
     assert question is not None
-    monkeypatch.setattr(session.loop, "answer", lambda labels: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        session.loop, "answer", lambda labels, unsure: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         session.answer(question.number, {question.example: 2})
     again = open_again(table, tmp_path)
@@ -266,11 +278,234 @@ def test_another_or_a_broken_session_is_refused(table: Path, tmp_path: Path) -> 
     content = json.loads((tmp_path / "session.json").read_text())
     content["answers"][0]["example"] += 1
     write_json(content, tmp_path / "session.json")
+    with pytest.raises(GlitchtraceError, match=r"session.json has been altered"):
+        open_again(table, tmp_path, seed=1)
+    content["crc32"] = session_module._checksum({key: content[key] for key in ("identity", "answers")})
+    write_json(content, tmp_path / "session.json")
     with pytest.raises(GlitchtraceError, match="answer 1 is about another sample"):
         open_again(table, tmp_path, seed=1)
-    (tmp_path / "session.json").write_text("{")
-    with pytest.raises(GlitchtraceError, match="not the file of a session"):
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"identity": 1, "answers": 2, "crc32": 3}'],
+)
+def test_a_malformed_session_is_one_line(content: bytes, table: Path, tmp_path: Path) -> None:
+    (tmp_path / "session.json").write_bytes(content)
+    with pytest.raises(GlitchtraceError, match="another folder") as caught:
         open_again(table, tmp_path, seed=1)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {},
+        [1],
+        [{"example": 1, "labels": {}}],
+        [{"example": 1, "labels": {"1": 1.0}, "unsure": False}],
+        [{"example": 1, "labels": {"a": 1}, "unsure": False}],
+        [{"example": "1", "labels": {}, "unsure": False}],
+        [{"example": 1, "labels": [], "unsure": False}],
+    ],
+)
+def test_answers_of_another_form_are_one_line(answers: object, table: Path, tmp_path: Path) -> None:
+    content = {"identity": {"dataset": "iris"}, "answers": answers}
+    write_json({**content, "crc32": session_module._checksum(content)}, tmp_path / "session.json")
+    with pytest.raises(GlitchtraceError, match="has been altered"):
+        open_again(table, tmp_path)
+
+
+def test_no_flipped_bit_of_a_session_is_accepted_with_another_meaning(table: Path, tmp_path: Path) -> None:
+    session = open_again(table, tmp_path, seed=1)
+    for label in (0, 1):
+        question = session.question()
+        assert question is not None
+        session.answer(question.number, {question.example: label})
+    whole = (tmp_path / "session.json").read_bytes()
+    stored = session._stored()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(300):
+        altered = bytearray(whole)
+        altered[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        (tmp_path / "session.json").write_bytes(altered)
+        try:
+            found = session._stored()
+        except GlitchtraceError:
+            refused += 1
+        else:
+            assert found == stored
+    assert refused > 200
+
+
+# --- full disks -------------------------------------------------------------------------------------------------
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, *suffixes: str) -> None:
+    """Let no file of these suffixes be written any more."""
+    written = session_module.files.replacing
+
+    @contextlib.contextmanager
+    def replacing(target: Path) -> Iterator[Path]:
+        if Path(target).suffix in suffixes:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        with written(target) as temporary:
+            yield temporary
+
+    monkeypatch.setattr(session_module.files, "replacing", replacing)
+
+
+def test_a_full_disk_changes_nothing_and_the_session_opens_again(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_again(table, tmp_path)
+    first = session.question()
+    assert first is not None
+    session.answer(first.number, {first.example: 1})
+    second, kept = session.question(), (tmp_path / "session.json").read_bytes()
+    assert second is not None
+    labels = session.loop.state.labels.copy()
+    with monkeypatch.context() as full:
+        fill_disk(full, ".json", ".csv")
+        for act in (lambda: session.answer(second.number, {second.example: 2}), session.undo):
+            with pytest.raises(
+                GlitchtraceError, match=r"No space left on device.*nothing has changed"
+            ) as caught:
+                act()
+            assert "\n" not in str(caught.value)
+        with pytest.raises(GlitchtraceError, match=r"labels.csv cannot be written"):
+            session.export(list("abc"))
+    assert (tmp_path / "session.json").read_bytes() == kept
+    assert session.answered == 1
+    assert session.question() == second
+    np.testing.assert_array_equal(session.loop.state.labels, labels)
+    # As if it had never been full.
+    session.answer(second.number, {second.example: 2})
+    again = open_again(table, tmp_path)
+    assert again.answered == 2
+    assert again.question() == session.question()
+    again.undo()
+    assert again.question() == second
+
+
+def test_a_table_that_cannot_be_written_costs_no_answer(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = open_again(table, tmp_path)
+    with monkeypatch.context() as full:
+        fill_disk(full, ".csv")
+        question = session.question()
+        assert question is not None
+        session.answer(question.number, {})
+    assert "questions.csv cannot be written (No space left on device)" in caplog.text
+    assert open_again(table, tmp_path).answered == 1
+    assert len(pd.read_csv(tmp_path / "questions.csv")) == 1
+
+
+def test_an_answer_that_could_neither_be_taken_nor_taken_back_is_left_out(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    session = open_again(table, tmp_path)
+    question = session.question()
+    assert question is not None
+
+    def diverge(*arguments: object, **named: object) -> None:
+        fill_disk(monkeypatch, ".json")
+        raise GlitchtraceError("diverged")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session.loop, "answer", diverge)
+        with pytest.raises(GlitchtraceError, match="diverged"):
+            session.answer(question.number, {question.example: 2})
+    monkeypatch.undo()
+    assert session.answered == 0
+    loop = make_loop(table)
+    monkeypatch.setattr(loop, "answer", diverge)
+    again = open_session(loop, tmp_path, dataset="iris")
+    assert "the last answer is left out (diverged)" in caplog.text
+    assert again.answered == 0
+    assert again.question() == question
+
+
+def test_the_page_tells_of_a_full_disk(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for server in serve(open_session(make_loop(pictures), tmp_path), pictures):
+        before = ask(server, "GET", "/state")
+        with monkeypatch.context() as full:
+            fill_disk(full, ".json")
+            status, body = ask(server, "POST", "/answer", {"number": 1, "labels": {}})
+            assert status == 507
+            assert "No space left on device" in json.loads(body)["error"]
+        assert ask(server, "GET", "/state") == before
+        assert ask(server, "POST", "/answer", {"number": 1, "labels": {}})[0] == 200
+
+
+# --- data -------------------------------------------------------------------------------------------------------
+
+
+def spoil(folder: Path, fault: str) -> None:
+    """One fault in the files of a source."""
+    labels, features = np.load(folder / "labels.npy"), np.load(folder / "features.npy")
+    if fault == "class":
+        labels[3] = 3
+    elif fault == "type":
+        labels = labels.astype(float)
+    elif fault == "length":
+        labels = labels[:-1]
+    elif fault == "value":
+        features[5, 2] = np.nan
+    elif fault == "parts":
+        description = json.loads((folder / "source.json").read_text())
+        write_json(description | {"parts": {"all": [0, 151]}}, folder / "source.json")
+    np.save(folder / "labels.npy", labels)
+    np.save(folder / "features.npy", features)
+    if fault == "truncated":
+        content = (folder / "features.npy").read_bytes()
+        (folder / "features.npy").write_bytes(content[:-8])
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("class", "labels.npy, row 3: 3 is none of the 3 classes"),
+        ("type", r"labels.npy of shape \(150,\) and type float64"),
+        ("length", r"150 rows of features.npy, and labels.npy of shape \(149,\)"),
+        ("value", "features.npy, row 5: a value is not finite"),
+        ("parts", "part all is rows 0 to 151 of 150"),
+        ("truncated", "features.npy cannot be read as npy"),
+    ],
+)
+def test_arrays_that_are_not_whole_are_one_line(fault: str, message: str, tmp_path: Path) -> None:
+    features = write_source(tmp_path, pictures=False)
+    load_problem(features)
+    spoil(tmp_path, fault)
+    with pytest.raises(GlitchtraceError, match=message) as caught:
+        load_problem(features)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_session_is_one_of_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    results = tmp_path / "r"
+    options = ["--dataset", "iris", "--model", "logreg", "--ratio", "0.2", "--results", str(results)]
+    study = ["--configfile", "config/studies/cincer_smoke.yaml", "--loop", "interactive@smoke"]
+    said = iter(["", "q", "q"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(said))
+    command = [*options, *study, "--folder", str(tmp_path / "mine")]
+    assert program.main(command) == 0
+    labels = next(results.rglob("labels.npy"))
+    kept = labels.read_bytes()
+    flipped = np.load(labels)
+    flipped[:40] = (flipped[:40] + 1) % 3
+    np.save(labels, flipped)
+    assert program.main(command) == 1
+    assert "a session with another data" in capsys.readouterr().err
+    labels.write_bytes(kept)
+    assert program.main(command) == 0
 
 
 def test_a_session_is_open_once(table: Path, tmp_path: Path) -> None:
@@ -361,7 +596,7 @@ def test_the_last_answer_can_be_undone_at_the_end(pictures: Path, tmp_path: Path
     assert session.answered == questions > 0
     said = talk(session, pictures, "", "u", "s 3", "q", "u")
     assert said.count(f"No more samples; {questions} questions answered.") == 3
-    assert said.count("u: undo the last answer; q: stop") == 3
+    assert said.count("u: undo the last answer; e: write the labels to labels.csv; q: stop") == 3
     assert f"Question {questions}," in said
     assert session.question() is None
     assert session.answered == questions
@@ -371,7 +606,7 @@ def test_the_last_answer_can_be_undone_at_the_end(pictures: Path, tmp_path: Path
 def test_the_terminal_can_undo_what_led_to_a_curvature_that_fails(table: Path, tmp_path: Path) -> None:
     session = open_session(make_failing_loop(table, 1), tmp_path / "some")
     said = talk(session, table, "", "u", "q")
-    assert said.count("LiSSA diverged; raise the damping\nu: undo the last answer; q: stop") == 1
+    assert said.count("LiSSA diverged; raise the damping\nu: undo the last answer; e: write") == 1
     assert said.count("Question 1,") == 2
     assert session.answered == 0
     with pytest.raises(GlitchtraceError, match="raise the damping"):
@@ -456,24 +691,125 @@ def serve(session: Session, features: Path) -> Iterator[PageServer]:
 def ask(
     server: PageServer, method: str, path: str, content: object = None, **headers: str
 ) -> tuple[int, bytes]:
+    """What the server replies to a request behind the secret."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
     body = content if isinstance(content, bytes | None) else json.dumps(content).encode()
-    connection.request(method, path, body, {"X-Token": server.token, **headers})
+    connection.request(method, f"/{server.token}{path}", body, headers)
     reply = connection.getresponse()
     found = reply.status, reply.read()
     connection.close()
     return found
 
 
+def say(server: PageServer, request: bytes, timeout: float = 20) -> bytes:
+    """What the server replies to raw bytes; empty where it closes without a word."""
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=timeout) as connection:
+        connection.sendall(request)
+        with connection.makefile("rb") as stream:
+            return stream.read()
+
+
 def test_the_page_listens_to_this_machine_alone(server: PageServer) -> None:
     assert server.server_address[0] == "127.0.0.1"
+    assert server.address == f"http://127.0.0.1:{server.server_port}/{server.token}/"
     status, body = ask(server, "GET", "/")
     assert status == 200
-    assert server.token in body.decode()
+    assert b"Which label is wrong?" in body
     for path in ("/", "/state", "/answer"):
         assert ask(server, "GET" if path != "/answer" else "POST", path, Host="evil.example")[0] == 403
-    assert ask(server, "POST", "/undo", {}, **{"X-Token": "guessed"})[0] == 403
     assert ask(server, "GET", "/../../etc/passwd")[0] == 404
+    assert ask(server, "POST", "/elsewhere", {})[0] == 404
+
+
+SECRETS = [b"", b"guessed", b"gu\xe9ssed", b"\xf0\x9f\x98\x80", b"%00", b"..", b"x" * 10_000]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("path", [b"GET /%s/", b"GET /%s/state", b"GET /%s/picture/1", b"GET /%s/labels.csv"])
+def test_every_request_must_name_the_secret(server: PageServer, secret: bytes, path: bytes) -> None:
+    host = b"Host: 127.0.0.1:%d" % server.server_port
+    for line in (path % secret, path.replace(b"GET", b"POST") % secret):
+        reply = say(server, line + b" HTTP/1.1\r\n" + host + b"\r\nContent-Length: 2\r\n\r\n{}")
+        assert reply.split()[1] == b"403"
+        assert b"the address that the program has printed" in reply
+    assert say(server, b"GET / HTTP/1.1\r\n" + host + b"\r\n\r\n").split()[1] == b"403"
+    assert server.session.answered == 0
+
+
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [
+        ("abc", 400),
+        ("-1", 400),
+        ("1e3", 400),
+        ("\u0661", 400),
+        ("+5", 400),
+        ("10001", 413),
+        ("9" * 5000, 413),
+    ],
+)
+def test_a_length_that_is_none_is_refused(
+    server: PageServer, length: str, status: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    request = (
+        f"POST /{server.token}/answer HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n"
+        f"Content-Length: {length}\r\n\r\n"
+    )
+    reply = say(server, request.encode() + b"{}")
+    assert int(reply.split()[1]) == status
+    assert json.loads(reply.partition(b"\r\n\r\n")[2])["error"].startswith("answer: ")
+    assert capfd.readouterr().err == ""
+
+
+def test_a_request_that_never_ends_is_ended(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(page_module, "_DEADLINE", 0.3)
+    monkeypatch.setattr(page_module._Handler, "timeout", 0.3)
+    for server in serve(open_session(make_loop(pictures), tmp_path), pictures):
+        line = f"POST /{server.token}/answer HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n".encode()
+        begun = time.monotonic()
+        # Shorter than announced, a line without an end, and nothing at all.
+        assert say(server, line + b"Content-Length: 900\r\n\r\n{").split()[1] == b"408"
+        say(server, line)
+        say(server, b"")
+        # A byte now and then.
+        with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as slow:
+            slow.sendall(line + b"Content-Length: 900\r\n\r\n")
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    slow.sendall(b"{")
+                    time.sleep(0.05)
+                    if select.select([slow], [], [], 0)[0]:
+                        break
+            assert slow.recv(100).split()[1] == b"408"
+        assert time.monotonic() - begun < 15
+        assert ask(server, "GET", "/state")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_too_many_requests_at_once_are_closed_and_the_next_are_served(
+    server: PageServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    address = ("127.0.0.1", server.server_port)
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(page_module._MOST_REQUESTS):
+            open_ones.enter_context(socket.create_connection(address, timeout=20))
+        with socket.create_connection(address, timeout=20) as refused:
+            assert refused.recv(10) == b""
+    for _ in range(100):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if ask(server, "GET", "/state")[0] == 200:
+                break
+        time.sleep(0.05)
+    assert ask(server, "GET", "/state")[0] == 200
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("port", [-1, 70_000])
+def test_a_port_that_is_none_is_one_line(port: int, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(GlitchtraceError, match=r"cannot be opened.*leave --port out"):
+        PageServer(open_session(make_loop(pictures), tmp_path), Samples(pictures), port)
 
 
 def test_the_page_shows_only_the_pictures_asked_about(server: PageServer) -> None:
@@ -490,22 +826,74 @@ def test_the_page_shows_only_the_pictures_asked_about(server: PageServer) -> Non
     ("content", "status", "message"),
     [
         (b"{", 400, "not JSON"),
-        ({}, 409, "a number and labels are needed"),
-        ([], 409, "a number and labels are needed"),
-        ({"number": 1, "labels": {"x": 1}}, 409, "a number and labels are needed"),
+        (b"\xff\xfe", 400, "not JSON"),
+        (b"[" * 9_000, 400, "not JSON"),
+        (b'{"number": ' + b"9" * 5000 + b', "labels": {}}', 400, "not JSON"),
+        (b'{"number": 1e400, "labels": {}}', 400, "a number and labels are needed"),
+        (b'{"number": NaN, "labels": {}}', 400, "a number and labels are needed"),
+        (b'{"number": 1, "labels": {"1": 1e400}}', 400, "a number and labels are needed"),
+        (b'{"number": 1, "labels": {"1": -Infinity}}', 400, "a number and labels are needed"),
+        ({}, 400, "a number and labels are needed"),
+        ([], 400, "a number and labels are needed"),
+        ({"number": 1, "labels": {"x": 1}}, 400, "a number and labels are needed"),
+        ({"number": 1, "labels": {"\u0661": 1}}, 400, "a number and labels are needed"),
+        ({"number": 1, "labels": {"9" * 400: 1}}, 400, "a number and labels are needed"),
+        ({"number": 1, "labels": {"1": 1.5}}, 400, "a number and labels are needed"),
+        ({"number": 1, "labels": {"1": True}}, 400, "a number and labels are needed"),
+        ({"number": True, "labels": {}}, 400, "a number and labels are needed"),
+        ({"number": 1, "labels": [1]}, 400, "a number and labels are needed"),
+        ({"number": 1, "labels": {}, "unsure": 1}, 400, "a number and labels are needed"),
         ({"number": 99, "labels": {}}, 409, "question 99 is not open"),
         ({"number": 1, "labels": {"1": 12}}, 409, "was not asked about"),
         (b" " * 20_000, 413, "too long"),
     ],
 )
 def test_a_bad_request_is_refused_and_changes_nothing(
-    server: PageServer, content: object, status: int, message: str
+    server: PageServer, content: object, status: int, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = ask(server, "GET", "/state")
     found, body = ask(server, "POST", "/answer", content)
     assert found == status
     assert message in json.loads(body)["error"]
     assert ask(server, "GET", "/state") == before
+    assert capfd.readouterr().err == ""
+
+
+def test_what_a_person_does_not_know_is_kept_and_not_confirmed(pictures: Path, tmp_path: Path) -> None:
+    session = open_session(make_loop(pictures), tmp_path)
+    for server in serve(session, pictures):
+        first = json.loads(ask(server, "GET", "/state")[1])["question"]
+        status, body = ask(server, "POST", "/answer", {"number": 1, "labels": {}, "unsure": True})
+        second = json.loads(body)["question"]
+        wrong = {second["example"]["place"]: (second["example"]["label"] + 1) % 10}
+        assert status == 200
+        assert ask(server, "POST", "/answer", {"number": 2, "labels": wrong})[0] == 200
+        status, table = ask(server, "GET", "/labels.csv")
+        assert status == 200
+    labels = pd.read_csv(io.BytesIO(table), keep_default_na=False, dtype=str).set_index("row")
+    assert len(labels) == len(session.loop.problem.rows)
+    asked = labels.loc[[str(first["example"]["row"]), str(second["example"]["row"])]]
+    assert asked["state"].tolist() == ["unsure", "corrected"]
+    assert asked["before"].tolist() == [str(first["example"]["label"]), str(second["example"]["label"])]
+    assert asked["label"].tolist() == [asked["before"].iloc[0], str(next(iter(wrong.values())))]
+    assert (labels["before"] != labels["label"]).sum() == session.corrected == 1
+    assert labels.index.astype(int).is_monotonic_increasing
+    assert pd.read_csv(tmp_path / "questions.csv")["unsure"].tolist() == [True, False]
+    again = open_session(make_loop(pictures), tmp_path)
+    pd.testing.assert_frame_equal(again.questions(), session.questions())
+    assert again.export(Samples(pictures).classes).read_bytes() == table
+
+
+def test_a_counter_example_is_dropped_only_by_who_is_sure(table: Path, tmp_path: Path) -> None:
+    known = []
+    for unsure in (False, True):
+        session = open_session(make_loop(table, "nearest"), tmp_path / str(unsure))
+        session.loop.negotiator = replace(session.loop.negotiator, drops=True)
+        question = session.question()
+        assert question is not None
+        session.answer(question.number, {}, unsure=unsure)
+        known.append(question.counter_example in session.loop.state.known)
+    assert known == [False, True]
 
 
 def test_a_class_that_is_none_is_refused(server: PageServer) -> None:
@@ -652,3 +1040,35 @@ def test_rows_stand_side_by_side_in_the_browser(browser, table: Path, tmp_path: 
         assert left["x"] < right["x"]
         page.screenshot(path=str(tmp_path / "page.png"))
     assert (tmp_path / "page.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits_its_window_and_says_that_it_works(
+    width: int, browser, pictures: Path, tmp_path: Path
+) -> None:
+    session = open_session(make_loop(pictures), tmp_path)
+    for server in serve(session, pictures):
+        page = browser.new_page(viewport={"width": width, "height": 844})
+        page.goto(server.address)
+        wait_for(page, "Question 1, sample ")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        left, right = (page.locator("figure").nth(place).bounding_box() for place in range(2))
+        assert left["y"] == right["y"]
+        assert page.locator("#undo").bounding_box()["y"] + 30 < 844
+        assert not page.locator("#busy").is_visible()
+        with server.lock:
+            page.locator("#unsure").click()
+            page.locator("#busy").wait_for(state="visible")
+            assert page.locator("select:enabled, button:enabled").count() == 0
+        wait_for(page, "Question 2, sample ")
+        assert not page.locator("#busy").is_visible()
+        assert page.locator("#bar").evaluate("bar => bar.value / bar.max") > 0
+        assert session.questions()["unsure"].tolist() == [True]
+        with page.expect_download() as saved:
+            page.locator("#labels").click()
+        assert len(pd.read_csv(saved.value.path())) == len(session.loop.problem.rows)
+        with server.lock:
+            page.locator("#undo").click()
+            assert page.locator("figure").count() == 0  # the question that is no more goes at once
+        wait_for(page, "Question 1, sample ")
+        page.close()

@@ -1,6 +1,7 @@
 """Curvature, influence functions and negotiators against dense algebra, exact retraining and bad input."""
 
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from scipy.optimize import minimize
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors import influence_signals
+from glitchtrace.papers.cincer import curvature
 from glitchtrace.papers.cincer.curvature import (
     block_scores,
     dense_hessian,
@@ -20,6 +23,7 @@ from glitchtrace.papers.cincer.curvature import (
     loss_relative,
     matrix_scores,
     parameter_relative,
+    relative_residual,
     solve_by_conjugate_gradients,
     solve_by_lissa,
     solve_exactly,
@@ -86,6 +90,65 @@ def test_blocks_and_diagonal_are_those_of_the_dense_matrix() -> None:
     np.testing.assert_allclose(
         undamped, many.vectors() @ np.linalg.pinv(blocks) @ one.vectors()[0], rtol=1e-7
     )
+
+
+def test_a_pseudo_inverse_keeps_its_digits_down_to_the_cutoff() -> None:
+    """Known directions and singular values over five decades, so that scores are known to the last digit."""
+    rng = np.random.default_rng(3)
+    directions, _ = np.linalg.qr(rng.normal(size=(40, 8)))
+    turned, _ = np.linalg.qr(rng.normal(size=(8, 8)))
+    values = np.geomspace(1, 2e-5, 8)
+    drawn = ExplicitGradients(turned @ (values[:, None] * directions.T), [20, 20])
+    one, many = (ExplicitGradients(rng.normal(size=(m, 40)), [20, 20]) for m in (1, 5))
+    whitened = directions / values
+    expected = (many.vectors() @ whitened) @ (one.vectors()[0] @ whitened)
+    found = fisher_scores(one, many, drawn, np.ones(8))
+    np.testing.assert_allclose(found, expected, atol=1e-8 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("name", ["full_fisher", "top_fisher", "block_fisher"])
+def test_an_order_made_by_rounding_is_refused(name: str, classes: int) -> None:
+    """More parameters than independent gradients, no damping: every score is 0 in exact arithmetic."""
+    rng = np.random.default_rng(1)
+    inputs, labels = rng.normal(size=(30, 50)), rng.integers(0, classes, 30)
+    network = DenseNetwork([50, 60, classes], dtype=np.float64)
+    probabilities = network.probabilities(inputs)
+    example = int(np.flatnonzero(probabilities.argmax(axis=1) != labels)[0])
+    others = [sample for sample in range(30) if sample != example]
+    query = Query(network, inputs, labels, [*others, example], example, probabilities[example], lambda _: 1.0)
+    undamped = complete("negotiator", name, sample=None, damping=0.0)
+    rank = load_negotiator(name, undamped).rank
+    assert rank is not None
+    # The blocks of biases have fewer parameters than gradients.
+    if name == "block_fisher":
+        assert rank(query, np.random.RandomState(0)).scores is not None
+    else:
+        with pytest.raises(
+            GlitchtraceError, match=r"every score is 0 up to rounding.*set the negotiator's damping"
+        ):
+            rank(query, np.random.RandomState(0))
+    damped = load_negotiator(name, undamped | {"damping": 0.01}).rank
+    assert damped is not None
+    backwards = replace(query, known=query.known[::-1])
+    first, second = (damped(asked, np.random.RandomState(0)) for asked in (query, backwards))
+    np.testing.assert_array_equal(first.order, second.order)
+
+
+def test_defaults_of_the_whole_fisher_matrix_are_damped() -> None:
+    for name in registry.names("negotiator"):
+        if registry.card("negotiator", name).get("whole_fisher"):
+            assert complete("negotiator", name)["damping"] > 0
+
+
+def test_a_pseudo_inverse_too_large_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curvature, "LARGEST_GRADIENT_BYTES", 100)
+    one, many, drawn, weights = random_problem(1, 3, 8)
+    for found in (fisher_scores, block_scores):
+        with pytest.raises(
+            GlitchtraceError, match=r"3 gradients of 8 parameters needs.*set the negotiator's damping"
+        ):
+            found(one, many, drawn, weights, damping=0, cutoff=1e-10)
 
 
 def test_entries_without_curvature_are_left_out() -> None:
@@ -168,6 +231,32 @@ def test_conjugate_gradients_say_what_they_leave(caplog: pytest.LogCaptureFixtur
     with caplog.at_level(logging.WARNING):
         solve_by_conjugate_gradients(lambda v: matrix @ v, np.ones(8), 0, iterations=2)
     assert "left a residual" in caplog.text
+
+
+@pytest.mark.parametrize("draws", ["known", "all"])
+@pytest.mark.parametrize(("depth", "scale", "told"), [(1, 0.1, True), (40, 0.1, False), (40, 1.0, True)])
+def test_lissa_says_when_it_has_not_converged(
+    depth: int, scale: float, told: bool, draws: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Too short, long enough, and growing though finite, since eigenvalues exceed 2."""
+    query = small_query()
+    query = replace(query, inputs=query.inputs * scale)
+    settings = {"solver": "lissa", "damping": 0.3, "depth": depth, "samples": 200, "draws": draws}
+    vectors = query.prediction_gradient()[None]
+    with caplog.at_level(logging.WARNING):
+        curvature.inverse_hessian_products(query, vectors, settings, np.random.RandomState(0))
+    assert ("LiSSA has not converged, its residual is" in caplog.text) == told
+
+
+def test_the_residual_is_a_share_of_the_right_hand_side() -> None:
+    query = small_query()
+    vector = query.prediction_gradient()
+    exact = curvature.solve_exactly(
+        dense_hessian(query.mean_hessian_product, len(vector)), vector[None], 0.5
+    )[0]
+    assert relative_residual(query.mean_hessian_product, exact, vector, 0.5) < 1e-10
+    assert relative_residual(query.mean_hessian_product, 0 * vector, vector, 0.5) == 1
+    assert relative_residual(query.mean_hessian_product, vector, 0 * vector, 0.5) == 0
 
 
 # --- leave-one-out: what the sign means -------------------------------------------------------------------------
@@ -397,7 +486,7 @@ def test_every_inspector_gives_a_number(name: str) -> None:
     assert not np.isnan(verdict.score)
 
 
-@pytest.mark.parametrize("signal", registry.names("signal"))
+@pytest.mark.parametrize("signal", influence_signals.CARDS)
 def test_every_signal_ranks_the_arriving_sample(signal: str) -> None:
     query = small_query()
     verdict = load_inspector("signal", 0.5, {"signal": signal}).inspect(query, np.random.RandomState(0))
@@ -422,7 +511,7 @@ def test_a_signal_sees_the_influence_of_the_known_samples_alone() -> None:
 
 
 def test_an_unknown_signal_is_one_line() -> None:
-    with pytest.raises(GlitchtraceError, match="unknown signal 'CNCY'"):
+    with pytest.raises(GlitchtraceError, match="unknown detector 'CNCY'"):
         load_inspector("signal", 0.5, {"signal": "CNCY"}).inspect(small_query(), np.random.RandomState(0))
 
 

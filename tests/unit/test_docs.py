@@ -27,7 +27,7 @@ from glitchtrace.data.prepare import prepare_data
 from glitchtrace.evaluation.detection import auroc
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.influence.stage import profile_influence
-from glitchtrace.detectors.stage import score_signals
+from glitchtrace.detectors.stage import detect_cell
 from glitchtrace.training.stage import train_cell
 
 base = configuration.load_schema()
@@ -51,8 +51,9 @@ for cell in grid.cells(resolved["grid"], settings):
         settings=model, training=training, seed=cell.seed, evaluation_batch=100)
     profile_influence(**problem, **trained, profile="profile.safetensors", dataset=cell.dataset, model=cell.model,
         model_settings=model, estimator=cell.estimator, settings=settings["estimator"][cell.estimator])
-    score_signals(profile="profile.safetensors", signals="signals.parquet", detectors=["other_classes"], settings={})
-    samples, scores = pd.read_parquet("glitch.parquet"), pd.read_parquet("signals.parquet")
+    detect_cell(glitch="glitch.parquet", profile=["profile.safetensors"], scores="scores.parquet",
+        detectors=["other_classes"], settings={}, estimator_settings={}, seed=0)
+    samples, scores = pd.read_parquet("glitch.parquet"), pd.read_parquet("scores.parquet")
     wrong = (samples["kind"] == 1).to_numpy()
     found[cell.glitch] = {
         "wrong": int(wrong.sum()), "samples": len(samples),
@@ -92,7 +93,7 @@ def test_the_page_has_an_example_of_every_kind() -> None:
         "src/glitchtrace/data/datasets",
         "src/glitchtrace/glitches",
         "src/glitchtrace/models",
-        "src/glitchtrace/detectors/signals",
+        "src/glitchtrace/detectors",
         "config/studies",
     ]
 

@@ -144,7 +144,7 @@ def test_of_a_shared_cell_the_study_with_most_seeds_counts() -> None:
 def test_a_statement_that_was_not_run_names_its_study_and_hours(page) -> None:
     check = _not_above("mnist@tenth", "GD_class", "SI")
     row = Statement("s", "w", check, "mnist")
-    seconds = {"train": 330.0, "profile_influence": 20.0, "score_signals": 10.0}
+    seconds = {"train": 330.0, "profile_influence": 20.0, "detect": 10.0}
     costs = [(*CELL[:4], "", f"cpu_seconds_{stage}", value, 0.0, 5) for stage, value in seconds.items()]
     tables = table((*CELL, 0.5, 0.0, 5), *costs)
     # Five cells of 360 seconds, and three retrainings of each.
@@ -153,7 +153,7 @@ def test_a_statement_that_was_not_run_names_its_study_and_hours(page) -> None:
 
 
 def test_hours_of_a_dataset_that_was_not_run_go_by_its_training_samples(page) -> None:
-    seconds = {"train": 60.0, "profile_influence": 0.0, "score_signals": 0.0}
+    seconds = {"train": 60.0, "profile_influence": 0.0, "detect": 0.0}
     costs = [(*CELL[:4], "", f"cpu_seconds_{stage}", value, 0.0, 5) for stage, value in seconds.items()]
     # 4,000 pictures instead of 6,000, five seeds of one glitch.
     assert Hours(table(*costs)).of("cifar10_lossless_anomalies") == pytest.approx(5 * 40 / 3600)
@@ -197,7 +197,7 @@ def test_the_report_of_a_study_compares_what_it_has_and_nothing_else(tmp_path: P
         for seed in range(5)
     ]
     files.write_parquet(pd.DataFrame(rows), tmp_path / "summary.parquet")
-    costs = [{**cell, "seed": 0, "stage": stage, "cpu_seconds": 10.0} for stage in ("train", "score_signals")]
+    costs = [{**cell, "seed": 0, "stage": stage, "cpu_seconds": 10.0} for stage in ("train", "detect")]
     files.write_parquet(pd.DataFrame(costs), tmp_path / "cost.parquet")
     compare_published(
         summary=tmp_path / "summary.parquet",

@@ -70,11 +70,11 @@ class Cell:
         return str(self.folder / name)
 
     def evaluate(self, records=(), **options):
-        self.scored.to_parquet(self.path("signals.parquet"))
+        self.scored.to_parquet(self.path("scores.parquet"))
         self.samples.to_parquet(self.path("glitch.parquet"))
         self.history.to_parquet(self.path("history.parquet"))
         evaluate_cell(
-            signals=self.path("signals.parquet"),
+            scores=self.path("scores.parquet"),
             glitch=self.path("glitch.parquet"),
             history=self.path("history.parquet"),
             records=list(records),
@@ -188,14 +188,14 @@ def test_tables_of_different_samples_are_refused(tmp_path, fault):
     else:
         cell.scored.loc[0, "label"] += 1
     with pytest.raises(
-        GlitchtraceError, match=r"signals\.parquet and .*glitch\.parquet describe different samples"
+        GlitchtraceError, match=r"scores\.parquet and .*glitch\.parquet describe different samples"
     ):
         cell.evaluate()
 
 
 def test_costs_are_gathered_from_the_records_in_their_order(tmp_path):
     records = []
-    for stage, seconds in (("train", 12.5), ("score_signals", 1)):
+    for stage, seconds in (("train", 12.5), ("detect", 1)):
         record = tmp_path / f"{stage}.json"
         cost = {"seconds": seconds, "cpu_seconds": 2 * seconds, "peak_mib": 300}
         record.write_text(json.dumps({"stage": stage, "cost": cost, "threads": 1}))
@@ -203,7 +203,7 @@ def test_costs_are_gathered_from_the_records_in_their_order(tmp_path):
     Cell(tmp_path).evaluate(records)
     table = pd.read_parquet(tmp_path / "cost.parquet")
     assert table.to_dict("list") == {
-        "stage": ["train", "score_signals"],
+        "stage": ["train", "detect"],
         "seconds": [12.5, 1.0],
         "cpu_seconds": [25.0, 2.0],
         "peak_mib": [300.0, 300.0],

@@ -160,16 +160,21 @@ def test_head_in_closed_form_reads_factors_only_and_needs_no_torch(
     script = f"""
 import sys
 from glitchtrace.influence.stage import compute_influence, profile_influence
-from glitchtrace.detectors.stage import score_signals
+import pandas as pd
+from glitchtrace.detectors.stage import detect_cell
+from glitchtrace.influence.factors import load_factors
 inputs = dict(factors={str(cell["factors"])!r}, checkpoints="absent", features=["absent"], split="absent",
     glitch="absent", dataset="absent", model="absent", model_settings={{}}, estimator="tracin", settings={{}})
 compute_influence(**inputs, influence="influence.npy")
 profile_influence(**inputs, profile="profile.safetensors")
-score_signals(profile="profile.safetensors", signals="signals.parquet", detectors="all", settings={{}})
+labels = load_factors(inputs["factors"]).train.labels
+pd.DataFrame({{"label": labels}}).to_parquet("glitch.parquet")
+detect_cell(glitch="glitch.parquet", profile=["profile.safetensors"], scores="scores.parquet",
+    detectors=["CNCI", "CFRank"], settings={{}}, estimator_settings={{}}, seed=0)
 assert "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True)
-    assert (tmp_path / "signals.parquet").is_file()
+    assert (tmp_path / "scores.parquet").is_file()
 
 
 def test_same_bytes_again(cell: dict[str, Any], tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def random(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
 
 
-# The hyper-parameters of the specification, written out.
+# The published hyper-parameters, written out.
 PUBLISHED = {
     "tabular_mlp": lambda: authors.MLP(d_in=54, d_out=7, n_blocks=2, d_block=384, dropout=0.1),
     "tabular_resnet": lambda: authors.ResNet(

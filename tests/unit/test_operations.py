@@ -239,7 +239,7 @@ def test_verify_recomputes_beside_results_that_lie_outside_of_the_folder(
 ) -> None:
     results = tmp_path / "elsewhere"
     (results / "sources/iris").mkdir(parents=True)
-    made = Path(CELL.format("iris").replace("results", str(results))) / "signals.parquet"
+    made = Path(CELL.format("iris").replace("results", str(results))) / "scores.parquet"
     made.parent.mkdir(parents=True)
     made.write_bytes(b"anew")
     study = yaml.safe_load((ROOT / "config/studies/smoke.yaml").read_text())
@@ -250,5 +250,5 @@ def test_verify_recomputes_beside_results_that_lie_outside_of_the_folder(
     monkeypatch.setattr(verify, "read_jobs", lambda study: [Job("score", (str(made),), ("ok",), False)])
     assert "1 files recomputed" in verify.verify(str(tmp_path / "mine.yaml"), seed=0, cores=1)
     made.write_bytes(b"once")
-    with pytest.raises(GlitchtraceError, match=r"signals\.parquet differs"):
+    with pytest.raises(GlitchtraceError, match=r"scores\.parquet differs"):
         verify.verify(str(tmp_path / "mine.yaml"), seed=0, cores=1)

@@ -1,4 +1,4 @@
-"""Every compat switch and every option of the specification changes a number, through the stages of a real cell."""
+"""Every compat switch and every option of the methods changes a number, through the stages of a real cell."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from glitchtrace.core import configuration, registry
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.prepare import prepare_data
-from glitchtrace.detectors.stage import score_signals
+from glitchtrace.detectors.stage import detect_cell
 from glitchtrace.evaluation.stage import evaluate_cell
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.influence.stage import compute_influence, profile_influence
@@ -125,17 +125,21 @@ class Chain:
             estimator="tracin",
             settings=settings,
         )
-        score_signals(
-            profile=self.file("profile.safetensors"),
-            signals=self.file("signals.parquet"),
-            detectors=list(registry.names("signal")),
-            settings=settings,
+        detect_cell(
+            glitch=self.file("glitch.parquet"),
+            profile=[self.file("profile.safetensors")],
+            factors=[self.file("factors.safetensors")],
+            scores=self.file("scores.parquet"),
+            detectors=registry.chosen("detector", "default"),
+            settings={},
+            estimator_settings=settings,
+            seed=0,
         )
-        return pd.read_parquet(self.file("signals.parquet"))
+        return pd.read_parquet(self.file("scores.parquet"))
 
     def metrics(self) -> pd.DataFrame:
         evaluate_cell(
-            signals=self.file("signals.parquet"),
+            scores=self.file("scores.parquet"),
             glitch=self.file("glitch.parquet"),
             history=self.file("history.parquet"),
             records=[],
@@ -202,7 +206,7 @@ def test_an_option_of_the_estimator_changes_its_signal(chain: Chain, option: str
 
 
 def test_exclude_own_class_changes_proposed_labels() -> None:
-    """On trained networks y⁻ is hardly ever the observed label (specification A13), on arbitrary influence it is."""
+    """On trained networks y⁻ is hardly ever the observed label, on arbitrary influence it is."""
     from glitchtrace.influence.profile import negative_labels, profile_from_matrix
 
     labels, validation, classes = np.arange(30) % 3, np.arange(12) % 3, np.arange(3)
@@ -296,7 +300,7 @@ def test_the_compat_switches_are_these() -> None:
     }
 
 
-def test_every_option_of_the_specification_is_a_parameter() -> None:
+def test_every_option_of_the_methods_is_a_parameter() -> None:
     keys = {key.rsplit(".", 1)[-1] for key, *_ in configuration.parameters(SCHEMA)}
     assert {
         *ESTIMATOR_OPTIONS,

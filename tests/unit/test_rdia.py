@@ -259,7 +259,7 @@ def test_influence_is_minus_the_derivative_of_the_validation_loss_by_the_weight(
             losses.append(
                 validation_loss(problem, problem.regression.fit(problem.X, changed, problem.parameters))
             )
-        # A weight of C on the loss in J counts as ε = 1 in the specification's Φ.
+        # A weight of C on the loss in J counts as ε = 1 in the published Φ.
         derivative = (losses[1] - losses[0]) / 0.02
         assert problem.influence[row] / problem.regression.C == pytest.approx(derivative, rel=1e-3, abs=1e-4)
 

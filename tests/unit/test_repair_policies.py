@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -6,9 +8,11 @@ from hypothesis import strategies as st
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors.evidence import Detection
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.repair.actions import Action, resolve
-from glitchtrace.repair.context import Context, RevealedContext, read_context
+from glitchtrace.repair.context import Context, RevealedContext
+from glitchtrace.repair.context import make_context as context_of
 from glitchtrace.repair.policies import influence, none, oracle, random
 
 CLEAN, MISLABELLED, ANOMALOUS, CORRUPTED, NEAR_DUPLICATE = Kind
@@ -21,11 +25,15 @@ def make_context(kinds, seed=0, classes=4, **columns):
     size = len(kinds)
     labels = rng.integers(classes, size=size)
     true_labels = np.where(kinds == MISLABELLED, (labels + 1) % classes, labels)
-    fields = {
-        "labels": labels,
-        "proposed_labels": rng.integers(classes, size=size),
-        "verdicts": rng.integers(1, 3, size=size).astype(np.int8),
-        "scores": {name: rng.normal(size=size) for name in ("CNCI", "PCID", "CFRank")},
+    fields = {"labels": labels}
+    proposed = columns.pop("proposed_labels", rng.integers(classes, size=size))
+    verdicts = rng.integers(1, 3, size=size).astype(np.int8)
+    scores = columns.pop("scores", {name: rng.normal(size=size) for name in ("CNCI", "PCID", "CFRank")})
+    fields |= {
+        "detections": {
+            name: Detection(values, proposed_labels=proposed, kinds=verdicts)
+            for name, values in scores.items()
+        },
         "mislabelled": int((kinds == MISLABELLED).sum()),
         "anomalous": int((kinds > MISLABELLED).sum()),
         "kinds": kinds,
@@ -81,16 +89,16 @@ def test_influence_follows_the_known_ratio_protocol(kinds, seed):
     actions, labels = influence.propose(context.without_truth(), np.random.default_rng(0))
     for index in range(len(kinds)):
         if context.mislabelled and context.anomalous:
-            chosen = index in top(context.scores["CFRank"], context.mislabelled + context.anomalous)
-            relabelled = chosen and context.verdicts[index] == MISLABELLED
+            chosen = index in top(context.score("CFRank"), context.mislabelled + context.anomalous)
+            relabelled = chosen and context.detection("CFRank").kinds[index] == MISLABELLED
             dropped = chosen and not relabelled
         else:
-            relabelled = index in top(context.scores["CNCI"], context.mislabelled)
-            dropped = index in top(context.scores["PCID"], context.anomalous)
-        changed = relabelled and context.proposed_labels[index] != context.labels[index]
+            relabelled = index in top(context.score("CNCI"), context.mislabelled)
+            dropped = index in top(context.score("PCID"), context.anomalous)
+        changed = relabelled and context.proposed_labels("CNCI")[index] != context.labels[index]
         expected = Action.RELABEL if changed else Action.DROP if dropped else Action.KEEP
         assert actions[index] == expected
-        assert labels[index] == (context.proposed_labels if changed else context.labels)[index]
+        assert labels[index] == (context.proposed_labels("CNCI") if changed else context.labels)[index]
 
 
 def test_influence_breaks_ties_by_the_lower_index():
@@ -104,9 +112,9 @@ def test_influence_breaks_ties_by_the_lower_index():
     ("kinds", "needed"),
     [([CLEAN, MISLABELLED], "CNCI"), ([CLEAN, ANOMALOUS], "PCID"), ([MISLABELLED, CORRUPTED], "CFRank")],
 )
-def test_a_signal_that_was_not_scored_is_named(kinds, needed):
+def test_a_detector_that_the_card_does_not_name_is_named(kinds, needed):
     context = make_context(kinds, scores={"SI": np.zeros(2)})
-    with pytest.raises(GlitchtraceError, match=f"signal '{needed}'.*'signals' in the config"):
+    with pytest.raises(GlitchtraceError, match=f"detector '{needed}'; name it in the card"):
         influence.propose(context.without_truth(), np.random.default_rng(0))
 
 
@@ -119,7 +127,7 @@ def test_random_does_as_much_as_influence(kinds, seed):
     reference, _ = influence.propose(hidden, np.random.default_rng(seed))
     assert np.bincount(actions, minlength=3).tolist() == np.bincount(reference, minlength=3).tolist()
     relabelled = actions == Action.RELABEL
-    assert (labels[relabelled] == context.proposed_labels[relabelled]).all()
+    assert (labels[relabelled] == context.proposed_labels("CNCI")[relabelled]).all()
     assert (labels[~relabelled] == context.labels[~relabelled]).all()
 
 
@@ -153,27 +161,19 @@ def test_the_oracle_keeps_a_marked_sample_whose_label_is_right():
     assert (actions[0], labels[0]) == (Action.KEEP, 2)
 
 
-def test_the_context_is_read_from_the_two_tables(tmp_path):
+def test_the_context_counts_what_is_to_be_relabelled_and_dropped():
     kinds = np.array([CLEAN, MISLABELLED, ANOMALOUS, CORRUPTED, NEAR_DUPLICATE], dtype=np.int8)
-    scored = pd.DataFrame(
-        {
-            "sample": range(5),
-            "label": [0, 1, 2, 0, 1],
-            "SI": [0.1, 0.2, 0.3, 0.4, 0.5],
-            "SLIP": [1, 2, 3, 4, 5],
-            "proposed_label": [0, 2, 2, 1, 1],
-            "verdict": np.array([1, 1, 2, 2, 1], dtype=np.int8),
-        }
-    )
     samples = pd.DataFrame({"label": [0, 1, 2, 0, 1], "true_label": [0, 2, -1, 0, 1], "kind": kinds})
-    scored.to_parquet(tmp_path / "signals.parquet")
-    samples.to_parquet(tmp_path / "glitch.parquet")
-    context = read_context(tmp_path / "signals.parquet", tmp_path / "glitch.parquet")
+    said = Detection(np.arange(5), proposed_labels=np.array([0, 2, 2, 1, 1]))
+    context = context_of(samples, {"SI": said})
     assert (context.mislabelled, context.anomalous) == (1, 3)
-    assert list(context.scores) == ["SI", "SLIP"]
-    assert context.scores["SLIP"].dtype == np.float64
+    assert context.score("SI").dtype == np.float64
+    assert context.proposed_labels("SI").tolist() == [0, 2, 2, 1, 1]
     assert context.true_labels.tolist() == [0, 2, -1, 0, 1]
-    assert context.verdicts.tolist() == [1, 1, 2, 2, 1]
-    samples.iloc[:4].to_parquet(tmp_path / "glitch.parquet")
-    with pytest.raises(GlitchtraceError, match="describe different samples"):
-        read_context(tmp_path / "signals.parquet", tmp_path / "glitch.parquet")
+
+
+def test_repair_by_a_detector_that_proposes_nothing_is_refused():
+    context = make_context([CLEAN], scores={"SI": np.zeros(1)})
+    bare = replace(context, detections={"SI": Detection(np.zeros(1))})
+    with pytest.raises(GlitchtraceError, match="'SI' proposes no labels"):
+        bare.proposed_labels("SI")

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,9 @@ from sklearn.datasets import load_iris
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_json, write_npy, write_parquet
+from glitchtrace.detectors.evidence import Detection
 from glitchtrace.glitches.kinds import Kind
+from glitchtrace.repair import proposals
 from glitchtrace.repair.context import Context, RevealedContext
 from glitchtrace.repair.proposals import repair_cell
 from glitchtrace.repair.retraining import retrain
@@ -64,19 +67,23 @@ class Cell:
         )
         # The last six flipped samples look clean, six clean ones look flipped.
         suspicious = np.roll(kinds, 6).astype(float)
-        scores = {signal: suspicious - 0.001 * np.arange(len(rows)) for signal in ("CNCI", "PCID", "CFRank")}
-        proposed = {"proposed_label": np.where(kinds == Kind.MISLABELLED, true_labels, (true_labels + 1) % 3)}
-        table = {"sample": range(len(rows)), "label": labels, **scores, **proposed, "verdict": np.int8(1)}
-        pd.DataFrame(table).to_parquet(self.path("signals.parquet"))
+        proposed = np.where(kinds == Kind.MISLABELLED, true_labels, (true_labels + 1) % 3)
+        self.detection = Detection(
+            suspicious - 0.001 * np.arange(len(rows)),
+            proposed_labels=proposed,
+            kinds=np.ones(len(rows), np.int8),
+        )
 
     def repair(self, name="repaired.parquet", policies=POLICIES, glitch="glitch.parquet", seed=0):
-        repair_cell(
-            signals=self.path("signals.parquet"),
-            glitch=self.path(glitch),
-            repaired=self.path(name),
-            policies=policies,
-            seed=seed,
-        )
+        with mock.patch.object(proposals, "detect", return_value=self.detection):
+            repair_cell(
+                glitch=self.path(glitch),
+                repaired=self.path(name),
+                policies=policies,
+                settings={},
+                estimator_settings={},
+                seed=seed,
+            )
         return pd.read_parquet(self.path(name))
 
     def retrain(self, repaired="repaired.parquet", gain="gain.parquet", **options):

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors import influence_signals
 from glitchtrace.evaluation.statistics import compare
 from glitchtrace.papers.glitches.figures import dirty_validation
 from glitchtrace.reporting import style
@@ -31,7 +31,7 @@ from glitchtrace.reporting.figures import (
 )
 
 CAPTIONS = Path(__file__).parents[2] / "workflow/report"
-ALL_SIGNALS = registry.names("signal")
+ALL_SIGNALS = tuple(sorted(influence_signals.CARDS))
 FOUR_GLITCHES = (
     ("class_dependent@all_classes", "0.1"),
     ("far_anomalies", "0.05"),
@@ -105,7 +105,7 @@ def history_rows(kinds: tuple[str, ...] = ("clean", "mislabelled"), epochs: int 
 
 def cost_rows(**axes: Any) -> pd.DataFrame:
     rng = np.random.default_rng(4)
-    stages = ("retrain", "train", "compute_influence", "a_stage_of_mine", "prepare_data", "score_signals")
+    stages = ("retrain", "train", "compute_influence", "a_stage_of_mine", "prepare_data", "detect")
     rows = [
         {**cell, "stage": stage, "cpu_seconds": rng.uniform(1, 50)}
         for cell in cells(**axes)

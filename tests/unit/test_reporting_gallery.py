@@ -84,9 +84,9 @@ def cell(tmp_path: Path) -> dict[str, Any]:
     )
     samples.to_parquet(tmp_path / "glitch.parquet")
     scored = pd.DataFrame({"sample": range(10), "label": samples["label"], "CFRank": np.arange(10.0)})
-    scored.assign(proposed_label=5, verdict=1).to_parquet(tmp_path / "signals.parquet")
+    scored.assign(proposed_label=5, verdict=1).to_parquet(tmp_path / "scores.parquet")
     return {
-        "signals": tmp_path / "signals.parquet",
+        "scores": tmp_path / "scores.parquet",
         "glitch": tmp_path / "glitch.parquet",
         "features": [tmp_path / "sources" / name / "features.npy" for name in pictures],
         "descriptions": [tmp_path / "sources" / name / "source.json" for name in pictures],
@@ -165,7 +165,9 @@ def test_a_table_has_no_gallery(cell: dict[str, Any]) -> None:
 
 
 def test_a_signal_that_was_not_scored_is_named(cell: dict[str, Any]) -> None:
-    with pytest.raises(GlitchtraceError, match=r"signals\.parquet has no signal 'CNCI'; add it to 'signals'"):
+    with pytest.raises(
+        GlitchtraceError, match=r"scores\.parquet has no detector 'CNCI'; add it to 'detectors'"
+    ):
         gallery.plot_gallery(**{**cell, "signal": "CNCI"})
     assert not cell["figures"][0].parent.exists()
 

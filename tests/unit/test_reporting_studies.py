@@ -11,7 +11,8 @@ import pytest
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
-from glitchtrace.detectors.confident_learning import confident_table, learn_confidently
+from glitchtrace.detectors.evidence import detect
+from glitchtrace.detectors.stage import read_evidence
 from glitchtrace.evaluation.detection import f1_known_ratio
 from glitchtrace.evaluation.epochs import SIGNALS, evaluate_epochs
 from glitchtrace.glitches.kinds import Kind
@@ -23,7 +24,7 @@ from glitchtrace.papers.glitches.figures import dirty_validation, self_influence
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures import curves, label_repair
 from glitchtrace.training import cross_fitting as cross_validation
-from glitchtrace.training.cross_fitting import folds_of
+from glitchtrace.training.cross_fitting import cross_fit, folds_of
 
 CELL = {"dataset": "mnist", "model": "resnet20", "glitch": "uniform", "ratio": "0.1", "estimator": "tracin"}
 
@@ -220,7 +221,7 @@ def self_influence_files(folder: Path, seed: int, labels: int = 40) -> tuple[Pat
 def draw_self_influence(folder: Path, paths: list[tuple[Path, ...]], stem: str) -> None:
     signals, glitches, factors = zip(*paths, strict=True)
     self_influence.plot_self_influence(
-        signals=signals,
+        scores=signals,
         glitches=glitches,
         factors=factors,
         cells=[{**CELL, "seed": str(seed)} for seed in range(len(paths))],
@@ -368,21 +369,21 @@ TRAINING = {"learning_rate": 0.5, "batch_size": 16, "epochs": 10}
 
 
 def test_confident_learning_finds_wrong_labels_and_the_true_ones(cell, tmp_path):
-    learn_confidently(
+    cross_fit(
         **cell,
-        confident=tmp_path / "confident.parquet",
+        out_of_fold=tmp_path / "out_of_fold.safetensors",
         model="linear",
         settings={"head_seed": 42},
         training=TRAINING,
         seed=0,
         evaluation_batch=50,
     )
-    found, samples = pd.read_parquet(tmp_path / "confident.parquet"), pd.read_parquet(cell["glitch"])
+    evidence = read_evidence(glitch=cell["glitch"], out_of_fold=[tmp_path / "out_of_fold.safetensors"])
+    found, samples = detect("confident_learning", evidence), pd.read_parquet(cell["glitch"])
     wrong = (samples["kind"] == Kind.MISLABELLED).to_numpy()
-    assert f1_known_ratio(found["score"].to_numpy(), wrong) > 0.9
-    assert (found["proposed_label"] == samples["true_label"]).mean() > 0.95
-    assert found.loc[wrong, "flagged"].mean() > 0.8
-    np.testing.assert_array_equal(found["label"], samples["label"])
+    assert f1_known_ratio(found.scores, wrong) > 0.9
+    assert (found.proposed_labels == samples["true_label"]).mean() > 0.95
+    assert found.flags[wrong].mean() > 0.8
 
 
 def test_probabilities_of_a_fold_do_not_depend_on_its_own_labels(cell, monkeypatch):
@@ -404,15 +405,7 @@ def test_probabilities_of_a_fold_do_not_depend_on_its_own_labels(cell, monkeypat
     assert (other[fold != 2] != first[fold != 2]).any()
 
 
-def test_a_score_is_the_probability_that_the_label_is_wrong():
-    probabilities = np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.25, 0.5, 0.25]] * 4, dtype=np.float32)
-    labels = np.array([0, 0, 1] * 3 + [2, 2, 2])
-    table = confident_table(probabilities, labels)
-    np.testing.assert_allclose(table["score"], 1 - probabilities[np.arange(12), labels], atol=1e-6)
-    np.testing.assert_array_equal(table["proposed_label"], [0, 2, 1] * 4)
-
-
-def repair_files(folder: Path, seed: int) -> tuple[Path, Path, Path]:
+def repair_files(folder: Path, seed: int) -> tuple[Path, Path]:
     rng = np.random.default_rng(seed)
     truth = np.arange(40) % 4
     labels = truth.copy()
@@ -421,13 +414,15 @@ def repair_files(folder: Path, seed: int) -> tuple[Path, Path, Path]:
     glitch = write(
         pd.DataFrame({"label": labels, "true_label": truth, "kind": kind}), folder / f"g{seed}.parquet"
     )
-    proposed = np.where(np.arange(40) < 6, truth, 3 - truth)
-    scored = pd.DataFrame({"sample": np.arange(40), "label": labels, "CNCI": rng.uniform(size=40)})
-    signals = write(scored.assign(proposed_label=proposed, verdict=np.int8(1)), folder / f"s{seed}.parquet")
-    baseline = scored[["sample", "label"]].assign(
-        score=np.where(np.arange(40) < 8, 1.0, 0.0), proposed_label=truth, flagged=np.arange(40) < 16
-    )
-    return write(baseline, folder / f"c{seed}.parquet"), signals, glitch
+    scored = {
+        "label": labels,
+        "CNCI": rng.uniform(size=40),
+        "confident_learning": np.where(np.arange(40) < 8, 1.0, 0.0),
+        "confident_learning/proposed_label": truth,
+        "confident_learning/flagged": np.arange(40) < 16,
+        "proposed_label": np.where(np.arange(40) < 6, truth, 3 - truth),
+    }
+    return write(pd.DataFrame(scored), folder / f"s{seed}.parquet"), glitch
 
 
 def test_label_repair_is_measured_over_all_mislabelled_samples(tmp_path):
@@ -437,9 +432,9 @@ def test_label_repair_is_measured_over_all_mislabelled_samples(tmp_path):
     assert found["confident learning", "label_repair_accuracy"] == 1
     assert found["confident learning", "f1"] == 1
     assert found["confident learning", "f1_own_choice"] == 2 * 8 / (16 + 8)
-    confident, signals, glitches = zip(*paths, strict=True)
+    scores, glitches = zip(*paths, strict=True)
     cells = [{**CELL, "seed": str(seed)} for seed in range(2)]
-    arguments = {"confident": confident, "signals": signals, "glitches": glitches, "cells": cells}
+    arguments = {"scores": scores, "glitches": glitches, "cells": cells}
     label_repair.plot_label_repair(**arguments, **outputs(tmp_path, "repair"))
     table = pd.read_csv(tmp_path / "repair.csv")
     assert len(table) == 5
@@ -450,14 +445,21 @@ def test_label_repair_is_measured_over_all_mislabelled_samples(tmp_path):
 
 
 def test_tables_of_different_samples_are_refused(tmp_path):
-    confident, signals, glitch = repair_files(tmp_path, 0)
-    write(pd.read_parquet(confident).iloc[:-1], confident)
+    scores, glitch = repair_files(tmp_path, 0)
+    write(pd.read_parquet(scores).iloc[:-1], scores)
     with pytest.raises(GlitchtraceError, match="describe different samples; delete"):
-        label_repair.measure(confident, signals, glitch)
+        label_repair.measure(scores, glitch)
+
+
+def test_a_cell_without_confident_learning_is_one_line(tmp_path):
+    scores, glitch = repair_files(tmp_path, 0)
+    write(pd.read_parquet(scores).drop(columns="confident_learning"), scores)
+    with pytest.raises(GlitchtraceError, match="has no detector 'confident_learning'; add it to 'detectors'"):
+        label_repair.measure(scores, glitch)
 
 
 def test_every_drawn_signal_has_a_name_and_a_line_of_its_own():
     assert len({(marker, str(dashes)) for _, marker, dashes in curves.LINES.values()}) == len(curves.LINES)
     assert len({colour for colour, _, _ in curves.LINES.values()}) == len(curves.LINES)
     for name in curves.LINES:
-        assert style.human_name("signal", name)
+        assert style.human_name("detector", name)

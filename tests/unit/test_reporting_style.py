@@ -75,7 +75,7 @@ def test_marks_do_without_colour() -> None:
 
 
 def test_every_registered_signal_and_policy_has_its_colour() -> None:
-    assert {name for name in registry.names("signal") if style.family(name) is None} == set()
+    assert {name for name in registry.names("detector") if style.family(name) is None} == set()
     assert set(registry.names("policy")) <= set(style.POLICY_COLOURS)
 
 

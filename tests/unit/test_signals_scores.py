@@ -1,4 +1,4 @@
-"""Signals: invariants of the specification (section 10), and what each one means on small tables."""
+"""Signals: their invariants, and what each one means on small tables."""
 
 from dataclasses import replace
 
@@ -8,14 +8,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from glitchtrace.core import registry
+from glitchtrace.detectors import influence_signals
+from glitchtrace.detectors.influence_signals import score
 from glitchtrace.detectors.ranks import ascending_ranks
-from glitchtrace.detectors.stage import score
 from glitchtrace.influence.class_tables import ClassProfile
 from glitchtrace.influence.profile import Profiles, profiles_from_matrices
 
 SEEDS = st.integers(0, 2**32 - 1)
 modest = settings(deadline=None, derandomize=True, max_examples=25)
-NAMES = registry.names("signal")
+NAMES = tuple(sorted(influence_signals.CARDS))
 ALL = [
     "SI",
     "MI",
@@ -54,7 +55,7 @@ def profiles(seed: int) -> Profiles:
 
 def test_registered_names() -> None:
     assert sorted(ALL) == list(NAMES)
-    labels = {name: registry.card("signal", name)["label"] for name in NAMES}
+    labels = {name: registry.card("detector", name)["label"] for name in NAMES}
     assert {name: label for name, label in labels.items() if name != label} == {
         "negative_MI": "-MI",
         "GD_class": "GD-class",
@@ -62,7 +63,7 @@ def test_registered_names() -> None:
         "SLIN": "#SLIN",
         "inverse_MPI": "1/MPI",
     }
-    assert {registry.card("signal", name)["target"] for name in NAMES} == {"mislabelled", "anomalous", "any"}
+    assert {registry.card("detector", name)["finds"] for name in NAMES} == {"label", "anomaly", "both"}
 
 
 @modest

@@ -94,7 +94,7 @@ def test_a_diverged_training_says_so_in_one_line_and_leaves_nothing_half_written
     study["grid"] = [{**study["grid"][1], "models": ["linear@wild"]}]
     study["models"] = {"linear@wild": {"training": {"default": {"learning_rate": 1e38}}}}
     (folder / "wild.yaml").write_text(yaml.safe_dump(study))
-    done = snakemake(folder, "signals", "--cores", "1", "--configfile", "wild.yaml", check=False)
+    done = snakemake(folder, "scores", "--cores", "1", "--configfile", "wild.yaml", check=False)
     assert done.returncode
     output = done.stdout + done.stderr
     line = next(line for line in output.splitlines() if line.startswith("error in train:"))
@@ -123,12 +123,19 @@ def test_a_second_call_has_nothing_to_do(finished: Path) -> None:
 
 
 def test_a_deleted_signal_file_re_runs_exactly_its_cone(results: Path) -> None:
-    (results / "results/iris/linear/uniform-0.1/seed-0/tracin/signals.parquet").unlink()
+    (results / "results/iris/linear/uniform-0.1/seed-0/tracin/scores.parquet").unlink()
     jobs = planned(results, *SMOKE)
-    once = {rule: jobs.pop(rule) for rule in ("score_signals", "evaluate_cell", "repair_cell", "retrain")}
+    once = {rule: jobs.pop(rule) for rule in ("detect", "evaluate_cell")}
     assert set(once.values()) == {1}
     assert jobs.pop("summarise_dataset") == 1
-    assert not {"train", "profile_influence", "compute_influence", "inject_glitch"} & set(jobs)
+    assert not {
+        "train",
+        "profile_influence",
+        "compute_influence",
+        "inject_glitch",
+        "repair_cell",
+        "retrain",
+    } & set(jobs)
     assert jobs.pop("summarise_study") == 1
 
 
@@ -148,7 +155,7 @@ def test_another_study_on_the_same_cells_leaves_the_first_untouched(results: Pat
         ],
         "models": {"linear@slow": {"training": {"default": {"learning_rate": 0.01}}}},
         "repair": False,
-        "signals": ["SI", "CNCI"],
+        "detectors": ["SI", "CNCI"],
     }
     (results / "other.yaml").write_text(yaml.safe_dump(other))
     second = ["--configfile", "other.yaml"]

@@ -51,9 +51,7 @@ GRID = grid.Grid(
     cell.wildcards() for cell in checked(grid.cells, CONFIG["grid"], SETTINGS)
 )
 CELL_KEYS = tuple(grid.AXES.values())
-SIGNALS = (
-    list(registry.names("signal")) if CONFIG["signals"] == "all" else CONFIG["signals"]
-)
+DETECTORS = registry.chosen("detector", CONFIG["detectors"])
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
 
 jobs.export_environment(ROOT / "src", CONFIG["data_root"])
@@ -65,6 +63,7 @@ EVERYTHING, FIGURES, RECORDS = [], [], []
 
 pathvars:
     study=paths.study_folder(CONFIG["study"]),
+    detectors=paths.detector_folder(CONFIG["detectors"]),
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
 

@@ -1,42 +1,46 @@
-# Detection: all scores of one cell in one job, from its class profiles, and what else looks for wrong labels.
+# Detection: all scores of one cell in one job, from exactly the evidence that its detectors need.
 
 
-rule score_signals:
-    input:
-        profile=rules.profile_influence.output.profile,
-    output:
-        signals=paths.SIGNALS,
-        record=paths.record(paths.SIGNALS, "score_signals"),
-    log:
-        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/score_signals.log",
-    conda:
-        "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=growing(600),
-    params:
-        **stage(
-            "detectors.stage:score_signals",
-            detectors=list(registry.names("signal")),
-            settings=settings("estimator"),
-        ),
-    script:
-        "../scripts/run_stage.py"
+# Piece of evidence -> the file of a cell that holds it.
+EVIDENCE = {
+    "profile": ("profile", rules.profile_influence.output.profile),
+    "probabilities": ("factors", rules.train.output.factors),
+    "epochs": ("factors", rules.train.output.factors),
+    "features": ("factors", rules.train.output.factors),
+    "validation": ("factors", rules.train.output.factors),
+    "out_of_fold": ("out_of_fold", paths.OUT_OF_FOLD),
+}
 
 
-rule learn_confidently:
+def evidence(detectors):
+    """Named inputs: the files of the evidence that some detectors need."""
+    needed = {
+        need
+        for name in detectors
+        for need in registry.card("detector", name)["needs"]
+    }
+    return {name: [file] for name, file in (EVIDENCE[need] for need in sorted(needed))}
+
+
+def detector_settings(detectors):
+    """The complete settings of those of some detectors that have any."""
+    found = {name: SETTINGS["detector"].get(name) for name in detectors}
+    return {name: settings for name, settings in found.items() if settings}
+
+
+rule cross_fit:
     input:
         features=source_files(rules.fetch_data.output.features),
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
     output:
-        confident=paths.CONFIDENT,
-        record=paths.record(paths.CONFIDENT, "learn_confidently"),
+        out_of_fold=ensure(paths.OUT_OF_FOLD, non_empty=True),
+        record=paths.record(paths.OUT_OF_FOLD, "cross_fit"),
     log:
-        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/learn_confidently.log",
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/cross_fit.log",
     benchmark:
-        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/learn_confidently.jsonl"
+        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/cross_fit.jsonl"
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -44,7 +48,7 @@ rule learn_confidently:
         mem_mb=growing(training_memory),
     params:
         **stage(
-            "detectors.confident_learning:learn_confidently",
+            "training.cross_fitting:cross_fit",
             dataset="{dataset}",
             model="{model}",
             settings=model_settings,
@@ -52,6 +56,32 @@ rule learn_confidently:
             seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
+        ),
+    script:
+        "../scripts/run_stage.py"
+
+
+rule detect:
+    input:
+        **evidence(DETECTORS),
+        glitch=rules.inject_glitch.output.glitch,
+    output:
+        scores=paths.SCORES,
+        record=paths.record(paths.SCORES, "detect"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}<detectors>/detect.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(600),
+    params:
+        **stage(
+            "detectors.stage:detect_cell",
+            detectors=DETECTORS,
+            settings=detector_settings(DETECTORS),
+            estimator_settings=settings("estimator"),
+            seed=number("seed"),
         ),
     script:
         "../scripts/run_stage.py"

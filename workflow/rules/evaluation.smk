@@ -3,20 +3,20 @@
 
 rule evaluate_cell:
     input:
-        signals=rules.score_signals.output.signals,
+        scores=rules.detect.output.scores,
         glitch=rules.inject_glitch.output.glitch,
         history=rules.train.output.history,
         records=[
             rules.train.output.record,
             rules.profile_influence.output.record,
-            rules.score_signals.output.record,
+            rules.detect.output.record,
         ],
     output:
         metrics=paths.METRICS,
         cost=paths.COST,
         record=paths.record(paths.METRICS, "evaluate_cell"),
     log:
-        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/evaluate_cell.log",
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}<detectors>/evaluate_cell.log",
     conda:
         "../../envs/environment.yaml"
     threads: 1

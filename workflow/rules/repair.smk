@@ -1,9 +1,20 @@
 # Repair: an action per sample under each policy, then retraining and the gain on the test part.
 
 
+POLICIES = list(registry.names("policy"))
+# Asked anew from the evidence: a repair does not depend on which other detectors are scored.
+REPAIRING = sorted(
+    {
+        name
+        for policy in POLICIES
+        for name in registry.card("policy", policy).get("uses", {}).get("detector", ())
+    }
+)
+
+
 rule repair_cell:
     input:
-        signals=rules.score_signals.output.signals,
+        **evidence(REPAIRING),
         glitch=rules.inject_glitch.output.glitch,
     output:
         repaired=paths.REPAIRED,
@@ -18,7 +29,9 @@ rule repair_cell:
     params:
         **stage(
             "repair.proposals:repair_cell",
-            policies=list(registry.names("policy")),
+            policies=POLICIES,
+            settings=detector_settings(REPAIRING),
+            estimator_settings=settings("estimator"),
             seed=number("seed"),
         ),
     script:

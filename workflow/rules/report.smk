@@ -28,7 +28,6 @@ rule plot_signals:
             dataset="{dataset}",
             glitch="{glitch}",
             headline=HEADLINE,
-            signals=SIGNALS,
         ),
     script:
         "../scripts/run_stage.py"
@@ -205,8 +204,7 @@ rule plot_epochs:
 
 rule plot_label_repair:
     input:
-        confident=each(LABEL_CELLS, rules.learn_confidently.output.confident),
-        signals=each(LABEL_CELLS, rules.score_signals.output.signals),
+        scores=each(LABEL_CELLS, rules.detect.output.scores),
         glitches=each(LABEL_CELLS, rules.inject_glitch.output.glitch),
     output:
         figures=figure_files("<study>/figures/label_repair", "label_repair", "Repair"),
@@ -229,7 +227,7 @@ rule plot_label_repair:
 
 rule plot_gallery:
     input:
-        signals=first_seed(rules.score_signals.output.signals),
+        scores=first_seed(rules.detect.output.scores),
         glitch=first_seed(rules.inject_glitch.output.glitch),
         features=source_files(rules.fetch_data.output.features),
         descriptions=source_files(rules.fetch_data.output.description),
@@ -314,7 +312,7 @@ RECORDS.append(
         [
             rules.train.output.record,
             rules.profile_influence.output.record,
-            rules.score_signals.output.record,
+            rules.detect.output.record,
             rules.evaluate_cell.output.record,
         ],
     )
@@ -341,7 +339,8 @@ characterisation_files = where(
     MIXED, rules.plot_characterisation.output.figures, rules.tabulate_mixed.output.table
 )
 label_repair_figures = where(
-    CONFIG["confident_learning"] and LABEL_CELLS, rules.plot_label_repair.output.figures
+    LABEL_CELLS if {"CNCI", "confident_learning"} <= set(DETECTORS) else [],
+    rules.plot_label_repair.output.figures
 )
 FIGURES += [
     where(True, rules.describe_study.output),

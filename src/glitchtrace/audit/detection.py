@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.audit import neighbourhood
-from glitchtrace.audit.cross_fit import cross_fit, folds_of, neighbour_vote
+from glitchtrace.audit.cross_fit import CrossFit, cross_fit, folds_of, neighbour_vote
 from glitchtrace.audit.judgement import judge, judge_numbers
 from glitchtrace.audit.learners import floored, learners, predict
 from glitchtrace.audit.representation import Representation
 from glitchtrace.audit.samples import Samples
 from glitchtrace.audit.settings import Settings
+from glitchtrace.audit.store import Made, Store
 from glitchtrace.audit.verdicts import Evidence
 from glitchtrace.core.errors import GlitchtraceError
 
@@ -30,12 +31,15 @@ class Detection:
     judged: np.ndarray
     fold: np.ndarray
     best: str | None
+    groups: np.ndarray | None = None
 
 
 Tick = Callable[[float], None]
 
 
-def detect(samples: Samples, views: Representation | None, settings: Settings, tick: Tick) -> Detection:
+def detect(
+    samples: Samples, views: Representation | None, settings: Settings, store: Store, tick: Tick
+) -> Detection:
     """Neighbours, duplicates, cross-fitting, judgement and influence of all rows."""
     n = len(samples)
     nothing = np.empty((n, 0))
@@ -62,9 +66,11 @@ def detect(samples: Samples, views: Representation | None, settings: Settings, t
     found = _Labels.nothing(n, len(samples.class_names))
     best = None
     if samples.numeric:
-        found, fold, best = _numbers(samples, views, settings, judged, groups, facts, tick)
+        found, fold, best = _numbers(samples, views, settings, store, judged, groups, facts, tick)
     elif len(np.unique(samples.labels[judged])) >= 2:  # type: ignore[index]
-        found, fold, best = _classes(samples, views, settings, judged, groups, near, distances, facts, tick)
+        found, fold, best = _classes(
+            samples, views, settings, store, judged, groups, near, distances, facts, tick
+        )
     else:
         facts["unjudged"] = "fewer than two classes have five rows or more, so no label can be judged"
     tick(0.95)
@@ -96,7 +102,7 @@ def detect(samples: Samples, views: Representation | None, settings: Settings, t
         not twins.by_chance, leak_of, supporters, int(near.shape[1]), helps, hurts,
         {"label": found.score, "distance": far, **found.more},
     )  # fmt: skip
-    return Detection(evidence, facts, judged, fold, best)
+    return Detection(evidence, facts, judged, fold, best, groups)
 
 
 @dataclass
@@ -166,6 +172,7 @@ def _classes(
     samples: Samples,
     views: Representation | None,
     settings: Settings,
+    store: Store,
     judged: np.ndarray,
     groups: np.ndarray | None,
     near: np.ndarray,
@@ -196,10 +203,7 @@ def _classes(
         )
     else:
         part = _part(views, rows)
-        fitted = cross_fit(
-            part, y, classes, fold[rows], table=views.trees is not None, seed=settings.seed,
-            tick=lambda share: tick(0.15 + 0.7 * share),
-        )  # fmt: skip
+        fitted = _cross_fit(samples, part, y, classes, fold[rows], settings, store, tick)
         experts.update(fitted.experts)
         best = fitted.best
         candidates = {
@@ -252,6 +256,7 @@ def _numbers(
     samples: Samples,
     views: Representation | None,
     settings: Settings,
+    store: Store,
     judged: np.ndarray,
     groups: np.ndarray | None,
     facts: dict[str, Any],
@@ -272,10 +277,7 @@ def _numbers(
     fold[rows] = _fold(samples, rows, strata, groups, settings)
     middle, spread = float(np.median(y)), max(float(np.std(y)), 1e-300)
     part = _part(views, rows)
-    fitted = cross_fit(
-        part, (y - middle) / spread, 0, fold[rows], table=views.trees is not None, seed=settings.seed,
-        tick=lambda share: tick(0.15 + 0.7 * share),
-    )  # fmt: skip
+    fitted = _cross_fit(samples, part, (y - middle) / spread, 0, fold[rows], settings, store, tick)
     candidates = {
         each.name: each.said for each in learners(len(y), views.lines.shape[1], 0, views.trees is not None)
     }
@@ -290,6 +292,30 @@ def _numbers(
     result.confidence[rows] = found.wrong
     result.proposed[rows] = [f"{value:.4g}" for value in found.proposed * spread + middle]
     return result, fold, fitted.best
+
+
+def _cross_fit(
+    samples: Samples,
+    part: Representation,
+    y: np.ndarray,
+    classes: int,
+    fold: np.ndarray,
+    settings: Settings,
+    store: Store,
+    tick: Tick,
+) -> CrossFit:
+    """``cross_fit``, taken over from an earlier run where nothing that it depends on has changed."""
+
+    def make() -> Made:
+        found = cross_fit(
+            part, y, classes, fold, table=part.trees is not None, seed=settings.seed,
+            tick=lambda share: tick(0.15 + 0.7 * share),
+        )  # fmt: skip
+        return found.experts, {"losses": found.losses, "best": found.best}
+
+    parts = [samples.digest, part.said, settings.seed, settings.folds, int(fold.sum()), len(y)]
+    experts, record = store.stage("cross_fit", "glitchtrace.audit.cross_fit:cross_fit", parts, make)
+    return CrossFit(experts, record["losses"], record["best"], fold)
 
 
 def _influence(

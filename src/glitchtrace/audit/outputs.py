@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glitchtrace.audit import verdicts
+from glitchtrace.audit import cleaning, verdicts
+from glitchtrace.audit.cleaning import neutral
+from glitchtrace.audit.page import page
 from glitchtrace.audit.samples import Samples
 from glitchtrace.audit.settings import Settings
 from glitchtrace.core import files
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
 
     from glitchtrace.audit.detection import Detection
     from glitchtrace.audit.representation import Representation
-
-#: Signs with which a spreadsheet begins a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def summary(
@@ -72,8 +71,11 @@ def write(
     files.write_parquet(table, out / "issues.parquet")
     write_csv(table, out / "issues.csv")
     files.write_record(dict(summary), out / "summary.json")
-    tick(0.3)
     files.write_record(dict(gain), out / "gain.json")
+    tick(0.3)
+    cleaning.write(samples, cleaning.proposed(table), out, "cleaned")
+    tick(0.6)
+    files.write_text(page(samples, table, summary, gain), out / "report.html")
 
 
 def write_csv(table: "pd.DataFrame", target: Path) -> None:
@@ -85,9 +87,3 @@ def write_csv(table: "pd.DataFrame", target: Path) -> None:
     safe.columns = [neutral(name) for name in safe.columns]
     with files.replacing(target) as temporary:
         safe.to_csv(temporary, index=False, encoding="utf-8", errors="backslashreplace", lineterminator="\n")
-
-
-def neutral(value: object) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text

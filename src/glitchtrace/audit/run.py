@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glitchtrace.audit import cleaning, outputs, verdicts
+from glitchtrace.audit import outputs, verdicts
 from glitchtrace.audit.detection import Detection, detect
 from glitchtrace.audit.progress import Progress
 from glitchtrace.audit.representation import Representation, of_columns, standardised
-from glitchtrace.audit.samples import Samples, from_arrays, load_array, read, with_extras
+from glitchtrace.audit.samples import Samples, from_arrays, read, with_extras
 from glitchtrace.audit.settings import Settings, from_mapping, legal_name
 from glitchtrace.audit.store import Store
-from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 
 if TYPE_CHECKING:
@@ -160,7 +159,7 @@ def _run(
     bar.step("represent")
     samples, views = _represent(samples, settings, store, bar)
     bar.step("detect")
-    found = detect(samples, views, settings, bar.tick)
+    found = detect(samples, views, settings, store, bar.tick)
     table = verdicts.issues(samples, found.evidence)
     bar.step("gain")
     gain = _gain(samples, views, found, settings, store, bar)
@@ -199,7 +198,40 @@ def _gain(
     store: Store,
     bar: Progress,
 ) -> dict[str, Any]:
-    return {}
+    from glitchtrace.audit import gain
 
-
-_ = (cleaning, files, load_array)
+    losses = found.facts.get("held_out_loss")
+    if views is None or losses is None:
+        return gain.unmeasured("there is no learner that could be trained with and without the repairs")
+    rows = np.flatnonzero(found.judged)
+    classes = 0
+    y: np.ndarray
+    if samples.labels is not None:
+        used, y = np.unique(samples.labels[rows], return_inverse=True)
+        classes = len(used)
+    else:
+        assert samples.target is not None
+        numbers = samples.target[rows]
+        y = (numbers - np.median(numbers)) / max(float(np.std(numbers)), 1e-300)
+    part = Representation(views.lines[rows], None if views.trees is None else views.trees[rows], views.said)
+    _, record = store.stage(
+        "gain",
+        "glitchtrace.audit.gain:measure",
+        [samples.digest, settings.record()],
+        lambda: (
+            {},
+            gain.measure(
+                part,
+                y,
+                classes,
+                losses,
+                None if found.groups is None else found.groups[rows],
+                None if samples.times is None else samples.times[rows],
+                max_false=settings.max_false,
+                repeats=settings.gain_repeats,
+                seed=settings.seed,
+                tick=bar.tick,
+            ),
+        ),
+    )
+    return record

@@ -40,6 +40,7 @@ class Samples:
     target: np.ndarray | None = None
     groups: np.ndarray | None = None
     times: np.ndarray | None = None
+    group_names: np.ndarray | None = None
     columns: tuple[Column, ...] = ()
     table: Table | None = None
     label_column: str | None = None
@@ -187,8 +188,9 @@ def from_table(table: Table, settings: Settings) -> Samples:
     hashes = hash_rows(columns, len(table))
     digest = _digest(hashes, observed, ids, [table.names, label], groups, times)
     return Samples(
-        "table", table.name, ids, hashes, digest, labels, class_names, target, groups, times, tuple(columns), table,
-        label, odd=odd, notes=(*notes, *more),
+        "table", table.name, ids, hashes, digest, labels, class_names, target, groups, times,
+        table.text(special["group"]) if "group" in special else None, tuple(columns), table, label, odd=odd,
+        notes=(*notes, *more),
     )  # fmt: skip
 
 

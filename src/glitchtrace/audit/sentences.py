@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from glitchtrace.audit.settings import legal_name
+
 _KINDS = {
     "mislabelled": ("wrong label", "wrong labels"),
     "leak": ("row that also stands in the trusted data", "rows that also stand in the trusted data"),
@@ -12,12 +14,23 @@ _KINDS = {
 }
 
 
+def noun(summary: Mapping[str, Any]) -> str:
+    """What the samples are called."""
+    return "pictures" if summary["kind"] == "pictures" else "rows"
+
+
+def folder_name(summary: Mapping[str, Any]) -> str:
+    """A name for files that belong to an audit."""
+    last = str(summary["name"]).replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return legal_name(last.partition(".")[0] or "data")
+
+
 def headline(summary: Mapping[str, Any]) -> str:
     """One sentence: what was found and how sure."""
     flags, rows = summary["counts"]["mislabelled"], summary["rows"]
-    noun = {"pictures": "pictures"}.get(summary["kind"], "rows")
+    what = noun(summary)
     if summary["facts"].get("unjudged"):
-        return f"No label of {rows:,} {noun} could be judged: {summary['facts']['unjudged']}."
+        return f"No label of {rows:,} {what} could be judged: {summary['facts']['unjudged']}."
     promise = f"at most {100 * summary['max_false']:g} % of such flags are false"
     if not flags:
         number = summary["wrong_labels"]
@@ -26,9 +39,8 @@ def headline(summary: Mapping[str, Any]) -> str:
                 f"About {number['estimate']:.0f} of {rows:,} labels seem wrong, "
                 f"but none can be named so that {promise}."
             )
-        return f"No label of {rows:,} {noun} can be called wrong so that {promise}."
-    what = _KINDS["mislabelled"][flags != 1]
-    return f"{flags:,} {what} found in {rows:,} {noun}; {promise}."
+        return f"No label of {rows:,} {what} can be called wrong so that {promise}."
+    return f"{flags:,} {_KINDS['mislabelled'][flags != 1]} found in {rows:,} {what}; {promise}."
 
 
 def counted(summary: Mapping[str, Any]) -> list[str]:

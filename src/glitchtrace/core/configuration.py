@@ -100,12 +100,19 @@ def component_tables() -> dict[str, Any]:
                 for name in registry.names(kind)
             },
         }
-    tables["signals"] = {
-        "description": "Signals to draw: `all`, or a list of names. All are scored; that costs next to nothing.",
-        "default": "all",
-        "anyOf": [{"const": "all"}, {"type": "array", "items": {"enum": list(registry.names("signal"))}}],
-        "type": ["string", "array"],
-    }
+    for kind, spec in registry.kinds().items():
+        if "listed" in spec:
+            tables[spec["listed"]] = {
+                "description": (
+                    f"Every {kind} of the study: `default`, `all`, or a list of names and these words; `name@variant` "
+                    f"has other settings ({spec['table']}). Another choice than the default has its own score files."
+                ),
+                "default": "default",
+                "type": ["string", "array"],
+                "items": {"type": "string"},
+                "minItems": 1,
+                "uniqueItems": True,
+            }
     return tables
 
 
@@ -144,6 +151,12 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         raise GlitchtraceError(f"nothing to do: add a block to {' or '.join(registry.blocks())}")
     grid.check_ratios(ratio for block in blocks for ratio in block.get("ratios", ()))
     grid.check_names(blocks, registry.tables())
+    for kind, spec in registry.kinds().items():
+        if "listed" in spec:
+            try:
+                registry.chosen(kind, config.get(spec["listed"]) or "default")
+            except GlitchtraceError as error:
+                raise GlitchtraceError(f"{spec['listed']}: {error}") from None
 
 
 def check_study(config: Mapping[str, Any], base: Mapping[str, Any]) -> None:
@@ -182,6 +195,9 @@ def resolve(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, A
         names = {
             str(name) for key in registry.blocks() for block in resolved[key] for name in block.get(table, ())
         }
+        listed = registry.kinds()[kind].get("listed")
+        if listed:
+            names.update(registry.chosen(kind, resolved[listed]))
         chosen[kind] = {name: _settings(resolved, schema, table, name) for name in sorted(names)}
     for settings in chosen["glitch"].values():
         if "steps" in settings:

@@ -60,18 +60,19 @@ def run(snakemake: Any) -> None:
             _naming_full_disk(snakemake),
         ):
             _check_threads(snakemake.threads)
-            _check_arrays(_named(snakemake.input))
+            check_arrays(_named(snakemake.input))
             cost = _measured(stage_function(stage), arguments)
             if record is not None:
                 content = {
-                    "stage": snakemake.rule,
+                    # The rule, by whatever name another workflow may use it.
+                    "stage": Path(record).stem.partition("-")[0],
                     "wildcards": dict(snakemake.wildcards.items()),
                     "parameters": _named(snakemake.params),
                     "code": code,
                     "versions": provenance.versions(),
                     "threads": snakemake.threads,
                     "data": _checksums(arguments),
-                    "arrays": {path.name: _crc32(path) for path in _arrays(_named(snakemake.output))},
+                    "arrays": {path.name: crc32(path) for path in _arrays(_named(snakemake.output))},
                     "cost": cost,
                 }
                 files.write_record(content, record)
@@ -158,13 +159,13 @@ def _check_threads(declared: int) -> None:
         )
 
 
-def _check_arrays(inputs: Mapping[str, Any]) -> None:
+def check_arrays(inputs: Mapping[str, Any]) -> None:
     """Raise GlitchtraceError for an array of a source that is not what the record of its job says."""
     for path in _arrays(inputs):
         record = path.with_name("fetch_data.json")
         if record.is_file() and path.stat().st_size <= _CHECKED_BYTES:
             written = files.read_record(record).get("arrays", {}).get(path.name)
-            if written not in (None, _crc32(path)):
+            if written not in (None, crc32(path)):
                 raise GlitchtraceError(
                     f"{path} has changed since it was written (its checksum does not fit its content); "
                     "delete it and run the same command again"
@@ -177,7 +178,7 @@ def _arrays(named: Mapping[str, Any]) -> list[Path]:
     return [path for path in paths if "sources" in path.parts and path.suffix in (".npy", ".npz")]
 
 
-def _crc32(path: Path) -> str:
+def crc32(path: Path) -> str:
     """CRC-32 of a file, in hexadecimal."""
     value = 0
     with open(path, "rb") as stream:

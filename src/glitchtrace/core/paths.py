@@ -1,11 +1,13 @@
 """Where every file lies: path templates and wildcard patterns, used by rules, library and tests.
 
-Templates carry Snakemake's path variables (``<results>``, ``<study>``, ``<logs>``) and wildcards.  ``<results>``
-is the results folder; ``<study>`` is the same folder for the default configuration and a folder of its own for a
-named study, so that two studies share their cells and never overwrite each other's summaries.
+Templates carry Snakemake's path variables (``<results>``, ``<study>``, ``<detectors>``, ``<logs>``) and wildcards.
+``<results>`` is the results folder; ``<study>`` is the same folder for the default configuration, one of its own
+for a named study, so that two studies share their cells and never overwrite each other's summaries.
 """
 
 import re
+import zlib
+from collections.abc import Sequence
 
 from glitchtrace.core.errors import GlitchtraceError
 
@@ -59,17 +61,19 @@ FEATURES = f"{TRAINING}/features.json"
 CHECKPOINTS = f"{TRAINING}/checkpoints.safetensors"
 FACTORS = f"{TRAINING}/factors.safetensors"
 HISTORY = f"{TRAINING}/history.parquet"
-CONFIDENT = f"{TRAINING}/confident_learning.parquet"
+OUT_OF_FOLD = f"{TRAINING}/out_of_fold.safetensors"
 
 CELL = f"{TRAINING}/{{estimator}}"
 INFLUENCE = f"{CELL}/influence.npy"
 PROFILE = f"{CELL}/profile.safetensors"
-SIGNALS = f"{CELL}/signals.parquet"
-METRICS = f"{CELL}/metrics.parquet"
-COST = f"{CELL}/cost.parquet"
 EPOCHS = f"{CELL}/epochs.parquet"
 REPAIRED = f"{CELL}/repaired.parquet"
 GAIN = f"{CELL}/gain.parquet"
+# What depends on the choice of detectors; the default choice lies in the cell's own folder.
+SCORED = f"{CELL}<detectors>"
+SCORES = f"{SCORED}/scores.parquet"
+METRICS = f"{SCORED}/metrics.parquet"
+COST = f"{SCORED}/cost.parquet"
 
 RDIA = "<results>/{dataset}/{learner}/{glitch}-{ratio}/seed-{seed}/rdia"
 RDIA_INFLUENCE = f"{RDIA}/influence.parquet"
@@ -127,22 +131,47 @@ def record(output: str, stage: str) -> str:
     return f"{output.rpartition('/')[0]}/{stage}.json"
 
 
-def fill(template: str, *, results: str = "results", study: str | None = None, **wildcards: object) -> str:
+def fill(
+    template: str,
+    *,
+    results: str = "results",
+    study: str | None = None,
+    detectors: str | Sequence[str] = "default",
+    **wildcards: object,
+) -> str:
     """A template with its path variables and wildcards filled in.
 
-    ``study`` is the name of a study, None for the default configuration.  Raises GlitchtraceError for a wildcard
-    value that its pattern refuses: such a name could leave the results folder.
+    ``study`` is the name of a study, None for the default configuration; ``detectors`` its choice.  Raises
+    GlitchtraceError for a wildcard value that its pattern refuses: such a name could leave the results folder.
     """
     for name, value in wildcards.items():
         if name in WILDCARDS and not re.fullmatch(WILDCARDS[name], str(value)):
             raise GlitchtraceError(f"{name} '{value}' is not a legal name; it must match {WILDCARDS[name]}")
-    folder = study_folder(study).replace("<results>", results)
-    path = (
-        template.replace("<study>", folder).replace("<results>", results).replace("<logs>", f"{results}/logs")
-    )
+    values = {
+        "<study>": study_folder(study),
+        "<detectors>": detector_folder(detectors),
+        "<logs>": "<results>/logs",
+        "<results>": results,
+    }
+    path = template
+    for name, value in values.items():
+        path = path.replace(name, value)
     return path.format(**wildcards)
 
 
 def study_folder(study: str | None) -> str:
     """The folder of a study's summaries and figures."""
     return f"<results>/studies/{study}" if study else "<results>"
+
+
+def detector_folder(detectors: str | Sequence[str]) -> str:
+    """What is added to a cell's folder for another choice of detectors than the default.
+
+    Studies of one choice share its files; two choices never write to one path.
+    """
+    names = [detectors] if isinstance(detectors, str) else sorted(set(detectors))
+    if names == ["default"]:
+        return ""
+    if names == ["all"]:
+        return "+all"
+    return f"+{zlib.crc32(' '.join(names).encode()):08x}"

@@ -13,8 +13,8 @@ list) and ``defaults`` (other defaults of these).
 
 A room's ``components.py`` declares its kinds in a literal ``KINDS = {kind: {"table": …, "settings": …, "shared": …}}``:
 the configuration table of the kind (none: no settings), the settings that all its components have, groups that some
-share, and other ``keys`` by which parameters name the kind; ``BLOCKS`` declares lists of blocks that expand over a
-grid (see ``core.configuration``).
+share, and other ``keys`` by which parameters name the kind; ``listed``, a key of the configuration that lists members
+beside the grid; ``BLOCKS`` declares lists of blocks that expand over a grid (see ``core.configuration``).
 
 Components of a user's own lie in folders or modules that ``add`` names, read in the same way.
 """
@@ -132,6 +132,28 @@ def settings(kind: str, name: str) -> dict[str, Any]:
         for key, fragment in found.items()
     }
     return {**found, **own.get("settings", {})}
+
+
+def chosen(kind: str, choice: str | Iterable[str]) -> list[str]:
+    """The components of a choice, sorted, each once: names, and the words ``default`` and ``all`` for groups.
+
+    A group holds what comes with the package: ``default`` where a card says ``"default": True``.  Raises
+    GlitchtraceError for an unknown name.
+    """
+    found: set[str] = set()
+    for name in [choice] if isinstance(choice, str) else choice:
+        if name in ("all", "default"):
+            shipped = [member for member in _all().entries.get(kind, {}).values() if member.name not in found]
+            found.update(
+                member.name
+                for member in shipped
+                if member.module.startswith(f"{PACKAGE.name}.")
+                and (name == "all" or member.card.get("default"))
+            )
+        else:
+            entry(kind, name)
+            found.add(name)
+    return sorted(found)
 
 
 def load(kind: str, name: str) -> Any:

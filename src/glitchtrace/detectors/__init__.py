@@ -1,1 +1,4 @@
-"""Signals of suspicion, one module each: one score per training sample, where higher is more suspicious."""
+"""Detectors: everything that scores training samples by how suspicious they are, over one ``evidence.Evidence``.
+
+Influence signals, plain rivals, neighbours, anomaly detectors: one interface, one table of scores per cell.
+"""

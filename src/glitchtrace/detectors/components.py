@@ -1,3 +1,15 @@
-"""The kind of component of this room."""
+"""The kind of component of this room.
 
-KINDS = {"signal": {"keys": ["signals", "detectors"]}}
+Keys of a detector's card beside those of every card: ``label``, its short name in figures; ``needs``, the pieces of
+``evidence.Evidence`` that it reads; ``finds``, what it is made for: ``label`` (wrong labels), ``anomaly`` or ``both``;
+``family``, beside whom it stands in figures; ``default``, whether it is scored where nothing is said; ``reads``,
+settings of the estimator that it takes besides its own.
+"""
+
+KINDS = {
+    "detector": {
+        "table": "detector_settings",
+        "listed": "detectors",
+        "keys": ["detectors", "signal", "signals"],
+    }
+}

@@ -1,4 +1,4 @@
-"""Stage function of the signals: all scores of one cell, from its class profiles."""
+"""Stage: the scores of all detectors of one cell, in one table."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,43 +7,109 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace.core import registry
-from glitchtrace.core.files import write_parquet
-from glitchtrace.detectors.ranks import verdicts
-from glitchtrace.detectors.signals import cnci, pcid
-from glitchtrace.influence.profile import Profiles, load_profiles
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors.evidence import Detection, Evidence, Validation, detect
+from glitchtrace.influence.factors import Factors, load_factors
+from glitchtrace.influence.profile import load_profiles
+
+# Two columns had a name before there were several detectors that propose labels and tell kinds.
+_NAMES = {"CNCI/proposed_label": "proposed_label", "CFRank/kind": "verdict"}
 
 
-def score_signals(
-    *, profile: str | Path, signals: str | Path, detectors: str | Sequence[str], settings: Mapping[str, Any]
+def detect_cell(
+    *,
+    glitch: str | Path,
+    scores: str | Path,
+    detectors: Sequence[str],
+    settings: Mapping[str, Mapping[str, Any]],
+    estimator_settings: Mapping[str, Any],
+    seed: int,
+    profile: Sequence[str | Path] = (),
+    factors: Sequence[str | Path] = (),
+    out_of_fold: Sequence[str | Path] = (),
 ) -> None:
-    """Write ``signals.parquet``: sample, label, a column per signal, proposed label (y⁻) and verdict
-    (``Kind``).
+    """Write ``scores.parquet``: sample, label, a column per detector, and what else the detectors say.
 
-    ``detectors``: registered signals, or ``all``; ``settings`` of the estimator, of which a signal takes those
-    that its card names.  Raises GlitchtraceError for an unknown signal or an unreadable profile.
+    ``detectors``: registered names; ``settings``: detector → its settings; ``estimator_settings`` those of the
+    estimator.  ``profile``, ``factors`` and ``out_of_fold`` are the files of the evidence that these detectors need,
+    one or none of each.  Columns beside the scores: ``{detector}/proposed_label``, ``/flagged``, ``/kind`` and
+    ``/posterior_{kind}``; the label that CNCI proposes is ``proposed_label``, the kind that CFRank tells ``verdict``.
+    Raises GlitchtraceError for an unknown detector and for evidence that cannot be read or is of other samples.
     """
-    profiles = load_profiles(profile)
-    chosen = registry.names("signal") if detectors == "all" else detectors
-    scores = {name: score(name, profiles, settings) for name in chosen}
-    table = pd.DataFrame(
-        {
-            "sample": np.arange(len(profiles.labels)),
-            "label": profiles.labels,
-            **scores,
-            "proposed_label": profiles.negative_label,
-            "verdict": verdicts(cnci.score(profiles), pcid.score(profiles)),
-        }
+    evidence = read_evidence(
+        glitch=glitch, profile=profile, factors=factors, out_of_fold=out_of_fold, seed=seed
     )
-    write_parquet(table, signals)
+    answers = {
+        name: detect(name, evidence, {**estimator_settings, **settings.get(name, {})}) for name in detectors
+    }
+    files.write_parquet(score_table(evidence.labels, answers), scores)
 
 
-def score(name: str, profiles: Profiles, settings: Mapping[str, Any] | None = None) -> np.ndarray:
-    """The scores of one registered signal, (n,) float64, higher = more suspicious.
+def read_evidence(
+    *,
+    glitch: str | Path,
+    profile: Sequence[str | Path] = (),
+    factors: Sequence[str | Path] = (),
+    out_of_fold: Sequence[str | Path] = (),
+    seed: int = 0,
+) -> Evidence:
+    """The evidence of one cell, read from its files as detectors ask for it; labels are those observed.
 
-    Raises GlitchtraceError for an unknown name.
+    Raises GlitchtraceError where a file is of other samples, when it is read.
     """
-    known = registry.card("signal", name).get("settings", {})
-    options = {key: value for key, value in (settings or {}).items() if key in known}
-    scores: np.ndarray = registry.load("signal", name).score(profiles, **options)
-    return scores
+    labels = files.read_parquet(glitch)["label"].to_numpy(np.int64)
+    opened: list[Factors] = []
+
+    def fitting() -> Factors:
+        if not opened:
+            opened.append(load_factors(factors[0]))
+            _same(opened[0].train.labels, labels, factors[0], glitch)
+        return opened[0]
+
+    def validation() -> Validation:
+        part = fitting().validation
+        return Validation(part.labels, {"head": part.features_at(-1)}, part.probabilities[-1])
+
+    def cross_fitted() -> np.ndarray:
+        tensors = files.read_tensors(out_of_fold[0])
+        _same(tensors["labels"], labels, out_of_fold[0], glitch)
+        return tensors["probabilities"]
+
+    return Evidence(
+        labels,
+        int(labels.max()) + 1 if not factors else fitting().train.probabilities[0].shape[1],
+        read_epochs=(lambda: fitting().train.probabilities) if factors else None,
+        read_representations=(lambda: {"head": fitting().train.features_at(-1)}) if factors else None,
+        read_validation=validation if factors else None,
+        read_out_of_fold=cross_fitted if out_of_fold else None,
+        read_profiles=(lambda: load_profiles(profile[0])) if profile else None,
+        seed=seed,
+    )
+
+
+def score_table(labels: np.ndarray, answers: Mapping[str, Detection]) -> pd.DataFrame:
+    """The columns of ``scores.parquet``: the scores first, by detector, then what else the detectors say."""
+    from glitchtrace.glitches.kinds import Kind
+
+    columns: dict[str, np.ndarray] = {"sample": np.arange(len(labels)), "label": labels}
+    columns |= {name: answer.scores for name, answer in answers.items()}
+    others: dict[str, np.ndarray] = {}
+    for name, answer in answers.items():
+        for part, column in (("proposed_labels", "proposed_label"), ("flags", "flagged"), ("kinds", "kind")):
+            if getattr(answer, part) is not None:
+                others[f"{name}/{column}"] = getattr(answer, part)
+        if answer.posterior is not None:
+            for kind, chance in zip(Kind, answer.posterior.T, strict=False):
+                others[f"{name}/posterior_{kind.label}"] = chance
+    columns |= {_NAMES.get(name, name): column for name, column in others.items()}
+    # The old order of the two old columns.
+    last = [name for name in _NAMES.values() if name in columns]
+    return pd.DataFrame({name: columns[name] for name in [*(n for n in columns if n not in last), *last]})
+
+
+def _same(found: np.ndarray, labels: np.ndarray, path: str | Path, glitch: str | Path) -> None:
+    if not np.array_equal(found, labels):
+        raise GlitchtraceError(
+            f"{path} and {glitch} describe different samples; delete {path} and run the same command again"
+        )

@@ -6,7 +6,7 @@ import pandas as pd
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.detectors.stage import score
+from glitchtrace.detectors.influence_signals import score
 from glitchtrace.evaluation.detection import f1_known_ratio
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.influence.profile import load_profiles

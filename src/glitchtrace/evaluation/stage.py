@@ -14,7 +14,7 @@ _COSTS = ("seconds", "cpu_seconds", "peak_mib")
 
 def evaluate_cell(
     *,
-    signals: str,
+    scores: str,
     glitch: str,
     history: str,
     records: Sequence[str],
@@ -29,7 +29,7 @@ def evaluate_cell(
     by default the true one.  A cell without glitches has no measures of detection.  Raises GlitchtraceError
     for a NaN score, for tables of different samples and for a file that is no record.
     """
-    scored, samples = read_samples(signals, glitch)
+    scored, samples = read_samples(scores, glitch)
     measured = [("", cell_measures(samples, files.read_parquet(history)))]
     measured += signal_measures(scored, samples, published_contamination)
     rows = [(signal, metric, value) for signal, measures in measured for metric, value in measures.items()]

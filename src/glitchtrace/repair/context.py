@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors.evidence import Detection
 from glitchtrace.evaluation.characterisation import coarse_kinds
-from glitchtrace.evaluation.samples import read_samples, signal_names
 from glitchtrace.glitches.kinds import Kind
 
 
@@ -16,26 +16,35 @@ from glitchtrace.glitches.kinds import Kind
 class Context:
     """What can be known of n samples under the known-ratio protocol.
 
-    ``labels`` observed and ``proposed_labels`` (y⁻) are (n,) int64, ``verdicts`` (n,) of ``Kind``, ``scores``
-    maps a signal to (n,) float64.  ``mislabelled`` and ``anomalous`` are the numbers of samples to relabel
-    and to drop; corrupted samples and near duplicates count among the latter.  Which samples they are is not
-    in here.
+    ``labels`` observed (n,) int64; ``detections``: detector → what it says, of those that the cards of the policies
+    name.  ``mislabelled`` and ``anomalous`` are the numbers of samples to relabel and to drop; corrupted samples and
+    near duplicates count among the latter.  Which samples they are is not in here.
     """
 
     labels: np.ndarray
-    proposed_labels: np.ndarray
-    verdicts: np.ndarray
-    scores: Mapping[str, np.ndarray]
+    detections: Mapping[str, Detection]
     mislabelled: int
     anomalous: int
 
-    def score(self, signal: str) -> np.ndarray:
-        """The scores of one signal; GlitchtraceError if the cell has not scored it."""
-        if signal not in self.scores:
+    def detection(self, detector: str) -> Detection:
+        """What one detector says; GlitchtraceError if the card of the policy does not name it."""
+        if detector not in self.detections:
             raise GlitchtraceError(
-                f"this repair needs the signal '{signal}'; add it to 'signals' in the config"
+                f"this repair needs the detector '{detector}'; name it in the card of the policy: "
+                f'"uses": {{"detector": ["{detector}"]}}'
             )
-        return self.scores[signal]
+        return self.detections[detector]
+
+    def score(self, detector: str) -> np.ndarray:
+        """The scores (n,) of one detector."""
+        return self.detection(detector).scores
+
+    def proposed_labels(self, detector: str) -> np.ndarray:
+        """The labels (n,) that a detector proposes; GlitchtraceError if it proposes none."""
+        found = self.detection(detector).proposed_labels
+        if found is None:
+            raise GlitchtraceError(f"the detector '{detector}' proposes no labels; repair by one that does")
+        return found
 
 
 @dataclass(frozen=True)
@@ -50,19 +59,13 @@ class RevealedContext(Context):
         return Context(**{field.name: getattr(self, field.name) for field in fields(Context)})
 
 
-def read_context(signals: str | Path, glitch: str | Path) -> RevealedContext:
-    """The context of one cell, truth included.
-
-    Raises GlitchtraceError where the two files do not describe the same samples.
-    """
-    scored, samples = read_samples(signals, glitch)
+def make_context(samples: pd.DataFrame, detections: Mapping[str, Detection]) -> RevealedContext:
+    """The context of one cell, truth included, from its sample table and what detectors say of it."""
     kinds = samples["kind"].to_numpy()
     coarse = coarse_kinds(kinds)
     return RevealedContext(
         labels=samples["label"].to_numpy(),
-        proposed_labels=scored["proposed_label"].to_numpy(),
-        verdicts=scored["verdict"].to_numpy(),
-        scores={name: scored[name].to_numpy(dtype=np.float64) for name in signal_names(scored)},
+        detections=detections,
         mislabelled=int((coarse == Kind.MISLABELLED).sum()),
         anomalous=int((coarse == Kind.ANOMALOUS).sum()),
         kinds=kinds,

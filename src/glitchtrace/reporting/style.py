@@ -47,6 +47,17 @@ SIGNAL_FAMILIES: Mapping[str, Mapping[str, str]] = {
     "counterfactual": {"CNCI": "#D55E00", "PCID": "#009E73", "CFRank": "#882255"},
 }
 FAMILY_HATCHES = {"published earlier": "", "parts and ablations": "....", "counterfactual": "////"}
+# Families of detectors by other means, in their order, each with its colour and hatch; a card names its family.
+RIVAL_FAMILIES: Mapping[str, tuple[str, str]] = {
+    "plain": ("#4D4D4D", ""),
+    "training dynamics": ("#E6AB02", "--"),
+    "out of fold": ("#66A61E", "\\\\"),
+    "neighbours": ("#1B9E9E", "||"),
+    "linear head": ("#A6761D", "++"),
+    "anomalies": ("#7570B3", "//"),
+    "pixels": ("#E7298A", "oo"),
+    "jury": ("#1F4E79", "**"),
+}
 _OTHER_COLOUR, _OTHER_HATCH = "#D9C6A5", "xxxx"
 
 POLICY_COLOURS = {"none": "#BBBBBB", "random": "#7F7F7F", "influence": "#D55E00", "oracle": "#1F4E79"}
@@ -194,28 +205,47 @@ def save(figure: Figure, targets: Iterable[str | Path]) -> None:
 
 
 def family(signal: str) -> str | None:
-    """The family of a signal (a key of ``SIGNAL_FAMILIES``), None for signals of no family."""
+    """The family of a detector, a key of ``SIGNAL_FAMILIES`` or of ``RIVAL_FAMILIES``; None for one of no family."""
     base = registry.base_name(signal)
-    return next((name for name, members in SIGNAL_FAMILIES.items() if base in members), None)
+    for name, members in SIGNAL_FAMILIES.items():
+        if base in members:
+            return name
+    if base in registry.names("detector"):
+        name = registry.card("detector", base).get("family", "")
+        return name if name in RIVAL_FAMILIES else None
+    return None
 
 
 def signal_colour(signal: str) -> str:
-    """The colour of a signal; a variant has the colour of its base."""
-    name = family(signal)
-    return SIGNAL_FAMILIES[name][registry.base_name(signal)] if name else _OTHER_COLOUR
+    """The colour of a detector; a variant has the colour of its base."""
+    name, base = family(signal), registry.base_name(signal)
+    if name in RIVAL_FAMILIES:
+        return RIVAL_FAMILIES[name][0]
+    return SIGNAL_FAMILIES[name].get(base, _OTHER_COLOUR) if name else _OTHER_COLOUR
 
 
 def signal_hatch(signal: str) -> str:
-    """The hatch of a signal's family."""
+    """The hatch of a detector's family."""
     name = family(signal)
+    if name in RIVAL_FAMILIES:
+        return RIVAL_FAMILIES[name][1]
     return FAMILY_HATCHES[name] if name else _OTHER_HATCH
 
 
 def ordered_signals(signals: Iterable[str]) -> list[str]:
-    """Signals in the fixed order of families, each once; signals of no family last, by name."""
-    known = [name for members in SIGNAL_FAMILIES.values() for name in members]
-    places = {name: place for place, name in enumerate(known)}
-    return sorted(set(signals), key=lambda name: (places.get(registry.base_name(name), len(known)), name))
+    """Detectors in the fixed order of families, each once; within a family by its order or by name; others last."""
+    families = [*SIGNAL_FAMILIES, *RIVAL_FAMILIES]
+    within = {name: place for members in SIGNAL_FAMILIES.values() for place, name in enumerate(members)}
+
+    def place(signal: str) -> tuple[int, int, str]:
+        name = family(signal)
+        return (
+            families.index(name) if name else len(families),
+            within.get(registry.base_name(signal), len(within)),
+            signal,
+        )
+
+    return sorted(set(signals), key=place)
 
 
 def ordered_policies(policies: Iterable[str]) -> list[str]:

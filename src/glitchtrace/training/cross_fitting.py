@@ -1,15 +1,17 @@
 """Out-of-sample predictions: what networks say of samples that they were not trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from glitchtrace.core import files
 from glitchtrace.core.seeding import generator
-from glitchtrace.data.cells import CellData
+from glitchtrace.data.cells import CellData, load_cell
 from glitchtrace.training.device import choose
 from glitchtrace.training.evaluation import evaluate
-from glitchtrace.training.stage import ChosenSamples, fit_cell
+from glitchtrace.training.stage import ChosenSamples, fit_cell, view
 
 FOLDS = 5
 
@@ -59,3 +61,40 @@ def cross_validate(
         found = evaluate(network, held_out, batch_size=evaluation_batch, device=choose(device))
         probabilities[rows] = found.probabilities
     return probabilities
+
+
+def cross_fit(
+    *,
+    features: Sequence[str | Path],
+    split: str | Path,
+    glitch: str | Path,
+    out_of_fold: str | Path,
+    dataset: str,
+    model: str,
+    settings: Mapping[str, Any],
+    training: Mapping[str, Any],
+    seed: int,
+    evaluation_batch: int,
+    device: str = "cpu",
+    stored: Sequence[str | Path] = (),
+) -> None:
+    """Stage: write ``out_of_fold.safetensors``: ``probabilities`` (n, K) float32, ``labels`` and ``fold`` (n,) int64.
+
+    Arguments as in ``training.stage.train_cell``.  Raises GlitchtraceError as the training does.
+    """
+    cell = load_cell(
+        features=features, split=split, glitch=glitch, dataset=dataset, view=view(model), stored=stored
+    )
+    probabilities = cross_validate(
+        cell,
+        model=model,
+        settings=settings,
+        training=training,
+        seed=seed,
+        evaluation_batch=evaluation_batch,
+        device=device,
+    )
+    fold = folds_of(cell.train_labels, FOLDS, seed)
+    files.write_tensors(
+        {"probabilities": probabilities, "labels": cell.train_labels, "fold": fold}, out_of_fold
+    )

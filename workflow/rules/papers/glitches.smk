@@ -5,7 +5,7 @@ from glitchtrace.papers.glitches import cells as glitch_papers
 
 rule plot_self_influence:
     input:
-        signals=each(glitch_cells, rules.score_signals.output.signals),
+        scores=each(glitch_cells, rules.detect.output.scores),
         glitches=each(glitch_cells, rules.inject_glitch.output.glitch),
         factors=each(glitch_cells, rules.train.output.factors),
     output:

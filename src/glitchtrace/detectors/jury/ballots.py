@@ -31,10 +31,11 @@ class Ballots:
     candidates: np.ndarray
     names: tuple[str, ...]
     classes: int
+    deviations: np.ndarray
 
     def take(self, index: np.ndarray | slice) -> "Ballots":
         """The same for some rows."""
-        return Ballots(self.z[:, index], self.candidates[index], self.names, self.classes)
+        return Ballots(self.z[:, index], self.candidates[index], self.names, self.classes, self.deviations)
 
     def place(self, labels: np.ndarray) -> np.ndarray:
         """Where each row's label stands among its candidates (N,); -1 if it does not."""
@@ -63,9 +64,9 @@ class Ballots:
 
     def joined(self, other: "Ballots") -> "Ballots":
         """The experts of both, for the same rows and candidates."""
-        return Ballots(
-            np.concatenate([self.z, other.z]), self.candidates, self.names + other.names, self.classes
-        )
+        z = np.concatenate([self.z, other.z])
+        deviations = np.concatenate([self.deviations, other.deviations])
+        return Ballots(z, self.candidates, self.names + other.names, self.classes, deviations)
 
 
 def collect(experts: Mapping[str, Expert], rows: Rows, candidates: np.ndarray | None = None) -> Ballots:
@@ -98,5 +99,6 @@ def collect(experts: Mapping[str, Expert], rows: Rows, candidates: np.ndarray | 
         for number, score in enumerate(scores):
             z[number, block] = np.take_along_axis(score, chosen[block], axis=1)
     deviation = np.sqrt(squares / (N * K))
-    z /= np.where(deviation > 0, deviation, 1).astype(np.float32)[:, None, None]
-    return Ballots(z, chosen, tuple(experts), K)
+    deviation = np.where(deviation > 0, deviation, 1)
+    z /= deviation.astype(np.float32)[:, None, None]
+    return Ballots(z, chosen, tuple(experts), K, deviation)

@@ -6,14 +6,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors.jury.ballots import DENSE, Ballots
+from glitchtrace.detectors.jury.evidence import gather_evidence
+from glitchtrace.detectors.jury.noise import responsibilities, uniform_matrix
 from glitchtrace.detectors.jury.number import class_number
-from glitchtrace.detectors.jury.panel import seat
-from glitchtrace.detectors.jury.pool import fit_pool, log_odds
+from glitchtrace.detectors.jury.panel import BOTH, Panel, seat
+from glitchtrace.detectors.jury.pool import Pool, fit_pool, log_odds
 from glitchtrace.detectors.jury.promise import make_promise
-from glitchtrace.detectors.jury.rows import deal_folds, gather_rows
-from glitchtrace.detectors.jury.verdict import CLEAN, MISLABELLED, Verdict
+from glitchtrace.detectors.jury.rare import find_rare, thinned
+from glitchtrace.detectors.jury.refit import refit
+from glitchtrace.detectors.jury.rows import Rows, deal_folds, gather_rows
+from glitchtrace.detectors.jury.typicality import Typicality, against_validation, along_axes
+from glitchtrace.detectors.jury.verdict import Verdict, weigh
 
-FOLDS = 5
+FOLDS, FEWER_FOLDS = 5, 3
+PAIR_ROWS, REFIT_ROWS = 20_000, 200_000  # rows up to which the refit takes pairs of five folds, and of three
+_TRUSTED = -3.0
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,17 @@ class Jury:
         Names of representations on which trees are grown; None: those of at most 60 columns.
     landmarks
         Landmarks of the kernels; None: by the number of rows.
+    typicality
+        Look for anomalous and corrupted rows too.
+    evidence
+        Rows at most for which evidence is gathered: the likeliest first.
     """
 
     refit: bool = True
     trees: Sequence[str] | None = None
     landmarks: int | None = None
+    typicality: bool = True
+    evidence: int = 200
 
     def judge(
         self,
@@ -78,33 +92,91 @@ class Jury:
         y = rows.labels[:n]
         fold = deal_folds(rows.units, rows.labels, FOLDS, seed)
         panel = seat(rows, fold, seed, self.trees, self.landmarks)
-        ballots = panel.ballots
-        pool = fit_pool(ballots, rows.labels, n, seed=seed)
-        promise, scale = make_promise(pool, ballots, rows.labels, n, max_false)
-        number = class_number(pool, scale, ballots, rows.labels, n)
+        pool = fit_pool(panel.ballots, rows.labels, n, seed=seed)
+        promise, scale = make_promise(pool, panel.ballots, rows.labels, n, max_false)
+        number = class_number(pool, scale, panel.ballots, rows.labels, n)
+        final, ballots, notes = pool, panel.ballots, []
+        if self.refit:
+            final, ballots, words = _again(rows, panel, pool, seed)
+            notes += words
         own = ballots.take(slice(0, n))
-        odds = log_odds(pool.posterior(own), own, y, pool.noise)
-        q = pool.judged(own, y)
+        p = final.posterior(own)
+        odds = log_odds(p, own, y, final.noise)
+        q = responsibilities(p, own.column(final.noise, y))[0]
         others = np.where(own.candidates == y[:, None], -1.0, q)
         best = others.argmax(axis=1)
         index = np.arange(n)
-        wrong = 1 / (1 + np.exp(-np.clip(odds, -700, 700)))
-        kinds = np.zeros((n, 4))
-        kinds[:, CLEAN], kinds[:, MISLABELLED] = 1 - wrong, wrong
+        proposed = own.candidates[index, best].astype(np.int64)
+        rare = _rare(rows, final, ballots, q)
+        typicality = _typicality(rows, rare, seed) if self.typicality else None
+        total, kinds, verdict = weigh(odds, typicality, np.isin(y, rare), y, rows.classes)
+        suspects = np.flatnonzero(promise.flagged | (odds > 0))
+        suspects = np.sort(suspects[np.argsort(-odds[suspects], kind="stable")[: self.evidence]])
+        if typicality is not None and not typicality.checked:
+            notes.append("Without validation rows, untypical rows are ranked but not judged.")
         return Verdict(
-            log_odds=odds,
+            log_odds=total,
             label_log_odds=odds,
             candidates=own.candidates,
             posterior=q,
             kinds=kinds,
-            verdict=kinds.argmax(axis=1).astype(np.int8),
-            proposed=own.candidates[index, best].astype(np.int64),
+            verdict=verdict,
+            proposed=proposed,
             confidence=q[index, best],
             flagged=promise.flagged,
             promise=promise,
             number=number,
             numbers=(number,),
-            noise=pool.noise,
-            experts=dict(zip(ballots.names, (pool.weights / pool.weights.sum()).tolist(), strict=True)),
-            validation_flip=pool.validation_flip,
+            noise=final.noise,
+            experts=dict(zip(ballots.names, (final.weights / final.weights.sum()).tolist(), strict=True)),
+            validation_flip=final.validation_flip,
+            rare=tuple(rare.tolist()),
+            typicality=typicality,
+            evidence=gather_evidence(
+                rows,
+                panel.kernels.get(BOTH, next(iter(panel.kernels.values()))),
+                list(panel.neighbours.values()),
+                suspects,
+                proposed[suspects],
+                odds < _TRUSTED,
+            ),
+            notes=tuple(notes),
         )
+
+
+def _again(rows: Rows, panel: Panel, pool: Pool, seed: int) -> tuple[Pool, Ballots, list[str]]:
+    """Pool and ballots after the refit, or as they were, with a sentence why."""
+    if rows.classes > DENSE:
+        return pool, panel.ballots, [f"Not refitted: {rows.classes} classes are more than {DENSE}."]
+    if len(rows) > REFIT_ROWS:
+        return pool, panel.ballots, [f"Not refitted: {len(rows)} rows are more than {REFIT_ROWS}."]
+    trees = np.array([name.startswith("forest") for name in panel.ballots.names])
+    if pool.weights[trees].sum() > 0.5 * pool.weights.sum():
+        words = "Not refitted: the trees, which are not refitted, have most of the votes."
+        return pool, panel.ballots, [words]
+    count = FOLDS if len(rows) <= PAIR_ROWS else FEWER_FOLDS
+    again = refit(rows, panel, pool, deal_folds(rows.units, rows.labels, count, seed + 1), seed)
+    ballots = panel.ballots.joined(again)
+    return fit_pool(ballots, rows.labels, rows.training, seed=seed, start=pool), ballots, []
+
+
+def _rare(rows: Rows, pool: Pool, ballots: Ballots, q: np.ndarray) -> np.ndarray:
+    n = rows.training
+    if len(rows) == n or pool.validation_flip is None:
+        return np.empty(0, dtype=np.int64)
+    held = ballots.take(slice(n, None))
+    spread = uniform_matrix(pool.validation_flip, rows.classes)
+    other = responsibilities(pool.posterior(held), held.column(spread, rows.labels[n:]))[0]
+    believed = [
+        np.bincount(candidates.ravel(), belief.ravel(), minlength=rows.classes)
+        for candidates, belief in ((ballots.candidates[:n], q), (held.candidates, other))
+    ]
+    return find_rare(rows.labels[:n], rows.labels[n:], believed[0], believed[1], rows.classes)
+
+
+def _typicality(rows: Rows, rare: np.ndarray, seed: int) -> Typicality:
+    n = rows.training
+    if len(rows) == n:
+        return along_axes(rows.views, n, seed)
+    kept = np.r_[np.ones(n, dtype=bool), thinned(rows.labels[:n], rows.labels[n:], rare)]
+    return against_validation(rows, kept, seed)

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from glitchtrace.detectors.jury.evidence import Evidence
 from glitchtrace.detectors.jury.number import Number
 from glitchtrace.detectors.jury.promise import Promise
+from glitchtrace.detectors.jury.typicality import Typicality
 
 KINDS = ("clean", "mislabelled", "anomalous", "corrupted")
 CLEAN, MISLABELLED, ANOMALOUS, CORRUPTED = range(4)
@@ -43,8 +45,10 @@ class Verdict:
         The estimated share of wrong validation labels; None without validation rows.
     rare
         Classes whose rows are taken for anomalies, since the validation set has far more of them.
+    typicality
+        How foreign each row is.
     evidence
-        Row -> what speaks for its proposed label, for flagged rows.
+        Row -> what speaks for its proposed label, for flagged rows and those more likely wrong than right.
     notes
         Sentences on what was left out or approximated.
     """
@@ -65,7 +69,8 @@ class Verdict:
     experts: Mapping[str, float]
     validation_flip: float | None = None
     rare: tuple[int, ...] = ()
-    evidence: Mapping[int, object] = field(default_factory=dict)
+    typicality: Typicality | None = None
+    evidence: Mapping[int, Evidence] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def probability(self, labels: np.ndarray) -> np.ndarray:
@@ -78,3 +83,54 @@ class Verdict:
         """The verdict of each row in words (n,)."""
         names: np.ndarray = np.array(KINDS)[self.verdict]
         return names
+
+
+_RARE_ODDS = 7.0
+_CONCENTRATED, _TIMES_PRIOR = 0.3, 2.0
+
+
+def weigh(
+    odds: np.ndarray, typicality: Typicality | None, rare: np.ndarray, labels: np.ndarray, classes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Total log odds (n,), probabilities of the kinds (n, 4) and the verdict (n,) of all that was found.
+
+    Total = logsumexp(L_mislabelled, L_foreign, L_rare).  A foreign row (P > 1/2) is anomalous if its label holds over
+    30 % of the foreign rows and twice its share of all rows, else corrupted; a row of a rare class whose label is
+    likely right is anomalous; otherwise L_mislabelled > 0 decides.
+
+    Parameters
+    ----------
+    odds
+        (n,) log odds that the label is wrong.
+    typicality
+        How foreign each row is, or None.
+    rare
+        (n,) bool, rows of rare classes.
+    labels, classes
+        Observed labels (n,), and K.
+    """
+    n = len(odds)
+    wrong = 1 / (1 + np.exp(-np.clip(odds, -700, 700)))
+    foreign = typicality.probability if typicality is not None else np.zeros(n)
+    few = rare & (wrong <= 0.5)
+    total = np.logaddexp(odds, np.where(few, _RARE_ODDS, -np.inf))
+    if typicality is not None and typicality.open:
+        likely = np.clip(typicality.likely, 1e-6, 1 - 1e-6)
+        place = np.empty(n)
+        place[np.argsort(typicality.score, kind="stable")] = np.arange(n) / n
+        # Steps of equal probability are ordered by the score itself.
+        total = np.logaddexp(total, np.log(likely / (1 - likely)) + 0.1 * place)
+    flagged = np.bincount(labels[foreign > 0.5], minlength=classes)
+    share = flagged / max(flagged.sum(), 1)
+    prior = np.bincount(labels, minlength=classes) / n
+    concentrated = ((share > _CONCENTRATED) & (share > _TIMES_PRIOR * prior))[labels]
+    kinds = np.zeros((n, len(KINDS)))
+    kinds[:, ANOMALOUS] = foreign * concentrated
+    kinds[:, CORRUPTED] = foreign * ~concentrated
+    kinds[:, MISLABELLED] = (1 - foreign) * wrong
+    kinds[:, ANOMALOUS] += (1 - foreign) * (1 - wrong) * few
+    kinds[:, CLEAN] = (1 - foreign) * (1 - wrong) * ~few
+    verdict = np.where(odds > 0, MISLABELLED, CLEAN)
+    verdict[few] = ANOMALOUS
+    verdict[foreign > 0.5] = np.where(concentrated, ANOMALOUS, CORRUPTED)[foreign > 0.5]
+    return total, kinds, verdict.astype(np.int8)

@@ -245,9 +245,11 @@ def illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]]) 
     inspector = settings["inspector"][keys["inspector"]]
     if "signal" in inspector:
         try:
-            registry.card("signal", inspector["signal"])
+            needed = registry.card("detector", inspector["signal"])["needs"]
         except GlitchtraceError as error:
             return f"inspectors.{keys['inspector']}.signal: {error}"
+        if needed != ["profile"]:
+            return f"inspectors.{keys['inspector']}.signal: '{inspector['signal']}' is no influence signal; name CNCI"
     return (
         _size(keys, settings)
         or _solver("inspector", keys["inspector"], keys, settings)

@@ -2,15 +2,19 @@
 
 **Fisher.**  Scores g_iᵀ (F + λI)⁻¹ g_k, or g_iᵀ F⁺ g_k, for F = Σ_m w_m u_m u_mᵀ given by gradients u_m.  The Fisher
 matrix of a classifier is F = (1/|S|) Σ_{n∈S} Σ_c p(c|x_n) u u ᵀ with u = ∇ log p(c|x_n): a sum of r = |S|·C outer
-products.  Two exact ways, the cheaper is taken:
+products.  Three exact ways:
 
-* *dual*, from inner products alone (Woodbury).  With U = (√w_m u_m), G = UᵀU, a = Uᵀg_i, b = Uᵀg_k:
-  (F + λI)⁻¹ gives (g_i·g_k − aᵀ (λI + G)⁻¹ b) / λ, and F⁺ gives aᵀ (G⁺)² b;
-* *primal*, from the P × P matrix, where P < r (the softmax layer of a small network).
+* *damped, dual*, from inner products alone (Woodbury).  With U = (√w_m u_m), G = UᵀU, a = Uᵀg_i, b = Uᵀg_k:
+  (F + λI)⁻¹ gives (g_i·g_k − aᵀ (λI + G)⁻¹ b) / λ.  F is never built, nor, where gradients are Kronecker products
+  (every dense layer), a gradient;
+* *undamped*: U = VΣQᵀ gives F⁺ = VΣ⁻²Vᵀ.  Through G the same costs division by Σ⁴, and half of the digits;
+* *matrix*: from the P × P matrix, where there are fewer parameters than gradients.
 
-The dual way never builds F, and where gradients are Kronecker products (every dense layer) never a gradient.
-The pseudo-inverse drops eigenvalues below ``cutoff`` times the largest; λ > 0 uses a Cholesky factor.
-Everything is float64.
+The pseudo-inverse drops eigenvalues Σ² below ``cutoff`` times the largest; λ > 0 uses a Cholesky factor.  Everything
+is float64.
+
+Where the gradients of all samples of F are independent, F⁺ takes those of two different samples for orthogonal: every
+score is 0, and an order of candidates would be one of rounding errors.  That is refused.
 
 **Influence functions.**  H = mean over S of ∇²ℓ(z) of the loss ℓ = −log p(y|x); s_k = (H + λI)⁻¹ ∇ℓ(z_k).  Three
 solvers:
@@ -29,10 +33,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, LinAlgWarning, cho_factor, cho_solve, eigh, eigvalsh, solve
+from scipy.linalg import LinAlgError, LinAlgWarning, cho_factor, cho_solve, eigh, eigvalsh, solve, svd
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.papers.cincer.cells import EXACT_PARAMETERS
+from glitchtrace.papers.cincer.cells import EXACT_PARAMETERS, LARGEST_GRADIENT_BYTES
 from glitchtrace.papers.cincer.gradients import Gradients
 from glitchtrace.papers.cincer.query import Query
 
@@ -40,6 +44,10 @@ _log = logging.getLogger(__name__)
 Product = Callable[[np.ndarray], np.ndarray]
 # The published pseudo-inverse kept eigenvalues down to 1e-15 of the largest, which in float32 inverts rounding.
 CUTOFF = 1e-10
+# A residual of LiSSA that is not worth a word, as a share of the right-hand side, and the samples it is measured on.
+_CONVERGED, _MEASURED = 0.1, 1000
+# A cosine under the metric below this is rounding: measured are 4e-15 for 0, and 1e-3 upwards for others.
+_ROUNDING = 1e-9
 
 
 def fisher_scores(
@@ -54,9 +62,10 @@ def fisher_scores(
     """Scores (k,) of the gradients ``many`` with the single gradient ``one`` under the Fisher metric.
 
     ``columns`` (r gradients u_m) and ``weights`` (r,) define F; ``damping`` λ ≥ 0, where 0 takes the
-    pseudo-inverse.  Raises GlitchtraceError where gradients are not finite.
+    pseudo-inverse.  Raises GlitchtraceError where gradients are not finite, and where all scores are 0 to rounding.
     """
-    if columns.parameters < len(columns):
+    # Of two classes half of the gradients repeat the others, so that as many parameters may be enough for all of them.
+    if columns.parameters < len(columns) and (damping or 2 * columns.parameters < len(columns)):
         vectors = columns.vectors()
         return matrix_scores(
             one.vectors()[0],
@@ -65,29 +74,41 @@ def fisher_scores(
             damping=damping,
             cutoff=cutoff,
         )
-    inner = None if damping == 0 else one.dot(many)[0]
-    return _dual(
-        columns.dot(columns), columns.dot(one)[:, 0], columns.dot(many), inner, weights, damping, cutoff
-    )
+    if damping:
+        gram, first, others = columns.dot(columns), columns.dot(one)[:, 0], columns.dot(many)
+        return _damped(gram, first, others, one.dot(many)[0], weights, damping)
+    _check_size(columns)
+    scores, lengths = _undamped(one.vectors()[0], many.vectors(), columns.vectors(), weights, cutoff)
+    _check_rounding(scores, lengths, columns)
+    return scores
 
 
 def block_scores(
     one: Gradients, many: Gradients, columns: Gradients, weights: np.ndarray, *, damping: float, cutoff: float
 ) -> np.ndarray:
     """The same with the blocks of F between different parameter tensors set to zero; Σ over tensors."""
-    parts = zip(
-        columns.tensor_dots(columns),
-        columns.tensor_dots(one),
-        columns.tensor_dots(many),
-        one.tensor_dots(many),
-        strict=True,
+    if damping:
+        parts = zip(
+            columns.tensor_dots(columns),
+            columns.tensor_dots(one),
+            columns.tensor_dots(many),
+            one.tensor_dots(many),
+            strict=True,
+        )
+        damped = [
+            _damped(gram, first[:, 0], others, inner[0], weights, damping)
+            for gram, first, others, inner in parts
+        ]
+        return np.asarray(np.sum(damped, axis=0))
+    _check_size(columns)
+    ends = np.cumsum(columns.tensors)[:-1]
+    vectors = zip(
+        *(np.split(gradients.vectors(), ends, axis=1) for gradients in (one, many, columns)), strict=True
     )
-    found = [
-        _dual(gram, first[:, 0], others, inner[0] if damping else None, weights, damping, cutoff)
-        for gram, first, others, inner in parts
-    ]
-    total: np.ndarray = np.sum(found, axis=0)
-    return total
+    undamped = [_undamped(first[0], others, every, weights, cutoff) for first, others, every in vectors]
+    scores = np.sum([found for found, _ in undamped], axis=0)
+    _check_rounding(scores, np.sum([lengths for _, lengths in undamped], axis=0), columns)
+    return np.asarray(scores)
 
 
 def diagonal_scores(
@@ -116,27 +137,50 @@ def matrix_scores(
     return scores
 
 
-def _dual(
+def _damped(
     gram: np.ndarray,
     first: np.ndarray,
     others: np.ndarray,
-    inner: np.ndarray | None,
+    inner: np.ndarray,
     weights: np.ndarray,
     damping: float,
-    cutoff: float,
 ) -> np.ndarray:
+    """Scores by Woodbury's identity from inner products of the gradients u_m, and with them."""
     roots = np.sqrt(weights)
     gram = roots[:, None] * gram * roots
     first, others = roots * first, roots[:, None] * others
     _check_finite(gram)
-    if inner is not None:
-        scores: np.ndarray = (inner - cho_solve(_cholesky(gram, damping), first) @ others) / damping
-        return scores
-    values, vectors = eigh(gram)
-    kept = values > cutoff * max(values[-1], 0)
-    # In coordinates of the eigenvectors u = Uq/√λ of F, a gradient is qᵀUᵀg/√λ, and F⁺ divides by λ once more.
-    turned = vectors[:, kept].T
-    return np.asarray(((turned @ first) / values[kept] ** 2) @ (turned @ others))
+    return np.asarray((inner - cho_solve(_cholesky(gram, damping), first) @ others) / damping)
+
+
+def _undamped(
+    gradient: np.ndarray, others: np.ndarray, columns: np.ndarray, weights: np.ndarray, cutoff: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scores under F⁺ of ``others`` (k, P) with ``gradient`` (P,), and the largest that their lengths allow."""
+    _check_finite(columns)
+    _, values, directions = svd(np.sqrt(weights)[:, None] * columns, full_matrices=False)
+    kept = values**2 > cutoff * values[0] ** 2
+    whitened = directions[kept] / values[kept, None]
+    mine, theirs = whitened @ gradient, others @ whitened.T
+    return theirs @ mine, np.linalg.norm(mine) * np.linalg.norm(theirs, axis=1)
+
+
+def _check_rounding(scores: np.ndarray, lengths: np.ndarray, columns: Gradients) -> None:
+    """Refuse an order of candidates that rounding makes: see the head of this module."""
+    if len(scores) > 1 and (np.abs(scores) <= _ROUNDING * lengths).all():
+        raise GlitchtraceError(
+            f"negotiator: without damping every score is 0 up to rounding, as {columns.parameters} parameters tell "
+            f"the {len(columns)} gradients of the Fisher matrix apart; set the negotiator's damping, e.g. 0.01"
+        )
+
+
+def _check_size(columns: Gradients) -> None:
+    needed = 2 * len(columns) * columns.parameters * 8
+    if needed > LARGEST_GRADIENT_BYTES:
+        raise GlitchtraceError(
+            f"negotiator: a pseudo-inverse from {len(columns)} gradients of {columns.parameters} parameters needs "
+            f"{needed / 1e9:.1f} GB; set the negotiator's damping, e.g. 0.01, or a smaller sample"
+        )
 
 
 def _cholesky(matrix: np.ndarray, damping: float) -> tuple[np.ndarray, bool]:
@@ -315,7 +359,7 @@ def inverse_hessian_products(
             [solve_by_conjugate_gradients(query.mean_hessian_product, vector, damping) for vector in vectors]
         )
     drawn_from = np.arange(len(query.inputs)) if settings["draws"] == "all" else np.asarray(query.known)
-    return np.stack(
+    solutions = np.stack(
         [
             solve_by_lissa(
                 query.sample_hessian_product,
@@ -326,3 +370,43 @@ def inverse_hessian_products(
             for vector in vectors
         ]
     )
+    _report_residual(query, solutions, vectors, damping, int(settings["depth"]), drawn_from)
+    return solutions
+
+
+def _report_residual(
+    query: Query,
+    solutions: np.ndarray,
+    vectors: np.ndarray,
+    damping: float,
+    depth: int,
+    drawn_from: np.ndarray,
+) -> None:
+    """Log by how much LiSSA has missed, where that is more than a tenth of the right-hand side.
+
+    The Hessian is the mean over the samples drawn from, or over at most 1000 of them, evenly chosen.
+    """
+    chosen = drawn_from[:: -(-len(drawn_from) // _MEASURED)]
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        return query.classifier.hessian_product(query.inputs[chosen], query.labels[chosen], vector)
+
+    missed = [
+        relative_residual(product, solution, vector, damping)
+        for solution, vector in zip(solutions, vectors, strict=True)
+    ]
+    if max(missed) > _CONVERGED:
+        _log.warning(
+            "influence: LiSSA has not converged, its residual is %.2g of the right-hand side with damping %g and "
+            "depth %d; raise one of them, or take solver: cg",
+            max(missed),
+            damping,
+            depth,
+        )
+
+
+def relative_residual(product: Product, solution: np.ndarray, vector: np.ndarray, damping: float) -> float:
+    """‖u − (H + λI) v‖ / ‖u‖ of a solution v; 0 where u is 0."""
+    size = float(np.linalg.norm(vector))
+    left = vector - product(solution) - damping * solution
+    return float(np.linalg.norm(left)) / size if size else 0.0

@@ -29,6 +29,11 @@ class Gradients(Protocol):
         """P."""
         ...
 
+    @property
+    def tensors(self) -> tuple[int, ...]:
+        """Sizes of the parameter tensors in flat order."""
+        ...
+
     def take(self, rows: np.ndarray) -> "Gradients":
         """The gradients at the given positions."""
         ...
@@ -78,7 +83,13 @@ class FactoredGradients:
     @property
     def parameters(self) -> int:
         """P."""
-        return sum(layer.inputs.shape[1] * layer.residuals.shape[1] for layer in self.layers)
+        return sum(self.tensors)
+
+    @property
+    def tensors(self) -> tuple[int, ...]:
+        """Sizes of kernels and biases."""
+        shapes = [(layer.inputs.shape[1], layer.residuals.shape[1]) for layer in self.layers]
+        return tuple(size for inputs, outputs in shapes for size in ((inputs - 1) * outputs, outputs))
 
     def take(self, rows: np.ndarray) -> "FactoredGradients":
         """See ``Gradients``."""
@@ -144,7 +155,7 @@ class ExplicitGradients:
 
     def __init__(self, matrix: np.ndarray, tensors: Sequence[int]) -> None:
         self.matrix = matrix
-        self.tensors = tuple(tensors)
+        self._tensors = tuple(tensors)
 
     def __len__(self) -> int:
         return len(self.matrix)
@@ -153,6 +164,11 @@ class ExplicitGradients:
     def parameters(self) -> int:
         """P."""
         return int(self.matrix.shape[1])
+
+    @property
+    def tensors(self) -> tuple[int, ...]:
+        """See ``Gradients``."""
+        return self._tensors
 
     def take(self, rows: np.ndarray) -> "ExplicitGradients":
         """See ``Gradients``."""

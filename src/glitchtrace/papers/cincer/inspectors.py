@@ -147,7 +147,7 @@ def _signal(query: Query, settings: Mapping[str, Any], rng: np.random.RandomStat
     is their influence at the model that has not seen the arriving sample.  The arriving sample is ranked among the
     known ones, so that thresholds mean the same for every signal, dataset and model.
     """
-    from glitchtrace.detectors.stage import score as signal_scores
+    from glitchtrace.detectors.influence_signals import score as signal_scores
     from glitchtrace.influence.profile import (
         negative_labels,
         positive_labels,

@@ -182,18 +182,19 @@ class Loop:
             self._record(suspiciousness=verdict.score)
         return None
 
-    def answer(self, labels: Mapping[int, int]) -> None:
+    def answer(self, labels: Mapping[int, int], *, unsure: bool = False) -> None:
         """Take the labels that the annotator gives to the samples of the question's pool.
 
-        A sample that is not named keeps its label.  Raises GlitchtraceError where no question is open, a label
-        is no class, a sample was not asked about, or the fit diverges; then nothing has changed.
+        A sample that is not named keeps its label; where the annotator is ``unsure`` that confirms none.  Raises
+        GlitchtraceError where no question is open, a label is no class, a sample was not asked about, or the fit
+        diverges; then nothing has changed.
         """
         question = self.check_answer(labels)
         assert self._asked is not None
         _, score, ranking = self._asked
         state = self.state
         given = {sample: int(labels.get(sample, state.labels[sample])) for sample in question.pool}
-        confirmed = given[question.example] == question.annotated
+        confirmed = given[question.example] == question.annotated and not unsure
         corrected = [sample for sample in question.pool if sample == question.example or self.corrects]
         after, known = state.labels.copy(), state.known
         for sample in corrected:

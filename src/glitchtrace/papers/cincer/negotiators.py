@@ -67,7 +67,8 @@ CARDS = {
         "label": "Full Fisher",
         "whole_fisher": True,
         "shares": ["sign", "fisher"],
-        "defaults": {"sample": None},
+        # Without damping most of its scores are 0 in exact arithmetic.
+        "defaults": {"damping": 0.01, "sample": None},
     },
     "block_fisher": {
         "summary": "Fisher kernel of all layers with one block of the Fisher matrix per parameter tensor.",

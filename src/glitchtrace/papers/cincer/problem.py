@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.tables import MISSING
@@ -56,15 +57,45 @@ def load_problem(features: str | Path, *, bits: int = 64, split: str = "official
 
     Official parts are kept by ``split`` "official"; where there are none, and by "pooled", 20 % of all rows are the
     test part, by scikit-learn's splitter with seed 1, not stratified.  Categories of tables are one-hot, see
-    ``one_hot``.
+    ``one_hot``.  Raises GlitchtraceError for files that are not whole or do not belong together.
     """
     folder = Path(features).parent
     description = read_description(folder / "source.json")
-    stored = one_hot(np.load(features, mmap_mode="r"), category_counts(description), _missing(description))
-    labels = np.load(folder / "labels.npy")
+    raw = files.read_npy(features, memory_mapped=True)
+    labels = files.read_npy(folder / "labels.npy")
+    _check_source(features, raw, labels, description)
+    stored = one_hot(raw, category_counts(description), _missing(description))
     train, test = _parts(description["parts"], split)
     dtype = np.float64 if bits == 64 else np.float32
     return make_problem(stored, labels, train, test, classes=len(description["classes"]), dtype=dtype)
+
+
+def _check_source(
+    features: str | Path, stored: np.ndarray, labels: np.ndarray, description: dict[str, Any]
+) -> None:
+    """Refuse arrays that do not fit each other or their description, naming the file and the first bad row."""
+    folder, remedy = Path(features).parent, "delete the folder and run the same command again"
+    classes = len(description["classes"])
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(stored):
+        raise GlitchtraceError(
+            f"{folder}: {len(stored)} rows of features.npy, and labels.npy of shape {labels.shape} and type "
+            f"{labels.dtype}; {remedy}"
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise GlitchtraceError(
+            f"{folder}/labels.npy, row {wrong[0]}: {labels[wrong[0]]} is none of the {classes} classes of "
+            f"source.json; {remedy}"
+        )
+    for name, (start, stop) in description["parts"].items():
+        if not 0 <= start <= stop <= len(labels):
+            raise GlitchtraceError(
+                f"{folder}/source.json: part {name} is rows {start} to {stop} of {len(labels)}; {remedy}"
+            )
+    if stored.dtype.kind == "f":
+        wrong = np.flatnonzero(~np.isfinite(stored).all(axis=tuple(range(1, stored.ndim))))
+        if len(wrong):
+            raise GlitchtraceError(f"{features}, row {wrong[0]}: a value is not finite; {remedy}")
 
 
 def one_hot(stored: np.ndarray, counts: tuple[int, ...], missing: tuple[int | None, ...]) -> np.ndarray:

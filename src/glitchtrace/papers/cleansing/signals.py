@@ -4,7 +4,7 @@ import numpy as np
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.detectors.stage import score
+from glitchtrace.detectors.influence_signals import score
 from glitchtrace.influence.estimator import EstimatorInputs
 from glitchtrace.influence.estimator import Problem as Passes
 from glitchtrace.influence.estimators import tracin

@@ -9,7 +9,7 @@ from glitchtrace.papers.glitches.tables import Tables
 # CPU seconds of one cell of a network that has not been run here: estimated from its speed with random weights.
 UNMEASURED = {"vit_b16": 600.0, "convnext_tiny": 250.0}
 RETRAININGS = 3  # of a repaired cell
-FOLDS = 5  # of confident learning
+FOLDS = 5  # of the cross-fitting
 
 
 class Hours:
@@ -21,17 +21,21 @@ class Hours:
         self._of_cell: dict[tuple[str, str], tuple[float, float]] = {}
 
     def of(self, study: str) -> float:
-        """Trainings, influence and signals of the cells of a study, repairs, folds of confident learning."""
+        """Trainings, influence and signals of the cells of a study, repairs, folds where detectors need them."""
         if study not in self._of_study:
             config = read_config(str(configuration.DEFAULT.parent / "studies" / f"{study}.yaml"))
             seconds = 0.0
+            detectors = registry.chosen("detector", config["detectors"])
+            folds = FOLDS * any(
+                "out_of_fold" in registry.card("detector", name)["needs"] for name in detectors
+            )
             trained: set[tuple[str, ...]] = set()
             for cell in grid.cells(config["grid"], config["settings"]):
                 training, influence = self._seconds(cell.dataset, cell.model)
                 key = (cell.dataset, cell.model, cell.glitch, cell.ratio, str(cell.seed))
                 if key not in trained:
                     trained.add(key)
-                    seconds += training * (1 + FOLDS * config["confident_learning"])
+                    seconds += training * (1 + folds)
                 seconds += influence + (RETRAININGS * training if config["repair"] else 0)
             self._of_study[study] = seconds / 3600
         return self._of_study[study]

@@ -44,7 +44,7 @@ class Number:
 
     def words(self) -> str:
         """What the number is, with its signal."""
-        return f"{self.what}, {registry.card('signal', self.signal)['label']}" if self.signal else self.what
+        return f"{self.what}, {registry.card('detector', self.signal)['label']}" if self.signal else self.what
 
     def given(self) -> str:
         """The published number and its deviation."""

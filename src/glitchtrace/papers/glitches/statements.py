@@ -360,10 +360,10 @@ def _tracin_on_leave_one_out(tables: Tables) -> tuple[str, bool] | None:
 def _cost(tables: Tables) -> tuple[str, bool] | None:
     found = {
         stage: tables.value(MNIST, RESNET, "uniform", "0.1", "", f"cpu_seconds_{stage}")
-        for stage in ("train", "profile_influence", "score_signals")
+        for stage in ("train", "profile_influence", "detect")
     }
     if not all(found.values()):
         return None
     seconds = {stage: value.mean for stage, value in found.items() if value}
-    share = (seconds["profile_influence"] + seconds["score_signals"]) / seconds["train"]
+    share = (seconds["profile_influence"] + seconds["detect"]) / seconds["train"]
     return f"{share:.1%} of {seconds['train']:.0f} CPU seconds, by the closed form", abs(share - 0.08) < 0.03

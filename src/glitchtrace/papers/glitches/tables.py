@@ -80,7 +80,7 @@ class Tables:
         ]
         table = pd.DataFrame(rows, columns=["dataset", "stage", "seconds"])
         stages = table.pivot_table(index="dataset", columns="stage", values="seconds")
-        influence = stages["profile_influence"] + stages["score_signals"]
+        influence = stages["profile_influence"] + stages["detect"]
         return pd.DataFrame({"train": stages["train"], "influence": influence}).reset_index()
 
     def per_epoch(self, dataset: str, model: str, glitch: str, ratio: str, signal: str) -> list[float]:

@@ -9,7 +9,8 @@ from glitchtrace.repair.policies import influence
 KIND = "policy"
 CARD = {
     "summary": "Relabel and drop as many samples as the influence repair does, drawn uniformly; a sample "
-    "that is relabelled takes its own proposed label."
+    "that is relabelled takes its own proposed label.",
+    "uses": {"detector": ["CNCI", "PCID", "CFRank"]},
 }
 
 
@@ -20,10 +21,10 @@ def propose(context: Context, rng: np.random.Generator) -> tuple[np.ndarray, np.
     those to drop among the rest, all without replacement.
     """
     actions, _ = influence.propose(context, rng)
-    changeable = np.flatnonzero(context.proposed_labels != context.labels)
+    changeable = np.flatnonzero(context.proposed_labels("CNCI") != context.labels)
     relabel = _draw(rng, changeable, int((actions == Action.RELABEL).sum()), len(actions))
     drop = _draw(rng, np.flatnonzero(~relabel), int((actions == Action.DROP).sum()), len(actions))
-    return resolve(context.labels, context.proposed_labels, relabel, drop)
+    return resolve(context.labels, context.proposed_labels("CNCI"), relabel, drop)
 
 
 def _draw(rng: np.random.Generator, candidates: np.ndarray, count: int, samples: int) -> np.ndarray:

@@ -20,7 +20,7 @@ _HATCHES = {
     "train": "",
     "compute_influence": "////",
     "profile_influence": "||||",
-    "score_signals": "\\\\\\\\",
+    "detect": "\\\\\\\\",
     "evaluate_cell": "----",
     "repair_cell": "++++",
     "retrain": "oo",

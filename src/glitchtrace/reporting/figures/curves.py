@@ -169,5 +169,5 @@ def _label(figure: Figure, grid: Any, names: Sequence[str], spread: str) -> None
         step = -(-len(ticks) // 8)
         axes.set_xticks(ticks[::-1][::step][::-1])
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    labels = [style.human_name("signal", name) for name in names]
+    labels = [style.human_name("detector", name) for name in names]
     figure.legend(handles, labels, title=spread, loc="outside lower center", ncols=min(len(names), 4))

@@ -25,7 +25,7 @@ _FALSE_ALARM: dict[str, Any] = {"edgecolor": "#D55E00", "linewidth": 1.2, "lines
 
 def plot_gallery(
     *,
-    signals: str | Path,
+    scores: str | Path,
     glitch: str | Path,
     features: Sequence[str | Path],
     descriptions: Sequence[str | Path],
@@ -36,7 +36,7 @@ def plot_gallery(
 ) -> None:
     """Stage: draw the ``size`` samples of one cell that ``signal`` finds most suspicious.
 
-    ``signals`` and ``glitch`` are the scores and the sample table of the cell; ``features`` and
+    ``scores`` and ``glitch`` are the scores and the sample table of the cell; ``features`` and
     ``descriptions`` are the features.npy and source.json of its sources, the host's first.  Raises
     GlitchtraceError for a dataset without pictures, for a signal that the cell has not scored, and where
     the tables describe different samples.
@@ -44,16 +44,18 @@ def plot_gallery(
     sources = [read_description(path) for path in descriptions]
     if sources[0]["modality"] != "image":
         raise GlitchtraceError(f"dataset {dataset} is a table; a gallery needs pictures")
-    scored, samples = read_samples(signals, glitch)
+    scored, samples = read_samples(scores, glitch)
     if signal not in signal_names(scored):
-        raise GlitchtraceError(f"{signals} has no signal '{signal}'; add it to 'signals' in the config")
+        raise GlitchtraceError(f"{scores} has no detector '{signal}'; add it to 'detectors' in the config")
     first = most_suspicious(scored[signal].to_numpy(), size)
     shown = samples.iloc[first].assign(proposed_label=scored["proposed_label"].to_numpy()[first])
     folders = [Path(path).parent.name for path in descriptions]
     names = dict(zip(folders, [source["classes"] for source in sources], strict=True))
     captions = [caption(row, names, host=sources[0]["classes"]) for row in shown.itertuples()]
     finds = (shown["kind"] != Kind.CLEAN).to_numpy()
-    title = f"{style.human_name('dataset', dataset)}: most suspicious by {style.human_name('signal', signal)}"
+    title = (
+        f"{style.human_name('dataset', dataset)}: most suspicious by {style.human_name('detector', signal)}"
+    )
     style.save(draw_gallery(pictures(shown, features), captions, finds, title=title), figures)
 
 

@@ -13,7 +13,7 @@ from glitchtrace.evaluation.label_repair import label_repair_accuracy
 from glitchtrace.evaluation.samples import read_samples
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, read_table
+from glitchtrace.reporting.inputs import CELL_KEYS
 from glitchtrace.reporting.tables import aggregate, write_csv
 
 # Method -> colour and hatch.
@@ -26,8 +26,7 @@ MEASURES = {
 
 def plot_label_repair(
     *,
-    confident: Sequence[str | Path],
-    signals: Sequence[str | Path],
+    scores: Sequence[str | Path],
     glitches: Sequence[str | Path],
     cells: Sequence[Mapping[str, str]],
     figures: Sequence[str | Path],
@@ -35,12 +34,12 @@ def plot_label_repair(
 ) -> None:
     """Stage: draw and tabulate repair accuracy and F1 of CNCI and of confident learning, over seeds.
 
-    ``confident``, ``signals``, ``glitches``: the tables of each of ``cells``, in their order.  Accuracy is over all
-    truly mislabelled samples, detected or not.  Raises GlitchtraceError where the tables of a cell are of different
-    samples, or no cell has mislabelled samples.
+    ``scores``, ``glitches``: the tables of each of ``cells``, in their order.  Accuracy is over all truly mislabelled
+    samples, detected or not.  Raises GlitchtraceError where the tables of a cell are of different samples, one of the
+    two is not scored, or no cell has mislabelled samples.
     """
     rows = []
-    for cell, *paths in zip(cells, confident, signals, glitches, strict=True):
+    for cell, *paths in zip(cells, scores, glitches, strict=True):
         rows += [{**cell, **row} for row in measure(*paths)]
     if not rows:
         raise GlitchtraceError("no cell has mislabelled samples; add uniform or class_dependent to the grid")
@@ -49,27 +48,27 @@ def plot_label_repair(
     write_csv(summary, table)
 
 
-def measure(confident: str | Path, signals: str | Path, glitch: str | Path) -> list[dict[str, str | float]]:
+def measure(scores: str | Path, glitch: str | Path) -> list[dict[str, str | float]]:
     """Method, measure and value of one cell; none without mislabelled samples."""
-    scored, samples = read_samples(signals, glitch)
-    baseline = read_table(confident, ["label", "score", "proposed_label", "flagged"])
-    if len(baseline) != len(samples) or (baseline["label"].to_numpy() != samples["label"].to_numpy()).any():
-        raise GlitchtraceError(
-            f"{confident} and {glitch} describe different samples; delete {confident} and run its job anew"
-        )
+    scored, samples = read_samples(scores, glitch)
+    for detector in ("CNCI", "confident_learning"):
+        if detector not in scored:
+            raise GlitchtraceError(
+                f"{scores} has no detector '{detector}'; add it to 'detectors' in the config"
+            )
     kinds, truth = samples["kind"].to_numpy(), samples["true_label"].to_numpy()
     wrong = kinds == Kind.MISLABELLED
     if not wrong.any():
         return []
     found: list[dict[str, str | float]] = []
     for method, proposed, score in (
-        ("CNCI", scored["proposed_label"], scored["CNCI"]),
-        ("confident learning", baseline["proposed_label"], baseline["score"]),
+        ("CNCI", "proposed_label", "CNCI"),
+        ("confident learning", "confident_learning/proposed_label", "confident_learning"),
     ):
-        accuracy, _ = label_repair_accuracy(proposed.to_numpy(), truth, kinds)
-        values = {"label_repair_accuracy": accuracy, "f1": f1_known_ratio(score.to_numpy(), wrong)}
+        accuracy, _ = label_repair_accuracy(scored[proposed].to_numpy(), truth, kinds)
+        values = {"label_repair_accuracy": accuracy, "f1": f1_known_ratio(scored[score].to_numpy(), wrong)}
         found += [{"method": method, "measure": name, "value": value} for name, value in values.items()]
-    own = precision_recall_f1(baseline["flagged"].to_numpy(), wrong)[2]
+    own = precision_recall_f1(scored["confident_learning/flagged"].to_numpy(), wrong)[2]
     return [*found, {"method": "confident learning", "measure": "f1_own_choice", "value": own}]
 
 

@@ -129,7 +129,7 @@ def _draw_panel(axes: Any, panel: pd.DataFrame, signals: list[str], headline: st
         axes.text(1.03, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=6)
     axes.set(xlim=(0, 1), xticks=np.linspace(0, 1, 5), xlabel="", ylabel="")
     axes.set_xticklabels(["0", "", "0.5", "", "1"])
-    axes.set_yticks(range(len(signals)), [style.human_name("signal", name) for name in signals])
+    axes.set_yticks(range(len(signals)), [style.human_name("detector", name) for name in signals])
     axes.grid(visible=False, axis="y")
     axes.tick_params(left=False)
     style.strip_frame(axes, keep="l")

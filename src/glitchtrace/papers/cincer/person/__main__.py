@@ -12,6 +12,7 @@ from typing import Any
 
 from glitchtrace.core import configuration, paths, registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.jobs import check_arrays, crc32
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.papers.cincer import cells
 from glitchtrace.papers.cincer.person.page import PageServer
@@ -60,6 +61,7 @@ def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
     }
     if not all(Path(path).is_file() for path in stored.values()):
         fetch_data(dataset=source, data_root=config["data_root"], **stored)
+    check_arrays(stored)
     protocol = LoopSettings(**settings["loop"][chosen["loop"]])
     repeat = AskingRepeat(
         model=chosen["model"],
@@ -77,7 +79,8 @@ def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
         device=config["device"],
     )
     loop = open_loop(load_problem(stored["features"], bits=protocol.bits, split=protocol.split), repeat)
-    identity = {"dataset": options.dataset, **asdict(repeat)}
+    data = {Path(path).name: crc32(Path(path)) for path in stored.values()}
+    identity = {"dataset": options.dataset, **asdict(repeat), "data": data}
     del identity["device"]  # decides no answer
     return Session(loop, options.folder, identity), Samples(stored["features"])
 

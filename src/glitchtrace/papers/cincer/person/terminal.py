@@ -9,9 +9,10 @@ from glitchtrace.papers.cincer.person.session import Samples, Session
 
 HELP = (
     "enter: both labels are right; s CLASS: relabel the suspicious sample; c CLASS: relabel the counter-example; "
-    "b CLASS CLASS: relabel both; u: undo; q: stop (run the same command to go on); CLASS is a name or a number"
+    "b CLASS CLASS: relabel both; ?: I don't know; u: undo; e: write the labels to labels.csv; q: stop (run the same "
+    "command to go on); CLASS is a name or a number"
 )
-HELP_AT_END = "u: undo the last answer; q: stop"
+HELP_AT_END = "u: undo the last answer; e: write the labels to labels.csv; q: stop"
 
 
 def annotate_in_terminal(
@@ -41,8 +42,12 @@ def annotate_in_terminal(
                 return
             if words == ["u"]:
                 session.undo()
+            elif words == ["e"]:
+                write(f"written: {session.export(samples.classes)}")
             elif question is None:
                 raise GlitchtraceError(f"answer: '{' '.join(words)}' is not understood")
+            elif words == ["?"]:
+                session.answer(question.number, {}, unsure=True)
             else:
                 session.answer(question.number, _labels(words, question, samples.classes))
         except EOFError:
@@ -109,7 +114,8 @@ def _show(session: Session, samples: Samples, question: Question) -> list[str]:
     quality, stream = session.loop.state.rows[-1]["f1"], session.loop.start.stream
     lines = [
         "",
-        f"Question {question.number}, sample {question.iteration} of {len(stream)}; F1 on test {quality:.3f}",
+        f"Question {question.number}, sample {question.iteration} of {len(stream)}; "
+        f"{session.corrected} labels corrected; F1 on test {quality:.3f}",
         f"suspicious: labelled {classes[question.annotated]}, the model says {classes[question.predicted]}",
     ]
     left = samples.text(int(rows[question.example]))

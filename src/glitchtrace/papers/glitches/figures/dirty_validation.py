@@ -70,7 +70,7 @@ def draw_dirty_validation(pairs: pd.DataFrame, signal: str) -> Figure:
             clip_on=False,
             label=f"{style.human_name('dataset', str(dataset))}, {style.human_name('model', str(model))}",
         )
-    name = style.human_name("signal", signal)
+    name = style.human_name("detector", signal)
     axes.set(
         xlim=(0, 1),
         ylim=(0, 1),

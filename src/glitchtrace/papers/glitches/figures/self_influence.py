@@ -27,7 +27,7 @@ _PANELS = {"accuracy": "share of epochs fitted", "share": "share of the samples"
 
 def plot_self_influence(
     *,
-    signals: Sequence[str | Path],
+    scores: Sequence[str | Path],
     glitches: Sequence[str | Path],
     factors: Sequence[str | Path],
     cells: Sequence[Mapping[str, str]],
@@ -38,16 +38,15 @@ def plot_self_influence(
 ) -> None:
     """Stage: draw and tabulate what samples of low and high self influence are, and how well they are fitted.
 
-    ``signals``, ``glitches`` and ``factors`` are the files ``signals.parquet``, ``glitch.parquet`` and
+    ``scores``, ``glitches`` and ``factors`` are the files ``scores.parquet``, ``glitch.parquet`` and
     ``factors.safetensors`` of the ``cells``, in their order.  Raises GlitchtraceError where there is none, one
     cannot be read, or those of a cell do not describe the same samples.
     """
     if not cells:
         raise GlitchtraceError(f"cells: {dataset} has none with the glitch {glitch}; add some to the grid")
     groups = []
-    for cell, *paths in zip(cells, signals, glitches, factors, strict=True):
-        scores, kinds, fitted = _read(*paths)
-        groups.append(group_samples(scores, kinds, fitted).assign(**cell))
+    for cell, *paths in zip(cells, scores, glitches, factors, strict=True):
+        groups.append(group_samples(*_read(*paths)).assign(**cell))
     found = pd.concat(groups, ignore_index=True)
     style.save(draw_groups(found, dataset, glitch), figures)
     tidy = found.melt([*CELL_KEYS, "seed", "group", "kind"], ["count", *_PANELS], "metric")
@@ -144,13 +143,13 @@ def _draw_lines(axes: Axes, found: pd.DataFrame, measure: str, kinds: Sequence[s
 
 
 def _read(
-    signals: str | Path, glitch: str | Path, factors: str | Path
+    scored: str | Path, glitch: str | Path, factors: str | Path
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Self influence, kind and share of the epochs fitted of the samples of one cell, each (n,)."""
-    scores = read_table(signals, ["SI"])["SI"].to_numpy()
+    scores = read_table(scored, ["SI"])["SI"].to_numpy()
     kinds = files.read_parquet(glitch)["kind"].to_numpy()
     train = load_factors(factors).train
     if not len(scores) == len(kinds) == len(train.labels):
-        raise GlitchtraceError(f"{signals}, {glitch} and {factors} describe different samples; delete them")
+        raise GlitchtraceError(f"{scored}, {glitch} and {factors} describe different samples; delete them")
     fitted = np.mean([table.argmax(axis=1) == train.labels for table in train.probabilities], axis=0)
     return scores, kinds, fitted

@@ -1,0 +1,216 @@
+"""What the repairs bring: models trained with and without them, compared on rows that were never repaired.
+
+In every repeat a third of the rows is set aside, and the rest is judged anew without them, so that neither the
+flags nor the proposals have seen a label that measures.  The labels that measure are the observed ones, errors
+included: a gain looks smaller than it is, and no way of repairing is favoured.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.audit.cross_fit import folds_of, neighbour_vote
+from glitchtrace.audit.judgement import judge, judge_numbers
+from glitchtrace.audit.learners import Learner, learners, predict
+from glitchtrace.audit.neighbourhood import NEIGHBOURS, nearest
+from glitchtrace.audit.representation import Representation
+from glitchtrace.core.seeding import generator
+
+ARMS = ("nothing", "repairs", "random", "drop", "random_drop")
+_MOST_ROWS = 3000
+_LEAST_ROWS = 60
+_INNER = 3
+
+
+def unmeasured(why: str) -> dict[str, Any]:
+    """The record where nothing can be measured."""
+    return {"measured": False, "sentence": f"The gain was not measured: {why}."}
+
+
+def measure(
+    views: Representation,
+    y: np.ndarray,
+    classes: int,
+    losses: Mapping[str, float],
+    groups: np.ndarray | None,
+    times: np.ndarray | None,
+    *,
+    max_false: float,
+    repeats: int,
+    seed: int,
+    tick: Callable[[float], None] = lambda share: None,
+) -> dict[str, Any]:
+    """Accuracy and loss on rows set aside, with nothing done, with the repairs, and with what they must beat.
+
+    ``y``: codes below ``classes``, or numbers where ``classes`` is 0; ``losses``: held-out loss of the learners.
+    Arms: nothing; repairs: flagged rows get their proposals; random: as many other rows get theirs; drop: flagged
+    rows are left out; random_drop: as many others.
+    """
+    if repeats == 0:
+        return unmeasured("it was not asked for")
+    if len(y) < _LEAST_ROWS:
+        return unmeasured(f"fewer than {_LEAST_ROWS} rows can be divided")
+    learner = _learner(losses, len(y), views, classes)
+    scores: dict[str, list[tuple[float, float]]] = {arm: [] for arm in ARMS}
+    counts, sizes = [], (0, 0)
+    for repeat in range(repeats):
+        rng = generator(seed, f"audit gain {repeat}")
+        strata = y if classes else np.argsort(np.argsort(y, kind="stable"), kind="stable") * 5 // len(y)
+        part = folds_of(strata, 3, seed + 7919 * (repeat + 1), groups, None)
+        # The third that measures is another one in each repeat; of much data a part is enough.
+        inside, outside = np.flatnonzero(part != 0), np.flatnonzero(part == 0)
+        if times is not None:
+            cut = np.nanquantile(times, 0.5 + 0.4 * (repeat + 1) / (repeats + 1))
+            inside, outside = np.flatnonzero(times <= cut), np.flatnonzero(times > cut)
+            if groups is not None:
+                outside = outside[~np.isin(groups[outside], groups[inside])]
+        inside, outside = (
+            np.sort(rng.choice(rows, min(len(rows), most), replace=False))
+            for rows, most in ((inside, _MOST_ROWS), (outside, _MOST_ROWS))
+        )
+        if (classes and len(np.unique(y[inside])) < 2) or len(outside) < 10:
+            return unmeasured("the rows cannot be divided so that both parts hold two classes")
+        sizes = len(inside), len(outside)
+        flags, proposals = _judged(learner, views, y, classes, inside, groups, max_false, seed)
+        counts.append(int(flags.sum()))
+        chosen = rng.permutation(np.flatnonzero(~flags))[: int(flags.sum())]
+        other = np.zeros_like(flags)
+        other[chosen] = True
+        for arm in ARMS:
+            labels, kept = y.copy(), np.ones(len(inside), dtype=bool)
+            touched = other if "random" in arm else flags
+            if arm in ("repairs", "random"):
+                labels[inside[touched]] = proposals[touched]
+            elif arm != "nothing":
+                kept = ~touched
+            if counts[-1] == 0 and arm != "nothing":
+                scores[arm].append(scores["nothing"][-1])
+                continue
+            train = inside[kept]
+            if classes and len(np.unique(labels[train])) < 2:
+                scores[arm].append(scores["nothing"][-1])
+                continue
+            found = predict(learner, views, labels, train, outside, classes, seed)
+            scores[arm].append(_scored(y[outside], found, classes))
+        tick((repeat + 1) / repeats)
+    return _record(scores, counts, sizes, learner, classes)
+
+
+def _learner(losses: Mapping[str, float], rows: int, views: Representation, classes: int) -> Learner:
+    candidates = {
+        each.name: each for each in learners(rows, views.lines.shape[1], classes, views.trees is not None)
+    }
+    usable = [name for name in candidates if classes <= 3 or name != "boosted_trees"]
+    return candidates[min(usable, key=lambda name: (losses.get(name, np.inf), name))]
+
+
+def _judged(
+    learner: Learner,
+    views: Representation,
+    y: np.ndarray,
+    classes: int,
+    rows: np.ndarray,
+    groups: np.ndarray | None,
+    max_false: float,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flags and proposals for ``rows``, found from these rows alone."""
+    strata = y[rows] if classes else np.zeros(len(rows), dtype=np.int64)
+    fold = folds_of(strata, _INNER, seed, None if groups is None else groups[rows])
+    found = np.zeros((len(rows), classes)) if classes else np.zeros(len(rows))
+    for number in np.unique(fold):
+        train, test = rows[fold != number], rows[fold == number]
+        if classes and len(np.unique(y[train])) < 2:
+            return np.zeros(len(rows), dtype=bool), y[rows]
+        found[fold == number] = predict(learner, views, y, train, test, classes, seed)
+    if not classes:
+        numbers = judge_numbers(found, y[rows], max_false)
+        return numbers.flags, numbers.proposed
+    experts = {learner.name: found}
+    near, distances = nearest(views.lines[rows], NEIGHBOURS, seed)
+    experts["neighbours"] = neighbour_vote(near, distances, y[rows], classes, fold)
+    judged = judge(experts, y[rows], classes, max_false, seed)
+    return judged.flags, judged.proposed
+
+
+def _scored(y: np.ndarray, found: np.ndarray, classes: int) -> tuple[float, float]:
+    """Accuracy and log loss; for numbers the share of variance explained and the mean absolute error."""
+    if classes:
+        return float((found.argmax(axis=1) == y).mean()), float(-np.log(found[np.arange(len(y)), y]).mean())
+    return float(1 - ((y - found) ** 2).sum() / max(((y - y.mean()) ** 2).sum(), 1e-12)), float(
+        np.abs(y - found).mean()
+    )
+
+
+def _record(
+    scores: Mapping[str, Sequence[tuple[float, float]]],
+    counts: Sequence[int],
+    sizes: tuple[int, int],
+    learner: Learner,
+    classes: int,
+) -> dict[str, Any]:
+    from scipy.stats import t as student
+
+    repeats = len(counts)
+    arms: dict[str, Any] = {}
+    base = np.array(scores["nothing"])
+    for arm in ARMS:
+        values = np.array(scores[arm])
+        arms[arm] = {
+            "accuracy": round(float(values[:, 0].mean()), 5),
+            "loss": round(float(values[:, 1].mean()), 5),
+        }
+        if arm == "nothing":
+            continue
+        for column, name in enumerate(("accuracy", "loss")):
+            difference = values[:, column] - base[:, column]
+            mean = float(difference.mean())
+            # Repeats share rows: the variance is corrected as by Nadeau and Bengio (2003).
+            spread = float(difference.var(ddof=1)) if repeats > 1 else 0.0
+            half = (
+                float(student.ppf(0.975, max(repeats - 1, 1)))
+                * (spread * (1 / repeats + sizes[1] / sizes[0])) ** 0.5
+            )
+            arms[arm][f"{name}_difference"] = {
+                "mean": round(mean, 5), "low": round(mean - half, 5), "high": round(mean + half, 5)
+            }  # fmt: skip
+    return {
+        "measured": True,
+        "repeats": repeats,
+        "rows_training": sizes[0],
+        "rows_measuring": sizes[1],
+        "rows_repaired": round(float(np.mean(counts)), 1),
+        "learner": learner.said,
+        "measures": {
+            "accuracy": "share of right predictions" if classes else "share of variance explained",
+            "loss": "mean negative log likelihood"
+            if classes
+            else "mean absolute error, in standard deviations",
+        },
+        "arms": arms,
+        "sentence": _sentence(arms, float(np.mean(counts)), bool(classes)),
+    }
+
+
+def _sentence(arms: Mapping[str, Any], count: float, classes: bool) -> str:
+    if count == 0:
+        return "Nothing was flagged in the repeats, so there is no repair whose gain could be measured."
+    gain, loss = arms["repairs"]["accuracy_difference"], arms["repairs"]["loss_difference"]
+    what = "Accuracy" if classes else "The share of variance explained"
+    points = f"{100 * gain['mean']:+.1f} points ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})"
+    better_loss = loss["high"] < 0
+    if gain["low"] > 0:
+        text = f"{what} on held-out rows rises with the repairs by {points}."
+    elif gain["high"] < 0:
+        text = f"{what} on held-out rows falls with the repairs by {points}: do not apply them unseen."
+    else:
+        text = f"No gain in {what[0].lower() + what[1:]} can be shown: {points} on held-out rows."
+    loss_text = f"The loss changes by {loss['mean']:+.3f} ({loss['low']:+.3f} to {loss['high']:+.3f})"
+    text += f" {loss_text}{', an improvement' if better_loss else ''}."
+    if (
+        arms["drop"]["loss"] < arms["repairs"]["loss"]
+        and arms["drop"]["accuracy"] >= arms["repairs"]["accuracy"]
+    ):
+        text += " Dropping the same rows does at least as well as repairing them."
+    return text

@@ -1,0 +1,237 @@
+"""Which training rows do not look like the others: against validation rows, or along independent axes without."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from glitchtrace.core.seeding import generator
+from glitchtrace.detectors.jury.kernel import NystromFeatures, landmark_count
+from glitchtrace.detectors.jury.neighbours import find_neighbours
+from glitchtrace.detectors.jury.rows import Rows
+
+GATE = 4.0
+_QUANTILES = (0.8, 0.9, 0.95, 0.98)
+_NEAR, _WHITENED = 50, 40
+_NEAR_ROWS = 20_000  # above, the shares of neighbours are left out
+_AXES, _AXIS_ROWS = 20, 20_000
+_SHARES = (0.005, 0.4)
+
+
+@dataclass(frozen=True)
+class Typicality:
+    """How foreign each training row is.
+
+    ``score`` (n,): to rank by, higher = less typical.  ``probability`` (n,) that the row is foreign, its lower bound,
+    and ``likely`` (n,), the same without caution; both 0 where the gate is closed.  ``gate``: the largest z of the
+    excess of foreign-looking training rows, open above 4.  ``checked``: whether validation rows told it: without,
+    there is a ranking and no probability.
+    """
+
+    score: np.ndarray
+    probability: np.ndarray
+    likely: np.ndarray
+    gate: float
+    checked: bool
+
+    @property
+    def open(self) -> bool:
+        """Whether there are foreign rows at all."""
+        return self.checked and self.gate > GATE
+
+
+def ridge_scores(view: np.ndarray, target: np.ndarray, weight: np.ndarray, penalty: float) -> np.ndarray:
+    """Exact leave-one-out predictions (N,) of weighted ridge regression on standardised columns.
+
+    h_ii = w_i x_i' (X'WX + lambda)⁻¹ x_i; f_-i = (f_i - h_ii t_i) / (1 - h_ii).
+    """
+    deviation = view.std(axis=0)
+    x = (view / np.where(deviation > 0, deviation, 1)).astype(np.float64)
+    x = np.concatenate([x, np.full((len(x), 1), 30.0)], axis=1)  # an intercept that is hardly shrunk
+    gram = (x * weight[:, None]).T @ x
+    gram[np.diag_indices_from(gram)] += penalty
+    inverse = np.linalg.inv(gram)
+    fitted = x @ (inverse @ (x.T @ (weight * target)))
+    leverage = np.minimum(weight * np.einsum("ij,ij->i", x @ inverse, x), 1 - 1e-9)
+    result: np.ndarray = (fitted - leverage * target) / (1 - leverage)
+    return result
+
+
+def kernel_scores(view: np.ndarray, target: np.ndarray, penalty: float, seed: int) -> np.ndarray:
+    """The same of kernel ridge regression on landmarks (N,)."""
+    features = NystromFeatures(view, landmark_count(len(view)), seed, "typicality")
+    gram = np.zeros((features.width, features.width))
+    product = np.zeros(features.width)
+    for part, phi in features.blocks(np.arange(len(view))):
+        gram += phi.T @ phi
+        product += phi.T @ target[part]
+    gram[np.diag_indices_from(gram)] += penalty
+    inverse = np.linalg.inv(gram)
+    result = np.empty(len(view))
+    for part, phi in features.blocks(np.arange(len(view))):
+        leverage = np.minimum(np.einsum("ij,ij->i", phi @ inverse, phi), 1 - 1e-9)
+        result[part] = (phi @ (inverse @ product) - leverage * target[part]) / (1 - leverage)
+    return result
+
+
+def excess(train: np.ndarray, held: np.ndarray) -> float:
+    """The largest z of the number of training scores above quantiles of the validation scores."""
+    n, m = len(train), len(held)
+    found = []
+    for quantile in _QUANTILES:
+        expected = 1 - quantile
+        share = float(np.mean(train > np.quantile(held, quantile)))
+        found.append((share - expected) / np.sqrt(expected * quantile * (1 / n + 1 / m)))
+    return float(max(found))
+
+
+def foreign_probability(train: np.ndarray, held: np.ndarray, cautious: bool) -> np.ndarray:
+    """1 - pi0 / R(t) (n,): R the isotonic ratio of training to validation density, pi0 the share of typical rows.
+
+    ``cautious``: with the lower bound of R, one standard error of its counts.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    n, m = len(train), len(held)
+    typical = min(1.0, float(np.mean(train <= np.quantile(held, 0.8))) / 0.8)
+    score = np.r_[train, held]
+    own = np.r_[np.ones(n), np.zeros(m)]
+    level = IsotonicRegression(out_of_bounds="clip").fit(score, own).predict(score)
+    _, block = np.unique(level, return_inverse=True)
+    trained = np.bincount(block, own)
+    others = np.bincount(block, 1 - own)
+    low = trained - np.sqrt(trained) * cautious
+    high = others + (np.sqrt(others) + 0.5) * cautious
+    ratio = np.maximum(low, 0) / n / np.maximum(high / m, 1e-3 / m)
+    # Bounds of small steps are uneven: what is less typical is no less foreign.
+    ratio = np.maximum.accumulate(ratio)
+    result: np.ndarray = np.clip(1 - typical / np.maximum(ratio, 1e-12), 0, 1)[block[:n]]
+    return result
+
+
+def against_validation(rows: Rows, kept: np.ndarray, seed: int) -> Typicality:
+    """Typicality from what tells training rows from the ``kept`` (N,) bool validation rows.
+
+    Level 1, exact leave-one-out: ridge on each representation and on all, kernel ridge, the share of training rows
+    among 50 neighbours; level 2: a cross-fitted logit of these.  One step of self-training sharpens the ranking.
+    """
+    index = np.flatnonzero(kept)
+    n = rows.training
+    views = {name: view[index] for name, view in rows.views.items()}
+    everything = rows.joined()[index]
+    foreign = (index < n).astype(np.float64)
+    m = len(index) - n
+    weight = np.where(foreign > 0, 0.5 * len(index) / n, 0.5 * len(index) / m)
+    target = 2 * foreign - 1
+    level = [
+        ridge_scores(view, target, weight, penalty) for view in views.values() for penalty in (100.0, 1000.0)
+    ]
+    level.append(ridge_scores(everything, target, weight, 3000.0))
+    level.append(kernel_scores(everything, target - target.mean(), 30.0, seed))
+    if len(index) <= _NEAR_ROWS:
+        for view in (everything, _whiten(everything)):
+            near = find_neighbours(view, _plain(rows, index), _NEAR).index
+            level.append(np.where(near >= 0, foreign[near], foreign.mean()).mean(axis=1))
+    score = _cross_fitted_logit(np.stack(level, axis=1), foreign, seed)
+    train, held = score[:n], score[n:]
+    gate = excess(train, held)
+    if gate <= GATE:
+        return Typicality(train, np.zeros(n), np.zeros(n), gate, True)
+    belief = np.r_[foreign_probability(train, held, False), np.zeros(m)]
+    again = [ridge_scores(view, belief, weight, 30.0) for view in views.values()]
+    again.append(ridge_scores(everything, belief, weight, 300.0))
+    sharper = _standardised(score) + np.mean([_standardised(one) for one in again], axis=0)
+    likely = foreign_probability(sharper[:n], sharper[n:], False)
+    return Typicality(sharper[:n], foreign_probability(train, held, True), likely, gate, True)
+
+
+def along_axes(views: Mapping[str, np.ndarray], training: int, seed: int) -> Typicality:
+    """A ranking without validation rows: along the independent axis (ICA) that best parts off .5–40 % of the rows.
+
+    A part of a class may be what the axis parts off, hence no probability.
+    """
+    from sklearn.decomposition import FastICA
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    best, score = -np.inf, np.zeros(training)
+    for name, whole in views.items():
+        view = whole[:training].astype(np.float64)
+        some = view
+        if training > _AXIS_ROWS:
+            some = view[generator(seed, f"jury axes {name}").choice(training, _AXIS_ROWS, replace=False)]
+        count = min(_AXES, view.shape[1], len(some) - 1)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            ica = FastICA(
+                count, whiten="unit-variance", random_state=seed % 2**32, max_iter=100, tol=1e-3
+            ).fit(some)
+        for axis in ica.transform(view).T:
+            axis = axis * np.sign(np.mean(axis**3) or 1.0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                mixture = GaussianMixture(2, random_state=0, max_iter=50).fit(axis[:_AXIS_ROWS, None])
+            minor = int(np.argmin(mixture.weights_))
+            if not _SHARES[0] <= mixture.weights_[minor] <= _SHARES[1]:
+                continue
+            middle, spread = mixture.means_[:, 0], np.sqrt(mixture.covariances_[:, 0, 0])
+            apart = abs(middle[0] - middle[1]) / spread.sum()
+            if apart > best:
+                best = apart
+                score = mixture._estimate_weighted_log_prob(axis[:, None]) @ np.array([-1.0, 1.0])
+                score = score if minor == 1 else -score
+    return Typicality(score, np.zeros(training), np.zeros(training), 0.0, False)
+
+
+def _plain(rows: Rows, index: np.ndarray) -> Rows:
+    return Rows({}, {}, rows.units[index], rows.labels[index], rows.training, rows.classes)
+
+
+def _whiten(view: np.ndarray) -> np.ndarray:
+    values, axes = np.linalg.eigh(np.cov(view, rowvar=False).reshape(view.shape[1], -1).astype(np.float64))
+    kept = np.argsort(-values)[:_WHITENED]
+    kept = kept[values[kept] > 1e-9 * values.max()]
+    result: np.ndarray = (view @ (axes[:, kept] / np.sqrt(values[kept]))).astype(np.float32)
+    return result
+
+
+def _standardised(score: np.ndarray) -> np.ndarray:
+    result: np.ndarray = (score - score.mean()) / max(float(score.std()), 1e-12)
+    return result
+
+
+def _cross_fitted_logit(level: np.ndarray, foreign: np.ndarray, seed: int, repeats: int = 5) -> np.ndarray:
+    inputs = (level - level.mean(axis=0)) / np.maximum(level.std(axis=0), 1e-12)
+    inputs = np.concatenate([inputs, np.ones((len(inputs), 1))], axis=1)
+    rng = generator(seed, "jury typicality")
+    score = np.zeros(len(level))
+    for _ in range(repeats):
+        fold = np.empty(len(level), dtype=np.int64)
+        for side in (0.0, 1.0):
+            mine = np.flatnonzero(foreign == side)
+            fold[rng.permutation(mine)] = np.arange(len(mine)) % 5
+        for number in range(5):
+            weights = _positive_logit(inputs[fold != number], foreign[fold != number])
+            score[fold == number] += inputs[fold == number] @ weights
+    return score / repeats
+
+
+def _positive_logit(inputs: np.ndarray, foreign: np.ndarray) -> np.ndarray:
+    # Leave-one-out scores of noise lean to the wrong side; a negative weight would turn that into a finding.
+    weight = np.where(foreign > 0, 0.5 / foreign.sum(), 0.5 / (1 - foreign).sum())
+    sign = 2 * foreign - 1
+
+    def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
+        margin = sign * (inputs @ w)
+        value = weight @ np.logaddexp(0, -margin) + 1e-3 * float(w[:-1] @ w[:-1])
+        gradient = -inputs.T @ (weight * sign / (1 + np.exp(np.clip(margin, -700, 700))))
+        gradient[:-1] += 2e-3 * w[:-1]
+        return float(value), gradient
+
+    bounds = [(0.0, None)] * (inputs.shape[1] - 1) + [(None, None)]
+    fitted: np.ndarray = minimize(
+        loss, np.zeros(inputs.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds
+    ).x
+    return fitted

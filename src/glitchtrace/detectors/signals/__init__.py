@@ -1,1 +1,0 @@
-"""Influence signals: one score per training sample, made from the profile of its influence."""

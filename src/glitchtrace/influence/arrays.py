@@ -1,0 +1,168 @@
+"""Factors of the closed form from what a library user has: arrays, or a torch module with a head and two loaders."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data import doors
+from glitchtrace.influence.factors import Factors, Part
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def class_codes(given: Any, columns: int, classes: Any = None, name: str = "labels") -> np.ndarray:
+    """The columns (n,) int64 of probabilities that labels stand for.
+
+    ``classes`` (K,): the label of each column, as ``classes_`` of scikit-learn; without it labels are the columns
+    themselves, or as many different ones as there are columns, in their sorted order.  Raises GlitchtraceError for a
+    label without a column.
+    """
+    found, own = doors.labels(given, name)
+    if classes is None:
+        if own.dtype.kind in "iu" and own.min() >= 0 and own.max() < columns:
+            return own[found].astype(np.int64)
+        if len(own) != columns:
+            raise GlitchtraceError(
+                f"{name}: {len(own)} different labels for {columns} columns of probabilities; give classes= in the "
+                "order of the columns"
+            )
+        return found
+    order = list(np.asarray(classes).tolist())
+    if len(order) != columns:
+        raise GlitchtraceError(
+            f"classes: {len(order)} names for {columns} columns of probabilities; give one each"
+        )
+    missing = [label for label in own.tolist() if label not in order]
+    if missing:
+        raise GlitchtraceError(f"{name}: {missing[0]!r} is not among the classes {order}; give all classes")
+    places = np.array([order.index(label) for label in own.tolist()], np.int64)
+    return places[found]
+
+
+def factors_of_arrays(
+    features: Any,
+    probabilities: Any,
+    labels: np.ndarray,
+    validation_features: Any,
+    validation_probabilities: Any,
+    validation_labels: np.ndarray,
+    learning_rates: Any = None,
+) -> Factors:
+    """Factors of T checkpoints from arrays.
+
+    ``features`` (n, d), or one array per checkpoint where training changes them; ``probabilities`` (n, K), (T, n, K) or
+    a list of T; ``labels`` (n,) columns of the probabilities; the same of the validation samples; ``learning_rates``
+    (T,) or one number, by default 1.  Raises GlitchtraceError where they do not fit together.
+    """
+    train = _part("", features, probabilities, labels)
+    validation = _part("validation ", validation_features, validation_probabilities, validation_labels)
+    epochs = len(train.probabilities)
+    rates = np.broadcast_to(
+        np.asarray(1.0 if learning_rates is None else learning_rates, np.float64), (epochs,)
+    )
+    return Factors(learning_rates=rates, batch_size=1, train=train, validation=validation)
+
+
+def _part(name: str, features: Any, probabilities: Any, labels: np.ndarray) -> Part:
+    rows = len(labels)
+    seen = doors.checkpoints(probabilities, f"{name}probabilities", rows=rows)
+    several = isinstance(features, list | tuple) or np.ndim(features) == 3
+    given = list(features) if several else [features]
+    arrays = tuple(doors.features(part, f"{name}features", rows=rows) for part in given)
+    return Part(arrays, seen, doors.codes(labels, seen[0].shape[1], f"{name}labels", rows=rows))
+
+
+def factors_of_module(
+    module: "nn.Module",
+    train: Iterable[Any],
+    validation: Iterable[Any],
+    *,
+    head: str | None = None,
+    checkpoints: Sequence[Mapping[str, Any]] | None = None,
+    learning_rates: Any = None,
+) -> Factors:
+    """Factors of a torch module whose last layer is linear.
+
+    ``train`` and ``validation`` yield (inputs, labels), in the same order every time.  ``head``: the name of the last
+    linear layer, by default the last one that there is.  ``checkpoints``: state dictionaries, by default the module as
+    it is.  The module is left in the state and the mode in which it came.  Raises GlitchtraceError for a head that is
+    no linear layer and for a loader that shuffles.
+    """
+    import torch
+
+    layer = _head(module, head)
+    states = [None] if checkpoints is None else list(checkpoints)
+    before = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
+    mode = module.training
+    passes: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {"train": [], "validation": []}
+    try:
+        module.eval()
+        for state in states:
+            if state is not None:
+                module.load_state_dict(state)
+            with torch.inference_mode():
+                for part, loader in (("train", train), ("validation", validation)):
+                    passes[part].append(_pass(module, layer, loader))
+    finally:
+        module.load_state_dict(before)
+        module.train(mode)
+    for part, found in passes.items():
+        if any(not np.array_equal(found[0][2], labels) for _, _, labels in found):
+            raise GlitchtraceError(
+                f"the {part} loader gives another order every time; build it with shuffle=False"
+            )
+    parts = {part: tuple(zip(*found, strict=True)) for part, found in passes.items()}
+    (features, seen, labels), (other, known, others) = parts["train"], parts["validation"]
+    frozen = all(np.array_equal(features[0], array) for array in features) and all(
+        np.array_equal(other[0], array) for array in other
+    )
+    return factors_of_arrays(
+        features[0] if frozen else features,
+        seen,
+        labels[0],
+        other[0] if frozen else other,
+        known,
+        others[0],
+        learning_rates,
+    )
+
+
+def _head(module: "nn.Module", name: str | None) -> "nn.Module":
+    from torch import nn
+
+    layers = dict(module.named_modules())
+    linear = [key for key, layer in layers.items() if isinstance(layer, nn.Linear)]
+    wanted = name if name is not None else (linear[-1] if linear else None)
+    if wanted not in linear:
+        raise GlitchtraceError(
+            f"head: there is no linear layer '{wanted}'; linear layers: {', '.join(linear) or 'none'}"
+        )
+    return layers[wanted]
+
+
+def _pass(
+    module: "nn.Module", layer: "nn.Module", loader: Iterable[Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs of the head, class probabilities and labels of all samples of a loader."""
+    import torch
+
+    seen: list[Any] = []
+    place = next(module.parameters()).device
+    handle = layer.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    rows = []
+    try:
+        for inputs, labels in loader:
+            seen.clear()
+            module(inputs.to(place))
+            features, logits = seen[-1]
+            chances = torch.softmax(logits.double(), dim=1).to(logits.dtype)
+            rows.append(tuple(part.cpu().numpy() for part in (features, chances, torch.as_tensor(labels))))
+    finally:
+        handle.remove()
+    if not rows:
+        raise GlitchtraceError("a loader gives no sample; give at least one batch")
+    seen_features, seen_chances, seen_labels = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    return seen_features, seen_chances, seen_labels.astype(np.int64)
