@@ -33,6 +33,7 @@ ALL = [
     "PCID",
     "inverse_MPI",
     "CFRank",
+    "cosine_MI",
 ]
 
 
@@ -62,6 +63,7 @@ def test_registered_names() -> None:
         "SLIP": "#SLIP",
         "SLIN": "#SLIN",
         "inverse_MPI": "1/MPI",
+        "cosine_MI": "-MI/√SI",
     }
     assert {registry.card("detector", name)["finds"] for name in NAMES} == {"label", "anomaly", "both"}
 
@@ -77,7 +79,9 @@ def test_a_positive_factor_leaves_every_ranking(seed: int, factor: float) -> Non
     for name in NAMES:
         ranks = ascending_ranks(np.round(score(name, plain), 9))
         # The scaled score in the unit of the plain one, so that both are rounded alike.
-        power = {"PCID": -2, "inverse_MPI": -1, "SLIP": 0, "SLIN": 0, "CFRank": 0}.get(name, 1)
+        power = {"PCID": -2, "inverse_MPI": -1, "SLIP": 0, "SLIN": 0, "CFRank": 0, "cosine_MI": 0.5}.get(
+            name, 1
+        )
         scaled_ranks = ascending_ranks(np.round(score(name, larger) / factor**power, 9))
         np.testing.assert_array_equal(ranks, scaled_ranks, err_msg=name)
 
@@ -238,6 +242,7 @@ def test_epochs_are_scored_like_the_whole() -> None:
         ("SLIP", 4.0),
         ("SLIN", 1.0),
         ("CNCI", -0.5),
+        ("cosine_MI", -5 / 7**0.5),
         ("PCID", 1 / (10 * 7.5)),
     ],
 )

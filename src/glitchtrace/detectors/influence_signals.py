@@ -140,6 +140,14 @@ CARDS = {
         "family": "counterfactual",
         "default": True,
     },
+    "cosine_MI": {
+        "label": "-MI/√SI",
+        "summary": "Negated marginal influence over the root of the self influence: direction without size.",
+        "needs": ["profile"],
+        "finds": "label",
+        "family": "improved",
+        "default": True,
+    },
 }
 
 
@@ -266,6 +274,12 @@ def cfrank(profiles: Profiles) -> np.ndarray:
     return ranks.astype(np.float64)
 
 
+def cosine_marginal(profiles: Profiles) -> np.ndarray:
+    """−MI / √SI, (n,); 0 where the sample has no influence on itself."""
+    size = np.sqrt(profiles.self_influence.astype(np.float64))
+    return np.divide(-marginal(profiles), size, out=np.zeros_like(size), where=size > 0)
+
+
 def negative_label(profiles: Profiles) -> np.ndarray:
     """y⁻, the label that CNCI proposes."""
     return profiles.negative_label
@@ -297,4 +311,5 @@ COMPONENTS = {
     "CNCI": Signal(cnci, propose=negative_label),
     "PCID": Signal(pcid),
     "CFRank": Signal(cfrank, tell=verdict),
+    "cosine_MI": Signal(cosine_marginal),
 }

@@ -49,6 +49,7 @@ SIGNAL_FAMILIES: Mapping[str, Mapping[str, str]] = {
 FAMILY_HATCHES = {"published earlier": "", "parts and ablations": "....", "counterfactual": "////"}
 # Families of detectors by other means, in their order, each with its colour and hatch; a card names its family.
 RIVAL_FAMILIES: Mapping[str, tuple[str, str]] = {
+    "improved": ("#CC79A7", "////"),
     "plain": ("#4D4D4D", ""),
     "training dynamics": ("#E6AB02", "--"),
     "out of fold": ("#66A61E", "\\\\"),
@@ -219,7 +220,7 @@ def family(signal: str) -> str | None:
 def signal_colour(signal: str) -> str:
     """The colour of a detector; a variant has the colour of its base."""
     name, base = family(signal), registry.base_name(signal)
-    if name in RIVAL_FAMILIES:
+    if name and name in RIVAL_FAMILIES:
         return RIVAL_FAMILIES[name][0]
     return SIGNAL_FAMILIES[name].get(base, _OTHER_COLOUR) if name else _OTHER_COLOUR
 
@@ -227,7 +228,7 @@ def signal_colour(signal: str) -> str:
 def signal_hatch(signal: str) -> str:
     """The hatch of a detector's family."""
     name = family(signal)
-    if name in RIVAL_FAMILIES:
+    if name and name in RIVAL_FAMILIES:
         return RIVAL_FAMILIES[name][1]
     return FAMILY_HATCHES[name] if name else _OTHER_HATCH
 

@@ -14,7 +14,8 @@ The pseudo-inverse drops eigenvalues Σ² below ``cutoff`` times the largest; λ
 is float64.
 
 Where the gradients of all samples of F are independent, F⁺ takes those of two different samples for orthogonal: every
-score is 0, and an order of candidates would be one of rounding errors.  That is refused.
+score is 0, and an order of candidates would be one of rounding errors.  That is refused where F is made of all known
+samples; a ``drawn`` sample that happens to be such gives scores of exactly 0, with a warning.
 
 **Influence functions.**  H = mean over S of ∇²ℓ(z) of the loss ℓ = −log p(y|x); s_k = (H + λI)⁻¹ ∇ℓ(z_k).  Three
 solvers:
@@ -28,14 +29,14 @@ Sources: Koh and Liang (2017); Barshan et al. (2020) for RelatIF.
 """
 
 import logging
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, LinAlgWarning, cho_factor, cho_solve, eigh, eigvalsh, solve, svd
+from scipy.linalg import cho_factor, cho_solve, eigh, svd
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.influence.solvers import Operator, conjugate_gradients, direct
 from glitchtrace.papers.cincer.cells import EXACT_PARAMETERS, LARGEST_GRADIENT_BYTES
 from glitchtrace.papers.cincer.gradients import Gradients
 from glitchtrace.papers.cincer.query import Query
@@ -58,11 +59,13 @@ def fisher_scores(
     *,
     damping: float = 0.0,
     cutoff: float = CUTOFF,
+    drawn: bool = False,
 ) -> np.ndarray:
     """Scores (k,) of the gradients ``many`` with the single gradient ``one`` under the Fisher metric.
 
     ``columns`` (r gradients u_m) and ``weights`` (r,) define F; ``damping`` λ ≥ 0, where 0 takes the
-    pseudo-inverse.  Raises GlitchtraceError where gradients are not finite, and where all scores are 0 to rounding.
+    pseudo-inverse.  ``drawn``: F is made of a part of the samples, which differs from call to call.  Raises
+    GlitchtraceError where gradients are not finite, and where all scores are 0 up to rounding, unless drawn.
     """
     # Of two classes half of the gradients repeat the others, so that as many parameters may be enough for all of them.
     if columns.parameters < len(columns) and (damping or 2 * columns.parameters < len(columns)):
@@ -79,12 +82,18 @@ def fisher_scores(
         return _damped(gram, first, others, one.dot(many)[0], weights, damping)
     _check_size(columns)
     scores, lengths = _undamped(one.vectors()[0], many.vectors(), columns.vectors(), weights, cutoff)
-    _check_rounding(scores, lengths, columns)
-    return scores
+    return _without_rounding(scores, lengths, columns, drawn=drawn)
 
 
 def block_scores(
-    one: Gradients, many: Gradients, columns: Gradients, weights: np.ndarray, *, damping: float, cutoff: float
+    one: Gradients,
+    many: Gradients,
+    columns: Gradients,
+    weights: np.ndarray,
+    *,
+    damping: float,
+    cutoff: float,
+    drawn: bool = False,
 ) -> np.ndarray:
     """The same with the blocks of F between different parameter tensors set to zero; Σ over tensors."""
     if damping:
@@ -106,9 +115,8 @@ def block_scores(
         *(np.split(gradients.vectors(), ends, axis=1) for gradients in (one, many, columns)), strict=True
     )
     undamped = [_undamped(first[0], others, every, weights, cutoff) for first, others, every in vectors]
-    scores = np.sum([found for found, _ in undamped], axis=0)
-    _check_rounding(scores, np.sum([lengths for _, lengths in undamped], axis=0), columns)
-    return np.asarray(scores)
+    scores, lengths = (np.sum(parts, axis=0) for parts in zip(*undamped, strict=True))
+    return _without_rounding(scores, lengths, columns, drawn=drawn)
 
 
 def diagonal_scores(
@@ -165,13 +173,22 @@ def _undamped(
     return theirs @ mine, np.linalg.norm(mine) * np.linalg.norm(theirs, axis=1)
 
 
-def _check_rounding(scores: np.ndarray, lengths: np.ndarray, columns: Gradients) -> None:
-    """Refuse an order of candidates that rounding makes: see the head of this module."""
-    if len(scores) > 1 and (np.abs(scores) <= _ROUNDING * lengths).all():
-        raise GlitchtraceError(
-            f"negotiator: without damping every score is 0 up to rounding, as {columns.parameters} parameters tell "
-            f"the {len(columns)} gradients of the Fisher matrix apart; set the negotiator's damping, e.g. 0.01"
-        )
+def _without_rounding(
+    scores: np.ndarray, lengths: np.ndarray, columns: Gradients, *, drawn: bool
+) -> np.ndarray:
+    """Scores of which not all are rounding, or exact zeros; see the head of this module."""
+    if len(scores) < 2 or (np.abs(scores) > _ROUNDING * lengths).any():
+        return scores
+    reason = (
+        f"without damping every score is 0 up to rounding, as {columns.parameters} parameters tell the "
+        f"{len(columns)} gradients of the Fisher matrix apart"
+    )
+    if not drawn:
+        raise GlitchtraceError(f"negotiator: {reason}; set the negotiator's damping, e.g. 0.01")
+    _log.warning(
+        "negotiator: %s; the first candidate is taken, set the negotiator's damping to choose", reason
+    )
+    return np.zeros_like(scores)
 
 
 def _check_size(columns: Gradients) -> None:
@@ -205,74 +222,6 @@ def dense_hessian(product: Product, parameters: int) -> np.ndarray:
     """The matrix (P, P) behind a Hessian–vector product, one product per column."""
     matrix = np.stack([product(column) for column in np.eye(parameters)])
     return (matrix + matrix.T) / 2
-
-
-def solve_exactly(hessian: np.ndarray, vectors: np.ndarray, damping: float) -> np.ndarray:
-    """(H + λI)⁻¹ u for the rows u of ``vectors`` (k, P).
-
-    An indefinite matrix is solved as it is, and a warning says how many eigenvalues are negative: the influence then
-    describes a saddle, not an optimum.  Raises GlitchtraceError where the matrix is singular to rounding.
-    """
-    damped = hessian + damping * np.eye(len(hessian))
-    values = eigvalsh(damped)
-    if np.abs(values).min() <= 1e-13 * np.abs(values).max():
-        raise GlitchtraceError(
-            f"influence: the Hessian with damping {damping:g} is singular to rounding; raise the damping"
-        )
-    if values[0] < 0:
-        _log.warning(
-            "influence: the Hessian with damping %g has %d negative eigenvalues; raise the damping above %.3g for "
-            "a positive definite one",
-            damping,
-            int(np.sum(values < 0)),
-            -values[0] + damping,
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", LinAlgWarning)
-        try:
-            found: np.ndarray = solve(damped, vectors.T, assume_a="sym").T
-        except (LinAlgWarning, LinAlgError):
-            raise GlitchtraceError(
-                f"influence: the Hessian with damping {damping:g} is too ill-conditioned; raise the damping"
-            ) from None
-    return found
-
-
-def solve_by_conjugate_gradients(
-    product: Product, vector: np.ndarray, damping: float, *, iterations: int = 100, tolerance: float = 1e-5
-) -> np.ndarray:
-    """(H + λI)⁻¹ u, minimising ½ xᵀHx − uᵀx from x = u until the residual is ``tolerance`` of ‖u‖.
-
-    At most ``iterations`` steps; what is left then is logged.  Raises GlitchtraceError where a direction of negative
-    curvature shows that the matrix is not positive definite.
-    """
-    solution = np.array(vector, dtype=np.float64)
-    residual = vector - product(solution) - damping * solution
-    direction = residual.copy()
-    square = float(residual @ residual)
-    target = (tolerance * float(np.linalg.norm(vector))) ** 2
-    for _ in range(iterations):
-        if square <= target:
-            return solution
-        image = product(direction) + damping * direction
-        bend = float(direction @ image)
-        if not np.isfinite(bend) or bend <= 0:
-            raise GlitchtraceError(
-                f"influence: conjugate gradients met a direction of curvature {bend:.3g}; the Hessian with damping "
-                f"{damping:g} is not positive definite, raise the damping"
-            )
-        step = square / bend
-        solution += step * direction
-        residual -= step * image
-        before, square = square, float(residual @ residual)
-        direction = residual + (square / before) * direction
-    if square > target:
-        _log.warning(
-            "influence: conjugate gradients left a residual of %.2g of the right-hand side after %d steps",
-            np.sqrt(square) / np.linalg.norm(vector),
-            iterations,
-        )
-    return solution
 
 
 def solve_by_lissa(
@@ -345,19 +294,29 @@ def inverse_hessian_products(
     wrong labels included.  Raises GlitchtraceError for a curvature that the solver cannot invert.
     """
     damping = float(settings["damping"])
-    solver = settings["solver"]
+    solver, parameters = settings["solver"], vectors.shape[1]
+    hessian = Operator(
+        query.mean_hessian_product,
+        parameters,
+        damping,
+        dense=lambda: dense_hessian(query.mean_hessian_product, parameters),
+        remedy="raise the damping",
+    )
     if solver == "exact":
-        parameters = vectors.shape[1]
         if parameters > EXACT_PARAMETERS:
             raise GlitchtraceError(
                 f"solver: exact is for at most {EXACT_PARAMETERS} parameters, the model has {parameters}; use cg"
             )
-        hessian = dense_hessian(query.mean_hessian_product, parameters)
-        return solve_exactly(hessian, vectors, damping)
+        return direct(hessian, vectors.T, indefinite=True).vector.T
     if solver == "cg":
-        return np.stack(
-            [solve_by_conjugate_gradients(query.mean_hessian_product, vector, damping) for vector in vectors]
-        )
+        # Started and stopped as the published program does.
+        found = [
+            conjugate_gradients(
+                hessian, vector, tolerance=1e-5, limit=100, start=vector, unfinished="log", precondition=False
+            )
+            for vector in vectors
+        ]
+        return np.stack([solution.vector for solution in found])
     drawn_from = np.arange(len(query.inputs)) if settings["draws"] == "all" else np.asarray(query.known)
     solutions = np.stack(
         [
@@ -388,13 +347,12 @@ def _report_residual(
     """
     chosen = drawn_from[:: -(-len(drawn_from) // _MEASURED)]
 
-    def product(vector: np.ndarray) -> np.ndarray:
-        return query.classifier.hessian_product(query.inputs[chosen], query.labels[chosen], vector)
-
-    missed = [
-        relative_residual(product, solution, vector, damping)
-        for solution, vector in zip(solutions, vectors, strict=True)
-    ]
+    hessian = Operator(
+        lambda vector: query.classifier.hessian_product(query.inputs[chosen], query.labels[chosen], vector),
+        vectors.shape[1],
+        damping,
+    )
+    missed = [hessian.residual(solution, vector) for solution, vector in zip(solutions, vectors, strict=True)]
     if max(missed) > _CONVERGED:
         _log.warning(
             "influence: LiSSA has not converged, its residual is %.2g of the right-hand side with damping %g and "
@@ -403,10 +361,3 @@ def _report_residual(
             damping,
             depth,
         )
-
-
-def relative_residual(product: Product, solution: np.ndarray, vector: np.ndarray, damping: float) -> float:
-    """‖u − (H + λI) v‖ / ‖u‖ of a solution v; 0 where u is 0."""
-    size = float(np.linalg.norm(vector))
-    left = vector - product(solution) - damping * solution
-    return float(np.linalg.norm(left)) / size if size else 0.0

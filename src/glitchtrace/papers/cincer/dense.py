@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.papers.cincer.adam import Adam
 from glitchtrace.papers.cincer.cells import LARGEST_PRODUCTS
 from glitchtrace.papers.cincer.gradients import FactoredGradients, Layer
 from glitchtrace.papers.cincer.settings import TrainingSettings
+from glitchtrace.training.optimisers import ArrayAdam
 
 
 class DenseNetwork:
@@ -60,7 +60,7 @@ class DenseNetwork:
             [_glorot(rng or np.random.default_rng(0), *shape) for shape in self._shapes]
         ).astype(self.dtype)
         self.parameters = self.initial.copy()
-        self._adam: Adam | None = None
+        self._adam: ArrayAdam | None = None
 
     def flatten(self, inputs: np.ndarray) -> np.ndarray:
         """Samples (n, …) as vectors (n, w₀)."""
@@ -78,7 +78,7 @@ class DenseNetwork:
         if not settings.warm or self._adam is None:
             if not settings.warm:
                 self.parameters[:] = self.initial
-            self._adam = Adam(
+            self._adam = ArrayAdam(
                 self.parameters.size,
                 self.dtype,
                 rate=settings.learning_rate,
@@ -271,7 +271,7 @@ class _Steps:
             (self.shuffled[part].T, self.labels[part].T, buffers[len(data[part])]) for part in rows
         ]
 
-    def epoch(self, rng: np.random.Generator, adam: Adam) -> None:
+    def epoch(self, rng: np.random.Generator, adam: ArrayAdam) -> None:
         """One pass over the samples (n, d + 1) and one-hot labels (n, C), shuffled; a step of Adam per mini-batch."""
         order = rng.permutation(len(self.data))
         np.take(self.data, order, axis=0, out=self.shuffled, mode="clip")

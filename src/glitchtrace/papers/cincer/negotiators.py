@@ -165,7 +165,8 @@ def top_scores(
     query: Query, candidates: np.ndarray, settings: Mapping[str, Any], rng: np.random.RandomState
 ) -> np.ndarray:
     """a_iᵀ F⁻¹ a_k of the last layer's gradients a; settings sign, damping, cutoff and sample."""
-    columns, weights = query.fisher_columns(fisher_sample(query, settings["sample"], rng), top=True)
+    sample = fisher_sample(query, settings["sample"], rng)
+    columns, weights = query.fisher_columns(sample, top=True)
     scores = curvature.fisher_scores(
         query.own_gradient(top=True),
         query.gradients_of(candidates, top=True),
@@ -173,6 +174,7 @@ def top_scores(
         weights,
         damping=settings["damping"],
         cutoff=settings["cutoff"],
+        drawn=len(sample) < len(query.known),
     )
     return signed(scores, settings["sign"])
 
@@ -228,7 +230,8 @@ def _nearest_fisher(query: Query, settings: Mapping[str, Any], rng: np.random.Ra
 
 def _full_fisher(query: Query, settings: Mapping[str, Any], rng: np.random.RandomState) -> Ranking:
     """By g_iᵀ F⁻¹ g_k over all layers."""
-    columns, weights = query.fisher_columns(fisher_sample(query, settings["sample"], rng))
+    sample = fisher_sample(query, settings["sample"], rng)
+    columns, weights = query.fisher_columns(sample)
     scores = curvature.fisher_scores(
         query.own_gradient(),
         query.gradients_of(query.candidates),
@@ -236,13 +239,15 @@ def _full_fisher(query: Query, settings: Mapping[str, Any], rng: np.random.Rando
         weights,
         damping=settings["damping"],
         cutoff=settings["cutoff"],
+        drawn=len(sample) < len(query.known),
     )
     return by_score(query.candidates, signed(scores, settings["sign"]))
 
 
 def _block_fisher(query: Query, settings: Mapping[str, Any], rng: np.random.RandomState) -> Ranking:
     """By Σ_b g_ibᵀ (F_b + λI)⁻¹ g_kb, b over kernels and biases."""
-    columns, weights = query.fisher_columns(fisher_sample(query, settings["sample"], rng))
+    sample = fisher_sample(query, settings["sample"], rng)
+    columns, weights = query.fisher_columns(sample)
     scores = curvature.block_scores(
         query.own_gradient(),
         query.gradients_of(query.candidates),
@@ -250,6 +255,7 @@ def _block_fisher(query: Query, settings: Mapping[str, Any], rng: np.random.Rand
         weights,
         damping=settings["damping"],
         cutoff=settings["cutoff"],
+        drawn=len(sample) < len(query.known),
     )
     return by_score(query.candidates, signed(scores, settings["sign"]))
 

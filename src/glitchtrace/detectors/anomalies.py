@@ -1,0 +1,169 @@
+"""Detectors of anomalies: samples far from all others in the space of the features, whatever their labels.
+
+Sources: docs/methods/detectors.md.
+"""
+
+import numpy as np
+
+from glitchtrace.core.seeding import generator
+from glitchtrace.detectors.evidence import Detection, Evidence
+
+KIND = "detector"
+CARDS = {
+    "knn_distance": {
+        "label": "k-NN distance",
+        "summary": "Mean Euclidean distance to the nearest neighbours.",
+        "needs": ["features"],
+        "finds": "anomaly",
+        "family": "anomalies",
+        "settings": {
+            "neighbours": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "Neighbours of each sample that count.",
+                "default": 10,
+            }
+        },
+    },
+    "mahalanobis": {
+        "label": "Mahalanobis",
+        "summary": "Mahalanobis distance to the nearest class mean, one shrunk covariance for all classes.",
+        "needs": ["features"],
+        "finds": "anomaly",
+        "family": "anomalies",
+    },
+    "isolation_forest": {
+        "label": "isolation forest",
+        "summary": "How easily a sample is isolated by random cuts (scikit-learn).",
+        "needs": ["features"],
+        "finds": "anomaly",
+        "family": "anomalies",
+        "settings": {
+            "trees": {"type": "integer", "minimum": 1, "description": "Number of trees.", "default": 100}
+        },
+    },
+    "local_outlier_factor": {
+        "label": "LOF",
+        "summary": "Local outlier factor: density around a sample against that around its neighbours (scikit-learn).",
+        "needs": ["features"],
+        "finds": "anomaly",
+        "family": "anomalies",
+        "settings": {
+            "neighbours": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "Neighbours of each sample that count.",
+                "default": 20,
+            }
+        },
+    },
+    "ecod": {
+        "label": "ECOD",
+        "summary": "Tail probabilities of the empirical distributions of all features (PyOD).",
+        "needs": ["features"],
+        "finds": "anomaly",
+        "family": "anomalies",
+    },
+    "autoencoder": {
+        "label": "autoencoder",
+        "summary": "Reconstruction error of an autoencoder of the features (PyOD).",
+        "needs": ["features"],
+        "finds": "anomaly",
+        "family": "anomalies",
+        "settings": {
+            "epochs": {
+                "type": "integer",
+                "minimum": 1,
+                "description": "Passes over the samples.",
+                "default": 10,
+            }
+        },
+    },
+}
+
+
+def knn_distance(evidence: Evidence, neighbours: int = 10) -> Detection:
+    """Mean Euclidean distance to the k nearest other samples, (n,)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    rows = evidence.features
+    index = NearestNeighbors(n_neighbors=min(neighbours, len(rows) - 1), algorithm="brute", n_jobs=1).fit(
+        rows
+    )
+    return Detection(index.kneighbors()[0].mean(axis=1))
+
+
+def mahalanobis(evidence: Evidence) -> Detection:
+    """min_c (x − μ_c)ᵀ Σ⁻¹ (x − μ_c), (n,), Σ the Ledoit-Wolf covariance within the classes; the class is proposed."""
+    from sklearn.covariance import ledoit_wolf
+
+    rows, labels = evidence.features.astype(np.float64), evidence.labels
+    present = np.unique(labels)
+    means = np.stack([rows[labels == label].mean(axis=0) for label in present])
+    within = rows - means[np.searchsorted(present, labels)]
+    spread = within.std(axis=0)
+    scale = np.where(spread > 0, spread, 1)  # a feature may be constant, or in another unit
+    covariance, _ = ledoit_wolf(within / scale, assume_centered=True)
+    factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(covariance)))
+    distances = np.stack(
+        [(np.linalg.solve(factor, ((rows - mean) / scale).T) ** 2).sum(axis=0) for mean in means], axis=1
+    )
+    return Detection(distances.min(axis=1), proposed_labels=present[distances.argmin(axis=1)])
+
+
+def isolation_forest(evidence: Evidence, trees: int = 100) -> Detection:
+    """How easily a sample is isolated, (n,) in 0 … 1; the forest is fitted on the training samples."""
+    seed = int(generator(evidence.seed, "isolation forest").integers(2**31))
+    return Detection(isolation_scores(evidence.features, evidence.features, trees, seed))
+
+
+def isolation_scores(seen: np.ndarray, asked: np.ndarray, trees: int, seed: int) -> np.ndarray:
+    """How easily the rows ``asked`` are isolated by a forest fitted on the rows ``seen``, (n,)."""
+    from sklearn.ensemble import IsolationForest
+
+    forest = IsolationForest(n_estimators=trees, random_state=seed, n_jobs=1)
+    scores: np.ndarray = -forest.fit(seen).score_samples(asked)
+    return scores
+
+
+def local_outlier_factor(evidence: Evidence, neighbours: int = 20) -> Detection:
+    """The local outlier factor, (n,), about 1 inside a cluster."""
+    from sklearn.neighbors import LocalOutlierFactor
+
+    count = min(neighbours, len(evidence) - 1)
+    found = LocalOutlierFactor(n_neighbors=count, algorithm="brute", n_jobs=1).fit(evidence.features)
+    return Detection(-found.negative_outlier_factor_)
+
+
+def ecod(evidence: Evidence) -> Detection:
+    """Σ over features of −ln of the smaller tail probability, (n,), as PyOD has it."""
+    from pyod.models.ecod import ECOD  # type: ignore[import-untyped]
+
+    return Detection(ECOD(n_jobs=1).fit(evidence.features.astype(np.float64)).decision_scores_)
+
+
+def autoencoder(evidence: Evidence, epochs: int = 10) -> Detection:
+    """Reconstruction error, (n,), as PyOD has it, with hidden layers of half and a quarter of the features."""
+    from pyod.models.auto_encoder import AutoEncoder  # type: ignore[import-untyped]
+
+    width = evidence.features.shape[1]
+    hidden = [max(2, width // 2), max(2, width // 4)]
+    model = AutoEncoder(
+        hidden_neuron_list=hidden,
+        epoch_num=epochs,
+        batch_size=min(32, len(evidence)),
+        device="cpu",
+        random_state=int(generator(evidence.seed, "autoencoder").integers(2**31)),
+        verbose=0,
+    )
+    return Detection(model.fit(evidence.features.astype(np.float32)).decision_scores_)
+
+
+COMPONENTS = {
+    "knn_distance": knn_distance,
+    "mahalanobis": mahalanobis,
+    "isolation_forest": isolation_forest,
+    "local_outlier_factor": local_outlier_factor,
+    "ecod": ecod,
+    "autoencoder": autoencoder,
+}

@@ -1,0 +1,209 @@
+"""The rivals of influence: oracles for what we compute, the libraries' own numbers for what we wrap."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from sklearn.ensemble import IsolationForest
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import LocalOutlierFactor
+
+from glitchtrace.core import registry
+from glitchtrace.detectors.anomalies import isolation_scores
+from glitchtrace.detectors.evidence import Evidence, Validation, detect
+from glitchtrace.detectors.neighbours import shapley_values, soft_labels
+from glitchtrace.evaluation.detection import auroc
+
+SAMPLES, CLASSES = 150, 3
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    raised = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    found: np.ndarray = raised / raised.sum(axis=-1, keepdims=True)
+    return found
+
+
+def make(seed: int = 0, flipped: int = 15, far: int = 0) -> tuple[Evidence, np.ndarray]:
+    """Three blobs in five dimensions with wrong labels or far samples, a head in training, and which are wrong."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(CLASSES, 5)) * 4
+    truth = np.arange(SAMPLES) % CLASSES
+    rows = centres[truth] + rng.normal(size=(SAMPLES, 5))
+    labels, wrong = truth.copy(), np.zeros(SAMPLES, bool)
+    wrong[: flipped or far] = True
+    if flipped:
+        labels[wrong] = (truth[wrong] + 1) % CLASSES
+    rows[:far] = rng.normal(size=(far, 5)) * 25
+    beside = centres[truth[:60]] + rng.normal(size=(60, 5))
+    models = [LogisticRegression(C=c, max_iter=500).fit(rows, labels) for c in (0.001, 0.01)]
+    held_out = LogisticRegression(C=0.01, max_iter=500).fit(beside, truth[:60])
+    evidence = Evidence(
+        labels,
+        CLASSES,
+        read_epochs=lambda: [model.predict_proba(rows) for model in models],
+        read_representations=lambda: {"head": rows},
+        read_out_of_fold=lambda: held_out.predict_proba(rows),
+        read_validation=lambda: Validation(truth[:60], {"head": beside}, models[-1].predict_proba(beside)),
+        seed=seed,
+    )
+    return evidence, wrong
+
+
+def named(finds: str) -> list[str]:
+    """The rivals that are made for one thing; variability and forgetting are for ambiguous samples."""
+    return [
+        name
+        for name in registry.names("detector")
+        if registry.card("detector", name)["finds"] == finds
+        and not {"profile", "pictures"} & set(registry.card("detector", name)["needs"])
+    ]
+
+
+@pytest.mark.parametrize("name", [*named("label"), "knn_shapley", "cooks_distance"])
+def test_wrong_labels_are_found_and_the_right_ones_proposed(name: str) -> None:
+    evidence, wrong = make()
+    found = detect(name, evidence)
+    assert found.scores.shape == (SAMPLES,)
+    assert auroc(found.scores, wrong) > 0.95
+    if found.proposed_labels is not None:
+        assert (found.proposed_labels[wrong] == np.arange(SAMPLES)[wrong] % CLASSES).mean() > 0.9
+
+
+@pytest.mark.parametrize("name", [name for name in named("anomaly") if name != "autoencoder"])
+def test_far_samples_are_found(name: str) -> None:
+    evidence, wrong = make(flipped=0, far=8)
+    assert auroc(detect(name, evidence).scores, wrong) > 0.95
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in named("label") + named("anomaly") if name != "autoencoder"]
+)
+def test_the_same_evidence_gives_the_same_bytes(name: str) -> None:
+    first, second = (detect(name, make()[0]).scores for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+
+
+def test_aum_is_the_mean_margin_of_the_logits() -> None:
+    rng = np.random.default_rng(1)
+    logits, labels = rng.normal(size=(4, 20, CLASSES)) * 3, rng.integers(CLASSES, size=20)
+    evidence = Evidence(labels, CLASSES, read_epochs=lambda: list(softmax(logits)))
+    own = logits[:, np.arange(20), labels]
+    others = logits.copy()
+    others[:, np.arange(20), labels] = -np.inf
+    np.testing.assert_allclose(
+        detect("AUM", evidence).scores, -(own - others.max(axis=2)).mean(axis=0), rtol=1e-9
+    )
+
+
+def test_forgetting_counts_falls_and_what_was_never_learnt() -> None:
+    right = np.array([[1, 0, 0, 1], [0, 1, 0, 1], [1, 1, 0, 1], [0, 0, 0, 1]], bool)
+    chances = np.where(right[..., None], [0.9, 0.1], [0.2, 0.8])
+    evidence = Evidence(np.zeros(4, int), 2, read_epochs=lambda: list(chances))
+    assert detect("forgetting", evidence).scores.tolist() == [2, 1, 4, 0]
+
+
+def test_shapley_values_are_those_of_all_coalitions() -> None:
+    rng = np.random.default_rng(2)
+    rows, others = rng.normal(size=(6, 2)), rng.normal(size=(3, 2))
+    labels, truth = rng.integers(2, size=6), rng.integers(2, size=3)
+    for k in (1, 2, 8):
+        expected = np.zeros(6)
+        for other, label in zip(others, truth, strict=True):
+            order = np.argsort(((rows - other) ** 2).sum(axis=1), kind="stable")
+
+            def worth(members: tuple[int, ...], order: np.ndarray = order, label: int = label) -> float:
+                nearest = [i for i in order if i in members][:k]  # noqa: B023
+                return sum(labels[i] == label for i in nearest) / k  # noqa: B023
+
+            for i in range(6):
+                rest = [j for j in range(6) if j != i]
+                for size in range(6):
+                    weight = 1 / (6 * math.comb(5, size))
+                    for members in itertools.combinations(rest, size):
+                        expected[i] += weight * (worth((*members, i)) - worth(members)) / 3
+        np.testing.assert_allclose(shapley_values(rows, labels, others, truth, k), expected, atol=1e-12)
+
+
+def test_neighbours_are_those_of_brute_force() -> None:
+    rng = np.random.default_rng(3)
+    rows, labels = rng.normal(size=(40, 4)), rng.integers(3, size=40)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -np.inf)
+    expected = np.array([np.bincount(labels[np.argsort(-line)[:7]], minlength=3) / 7 for line in similarity])
+    np.testing.assert_allclose(soft_labels(rows, labels, 3, 7, weighted=False), expected)
+
+
+def test_relations_are_those_of_all_pairs() -> None:
+    evidence, _ = make()
+    unit = evidence.features / np.linalg.norm(evidence.features, axis=1, keepdims=True)
+    relation = np.maximum(unit @ unit.T, 0) * (evidence.probabilities @ evidence.probabilities.T)
+    relation *= (relation > 0.03) * np.where(evidence.labels[:, None] == evidence.labels, 1, -1)
+    np.fill_diagonal(relation, 0)
+    np.testing.assert_allclose(detect("relation_graph", evidence).scores, -relation.sum(axis=1), rtol=1e-6)
+
+
+def test_leave_one_out_is_near_the_refitted_head() -> None:
+    rng = np.random.default_rng(4)
+    rows, labels = rng.normal(size=(60, 3)), rng.integers(2, size=60)
+    labels = np.where(rows[:, 0] + 0.5 * rng.normal(size=60) > 0, 1, labels * 0)
+    model = LogisticRegression(C=1e4, max_iter=2000, tol=1e-8)
+    chances = model.fit(rows, labels).predict_proba(rows)
+    evidence = Evidence(labels, 2, read_epochs=lambda: [chances], read_representations=lambda: {"head": rows})
+    found = detect("leave_one_out", evidence, {"damping": 1e-6}).scores
+    exact = []
+    for row in range(60):
+        rest = np.arange(60) != row
+        left = model.fit(rows[rest], labels[rest]).predict_proba(rows[row : row + 1])[0, labels[row]]
+        exact.append(-np.log(left))
+    assert np.corrcoef(found, exact)[0, 1] > 0.98
+
+
+def test_the_gap_is_the_best_influence_over_all_labels() -> None:
+    evidence, _ = make()
+    other = evidence.validation
+    beside = other.probabilities - np.eye(CLASSES)[other.labels]  # type: ignore[operator]
+    inner = evidence.features @ other.features.T + 1
+    per_label = np.stack(
+        [
+            (((evidence.probabilities - np.eye(CLASSES)[label]) @ beside.T) * inner).sum(axis=1)
+            for label in range(CLASSES)
+        ],
+        axis=1,
+    )
+    expected = per_label.max(axis=1) - per_label[np.arange(SAMPLES), evidence.labels]
+    found = detect("counterfactual_gap", evidence)
+    np.testing.assert_allclose(found.scores, expected, rtol=1e-8, atol=1e-10)
+    np.testing.assert_array_equal(found.proposed_labels, per_label.argmax(axis=1))
+
+
+def test_wrapped_libraries_give_their_own_numbers() -> None:
+    from cleanlab.rank import get_label_quality_scores
+    from pyod.models.ecod import ECOD
+
+    evidence, _ = make()
+    rows, chances = evidence.features, evidence.out_of_fold
+    own = {
+        "local_outlier_factor": -LocalOutlierFactor(n_neighbors=20).fit(rows).negative_outlier_factor_,
+        "ecod": ECOD().fit(rows).decision_scores_,
+        "out_of_fold_margin": 1
+        - get_label_quality_scores(evidence.labels, chances, method="normalized_margin"),
+        "weighted_entropy": 1
+        - get_label_quality_scores(evidence.labels, chances, method="confidence_weighted_entropy"),
+    }
+    for name, expected in own.items():
+        np.testing.assert_allclose(detect(name, evidence).scores, expected, rtol=1e-9, err_msg=name)
+    forest = IsolationForest(n_estimators=30, random_state=5).fit(rows)
+    np.testing.assert_array_equal(isolation_scores(rows, rows, 30, 5), -forest.score_samples(rows))
+
+
+def test_mahalanobis_does_not_depend_on_units() -> None:
+    evidence, _ = make()
+    units = np.array([1, 1e-3, 1e3, 7, 0.2])
+    scaled = Evidence(
+        evidence.labels, CLASSES, read_representations=lambda: {"head": evidence.features * units}
+    )
+    np.testing.assert_allclose(
+        detect("mahalanobis", scaled).scores, detect("mahalanobis", evidence).scores, rtol=1e-6
+    )
