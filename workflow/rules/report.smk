@@ -344,7 +344,7 @@ characterisation_files = where(
 )
 label_repair_figures = where(
     LABEL_CELLS if {"CNCI", "confident_learning"} <= set(DETECTORS) else [],
-    rules.plot_label_repair.output.figures
+    rules.plot_label_repair.output.figures,
 )
 FIGURES += [
     where(True, rules.describe_study.output),
