@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/ready
-SNAKEMAKE := $(BIN)/snakemake --cores all
+SNAKEMAKE := $(BIN)/snakemake --cores all --logger rich
 STUDY_FILE = $(if $(STUDY),--configfile config/studies/$(STUDY).yaml)
 
 # A machine may forbid bytecode; without it every job imports torch twice as slowly.
@@ -35,7 +35,7 @@ setup: $(READY) ## Make the environment in .venv (locked, hash-checked)
 .PHONY: demo
 demo: $(READY) ## The main job: config/config.yaml on embedded data, with figures and report
 	$(SNAKEMAKE)
-	$(SNAKEMAKE) --report results/report.html
+	$(BIN)/snakemake --report results/report.html --quiet
 	@echo "results/summary.parquet, results/figures/ and results/report.html are ready"
 
 .PHONY: demo_single

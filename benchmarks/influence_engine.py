@@ -21,12 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace.influence import closed_form
-from glitchtrace.influence.class_tables import ClassProfile, ClassReducer
+from glitchtrace.influence import closed_form, tracin
 from glitchtrace.influence.estimator import EstimatorInputs
-from glitchtrace.influence.estimators import tracin
 from glitchtrace.influence.factors import Factors, Part
-from glitchtrace.influence.profile import Profiles, build_profiles
+from glitchtrace.influence.profile import ClassProfile, ClassReducer, Profiles, build_profiles
 
 SAMPLES, VALIDATION, CLASSES, EPOCHS = 4800, 1200, 10, 5
 WIDTHS = (64, 768)

@@ -56,7 +56,7 @@ def record_once(folder: Path) -> None:
 
 def walk(folder: Path, scope: str) -> dict[str, float]:
     """Score by the walk of this package."""
-    from glitchtrace.influence.sgd_influence.walk import sgd_influence, validation_gradient
+    from glitchtrace.influence.sgd_influence import sgd_influence, validation_gradient
     from glitchtrace.training.recorded.trace import open_snapshots, read_trace
 
     network, samples, validation, labels = problem()
@@ -77,7 +77,7 @@ def loop(folder: Path) -> dict[str, float]:
     from torch import Tensor
     from torch.nn.functional import conv2d, cross_entropy, linear, max_pool2d
 
-    from glitchtrace.influence.sgd_influence.walk import tensors, validation_gradient
+    from glitchtrace.influence.sgd_influence import tensors, validation_gradient
     from glitchtrace.training.recorded.trace import open_snapshots, read_trace
 
     def outputs(theta: dict[str, Tensor], x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from glitchtrace.core.files import read_parquet, replace_section
 from glitchtrace.papers.cleansing.comparison import gain_table
-from glitchtrace.papers.cleansing.figures.fidelity import agreement_table
+from glitchtrace.papers.cleansing.figures import agreement_table
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
 

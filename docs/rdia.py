@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.core.files import replace_section
-from glitchtrace.papers.rdia_ls.figures.rdia_ls import rdia_ls_table
+from glitchtrace.papers.rdia_ls.figures import rdia_ls_table
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from glitchtrace.core import configuration
 from glitchtrace.core.files import replacing
 from glitchtrace.papers.glitches import published
-from glitchtrace.papers.glitches.hours import CONFIG, Hours
+from glitchtrace.papers.glitches.hours import Hours
 from glitchtrace.papers.glitches.published import Number
 from glitchtrace.papers.glitches.statements import Statement
 from glitchtrace.papers.glitches.statements import statements as published_statements
@@ -36,14 +37,14 @@ def collect() -> None:
     """Make the table of every shipped study that has been run below ``results``."""
     for summary in sorted(STUDIES.glob("*/summary.parquet")):
         study = summary.parent
-        if (CONFIG.parent / "studies" / f"{study.name}.yaml").is_file():
+        if (configuration.DEFAULT.parent / "studies" / f"{study.name}.yaml").is_file():
             epochs = sorted(study.glob("tables/*/epochs-*.csv"))
             table = study_table(summary, study / "cost.parquet", epochs)
             FOLDER.mkdir(exist_ok=True)
             table.round(6).to_csv(FOLDER / f"{study.name}.csv", index=False)
     for agreement in sorted(STUDIES.glob("*/tables/fidelity.csv")):
         name = agreement.parents[1].name
-        if (CONFIG.parent / "studies" / f"{name}.yaml").is_file():
+        if (configuration.DEFAULT.parent / "studies" / f"{name}.yaml").is_file():
             fidelity_table(agreement).round(6).to_csv(FOLDER / f"{name}.csv", index=False)
 
 

@@ -15,9 +15,9 @@ from glitchtrace.detectors import evidence as pieces
 from glitchtrace.detectors.stage import score_table
 from glitchtrace.influence.arrays import class_codes, factors_of_arrays, factors_of_module
 from glitchtrace.influence.estimator import EstimatorInputs, Problem, complete_settings
-from glitchtrace.influence.estimators.tracin import HeadInfluence
 from glitchtrace.influence.factors import Factors
 from glitchtrace.influence.profile import Profiles, build_profiles
+from glitchtrace.influence.tracin import HeadInfluence
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from glitchtrace.papers.rdia.influence import measure
-from glitchtrace.papers.rdia.measures import accuracy, area_under_curve, log_loss
-from glitchtrace.papers.rdia.methods import uids
+from glitchtrace.papers.rdia.methods import keep_probabilities
 from glitchtrace.papers.rdia.regression import Regression
 from glitchtrace.papers.rdia.relabelling import relabelled_loss, relabelled_residuals, relabelled_targets
+from glitchtrace.papers.rdia.stage import accuracy, area_under_curve, log_loss
 
 FOLDER = Path(__file__).parent / "rdia"
 BINARY = json.loads((FOLDER / "binary_cases.json").read_text(encoding="utf-8"))
@@ -95,7 +95,7 @@ def test_influence_of_deletion_and_relabelling(name, solver):
 def test_keep_probabilities_of_uids(name):
     case = CASES[name]
     np.testing.assert_allclose(
-        uids.keep_probabilities(case.golden["phi_cg"], 10), case.golden["uids_prob"], rtol=1e-9
+        keep_probabilities(case.golden["phi_cg"], 10), case.golden["uids_prob"], rtol=1e-9
     )
 
 

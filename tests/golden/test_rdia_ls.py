@@ -10,8 +10,7 @@ import torch
 from glitchtrace.glitches.independent import inject
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import sample_table
-from glitchtrace.papers.rdia_ls.losses import by_loss
-from glitchtrace.papers.rdia_ls.methods import rdia_ls
+from glitchtrace.papers.rdia_ls.methods import by_loss, rdia_ls
 from glitchtrace.papers.rdia_ls.schedule import Groups, Schedule
 
 FOLDER = Path(__file__).parent / "rdia"
@@ -58,7 +57,7 @@ def test_the_loss_of_a_batch_and_its_gradient(name, form):
     logits = torch.tensor(golden["logits"], requires_grad=True)
     groups = Groups(case["n_kept"], case["n_discarded"], warm_up)
     settings = {"loss": variant, "gamma": case["gamma"], "warm_up_divided": True, "ranked_within": "batch"}
-    loss, kept = rdia_ls.batch_loss([logits], torch.tensor(golden["labels"]), groups, settings)
+    loss, kept = rdia_ls([logits], torch.tensor(golden["labels"]), groups, settings)
     # The published loss subtracts the number of dropped samples, which has no gradient.
     constant = case["n_discarded"] if form == "original" else 0
     assert loss.item() - constant == pytest.approx(case[value], abs=1e-8)

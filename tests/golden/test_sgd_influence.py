@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
-from glitchtrace.influence.sgd_influence import koh_liang
-from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
+from glitchtrace.influence import sgd_influence as influences
+from glitchtrace.influence.sgd_influence import sgd_influence, tensors, validation_gradient
 from glitchtrace.influence.solvers import conjugate_gradients
 from glitchtrace.models.dense import build_linear, build_mlp
 from glitchtrace.models.network import Network
@@ -90,9 +90,9 @@ class Case:
         snapshots = None if final else self.snapshots
         return sgd_influence(self.network, self.train, self.trace, self.u, snapshots=snapshots, **options)
 
-    def loss(self) -> koh_liang.TrainingLoss:
+    def loss(self) -> influences.TrainingLoss:
         state = State(self.network, tensors(self.trace.final, self.trace, self.network), training=False)
-        return koh_liang.TrainingLoss(self.network, state, self.train, self.train.y.numpy(), 1000)
+        return influences.TrainingLoss(self.network, state, self.train, self.train.y.numpy(), 1000)
 
     def scores(self, *, parts=("train", "val", "test")) -> dict[str, tuple[float, float]]:
         """Mean loss and accuracy of the network as it is."""
@@ -174,25 +174,25 @@ def test_validation_gradient(binary: Case) -> None:
 
 def test_koh_and_liang_exact(binary: Case) -> None:
     loss, damping = binary.loss(), float(binary.values["kl_damping"])
-    v = conjugate_gradients(koh_liang.system(loss, damping), binary.u, tolerance=1e-13)
-    assert_close(koh_liang.influence(loss, v.vector), binary.values["infl_kl_exact_damped"], 1e-10)
+    v = conjugate_gradients(influences.koh_liang_system(loss, damping), binary.u, tolerance=1e-13)
+    assert_close(influences.koh_liang(loss, v.vector), binary.values["infl_kl_exact_damped"], 1e-10)
 
 
 def test_koh_and_liang_by_the_published_solver(binary: Case) -> None:
     loss, damping = binary.loss(), float(binary.values["kl_damping"])
-    v = koh_liang.published_sgd(
+    v = influences.published_sgd(
         loss, binary.u, damping, learning_rate=0.01, momentum=0.9, epochs=100, batch=200, start="gradient"
     )
-    assert_close(koh_liang.influence(loss, v.vector), binary.values["infl_icml"], 1e-6)
+    assert_close(influences.koh_liang(loss, v.vector), binary.values["infl_icml"], 1e-6)
 
 
 def test_koh_and_liang_of_the_image_experiment() -> None:
     case = Case("cnn_digits10")
-    v = koh_liang.published_sgd(
+    v = influences.published_sgd(
         case.loss(), case.u, 0.1, learning_rate=0.005, momentum=0.9, epochs=2, batch=1000, start="zero"
     )
     # Published with the opposite sign.
-    assert_close(-koh_liang.influence(case.loss(), v.vector), case.values["infl_icml_sec72_sign"], 2e-5)
+    assert_close(-influences.koh_liang(case.loss(), v.vector), case.values["infl_icml_sec72_sign"], 2e-5)
 
 
 def test_recording_repeats_the_published_training(case: Case) -> None:

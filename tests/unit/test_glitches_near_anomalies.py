@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.cells import _thinned
 from glitchtrace.glitches import near_anomalies, uniform
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import clean_table, counts
@@ -22,9 +23,9 @@ def host(*sizes: int) -> pd.DataFrame:
     )
 
 
-def inject(table: pd.DataFrame, ratio: float = 0.1, seed: int = 0) -> pd.DataFrame:
+def inject(table: pd.DataFrame, ratio: float = 0.1, seed: int = 0, **options: str) -> pd.DataFrame:
     classes = int(table["label"].max()) + 1
-    return near_anomalies.inject(table, ratio=ratio, seed=seed, classes=classes, settings={}, foreign={})
+    return near_anomalies.inject(table, ratio=ratio, seed=seed, classes=classes, settings=options, foreign={})
 
 
 @settings(deadline=None, derandomize=True, max_examples=60)
@@ -105,3 +106,41 @@ def test_after_another_glitch_only_clean_samples_are_counted_and_hit():
     rare = found.loc[found["kind"] == Kind.ANOMALOUS, "label"].iloc[0]
     clean = (table["label"] == rare) & ~wrong
     assert counts(found)["anomalous"] == (300 - clean.sum()) // 9
+
+
+# --- the published definition ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_share_of_the_class_is_kept_of_any_class(seed):
+    table = host(300, 250, 40, 30)
+    found = inject(table, 0.1, seed, share_of="class")
+    anomalies = found[found["kind"] == Kind.ANOMALOUS]
+    (rare,) = anomalies["label"].unique()
+    assert len(anomalies) == (table["label"] == rare).sum() // 10
+    others = table[table["label"] != rare].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found[found["label"] != rare].reset_index(drop=True), others)
+
+
+def test_small_classes_are_drawn_as_well():
+    seen = {
+        inject(host(300, 250, 40, 30), 0.1, seed, share_of="class").query("kind == 2")["label"].iloc[0]
+        for seed in range(30)
+    }
+    assert seen == {0, 1, 2, 3}
+
+
+def test_a_down_sampled_validation_keeps_the_share_of_training_and_every_other_row():
+    rows = np.arange(300)
+    labels = np.resize(np.arange(3), 300)
+    split = pd.DataFrame({"row": rows, "part": np.repeat(["train", "validation", "test"], [150, 90, 60])})
+    table = inject(clean_table(split, labels, "host"), 0.2, share_of="class", validation="downsampled")
+    rare = table.loc[table["kind"] == Kind.ANOMALOUS, "label"].iloc[0]
+    found = _thinned(split, table, labels)
+    kept = found[found["part"] == "validation"]
+    of_class = labels[kept["row"]] == rare
+    assert of_class.sum() == 6  # a fifth of 30
+    assert (~of_class).sum() == 60
+    for part in ("train", "test"):
+        pd.testing.assert_frame_equal(found[found["part"] == part], split[split["part"] == part])
+    assert _thinned(split, inject(clean_table(split, labels, "host"), 0.2, share_of="class"), labels) is split

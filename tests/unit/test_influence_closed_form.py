@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.closed_form import (
     class_influence,
     epoch_blocks,
@@ -220,3 +221,40 @@ def test_blocks_fit_the_memory_and_never_vanish() -> None:
     rows = list(row_blocks(100, columns=1024, itemsize=4, memory_mib=0.2))
     assert {slice_.stop - slice_.start for slice_ in rows} == {10}
     assert len(list(row_blocks(5, columns=10**6, itemsize=8, memory_mib=0.001))) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": []}, r"epochs: \[\] must be different positions 0 to 2, at least one"),
+        ({"epochs": [3]}, r"epochs: \[3\]"),
+        ({"epochs": [-1]}, r"epochs: \[-1\]"),
+        ({"epochs": [1, 1]}, r"epochs: \[1, 1\]"),
+        ({"labels": np.zeros(12, int)}, r"labels: shape \(12,\), expected \(13,\)"),
+        ({"labels": np.full(13, -1)}, "labels must be integers from 0 to 2"),
+        ({"labels": np.full(13, 3)}, "labels must be integers from 0 to 2"),
+        ({"labels": np.zeros(13)}, "labels must be integers from 0 to 2"),
+    ],
+)
+@pytest.mark.parametrize("function", [influence_matrix, influence_blocks])
+def test_epochs_and_labels_that_mean_nothing_are_one_line(function, options, message) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        list(function(make_factors(), **options))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rates": np.array([0.1, -0.1, 0.1])}, "learning_rates holds -0.1"),
+        ({"probabilities": 5.0}, r"train/probabilities must lie in \[0, 1\] and each row sum to 1"),
+        ({"probabilities": 0.5}, "give a softmax of logits"),
+        ({"probabilities": -1.0}, "give a softmax of logits"),
+    ],
+)
+def test_logits_and_negative_rates_are_refused(change, message) -> None:
+    factors = make_factors()
+    if "probabilities" in change:
+        scaled = tuple(change["probabilities"] * part for part in factors.train.probabilities)
+        change = {"train": replace(factors.train, probabilities=scaled)}
+    with pytest.raises(GlitchtraceError, match=message):
+        replace(factors, **change)

@@ -12,9 +12,10 @@ from safetensors.numpy import load_file
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_tensors
-from glitchtrace.influence.class_tables import ClassProfile, ClassReducer
 from glitchtrace.influence.estimator import Estimator
 from glitchtrace.influence.profile import (
+    ClassProfile,
+    ClassReducer,
     Profiles,
     build_profiles,
     load_profiles,
@@ -173,6 +174,30 @@ def test_class_that_only_validation_knows_is_never_proposed() -> None:
     )
     assert negative_labels(profile, np.array([4, 5, 6]), labels).tolist() == [6, 4, 4]
     assert positive_labels(profile, np.array([4, 5, 6]), labels).tolist() == [6, 4, 6]
+
+
+def test_a_class_without_validation_rows_is_named_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    build_profiles(MatrixEstimator(), LABELS, np.array([2, 0, 2, 0, 0, 2, 2]))
+    assert "no validation row of class 1 (3 training rows): influence on them is 0" in caplog.text
+    caplog.clear()
+    build_profiles(MatrixEstimator(), LABELS, VALIDATION)
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "validation", "message"),
+    [
+        (LABELS.astype(str), VALIDATION, "labels must be a vector of integers, not <U"),
+        (LABELS, VALIDATION.astype(float), "validation labels must be a vector of integers, not float64"),
+        (LABELS[:, None], VALIDATION, "labels must be a vector of integers"),
+        (LABELS[:-1], VALIDATION, "8 labels for 9 training samples"),
+    ],
+)
+def test_labels_that_are_no_labels_are_one_line(
+    labels: np.ndarray, validation: np.ndarray, message: str
+) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        build_profiles(MatrixEstimator(), labels, validation)
 
 
 def test_one_class_is_refused() -> None:

@@ -22,16 +22,21 @@ from glitchtrace.data.sparse import write_sparse
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.influence.closed_form import influence_matrix
 from glitchtrace.influence.solvers import conjugate_gradients, direct, lissa
-from glitchtrace.papers.rdia import regression
-from glitchtrace.papers.rdia.cells import cells
+from glitchtrace.papers.rdia import methods, regression
+from glitchtrace.papers.rdia.cells import SOLVER_SETTINGS, cells
 from glitchtrace.papers.rdia.influence import measure
-from glitchtrace.papers.rdia.measures import accuracy, area_under_curve, log_loss, precision_recall
-from glitchtrace.papers.rdia.methods import cnci
 from glitchtrace.papers.rdia.proposal import Problem
 from glitchtrace.papers.rdia.regression import Regression
 from glitchtrace.papers.rdia.relabelling import relabelled_loss, relabelled_residuals, relabelled_targets
-from glitchtrace.papers.rdia.settings import SOLVER_SETTINGS
-from glitchtrace.papers.rdia.stage import measure_rdia, relabel_rdia, retrain
+from glitchtrace.papers.rdia.stage import (
+    accuracy,
+    area_under_curve,
+    log_loss,
+    measure_rdia,
+    precision_recall,
+    relabel_rdia,
+    retrain,
+)
 from glitchtrace.repair.actions import Action
 
 PROBABILITIES = st.integers(2, 6).flatmap(
@@ -477,9 +482,9 @@ def test_cnci_relabels_as_many_as_are_known_to_be_wrong_and_finds_most():
 @pytest.mark.parametrize("classes", [2, 4])
 def test_cnci_of_rows_that_stay_sparse_is_that_of_dense_ones(classes, monkeypatch):
     problem = problem_of(classes, samples=300, noise=0.2, sparse=True)
-    at_once, matrix = propose("cnci", problem), cnci._influence(problem).args[0]
-    monkeypatch.setattr(cnci, "DENSE_MIB", 0)
-    sparse = cnci._influence(problem)
+    at_once, matrix = propose("cnci", problem), methods._influence(problem).args[0]
+    monkeypatch.setattr(methods, "DENSE_MIB", 0)
+    sparse = methods._influence(problem)
     found = propose("cnci", problem)
     np.testing.assert_array_equal(found.labels, at_once.labels)
     np.testing.assert_array_equal(found.actions, at_once.actions)

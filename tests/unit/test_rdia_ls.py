@@ -1,7 +1,6 @@
 """RDIA-LS: losses, optimiser, training loop, cells, and the stage from files to files."""
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,14 +18,18 @@ from glitchtrace.glitches.table import sample_table
 from glitchtrace.models.convnets import build_nine_layer_cnn
 from glitchtrace.papers.rdia.relabelling import relabelled_loss as reference_loss
 from glitchtrace.papers.rdia_ls.cells import cells
-from glitchtrace.papers.rdia_ls.losses import (
+from glitchtrace.papers.rdia_ls.methods import (
+    CARDS,
     bounded_kept_loss,
     by_loss,
     by_loss_within_labels,
+    coteaching,
     kept_loss,
+    plain,
+    rdia_ls,
     relabelled_loss,
+    small_loss,
 )
-from glitchtrace.papers.rdia_ls.methods import coteaching, plain, rdia_ls, small_loss
 from glitchtrace.papers.rdia_ls.schedule import Groups, Schedule
 from glitchtrace.papers.rdia_ls.stage import schedule, train_selection
 from glitchtrace.papers.rdia_ls.training import Part, accuracies, fit
@@ -67,6 +70,15 @@ def test_ranked_within_labels_every_label_keeps_its_share(seed):
     assert (labels[by_loss(logits, labels)[:40]] != 2).all()
 
 
+def test_a_label_of_one_sample_stands_in_the_middle_of_the_order():
+    # Places 1/2 of 1, and 1/4 and 3/4 of 2: without the half, 1 of 1 would tie with 2 of 2.
+    labels = torch.tensor([1, 1, 0])
+    logits = torch.zeros(3, 2)
+    logits[0, 1], logits[1, 1], logits[2, 0] = 5.0, 3.0, 1.0
+    assert by_loss(logits, labels).tolist() == [0, 1, 2]
+    assert by_loss_within_labels(logits, labels).tolist() == [0, 2, 1]
+
+
 def test_ranked_within_one_label_is_ranked_within_the_batch():
     logits, _ = batch()
     labels = torch.full((16,), 3)
@@ -77,9 +89,7 @@ def test_ranked_within_one_label_is_ranked_within_the_batch():
 @pytest.mark.parametrize("within", ["batch", "label", "label_in_warm_up"])
 def test_the_option_says_among_which_samples_losses_are_ranked(within, warm_up):
     logits, labels = batch(64)
-    _, kept = rdia_ls.batch_loss(
-        [logits], labels, Groups(10, 10, warm_up), {**ORIGINAL, "ranked_within": within}
-    )
+    _, kept = rdia_ls([logits], labels, Groups(10, 10, warm_up), {**ORIGINAL, "ranked_within": within})
     by_label = within == "label" or (within == "label_in_warm_up" and warm_up)
     order, other = by_loss_within_labels(logits, labels), by_loss(logits, labels)
     assert kept.tolist() == (order if by_label else other)[:10].tolist()
@@ -114,7 +124,7 @@ def test_an_empty_or_overlapping_group_contributes_nothing_and_no_nan(loss, keep
     groups = Groups(keep, drop, warm_up=False)
     logits, labels = batch()
     logits.requires_grad_()
-    value, kept = rdia_ls.batch_loss([logits], labels, groups, {**ORIGINAL, "loss": loss})
+    value, kept = rdia_ls([logits], labels, groups, {**ORIGINAL, "loss": loss})
     (gradient,) = torch.autograd.grad(value, logits)
     assert gradient.isfinite().all()
     order = by_loss(logits, labels)
@@ -130,14 +140,14 @@ def test_the_small_loss_rule_is_the_warm_up_of_the_clean_form_and_of_the_undivid
     expected = cross_entropy(logits, labels, reduction="none").sort().values[:6].mean()
     clean, undivided = {**ORIGINAL, "loss": "clean"}, {**ORIGINAL, "warm_up_divided": False}
     for module, settings in ((small_loss, {}), (rdia_ls, clean), (rdia_ls, undivided)):
-        value, kept = module.batch_loss([logits], labels, groups, settings)
+        value, kept = module([logits], labels, groups, settings)
         assert value.item() == pytest.approx(expected.item(), rel=1e-12)
         assert len(kept) == 6
 
 
 def test_each_of_two_networks_learns_from_the_choice_of_the_other():
     (first, labels), (second, _) = batch(seed=1), batch(seed=2)
-    value, kept = coteaching.batch_loss([first, second], labels, Groups(5, 0, False), {})
+    value, kept = coteaching([first, second], labels, Groups(5, 0, False), {})
     by_first, by_second = (by_loss(logits, labels)[:5] for logits in (first, second))
     expected = kept_loss(first, labels, by_second) + kept_loss(second, labels, by_first)
     assert value.item() == pytest.approx(expected.item(), rel=1e-12)
@@ -146,7 +156,7 @@ def test_each_of_two_networks_learns_from_the_choice_of_the_other():
 
 def test_plain_training_takes_every_sample():
     logits, labels = batch()
-    value, kept = plain.batch_loss([logits], labels, Groups(3, 3, False), {})
+    value, kept = plain([logits], labels, Groups(3, 3, False), {})
     assert value.item() == pytest.approx(cross_entropy(logits, labels).item())
     assert kept.tolist() == list(range(16))
 
@@ -159,7 +169,7 @@ def test_a_batch_of_which_nothing_would_be_kept_is_kept_whole():
 
 
 def test_a_null_rate_follows_the_noise():
-    settings = {key: value["default"] for key, value in rdia_ls.CARD["settings"].items()}
+    settings = {key: value["default"] for key, value in CARDS["rdia_ls"]["settings"].items()}
     common = {
         "epochs": 200,
         "learning_rate": 0.001,
@@ -245,7 +255,7 @@ def run(module=rdia_ls, networks=1, seed=0, schedule_of=SCHEDULE, size=16, **cha
         train,
         clean,
         {"test": test, "empty": Part(test.inputs[:0], test.labels[:0])},
-        loss=module.batch_loss,
+        loss=module,
         settings=ORIGINAL,
         schedule=schedule_of,
         batch_size=size,
@@ -294,14 +304,35 @@ def test_the_worst_class_is_that_of_the_smallest_share_among_those_with_samples(
     assert accuracies(nn.Identity(), Part(part.inputs[:5], labels[:5])) == (0.6, 0.5)
 
 
+def test_each_held_out_part_is_measured_on_its_own_samples():
+    train, clean, test = parts()
+    torch.manual_seed(1)
+    models = [nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 2))]
+    flipped = Part(test.inputs[:40], 1 - test.labels[:40])
+    table = fit(
+        models,
+        train,
+        clean,
+        {"validation": Part(test.inputs[:40], test.labels[:40]), "test": flipped},
+        loss=plain,
+        settings={},
+        schedule=SCHEDULE,
+        batch_size=16,
+        weight_decay=0.0,
+        seed=0,
+    )
+    np.testing.assert_allclose(table["validation_accuracy"] + table["test_accuracy"], 1.0)
+    assert (table["validation_accuracy"] != table["test_accuracy"]).any()
+
+
 def test_the_incomplete_batch_is_left_out():
     calls = []
 
     def counting(logits, labels, groups, settings):
         calls.append(len(labels))
-        return plain.batch_loss(logits, labels, groups, settings)
+        return plain(logits, labels, groups, settings)
 
-    run(SimpleNamespace(batch_loss=counting), size=40)
+    run(counting, size=40)
     assert calls == [40, 40] * 3
 
 
@@ -429,7 +460,7 @@ SETTINGS = {
     "weight_decay": 0.0,
     "forget_rate": None,
     "gradual_epochs": 2,
-    **{key: fragment["default"] for key, fragment in rdia_ls.CARD["settings"].items()},
+    **{key: fragment["default"] for key, fragment in CARDS["rdia_ls"]["settings"].items()},
     "warm_up": 1,
 }
 

@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.detectors import influence_signals
 from glitchtrace.evaluation.statistics import compare
-from glitchtrace.papers.glitches.figures import dirty_validation
+from glitchtrace.papers.glitches import figures as glitch_figures
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures import (
     characterisation,
@@ -225,7 +225,7 @@ def test_curves_and_marks_of_single_studies_are_legible(models: tuple[str, ...])
     texts = {"xlabel": "share of glitches (%)", "ylabel": style.HEADLINES["f1"], "title": "Forest Cover"}
     assert_legible(curves.draw_curves(values, x="percent", **texts))
     pairs = values[values["signal"] == "CNCI"].assign(clean=0.3, dirty=0.4)
-    assert_legible(dirty_validation.draw_dirty_validation(pairs, "CNCI"))
+    assert_legible(glitch_figures.draw_dirty_validation(pairs, "CNCI"))
     measured = pd.DataFrame(
         {**cell, "method": method, "measure": measure, "mean": 0.5, "std": 0.1, "n": 3}
         for cell in cells(models=models, glitches=ratios[:3], seeds=1)

@@ -6,14 +6,18 @@ import pytest
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_parquet
-from glitchtrace.papers.rdia.figures.rdia import MEASURES, draw_rdia, method_name, plot_rdia, rdia_table
-from glitchtrace.papers.rdia.tables import (
+from glitchtrace.papers.rdia.figures import (
+    MEASURES,
     by_ratio,
+    draw_rdia,
+    method_name,
+    plot_rdia,
+    rdia_table,
     tabulate_rdia_baselines,
     tabulate_rdia_thresholds,
     thresholds_table,
 )
-from glitchtrace.papers.rdia_ls.figures.rdia_ls import draw_rdia_ls, plot_rdia_ls, rdia_ls_table, styles_of
+from glitchtrace.papers.rdia_ls.figures import draw_rdia_ls, plot_rdia_ls, rdia_ls_table, styles_of
 
 VARIANTS = {"erm": np.nan, "rdia@alpha_0_01": 0.01, "rdia@alpha_0_002": 0.002, "dropout": None}
 

@@ -17,10 +17,9 @@ from glitchtrace.evaluation.detection import f1_known_ratio
 from glitchtrace.evaluation.epochs import SIGNALS, evaluate_epochs
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.stage import inject_glitch
-from glitchtrace.influence.class_tables import ClassProfile
-from glitchtrace.influence.profile import Profiles, save_profiles
+from glitchtrace.influence.profile import ClassProfile, Profiles, save_profiles
+from glitchtrace.papers.glitches import figures as glitch_figures
 from glitchtrace.papers.glitches.clustered import tabulate_clustered
-from glitchtrace.papers.glitches.figures import dirty_validation, self_influence
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures import curves, label_repair
 from glitchtrace.training import cross_fitting as cross_validation
@@ -180,7 +179,7 @@ def test_groups_are_tenths_of_self_influence_and_the_flagged():
     rng = np.random.default_rng(0)
     scores, fitted = rng.permutation(57).astype(float), rng.uniform(size=57)
     kinds = np.where(rng.uniform(size=57) < 0.2, Kind.MISLABELLED, Kind.CLEAN)
-    table = self_influence.group_samples(scores, kinds, fitted).set_index(["group", "kind"])
+    table = glitch_figures.group_samples(scores, kinds, fitted).set_index(["group", "kind"])
     for group in range(1, 11):
         inside = (scores >= np.ceil((group - 1) * 5.7)) & (scores < np.ceil(group * 5.7))
         for kind in (Kind.CLEAN, Kind.MISLABELLED):
@@ -220,7 +219,7 @@ def self_influence_files(folder: Path, seed: int, labels: int = 40) -> tuple[Pat
 
 def draw_self_influence(folder: Path, paths: list[tuple[Path, ...]], stem: str) -> None:
     signals, glitches, factors = zip(*paths, strict=True)
-    self_influence.plot_self_influence(
+    glitch_figures.plot_self_influence(
         scores=signals,
         glitches=glitches,
         factors=factors,
@@ -295,24 +294,24 @@ def dirty_rows(datasets: tuple[str, ...]) -> pd.DataFrame:
 
 def test_cells_are_paired_by_everything_but_the_validation_set(tmp_path):
     rows = dirty_rows(("mnist@clean_validation", "mnist@dirty_validation", "fmnist@clean_validation"))
-    pairs = dirty_validation.dirty_pairs(rows, "CNCI")
+    pairs = glitch_figures.dirty_pairs(rows, "CNCI")
     assert list(pairs["dataset"]) == ["mnist"] * 3
     cnci = rows[rows["signal"] == "CNCI"].set_index(["dataset", "seed"])["value"]
     np.testing.assert_array_equal(pairs["clean"], cnci["mnist@clean_validation"])
     np.testing.assert_array_equal(pairs["dirty"], cnci["mnist@dirty_validation"])
-    figure = dirty_validation.draw_dirty_validation(pairs, "CNCI")
+    figure = glitch_figures.draw_dirty_validation(pairs, "CNCI")
     diagonal, marks = figure.axes[0].lines
     assert list(diagonal.get_xdata()) == list(diagonal.get_ydata())
     np.testing.assert_array_equal(marks.get_xdata(), pairs["clean"])
     summary = write(rows, tmp_path / "summary.parquet")
-    dirty_validation.plot_dirty_validation(summary=summary, **outputs(tmp_path, "dirty"))
+    glitch_figures.plot_dirty_validation(summary=summary, **outputs(tmp_path, "dirty"))
     assert len(pd.read_csv(tmp_path / "dirty.csv")) == 3
 
 
 def test_a_study_without_a_pair_is_refused(tmp_path):
     summary = write(dirty_rows(("mnist@clean_validation",)), tmp_path / "summary.parquet")
     with pytest.raises(GlitchtraceError, match="no dataset with both a variant @clean_validation"):
-        dirty_validation.plot_dirty_validation(summary=summary, **outputs(tmp_path, "dirty"))
+        glitch_figures.plot_dirty_validation(summary=summary, **outputs(tmp_path, "dirty"))
 
 
 # --- label repair beside confident learning ------------------------------------------------------------------

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.influence.sgd_influence import koh_liang, tracin
-from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
+from glitchtrace.influence import sgd_influence as influences
+from glitchtrace.influence.sgd_influence import sgd_influence, tensors, validation_gradient
 from glitchtrace.influence.solvers import Operator, conjugate_gradients, lissa
 from glitchtrace.models.convnets import build_six_conv_cnn, build_small_cnn
 from glitchtrace.models.dense import build_mlp
@@ -252,7 +252,7 @@ def test_options_of_batch_norm_change_numbers_only_where_there_is_one(
 def test_tracin_is_the_sum_of_gradient_products_after_each_epoch() -> None:
     case = tabular(decay=True)
     trace, labels = case.trace, case.train.y.numpy()
-    found = tracin.influence(
+    found = influences.tracin(
         case.network, trace, case.train, labels, case.validation, case.validation.y.numpy(), 7
     )
 
@@ -276,8 +276,8 @@ def test_tracin_is_the_sum_of_gradient_products_after_each_epoch() -> None:
 def test_solvers_agree_on_a_convex_problem() -> None:
     case = Recorded(build_mlp((4,), 3, {"hidden": [5], "head_seed": 0}), (4,), 3)
     state = State(case.network, tensors(case.trace.final, case.trace, case.network), training=False)
-    loss = koh_liang.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 11)
-    system = koh_liang.system(loss, 1.0)
+    loss = influences.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 11)
+    system = influences.koh_liang_system(loss, 1.0)
     exact = conjugate_gradients(system, case.u, tolerance=1e-10).vector
     residual = [
         product + solution - part
@@ -296,9 +296,9 @@ def test_negative_curvature_and_divergence_are_clear_lines() -> None:
         conjugate_gradients(concave, u, indefinite="stop")
     case = tabular()
     state = State(case.network, tensors(case.trace.final, case.trace, case.network), training=False)
-    loss = koh_liang.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 30)
+    loss = influences.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 30)
     with pytest.raises(GlitchtraceError, match=r"LiSSA diverges: .* scale = 0.001; raise scale"):
-        lissa(koh_liang.system(loss, 1.0), case.u, scale=1e-3, depth=500)
+        lissa(influences.koh_liang_system(loss, 1.0), case.u, scale=1e-3, depth=500)
 
 
 # --- faults -------------------------------------------------------------------------------------------------------

@@ -11,8 +11,7 @@ from glitchtrace.core import registry
 from glitchtrace.detectors import influence_signals
 from glitchtrace.detectors.influence_signals import score
 from glitchtrace.detectors.ranks import ascending_ranks
-from glitchtrace.influence.class_tables import ClassProfile
-from glitchtrace.influence.profile import Profiles, profiles_from_matrices
+from glitchtrace.influence.profile import ClassProfile, Profiles, profiles_from_matrices
 
 SEEDS = st.integers(0, 2**32 - 1)
 modest = settings(deadline=None, derandomize=True, max_examples=25)

@@ -26,6 +26,12 @@ def test_checkpoints_come_back_in_order_with_names_values_and_types(tmp_path):
             assert after[name].shape == tensor.shape
 
 
+def test_a_thousand_epochs_and_more_come_back_in_order(tmp_path):
+    write_checkpoints([{"w": np.array([epoch])} for epoch in range(1, 1103)], tmp_path / "c.safetensors")
+    found = read_checkpoints(tmp_path / "c.safetensors")
+    assert [int(tensors["w"][0]) for tensors in found] == list(range(1, 1103))
+
+
 def test_the_same_checkpoints_give_the_same_bytes(tmp_path):
     for name in ("a.safetensors", "b.safetensors"):
         write_checkpoints([checkpoint(1.0), checkpoint(2.0)], tmp_path / name)

@@ -1,6 +1,8 @@
 # The configuration, the cells of the grid, and the functions that rules take their inputs and parameters from.
 
 import functools
+import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -53,6 +55,19 @@ GRID = grid.Grid(
 CELL_KEYS = tuple(grid.AXES.values())
 DETECTORS = registry.chosen("detector", CONFIG["detectors"])
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
+
+STARTED = time.monotonic()
+
+
+def say_what_was_found():
+    """Print the closing summary of the study."""
+    from glitchtrace.reporting.closing import closing_lines
+
+    results = CONFIG["pathvars"].get("results", "results")
+    folder = paths.study_folder(CONFIG["study"]).replace("<results>", results)
+    seconds = time.monotonic() - STARTED
+    print("\n".join(checked(closing_lines, folder, seconds, HEADLINE)), file=sys.stderr)
+
 
 jobs.export_environment(ROOT / "src", CONFIG["data_root"])
 

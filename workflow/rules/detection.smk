@@ -15,9 +15,7 @@ EVIDENCE = {
 def evidence(detectors):
     """Named inputs: the files of the evidence that some detectors need."""
     needed = {
-        need
-        for name in detectors
-        for need in registry.card("detector", name)["needs"]
+        need for name in detectors for need in registry.card("detector", name)["needs"]
     }
     return {name: [file] for name, file in (EVIDENCE[need] for need in sorted(needed))}
 

@@ -59,6 +59,7 @@ def load_cell(
     labels = files.read_npy(folder / "labels.npy", memory_mapped=True)
     description = read_description(folder / "source.json")
     sources = Sources(features)
+    parts = _thinned(parts, table, labels)
     held_out = {part: rows_of(parts, part) for part in (VALIDATION, TEST)}
     inputs: dict[str, Inputs]
     if view == "features":
@@ -80,6 +81,25 @@ def load_cell(
         test_labels=np.asarray(labels[held_out[TEST]]),
         classes=len(description["classes"]),
     )
+
+
+def _thinned(split: pd.DataFrame, table: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:
+    """The split without the validation rows that a glitch down-samples, see ``glitches.near_anomalies``.
+
+    Of m rows of the class floor(share·m), at least one, stay, evenly spaced.
+    """
+    if "validation_share" not in table:
+        return split
+    marked = table[table["validation_share"].notna()]
+    rare, share = marked["label"].iloc[0], float(marked["validation_share"].iloc[0])
+    of_class = np.asarray(labels[split["row"].to_numpy()]) == rare
+    members = np.flatnonzero((split["part"] == VALIDATION).to_numpy() & of_class)
+    if not len(members):
+        return split
+    kept = members[
+        np.linspace(0, len(members), max(1, int(share * len(members) + 1e-9)), endpoint=False).astype(int)
+    ]
+    return split.drop(index=split.index[np.setdiff1d(members, kept)])
 
 
 def _observed(split: pd.DataFrame, part: str, labels: np.ndarray) -> np.ndarray:

@@ -1,4 +1,9 @@
-"""Near-clustered anomalies: one class becomes a rare event, and its remaining samples are the anomalies."""
+"""Near-clustered anomalies: one class becomes a rare event, and its remaining samples are the anomalies.
+
+Published is a share of the class, drawn among all classes (`near_anomalies@published`).  Where validation is
+down-sampled as well, the sample table carries the share in ``validation_share``, on the rows of the rare class:
+``data.cells`` takes so much of that class, evenly spaced, when it assembles the cell.
+"""
 
 from collections.abc import Mapping
 from fractions import Fraction
@@ -22,7 +27,21 @@ CARD = {
     ),
     "modalities": ["table"],
     "foreign": False,
-    "settings": {},
+    "settings": {
+        "share_of": {
+            "enum": ["set", "class"],
+            "description": (
+                "What the ratio is a share of: of the samples that remain (`set`), which few classes are large enough "
+                "for, or, as published, of the class, which any can be."
+            ),
+            "default": "set",
+        },
+        "validation": {
+            "enum": ["kept", "downsampled"],
+            "description": "Whether validation keeps the class whole, or only the share that training keeps of it.",
+            "default": "kept",
+        },
+    },
 }
 
 
@@ -39,7 +58,9 @@ def inject(
 
     The other n_c − r are left out, so that r is the ratio of the samples that remain; nothing else changes, and
     labels stay as they are.  c is drawn among the classes with r ≤ n_c, the samples that stay are drawn from
-    the same generator.  Source: docs/methods/glitches.md#near-anomalies.
+    the same generator.  ``share_of: class`` keeps r = floor(ratio·n_c), of a class drawn among all with r ≥ 1.
+    ``validation: downsampled`` adds the column ``validation_share``, r/n_c on the rows of the class, else NaN.
+    Source: docs/methods/glitches.md#near-anomalies.
 
     Raises GlitchtraceError where no class is large enough, and where the ratio is no sample.
     """
@@ -47,7 +68,13 @@ def inject(
     clean = table["kind"].to_numpy() == Kind.CLEAN
     sizes = np.bincount(labels[clean], minlength=classes)
     share = Fraction(str(ratio))
-    wanted = np.array([portion(share / (1 - share), len(table) - int(size)) for size in sizes])
+    of_class = settings.get("share_of", "set") == "class"
+    wanted = np.array(
+        [
+            portion(share, int(size)) if of_class else portion(share / (1 - share), len(table) - int(size))
+            for size in sizes
+        ]
+    )
     possible = np.flatnonzero((wanted >= 1) & (wanted <= sizes))
     if not len(possible):
         largest = int(sizes.argmax())
@@ -63,4 +90,7 @@ def inject(
     kinds = table["kind"].to_numpy(copy=True)
     kinds[kept] = Kind.ANOMALOUS
     dropped = np.setdiff1d(members, kept)
-    return table.assign(kind=kinds).drop(index=table.index[dropped]).reset_index(drop=True)
+    found = table.assign(kind=kinds)
+    if settings.get("validation", "kept") == "downsampled":
+        found["validation_share"] = np.where(labels == rare, len(kept) / len(members), np.nan)
+    return found.drop(index=table.index[dropped]).reset_index(drop=True)

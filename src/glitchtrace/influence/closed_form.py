@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glitchtrace.influence.blocks import rows_in, slices
-from glitchtrace.influence.factors import Factors
+from glitchtrace.influence.factors import Factors, check_labels, check_positions
 
 MEMORY_MIB = 8.0
 # Arrays of one block alive at once: J, its Gram and residual products, and two copies of a reducer.
 _BLOCK_ARRAYS = 5
+_MIB = 2**20
 
 
 def residuals(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -51,7 +51,8 @@ def influence_matrix(
     """The influence matrix J, (n, m): J_ij > 0 where training on i lowers the loss of j.
 
     ``labels`` (n,) stand in for the observed training labels (a counterfactual).  ``epochs``: positions of
-    checkpoints, 0 … T−1; None for all.  Peak memory is the matrix and ``memory_mib`` MiB of blocks.
+    checkpoints, 0 … T−1; None for all.  Peak memory is the matrix and ``memory_mib`` MiB of blocks.  Raises
+    GlitchtraceError for labels that are not one column of the probabilities per sample, and for no or unknown epochs.
     """
     samples, columns = len(factors.train), len(factors.validation)
     matrix = np.empty((samples, columns), factors.dtype)
@@ -188,6 +189,10 @@ class _Kernel:
         include_bias: bool,
         divide_by_batch_size: bool,
     ) -> "_Kernel":
+        if epochs is not None:
+            check_positions(epochs, factors.epochs)
+        if labels is not None:
+            check_labels(labels, len(factors.train), factors.train.probabilities[0].shape[1])
         chosen = tuple(range(factors.epochs)) if epochs is None else tuple(epochs)
         together = [chosen] if factors.frozen else [(epoch,) for epoch in chosen]
         weights = step_sizes(factors, divide_by_batch_size)
@@ -242,3 +247,14 @@ def _group(factors: Factors, epochs: tuple[int, ...], weights: np.ndarray) -> _G
         validation_features=validation.features_at(epochs[0]),
         validation_residuals=np.concatenate(weighted, axis=1).astype(factors.dtype),
     )
+
+
+def slices(start: int, stop: int, size: int) -> Iterator[slice]:
+    """Consecutive slices of at most ``size`` rows from ``start`` to ``stop``."""
+    for first in range(start, stop, size):
+        yield slice(first, min(first + size, stop))
+
+
+def rows_in(memory_mib: float, bytes_per_row: int) -> int:
+    """How many rows fit into ``memory_mib`` MiB; at least one."""
+    return max(1, int(memory_mib * _MIB / bytes_per_row))

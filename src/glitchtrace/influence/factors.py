@@ -15,6 +15,9 @@ import numpy as np
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 
+# How far a row of probabilities in single precision may sum from 1.
+_SUM = 1e-3
+
 
 @dataclass(frozen=True)
 class Part:
@@ -142,6 +145,10 @@ def _check(factors: Factors) -> None:
         raise GlitchtraceError("learning_rates must be a vector with one rate per checkpoint")
     if not np.isfinite(factors.learning_rates).all():
         raise GlitchtraceError("learning_rates holds values that are not finite; train the cell again")
+    if (factors.learning_rates < 0).any():
+        raise GlitchtraceError(
+            f"learning_rates holds {factors.learning_rates.min():g}; a rate is at least 0, give its absolute value"
+        )
     if factors.batch_size < 1:
         raise GlitchtraceError(f"batch_size is {factors.batch_size}; it must be at least 1")
     for name, part in (("train", factors.train), ("validation", factors.validation)):
@@ -152,8 +159,7 @@ def _check_part(name: str, part: Part, factors: Factors) -> None:
     if len(part) == 0:
         raise GlitchtraceError(f"{name}/labels is empty; influence needs at least one sample of each part")
     classes = factors.train.probabilities[0].shape[-1]
-    if part.labels.dtype.kind not in "iu" or part.labels.min() < 0 or part.labels.max() >= classes:
-        raise GlitchtraceError(f"{name}/labels must be integers from 0 to {classes - 1}")
+    check_labels(part.labels, len(part), classes, f"{name}/labels")
     if len(part.features) not in (1, factors.epochs) or len(part.features) != len(factors.train.features):
         raise GlitchtraceError(
             f"{name}/features must be one array, or one for each of {factors.epochs} checkpoints"
@@ -174,6 +180,30 @@ def _check_part(name: str, part: Part, factors: Factors) -> None:
                 raise GlitchtraceError(
                     f"{name}/{key} holds values that are not finite; train with a lower learning rate"
                 )
+    for array in part.probabilities:
+        if array.min() < 0 or array.max() > 1 + _SUM or (np.abs(array.sum(axis=1) - 1) > _SUM).any():
+            raise GlitchtraceError(
+                f"{name}/probabilities must lie in [0, 1] and each row sum to 1; give a softmax of logits"
+            )
+
+
+def check_labels(labels: np.ndarray, samples: int, classes: int, name: str = "labels") -> None:
+    """Raise GlitchtraceError unless ``labels`` are ``samples`` integers from 0 to ``classes`` − 1."""
+    if labels.shape != (samples,):
+        raise GlitchtraceError(
+            f"{name}: shape {labels.shape}, expected {(samples,)}; give one label per sample"
+        )
+    if labels.dtype.kind not in "iu" or (samples and (labels.min() < 0 or labels.max() >= classes)):
+        raise GlitchtraceError(f"{name} must be integers from 0 to {classes - 1}; number the classes so")
+
+
+def check_positions(epochs: Sequence[int], checkpoints: int) -> None:
+    """Raise GlitchtraceError unless ``epochs`` are one or more different positions 0 … ``checkpoints`` − 1."""
+    wrong = [epoch for epoch in epochs if not 0 <= epoch < checkpoints]
+    if wrong or not len(epochs) or len(set(epochs)) < len(epochs):
+        raise GlitchtraceError(
+            f"epochs: {list(epochs)} must be different positions 0 to {checkpoints - 1}, at least one; None takes all"
+        )
 
 
 def _is_finite(array: np.ndarray) -> bool:

@@ -8,7 +8,12 @@ checkpoint t,
 Gradients are made for some samples at a time by ``torch.func``, in eval mode.  On a linear head this equals
 the closed form up to rounding; it costs one backward pass per sample where the closed form costs none.
 
-Source: Pruthi et al. 2020 (TracIn), equation 5; docs/methods/tracin.md#chosen-layers.
+``last_block_inputs`` are the features of ``counterfactual_features: last_block_input``.  For ResNet-20 the published
+code computed, in part of its processes, the counterfactual influence as (a · a′)(e · e′) with a the flattened input of
+the last block instead of the pooled features of the head.  No gradient has this form; the option exists to reproduce
+those numbers.
+
+Source: Pruthi et al. 2020 (TracIn), equation 5; docs/methods/tracin.md#chosen-layers and #last-block-input.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,14 +22,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 from torch.overrides import TorchFunctionMode
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.influence.blocks import rows_in, slices
+from glitchtrace.influence.closed_form import rows_in, slices
 from glitchtrace.influence.estimator import Checkpoint, Estimator
+from glitchtrace.influence.factors import check_labels, check_positions
 
 if TYPE_CHECKING:
     from glitchtrace.data.preprocess import Inputs
@@ -77,6 +83,10 @@ class PerSampleInfluence(Estimator):
         """Rows and their block of J, (b, m) float32; see ``Estimator.blocks``."""
         train = self._train if labels is None else Samples(self._train.inputs, labels)
         parameters = self._parameters if labels is None else self._counterfactual_parameters
+        if epochs is not None:
+            check_positions(epochs, len(self._checkpoints))
+        if labels is not None:
+            check_labels(labels, len(self._train), self._network.head.out_features)
         chosen = range(len(self._checkpoints)) if epochs is None else epochs
         for rows in self._row_blocks():
             block = np.zeros((rows.stop - rows.start, len(self._validation)), np.float32)
@@ -169,3 +179,27 @@ def parameters_of(network: "Network", layers: Sequence[str], include_bias: bool 
                 f"layers: the network has no layer '{layer}' with parameters; it has {modules}"
             )
     return [name for name in names if any(name.startswith(f"{layer}.") for layer in layers)]
+
+
+def last_block_inputs(network: "Network", inputs: "Inputs", batch: int) -> np.ndarray:
+    """Flattened input of the module named by ``network.last_block``, (size, a) float32, for all inputs.
+
+    Raises GlitchtraceError where the network has no last block.
+    """
+    if network.last_block is None:
+        raise GlitchtraceError(
+            "counterfactual_features: this network has no last block; use head, or a model such as resnet20"
+        )
+    captured: list[np.ndarray] = []
+
+    def capture(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        captured.append(arguments[0].flatten(1).numpy())
+
+    handle = network.get_submodule(network.last_block).register_forward_pre_hook(capture)
+    try:
+        with torch.no_grad():
+            for rows in slices(0, len(inputs), batch):
+                network.features(inputs.batch(rows))
+    finally:
+        handle.remove()
+    return np.concatenate(captured)

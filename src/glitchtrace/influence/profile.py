@@ -4,6 +4,8 @@ Source: docs/methods/tracin.md#class-profiles; the layout of the file is the nes
 ``Profiles``.
 """
 
+import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,9 @@ import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import read_tensors, write_tensors
-from glitchtrace.influence.class_tables import ClassProfile, ClassReducer, concatenate
 from glitchtrace.influence.estimator import Estimator
 
+_log = logging.getLogger(__name__)
 _VECTORS = (
     "classes",
     "labels",
@@ -25,6 +27,67 @@ _VECTORS = (
     "positive_label",
 )
 _TABLES = ("cumulative", "counterfactual_negative", "counterfactual_positive")
+
+
+@dataclass(frozen=True)
+class ClassProfile:
+    """Sums over the validation samples of each class: four (n, K) tables.
+
+    P_ic = Σ_{j ∈ V_c} max(J_ij, 0) and N_ic = Σ_{j ∈ V_c} min(J_ij, 0) ≤ 0, in the precision of J, with the
+    counts of positive and of negative entries, int32.  Exact zeros count as neither; a class without
+    validation samples has zeros.  Source: docs/methods/tracin.md#class-profiles.
+    """
+
+    positive: np.ndarray
+    negative: np.ndarray
+    positive_count: np.ndarray
+    negative_count: np.ndarray
+
+
+class ClassReducer:
+    """Reduces blocks of J, (b, m), to class profiles; the validation samples are sorted by class once.
+
+    ``validation_labels`` (m,); ``classes`` sorted, (K,), a superset of the validation labels.
+    """
+
+    def __init__(self, validation_labels: np.ndarray, classes: np.ndarray) -> None:
+        self._order = np.argsort(validation_labels, kind="stable")
+        present, self._starts = np.unique(validation_labels[self._order], return_index=True)
+        self._columns = np.searchsorted(classes, present)
+        self._classes = len(classes)
+
+    def reduce(self, blocks: Iterable[tuple[slice, np.ndarray]]) -> ClassProfile:
+        """The class profile of the rows that arrive, in order, in blocks."""
+        return concatenate([self.tables(block) for _, block in blocks])
+
+    def tables(self, block: np.ndarray) -> ClassProfile:
+        """The class profile of one block.  Raises GlitchtraceError if an entry is not finite."""
+        values = np.take(block, self._order, axis=1, mode="clip")
+        scratch = np.empty_like(values)
+        profile = ClassProfile(
+            positive=self._sums(np.maximum(values, 0, out=scratch)),
+            negative=self._sums(np.minimum(values, 0, out=scratch)),
+            positive_count=self._sums(np.greater(values, 0, out=scratch)).astype(np.int32),
+            negative_count=self._sums(np.less(values, 0, out=scratch)).astype(np.int32),
+        )
+        if not (np.isfinite(profile.positive).all() and np.isfinite(profile.negative).all()):
+            raise GlitchtraceError("the influence holds values that are not finite; lower the learning rate")
+        return profile
+
+    def _sums(self, values: np.ndarray) -> np.ndarray:
+        sums = np.zeros((len(values), self._classes), values.dtype)
+        sums[:, self._columns] = np.add.reduceat(values, self._starts, axis=1)
+        return sums
+
+
+def concatenate(profiles: Sequence[ClassProfile]) -> ClassProfile:
+    """The class profile of consecutive rows."""
+    return ClassProfile(
+        *(
+            np.concatenate([getattr(profile, field.name) for profile in profiles])
+            for field in fields(ClassProfile)
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -81,11 +144,18 @@ def build_profiles(
 
     ``labels`` (n,) observed and ``validation_labels`` (m,), any integers.  ``counterfactual_epochs``:
     ``last`` or ``all`` checkpoints for J⁻ and J⁺.  ``exclude_own_class``: y⁻ is never the observed label.
-    The matrix is never held.  Raises GlitchtraceError where the training labels are of one class only.
+    The matrix is never held.  Classes without a validation row are named in the log.  Raises GlitchtraceError where
+    the training labels are of one class only, no integers, or not one per sample.
     """
     classes = _classes(labels, validation_labels)
+    counts = _counts(validation_labels, classes)
+    _say_unvalidated(labels, classes, counts)
     reducer = ClassReducer(validation_labels, classes)
     selves = estimator.self_influence_per_epoch()
+    if selves.shape[1] != len(labels):
+        raise GlitchtraceError(
+            f"{len(labels)} labels for {selves.shape[1]} training samples of the estimator; give one per sample"
+        )
     if per_epoch:
         cumulative, single = _reduce_epochs(estimator, reducer, epochs=len(selves))
     else:
@@ -96,7 +166,7 @@ def build_profiles(
     return Profiles(
         classes=classes,
         labels=labels,
-        validation_counts=_counts(validation_labels, classes),
+        validation_counts=counts,
         self_influence=selves.sum(axis=0),
         cumulative=cumulative,
         per_epoch=single,
@@ -202,7 +272,24 @@ def load_profiles(path: str | Path) -> Profiles:
     return profiles
 
 
+def _say_unvalidated(labels: np.ndarray, classes: np.ndarray, counts: np.ndarray) -> None:
+    """Log the classes of the training set that validation lacks: what is summed over them is 0 by construction."""
+    missing = [int(label) for label in classes[counts == 0]]
+    if missing:
+        rows = ", ".join(f"{label} ({int((labels == label).sum())} training rows)" for label in missing)
+        _log.warning(
+            "no validation row of class %s: influence on them is 0, and signals of a sample's own class say "
+            "nothing of theirs; enlarge the validation part or leave the classes out",
+            rows,
+        )
+
+
 def _classes(labels: np.ndarray, validation_labels: np.ndarray) -> np.ndarray:
+    for name, given in (("labels", labels), ("validation labels", validation_labels)):
+        if given.ndim != 1 or given.dtype.kind not in "iu":
+            raise GlitchtraceError(
+                f"{name} must be a vector of integers, not {given.dtype} {given.shape}; number them"
+            )
     if len(np.unique(labels)) < 2:
         raise GlitchtraceError("all training samples have one label; class signals need at least two classes")
     return np.union1d(labels, validation_labels)

@@ -34,8 +34,10 @@ def read_checkpoints(path: str | Path) -> list[dict[str, np.ndarray]]:
     for key in sorted(tensors):
         epoch, _, name = key.partition("/")
         found.setdefault(epoch, {})[name] = tensors[key]
-    if not found or list(found) != [f"{epoch:03d}" for epoch in range(1, len(found) + 1)]:
+    # As text 1000 stands before 101.
+    expected = [f"{epoch:03d}" for epoch in range(1, len(found) + 1)]
+    if not found or set(found) != set(expected):
         raise GlitchtraceError(
             f"{path} does not hold the checkpoints of epochs 1, 2, …; delete it and train the cell again"
         )
-    return list(found.values())
+    return [found[epoch] for epoch in expected]

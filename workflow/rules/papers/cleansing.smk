@@ -202,7 +202,7 @@ rule plot_cleansing:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cleansing.figures.cleansing:plot_cleansing",
+            "papers.cleansing.figures:plot_cleansing",
         ),
     script:
         "../../scripts/run_stage.py"
@@ -227,7 +227,7 @@ rule plot_cleansing_cost:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cleansing.figures.cleansing_cost:plot_cleansing_cost",
+            "papers.cleansing.figures:plot_cleansing_cost",
         ),
     script:
         "../../scripts/run_stage.py"
@@ -293,7 +293,7 @@ rule plot_fidelity:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.cleansing.figures.fidelity:plot_fidelity",
+            "papers.cleansing.figures:plot_fidelity",
         ),
     script:
         "../../scripts/run_stage.py"

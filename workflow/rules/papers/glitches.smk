@@ -28,7 +28,7 @@ rule plot_self_influence:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.glitches.figures.self_influence:plot_self_influence",
+            "papers.glitches.figures:plot_self_influence",
             dataset="{dataset}",
             glitch="{glitch}",
             cells=glitch_cells,
@@ -110,7 +110,7 @@ rule plot_dirty_validation:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.glitches.figures.dirty_validation:plot_dirty_validation",
+            "papers.glitches.figures:plot_dirty_validation",
         ),
     script:
         "../../scripts/run_stage.py"

@@ -106,7 +106,7 @@ rule plot_rdia:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.rdia.figures.rdia:plot_rdia",
+            "papers.rdia.figures:plot_rdia",
         ),
     script:
         "../../scripts/run_stage.py"
@@ -128,7 +128,7 @@ rule tabulate_rdia_thresholds:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.rdia.tables:tabulate_rdia_thresholds",
+            "papers.rdia.figures:tabulate_rdia_thresholds",
             alphas=RDIA_ALPHAS,
         ),
     script:
@@ -149,7 +149,7 @@ rule tabulate_rdia_baselines:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.rdia.tables:tabulate_rdia_baselines",
+            "papers.rdia.figures:tabulate_rdia_baselines",
         ),
     script:
         "../../scripts/run_stage.py"

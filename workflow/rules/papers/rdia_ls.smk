@@ -73,7 +73,7 @@ rule plot_rdia_ls:
         mem_mb=growing(800),
     params:
         **stage(
-            "papers.rdia_ls.figures.rdia_ls:plot_rdia_ls",
+            "papers.rdia_ls.figures:plot_rdia_ls",
         ),
     script:
         "../../scripts/run_stage.py"

@@ -23,11 +23,12 @@ from torch.func import functional_call, grad, vmap
 
 from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.influence.sgd_influence import koh_liang, tracin
-from glitchtrace.influence.sgd_influence.walk import sgd_influence, tensors, validation_gradient
+from glitchtrace.influence import sgd_influence as influences
+from glitchtrace.influence.sgd_influence import sgd_influence, tensors, validation_gradient
 from glitchtrace.influence.solvers import conjugate_gradients
 from glitchtrace.models.dense import build_linear, build_mlp
 from glitchtrace.models.network import Network
+from glitchtrace.papers.cleansing.tasks import Task
 from glitchtrace.training.recorded.objective import State, losses
 from glitchtrace.training.recorded.recording import layout_of, make_plan, record
 from glitchtrace.training.recorded.trace import Snapshots, Trace
@@ -35,14 +36,6 @@ from glitchtrace.training.recorded.trace import Snapshots, Trace
 SIZE = 200  # samples of each part
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Task:
-    """All samples of a binary task: ``features`` (N, d) float64, ``labels`` (N,) in {0, 1}."""
-
-    features: np.ndarray
-    labels: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -136,7 +129,7 @@ def trial(data: Task, task: str, network: str, seed: int) -> pd.DataFrame:
     loss_change, linear_change = leave_one_out(module, train, validation, trace, u)
     rows = []
     estimates = _estimates(module, train, trace, Snapshots(trace, keep), u, network, l2)
-    estimates["tracin"] = tracin.influence(
+    estimates["tracin"] = influences.tracin(
         module,
         trace,
         _Inputs(train),
@@ -173,14 +166,14 @@ def _estimates(
     final = sgd_influence(module, train, trace, u, first_epoch=trace.epochs - 1)
     flat = sgd_influence(module, train, trace, u, snapshots=snapshots, hessian=False)
     state = State(module, tensors(trace.final, trace, module), training=False)
-    loss = koh_liang.TrainingLoss(module, state, _Inputs(train), train.y.numpy(), len(train))
+    loss = influences.TrainingLoss(module, state, _Inputs(train), train.y.numpy(), len(train))
     damping = l2 if network == "logistic_regression" else _DNN_DAMPING
     exact = np.full(len(train), np.nan)
     try:
         solution = conjugate_gradients(
-            koh_liang.system(loss, damping), u, limit=1000, indefinite="stop", unfinished="log"
+            influences.koh_liang_system(loss, damping), u, limit=1000, indefinite="stop", unfinished="log"
         )
-        exact = koh_liang.influence(loss, solution.vector)
+        exact = influences.koh_liang(loss, solution.vector)
     except GlitchtraceError:  # the study has no damping to raise: as published, the trial has no estimate
         _log.warning("koh_liang has no estimate: at damping %g its system is not positive definite", damping)
     return {
@@ -189,8 +182,8 @@ def _estimates(
         "sgd_final": final[:, 0],
         "sgd_no_hessian": flat[:, 0],
         "koh_liang": exact,
-        "koh_liang@published": koh_liang.influence(
-            loss, koh_liang.published_sgd(loss, u, damping, **_PUBLISHED_SOLVER).vector
+        "koh_liang@published": influences.koh_liang(
+            loss, influences.published_sgd(loss, u, damping, **_PUBLISHED_SOLVER).vector
         ),
     }
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from glitchtrace.data.cells import CellData, load_cell
 from glitchtrace.data.preprocess import Inputs, PictureInputs
 from glitchtrace.influence.profile import Profiles
-from glitchtrace.influence.sgd_influence.walk import place, tensors, validation_gradient
+from glitchtrace.influence.sgd_influence import place, tensors, validation_gradient
 from glitchtrace.models.network import Network
 from glitchtrace.training.augmentation import Augmentation
 from glitchtrace.training.device import choose

@@ -15,7 +15,11 @@ OURS = {"MNIST": (MNIST,), "F-MNIST": (FMNIST,), "CIFAR-10": CIFAR}
 
 NO_WEIGHTS = "not reproducible here: the ImageNet weights are not at hand and their hub was out of reach"
 JPEG = "on JPEG copies the published weights lose 0.1 of accuracy"
-LABELS_KEPT = "the published marks include about 10 % samples whose label the published code did not change"
+LENGTH = (
+    "length of training: after 20 to 22 epochs all four published values are met (.902 clean, .105 wrong, validation "
+    ".825, double-softmax loss 1.679), after our 7 none"
+)
+KEPT = "cause unknown: labels that the published code kept would give .10 there"
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,7 @@ class Number:
 
     ``deviation``: as published, None if none was; ``study``: the one that makes it; ``missing``: why there is no
     number of ours, where a run would not change that; ``why``: said where the two differ; ``points``: the unit is
-    the percentage point, not 1.
+    the percentage point, not 1; ``runs``: how many runs the published number is the mean of.
     """
 
     what: str
@@ -41,6 +45,7 @@ class Number:
     why: str = ""
     estimator: str = "tracin"
     points: bool = False
+    runs: int = 5
 
     def words(self) -> str:
         """What the number is, with its signal."""
@@ -118,8 +123,8 @@ def validation_accuracies() -> list[Number]:
 
 
 def _weights(dataset: str) -> str:
-    """Why the published weights of ResNet-20 do worse on ours; empty where no reason is known."""
-    return JPEG if dataset.startswith("cifar10_jpeg") else ""
+    """Why ResNet-20 does worse on ours than published; empty where no reason is known."""
+    return JPEG if dataset.startswith("cifar10_jpeg") else LENGTH if dataset == FMNIST else ""
 
 
 def training_accuracies() -> list[Number]:
@@ -146,7 +151,7 @@ def training_accuracies() -> list[Number]:
                         "",
                         f"training_accuracy_{kind}",
                         study_of(dataset, RESNET, glitch),
-                        why=LABELS_KEPT if kind == "mislabelled" else _weights(dataset),
+                        why=KEPT if kind == "mislabelled" and dataset != FMNIST else _weights(dataset),
                     )
                 )
     return rows
@@ -240,7 +245,9 @@ def clustered() -> list[Number]:
 
 def measured() -> list[Number]:
     """F1 measured with the original code on MNIST, one run each (section 8.1)."""
-    one_seed = "one run of the original code with other ResNet-20 weights"
+    one_seed = (
+        "one run of the original code on the same ResNet-20 weights; 530 labels changed there, 600 here"
+    )
     uniform = {
         "CNCI": 0.928,
         "SI": 0.842,
@@ -292,7 +299,7 @@ def measured() -> list[Number]:
             )
         )
     rule = "far_anomalies@label_equals_class"
-    pair = "depends on the pair of foreign class and host label, which was one pair there and is five here"
+    pair = "seeds spread more than the published run tells: one pair of classes gives .530 and .358 here"
     for signal, value in {"PCID": 0.693, "inverse_MPI": 0.705}.items():
         rows.append(("far anomalies, exact k", MNIST, rule, "0.1", signal, "f1", value, pair))
     for signal, value in {"SI": 0.013, "AAI": 0.005, "GD_class": 0.006, "MI": 0.0}.items():
@@ -317,7 +324,9 @@ def measured() -> list[Number]:
         mixed: "mnist_mixed",
     }
     return [
-        Number(what, value, None, dataset, RESNET, glitch, ratio, signal, metric, study[glitch], why=why)
+        Number(
+            what, value, None, dataset, RESNET, glitch, ratio, signal, metric, study[glitch], why=why, runs=1
+        )
         for what, dataset, glitch, ratio, signal, metric, value, why in rows
     ] + switches(rule, one_seed, pair)
 
@@ -364,6 +373,7 @@ def switches(rule: str, one_seed: str, pair: str) -> list[Number]:
             "mnist_published_code",
             why=pair if glitch == rule else one_seed,
             estimator=estimator,
+            runs=1,
         )
         for what, glitch, signal, metric, value, estimator in rows
     ]

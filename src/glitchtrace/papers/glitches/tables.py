@@ -28,11 +28,51 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Found:
-    """Mean, standard deviation (NaN for one seed) and number of seeds of one quantity."""
+    """Mean, standard deviation (NaN where unknown), number of seeds and, where known, values of one quantity."""
 
     mean: float
     deviation: float
     seeds: int
+    values: tuple[float, ...] = ()
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one value, or the spread of several is not known."""
+        return self.seeds < 2 or math.isnan(self.deviation)
+
+
+def difference(first: Found, second: Found) -> tuple[float, float | None]:
+    """First − second and half the width of its 95 % interval; None where no spread is known.
+
+    With both spreads Welch's interval of two means.  With one the other side is taken to spread alike: for a single
+    value that is the interval in which one more run is expected, s·√(1/n + 1/m) times Student's t.  Source:
+    docs/methods/statistics.md#published-numbers.
+    """
+    from scipy import stats
+
+    value = first.mean - second.mean
+    if first.single and second.single:
+        return value, None
+    if first.single or second.single:
+        known = second if first.single else first
+        error = known.deviation * math.sqrt(1 / first.seeds + 1 / second.seeds)
+        freedom = known.seeds - 1.0
+    else:
+        parts = [side.deviation**2 / side.seeds for side in (first, second)]
+        error = math.sqrt(sum(parts))
+        squares = sum(part**2 / (side.seeds - 1) for part, side in zip(parts, (first, second), strict=True))
+        freedom = error**4 / squares if squares else math.inf
+    return value, float(stats.t.ppf(0.975, freedom)) * error
+
+
+def bounds(found: Found) -> tuple[float, float]:
+    """The 95 % interval of a mean; the value itself where no spread is known."""
+    from scipy import stats
+
+    if found.single:
+        return found.mean, found.mean
+    half = float(stats.t.ppf(0.975, found.seeds - 1)) * found.deviation / math.sqrt(found.seeds)
+    return found.mean - half, found.mean + half
 
 
 class Tables:
@@ -42,10 +82,15 @@ class Tables:
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
+        if "values" not in table:
+            table = table.assign(values="")
         best = table.sort_values("n", ascending=False, kind="stable").drop_duplicates(KEYS)
-        rows = best[[*KEYS, "mean", "std", "n"]].itertuples(index=False)
+        rows = best[[*KEYS, "mean", "std", "n", "values"]].itertuples(index=False)
         self.seeds_seen: list[int] = []
-        self._found = {tuple(row[: len(KEYS)]): Found(*row[len(KEYS) :]) for row in rows}
+        self._found = {
+            tuple(keys): Found(mean, deviation, seeds, _values(values))
+            for *keys, mean, deviation, seeds, values in rows
+        }
 
     def value(
         self,
@@ -94,6 +139,8 @@ class Tables:
 def study_table(summary: str | Path, cost: str | Path, epochs: Sequence[str | Path] = ()) -> pd.DataFrame:
     """The table of one study: cell keys, ``signal``, ``metric``, ``mean``, ``std``, ``n``, sorted by the keys.
 
+    ``values``: what the seeds gave, in their order, separated by spaces.
+
     ``summary`` and ``cost`` are a study's ``summary.parquet`` and ``cost.parquet``, whose CPU seconds become
     ``cpu_seconds_<stage>``; ``epochs`` its tables of F1 per epoch, which become ``f1_epoch_<epoch>``.  Where the
     study also trains without glitches, ``validation_accuracy_change`` is the change against that training in
@@ -107,7 +154,10 @@ def study_table(summary: str | Path, cost: str | Path, epochs: Sequence[str | Pa
     for file in epochs:
         table = pd.read_csv(file, dtype={"ratio": str})
         parts.append(table.assign(metric="f1_epoch_" + table["epoch"].astype(str)).drop(columns="epoch"))
-    return pd.concat(parts, ignore_index=True).sort_values(KEYS, kind="stable")
+    found = pd.concat(parts, ignore_index=True).sort_values(KEYS, kind="stable")
+    seeds = values.dropna(subset=["value"]).sort_values("seed").groupby(KEYS, observed=True)["value"]
+    listed = seeds.agg(lambda column: " ".join(f"{value:.6g}" for value in column)).rename("values")
+    return found.merge(listed.reset_index(), on=KEYS, how="left").fillna({"values": ""})
 
 
 def fidelity_table(agreement: str | Path) -> pd.DataFrame:
@@ -120,6 +170,10 @@ def fidelity_table(agreement: str | Path) -> pd.DataFrame:
     names = {"task": "dataset", "network": "model", "method": "estimator", "measure": "metric"}
     found = table[table["measure"] == "tau"].rename(columns=names).assign(glitch="", ratio="", signal="")
     return found[[*KEYS, "mean", "std", "n"]].sort_values(KEYS, kind="stable")
+
+
+def _values(listed: object) -> tuple[float, ...]:
+    return tuple(float(value) for value in listed.split()) if isinstance(listed, str) else ()
 
 
 def _changes(values: pd.DataFrame) -> pd.DataFrame:

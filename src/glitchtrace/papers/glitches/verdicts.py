@@ -1,35 +1,55 @@
-"""The verdict on a published number or statement, from our means and spreads over seeds."""
+"""The verdict on a published number or statement, from our values over seeds and their intervals.
+
+A difference of two means has Welch's 95 % interval, of a mean and a single run the interval in which one more run is
+expected (docs/methods/statistics.md#published-numbers).
+"""
 
 import math
+from collections.abc import Sequence
 
 from glitchtrace.papers.glitches.published import Number
-from glitchtrace.papers.glitches.statements import ROUNDING, Statement
-from glitchtrace.papers.glitches.tables import Found, Tables
+from glitchtrace.papers.glitches.statements import Statement
+from glitchtrace.papers.glitches.tables import Found, Tables, difference
 
 SEEDS = 5
-# A larger difference is not called reproduced, however wide the spread over seeds.
-WIDE = 0.05
-# In percentage points: what counts as equal, and what no longer as reproduced.
-ROUNDING_POINTS, WIDE_POINTS = 0.1, 1.0
+# Means whose difference lies within this, with its whole interval, are equal for our purpose.
+MARGIN, MARGIN_POINTS = 0.02, 0.5
+# Half a unit of the last published digit: of means, of single runs, of percentage points.
+ROUNDING, ROUNDING_OF_RUN, ROUNDING_POINTS = 0.005, 0.0005, 0.05
+# A prediction interval that reaches farther confirms nothing.
+WIDE, WIDE_POINTS = 0.05, 1.0
+# A spread at which the values of the seeds say more than their mean.
+SPREAD_OUT = 0.1
 UNKNOWN = "cause unknown"
 
 
 def judge_number(row: Number, tables: Tables) -> tuple[str, str] | None:
-    """Our mean in words and the verdict, None where it was not run or cannot be compared.
+    """Our value in words and the verdict, None where it was not run or cannot be compared.
 
-    Reproduced is a difference of at most ``ROUNDING`` or twice √(published² + our standard deviation²).
+    Of two means: *reproduced* where the 95 % interval of their difference lies within ``MARGIN``, *differs* where it
+    leaves 0 by more than rounding, else *undecided*.  Where the published number is a single run: *reproduced* where
+    it lies in the interval in which one more run of ours is expected and that is not wide.
     """
     found = None if row.missing else row.found(tables)
     if found is None:
         return None
-    rounding, wide = (ROUNDING_POINTS, WIDE_POINTS) if row.points else (ROUNDING, WIDE)
-    spread = math.hypot(row.deviation or 0, 0 if math.isnan(found.deviation) else found.deviation)
-    difference = found.mean - row.published
+    theirs = Found(row.published, math.nan if row.deviation is None else row.deviation, row.runs)
+    value, half = difference(found, theirs)
     ours = in_words(found, signed=row.points)
-    by = f"{difference:+.2f} points" if row.points else f"{difference:+.3f}"
-    if abs(difference) > max(rounding, 2 * spread):
+    form, unit = (".2f", " points") if row.points else (".3f", "")
+    by = f"{value:+{form}}{unit}"
+    if half is None:
+        return ours, f"undecided: {by}, single runs on both sides"
+    single = min(row.runs, found.seeds) < 2
+    rounding = ROUNDING_POINTS if row.points else ROUNDING_OF_RUN if row.runs < 2 else ROUNDING
+    margin = (WIDE_POINTS if row.points else WIDE) if single else (MARGIN_POINTS if row.points else MARGIN)
+    interval = f"{by}, 95 % interval {value - half:+{form}} to {value + half:+{form}}"
+    differs = abs(value) > half + rounding
+    if half <= margin and not differs if single else abs(value) + half <= margin:
+        return ours, "reproduced"
+    if differs:
         return ours, f"differs by {by}: {row.why or UNKNOWN}"
-    return ours, "reproduced" if abs(difference) <= wide else f"within the spread, which is wide ({by})"
+    return ours, f"undecided: {interval}"
 
 
 def judge_statement(row: Statement, tables: Tables) -> tuple[str, str] | None:
@@ -46,15 +66,19 @@ def judge_statement(row: Statement, tables: Tables) -> tuple[str, str] | None:
 
 
 def in_words(found: Found, *, signed: bool = False) -> str:
-    """Mean ± standard deviation and the number of seeds; signed and with two digits for percentage points."""
-    mean, deviation = (
-        (f"{found.mean:+.2f}", f"{found.deviation:.2f}")
-        if signed
-        else (
-            f"{found.mean:.3f}",
-            f"{found.deviation:.3f}",
-        )
-    )
-    return (
-        f"{mean} (1 seed)" if math.isnan(found.deviation) else f"{mean} ± {deviation} ({found.seeds} seeds)"
-    )
+    """Mean ± standard deviation and the number of seeds; signed and with two digits for percentage points.
+
+    Where the spread is large the values of the seeds stand beside the mean: they may lie in two groups.
+    """
+    form = "+.2f" if signed else ".3f"
+    if found.single:
+        return f"{found.mean:{form}} (1 seed)"
+    text = f"{found.mean:{form}} ± {found.deviation:{form.removeprefix('+')}} ({found.seeds} seeds)"
+    if found.deviation > SPREAD_OUT and found.values and not signed:
+        text += f": {listed(found.values)}"
+    return text
+
+
+def listed(values: Sequence[float]) -> str:
+    """The values of the seeds, ascending."""
+    return ", ".join(f"{value:.3f}" for value in sorted(values))

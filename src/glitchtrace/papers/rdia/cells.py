@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glitchtrace.core import grid, registry
-from glitchtrace.papers.rdia.settings import foreign_solver_settings
 
 AXES = {
     "datasets": "dataset",
@@ -16,6 +15,13 @@ AXES = {
     "ratios": "ratio",
     "seeds": "seed",
     "relabellings": "relabelling",
+}
+
+# Solver -> its own among the ``solver_settings`` of a learner, the keyword arguments of its function.
+SOLVER_SETTINGS = {
+    "cg": ("tolerance", "limit", "precondition"),
+    "direct": (),
+    "lissa": ("scale", "damping", "depth", "repeat", "tolerance", "seed"),
 }
 
 
@@ -39,8 +45,21 @@ def _illegal(keys: Mapping[str, str], settings: Mapping[str, Mapping[str, Any]])
     return (
         grid.illegal_data(dataset, glitch, keys["ratio"], settings)
         or grid.without_validation(dataset, settings)
-        or foreign_solver_settings(learner, settings.get("learner", {}).get(learner, {}))
+        or _foreign_solver_settings(learner, settings.get("learner", {}).get(learner, {}))
     )
+
+
+def _foreign_solver_settings(learner: str, settings: Mapping[str, Any]) -> str | None:
+    """Why the settings of a learner do not fit its solver, with the remedy; None where they do."""
+    solver = settings.get("solver", "cg")
+    own = SOLVER_SETTINGS[solver]
+    for key in settings.get("solver_settings", ()):
+        if key not in own:
+            return (
+                f"learners.{learner}.solver_settings: {key} is no setting of the solver {solver}; leave it out "
+                f"({solver} takes {', '.join(own) or 'none'}) or choose another solver"
+            )
+    return None
 
 
 def memory(dataset: str) -> int:

@@ -1,5 +1,6 @@
 """Stages: fit the first model of a cell and measure influence; relabel under one method and train again."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,13 +9,15 @@ import pandas as pd
 
 from glitchtrace.core import files, registry
 from glitchtrace.core.seeding import generator
+from glitchtrace.evaluation.detection import auroc
 from glitchtrace.papers.rdia.data import Cell, load_cell
 from glitchtrace.papers.rdia.influence import measure
-from glitchtrace.papers.rdia.measures import accuracy, area_under_curve, log_loss, precision_recall
 from glitchtrace.papers.rdia.proposal import Problem, Proposal
 from glitchtrace.papers.rdia.regression import Regression
 from glitchtrace.repair.actions import Action
 from glitchtrace.repair.plans import Plan
+
+_EPSILON = np.finfo(np.float64).eps
 
 
 def measure_rdia(
@@ -160,3 +163,31 @@ def _gain(
             }
         )
     return pd.DataFrame(rows)
+
+
+# --- measures
+
+
+def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of −ln φ of the label, φ (n, K) cut at machine epsilon; NaN of no sample."""
+    chosen = np.clip(probabilities[np.arange(len(labels)), labels], _EPSILON, 1 - _EPSILON)
+    return -float(np.log(chosen).mean()) if len(labels) else math.nan
+
+
+def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Share of samples whose label is the most probable class, the lowest of several; NaN of no sample."""
+    return float((probabilities.argmax(axis=1) == labels).mean()) if len(labels) else math.nan
+
+
+def area_under_curve(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Area under the ROC curve of two classes, ties counted half; NaN with more classes or one class only."""
+    return auroc(probabilities[:, 1], labels == 1) if probabilities.shape[1] == 2 else math.nan
+
+
+def precision_recall(chosen: np.ndarray, wrong: np.ndarray) -> tuple[float, float]:
+    """Share of the ``chosen`` that are ``wrong``, and of the wrong that are chosen, (n,) bool; NaN of none."""
+    hits = int((chosen & wrong).sum())
+    return (
+        hits / int(chosen.sum()) if chosen.any() else math.nan,
+        hits / int(wrong.sum()) if wrong.any() else math.nan,
+    )

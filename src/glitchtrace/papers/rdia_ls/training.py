@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
-from glitchtrace.papers.rdia_ls.method import BatchLoss
+from glitchtrace.papers.rdia_ls.methods import BatchLoss
 from glitchtrace.papers.rdia_ls.schedule import Schedule
 from glitchtrace.training.optimisers import Adam
 

@@ -6,6 +6,7 @@ glitches follow the trial's seed.  Source: docs/methods/sgd-influence.md#recorde
 
 KIND = "protocol"
 CARD = {
+    "name": "sgd",
     "summary": "Plain SGD, recorded: order, rates, augmentation seeds and the parameters before each step.",
     "settings": {
         "split": {

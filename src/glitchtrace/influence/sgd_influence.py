@@ -1,14 +1,21 @@
-"""The backward walk over a recorded training: SGD-influence of every sample, all start epochs in one pass.
+"""SGD-influence: what a training run would have lost or gained without one of its samples; and its two rivals.
+
+A training by plain SGD is recorded (``training.recorded``), can be repeated without any of its samples, and is walked
+backwards to estimate the effect of each removal, all start epochs in one pass:
 
     u ← ∇L_val(θ_T);   for t = T−1 … t0:   r_i += (η_t/b_t)·⟨u, ∇l_i(θ_t)⟩ for i ∈ S_t;   u −= η_t·H_t·u
 
 r_i estimates how much the mean validation loss changes when sample i is left out of the training: r_i < 0
 marks a harmful sample.  With the final parameters in place of θ_t the snapshots are not needed (Suzuki et
-al.); without the second line the walk is a gradient product like TracIn's.  Source:
+al.); without the second line the walk is a gradient product like TracIn's.
+
+Source: Hara, Nitanda, Maehara, NeurIPS 2019; Suzuki, Kobayashi, Narihira 2021;
 docs/methods/sgd-influence.md#backward-walk.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,11 +23,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.influence.solvers import Operator, Solution, momentum_descent
 from glitchtrace.models.network import Network
 from glitchtrace.training.recorded.objective import Direction, State, dot
 from glitchtrace.training.recorded.recording import TrainingSamples, check_trace
 from glitchtrace.training.recorded.trace import Snapshots, Trace
-from glitchtrace.training.sgd import Samples
+from glitchtrace.training.sgd import Samples, batches
 
 
 def validation_gradient(
@@ -128,3 +136,125 @@ def place(x: Tensor, labels: np.ndarray, network: Network) -> tuple[Tensor, Tens
     weight = network.head.weight
     y = torch.from_numpy(np.asarray(labels).astype(np.int64))
     return x.to(weight.device, weight.dtype), y.to(weight.device)
+
+
+# --- Koh and Liang
+
+
+@dataclass(frozen=True)
+class TrainingLoss:
+    """The mean training loss at one state, in eval mode and without augmentation."""
+
+    network: Network
+    state: State
+    samples: Samples
+    labels: np.ndarray
+    batch: int
+
+    def product(self, v: Direction, rows: np.ndarray | None = None) -> Direction:
+        """H·v over all samples, or over ``rows``."""
+        chosen = np.arange(len(self.labels)) if rows is None else rows
+        total = tuple(torch.zeros_like(part) for part in v)
+        for part in batches(chosen, self.batch):
+            _, product = self.state.curvature(*self._inputs(part), v)
+            total = tuple(a.add(b, alpha=len(part)) for a, b in zip(total, product, strict=True))
+        return tuple(part / len(chosen) for part in total)
+
+    def directional(self, v: Direction) -> np.ndarray:
+        """⟨∇l_i, v⟩ of every sample, (n,) float64."""
+        parts = [
+            self.state.directional(*self._inputs(rows), v).double().cpu().numpy()
+            for rows in batches(np.arange(len(self.labels)), self.batch)
+        ]
+        return np.concatenate(parts)
+
+    def _inputs(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        return place(self.samples.batch(rows), self.labels[rows], self.network)
+
+
+def koh_liang(loss: TrainingLoss, v: Direction) -> np.ndarray:
+    """Influence functions of Koh and Liang (2017) at the final parameters, (n,) float64.
+
+    r_i = (1/n)·⟨∇l_i(θ_T), v⟩ with (H + λI)·v = u, H the Hessian of the mean training loss without its L2 term and u
+    the gradient of the mean validation loss, in whose units r is.  ``v``: by conjugate gradients, the default, LiSSA,
+    the recursion of the original paper, or the mini-batch SGD of the published programs, on ``koh_liang_system``.
+    Source: docs/methods/influence-functions.md#influence-function.
+    """
+    return loss.directional(v) / len(loss.labels)
+
+
+def koh_liang_system(loss: TrainingLoss, damping: float, batch: int | None = None) -> Operator[Direction]:
+    """The operator H + λI of a loss, to be given to a solver; LiSSA draws ``batch`` samples for each product."""
+    samples = len(loss.labels)
+
+    def sampled(v: Direction, rng: np.random.Generator) -> Direction:
+        return loss.product(v, rng.choice(samples, min(batch or samples, samples), replace=False))
+
+    return Operator(
+        loss.product,
+        size=sum(part.numel() for part in loss.state.parameters.values()),
+        damping=damping,
+        sampled=sampled,
+        remedy="raise damping of koh_liang",
+    )
+
+
+def published_sgd(
+    loss: TrainingLoss,
+    u: Direction,
+    damping: float,
+    *,
+    learning_rate: float,
+    momentum: float,
+    epochs: int,
+    batch: int,
+    start: str,
+) -> Solution[Direction]:
+    """The v of mini-batch SGD with momentum, from ``start``: ``gradient`` (u) or ``zero``.
+
+    Batches follow ``RandomState(epoch).permutation(n)``, as published.
+    """
+    return momentum_descent(
+        koh_liang_system(loss, damping),
+        u,
+        (partial(loss.product, rows=rows) for rows in _published_batches(len(loss.labels), epochs, batch)),
+        learning_rate=learning_rate,
+        momentum=momentum,
+        start=u if start == "gradient" else None,
+    )
+
+
+def _published_batches(samples: int, epochs: int, batch: int) -> Iterator[np.ndarray]:
+    for epoch in range(epochs):
+        order = np.random.RandomState(epoch).permutation(samples)
+        yield from np.array_split(order, -(-samples // batch))
+
+
+# --- TracIn
+
+
+def tracin(
+    network: Network,
+    trace: Trace,
+    train: Samples,
+    labels: np.ndarray,
+    validation: Samples,
+    validation_labels: np.ndarray,
+    batch: int,
+) -> np.ndarray:
+    """TracIn with checkpoints (Pruthi et al. 2020), (n,) float64, in units of the mean validation loss.
+
+    r_i = Σ_e (η_e/b)·⟨∇l_i(θ_e), ∇L(θ_e)⟩ over the parameters θ_e after each epoch, with L the mean validation loss,
+    η_e the mean rate of the epoch's steps and b the batch size: every step of the epoch is taken to lie at its end, and
+    no step to change the effect of an earlier one.  It is the row mean of the estimator ``tracin`` of all layers, over
+    b, in O(P) memory.
+
+    Networks are passed in eval mode, ``batch`` samples at a time, without augmentation and without the L2 term.
+    """
+    total = np.zeros(len(labels))
+    rates = trace.rates.reshape(trace.epochs, -1).mean(axis=1)
+    for state, rate in zip(trace.epoch_states, rates, strict=True):
+        u = validation_gradient(network, state, trace, validation, validation_labels, batch)
+        at = State(network, tensors(state, trace, network), training=False)
+        total += rate * TrainingLoss(network, at, train, labels, batch).directional(u)
+    return total / trace.batches.shape[1]

@@ -125,7 +125,7 @@ class HeadInfluence(Estimator):
 
     def _last_block_factors(self) -> Factors:
         """The factors with the input of the last block, at the last checkpoint, in place of the features."""
-        from glitchtrace.influence.activations import last_block_inputs
+        from glitchtrace.influence.per_sample import last_block_inputs
 
         problem = self._cell.problem
         checkpoints(self._cell, self._settings)[-1].restore(problem.network)

@@ -1,1 +1,0 @@
-"""Influence estimators, one module each, registered by name."""

@@ -1,1 +1,0 @@
-"""How a training is recorded, one module per published protocol."""

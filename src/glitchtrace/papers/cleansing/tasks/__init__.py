@@ -1,1 +1,0 @@
-"""Binary tasks of the fidelity study, one module per task."""

@@ -1,1 +1,0 @@
-"""Learners whose influence has a closed form, by name."""

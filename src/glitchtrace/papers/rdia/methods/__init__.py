@@ -1,1 +1,0 @@
-"""What to do with samples of harmful influence, by name: RDIA and what it is compared with."""

@@ -1,1 +1,0 @@
-"""Ways to train on labels of which many are wrong, by name."""

@@ -1,0 +1,64 @@
+"""What a run of a study ends with on the console: what was found, what repair brought, what to open."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from glitchtrace.core import registry
+from glitchtrace.reporting.inputs import read_summary, read_table
+
+# Glitches of one dataset that are named one by one; a larger study says how many more its tables hold.
+_NAMED = 6
+
+
+def closing_lines(folder: str | Path, seconds: float, headline: str = "f1") -> list[str]:
+    """The closing summary of the study whose summaries lie in ``folder``; empty where there are none.
+
+    ``headline``: the metric that is compared, a name of the column ``metric`` of ``summary.parquet``.  Raises
+    GlitchtraceError where a summary cannot be read.
+    """
+    folder = Path(folder)
+    if not (folder / "summary.parquet").is_file():
+        return []
+    lines = ["What was found (best detector by mean F1 over models, ratios and seeds):"]
+    lines += _detection(read_summary(folder / "summary.parquet"), headline)
+    if (folder / "gain.parquet").is_file():
+        keys = ["policy", "part", "accuracy", "seed"]
+        lines += _repair(read_table(folder / "gain.parquet", keys))
+    places = [f"{folder}/figures", f"{folder}/summary.parquet"]
+    lines.append(
+        f"Took {_spoken(seconds)}. Look at {' and '.join(places)}; for one page: snakemake --report."
+    )
+    return lines
+
+
+def _detection(summary: pd.DataFrame, headline: str) -> Iterator[str]:
+    scores = summary[(summary["metric"] == headline) & (summary["signal"] != "")]
+    for dataset, rows in scores.groupby("dataset"):
+        found = []
+        for glitch, values in rows.groupby("glitch"):
+            means = values.groupby("signal")["value"].mean().sort_values(ascending=False, kind="stable")
+            label = registry.card("detector", str(means.index[0])).get("label", means.index[0])
+            found.append(f"{glitch}: {label} {means.iloc[0]:.2f}")
+        more = f"; {len(found) - _NAMED} more in the tables" if len(found) > _NAMED else ""
+        yield f"  {dataset}: {'; '.join(found[:_NAMED])}{more}"
+
+
+def _repair(gain: pd.DataFrame) -> Iterator[str]:
+    keys = ["dataset", "model", "glitch", "ratio", "estimator"]
+    test = gain[gain["part"] == "test"]
+    means = test.groupby([*keys, "policy"])["accuracy"].mean().unstack("policy")
+    if "none" not in means:
+        return
+    changes = means.drop(columns="none").sub(means["none"], axis=0) * 100
+    told = [
+        f"{policy} {changes[policy].mean():+.1f} (fell in {int((changes[policy] < 0).sum())} of {len(changes)})"
+        for policy in changes
+    ]
+    yield f"What repair brought (test accuracy, points, mean over settings): {', '.join(told)}"
+
+
+def _spoken(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
