@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from glitchtrace.detectors.evidence import Evidence, Validation, detect
 from glitchtrace.detectors.jury import Jury
 from glitchtrace.detectors.jury import evidence as evidence_
 from glitchtrace.detectors.jury.kernel import KernelRidge
@@ -207,3 +208,23 @@ def test_evidence_names_neighbours_and_held_out_rows(with_validation: bool):
         assert held[one.helped[0][0]] == one.proposed or one.proposed != truth[one.row]
         assert all(gain > 0 for _, gain in one.helped)
         assert all(gain < 0 for _, gain in one.hurt)
+
+
+@pytest.mark.parametrize("name", ["jury", "jury_validated"])
+def test_jury_is_a_detector_of_the_grid(name: str):
+    X, truth = blobs(300, 3, 8)
+    labels = truth.copy()
+    labels[:15] = (truth[:15] + 1) % 3
+    V, v = blobs(100, 3, 9)
+    evidence = Evidence(
+        labels,
+        3,
+        read_representations=lambda: {"head": X},
+        read_validation=lambda: Validation(v, {"head": V}),
+    )
+    found = detect(name, evidence, {"max_false": 0.2})
+    assert set(np.argsort(-found.scores)[:10]) <= set(range(15))
+    assert found.posterior is not None
+    assert found.posterior.shape == (300, 4)
+    assert found.flags is not None
+    assert found.flags[15:].sum() <= 3

@@ -17,13 +17,6 @@ CELL = {
     "seed": 0,
     "estimator": "tracin",
 }
-    "dataset": "digits",
-    "model": "mlp",
-    "glitch": "uniform",
-    "ratio": "0.1",
-    "seed": 0,
-    "estimator": "tracin",
-}
 
 
 def summary(folder: Path, **scores: float) -> None:

@@ -48,7 +48,7 @@ def _detection(summary: pd.DataFrame, headline: str) -> Iterator[str]:
 def _repair(gain: pd.DataFrame) -> Iterator[str]:
     keys = ["dataset", "model", "glitch", "ratio", "estimator"]
     test = gain[gain["part"] == "test"]
-    means = test.groupby([*keys, "policy"])["accuracy"].mean().unstack("policy")
+    means = test.pivot_table("accuracy", keys, "policy", "mean")
     if "none" not in means:
         return
     changes = means.drop(columns="none").sub(means["none"], axis=0) * 100
