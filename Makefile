@@ -83,7 +83,7 @@ lint: $(READY) ## Style and types
 
 .PHONY: docs
 docs: $(READY) ## Remake what pages have from the code: parameters, rules, facts of datasets; after make demo the README's tables
-	$(BIN)/python -m glitchtrace.core.configuration
+	$(BIN)/python -m glitchtrace.core.reference
 	$(BIN)/python docs/architecture.py
 	$(BIN)/python docs/datasets.py
 	test ! -e results/gain.parquet || $(BIN)/python docs/demo.py

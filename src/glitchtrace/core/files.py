@@ -313,3 +313,12 @@ def _unreadable(path: str | Path, form: str, reason: Exception | str) -> Glitcht
         return GlitchtraceError(f"{path} does not exist; ask snakemake for it by this name")
     first = (str(reason).strip() or type(reason).__name__).splitlines()[0]
     return GlitchtraceError(f"{path} cannot be read as {form} ({first}); {_REMEDY}")
+
+
+def crc32(path: str | Path) -> str:
+    """CRC-32 of the content of a file, in hexadecimal."""
+    value = 0
+    with open(path, "rb") as stream:
+        while block := stream.read(2**20):
+            value = zlib.crc32(block, value)
+    return f"{value:08x}"

@@ -97,6 +97,7 @@ CARDS = {
         "licence": "that of the file",
         "citation": "none",
         "source": "your own file",
+        "files": ["LIBSVM/own*"],
     },
     "real_sim": {
         "summary": "Usenet articles on real against simulated cars and planes, 20,958 columns, sparse.",
@@ -263,7 +264,7 @@ def load_diabetes(data_root: Path | None) -> Pool:
 
 
 def load_own(data_root: Path | None) -> Pool:
-    """The rows of ``LIBSVM/own`` of the data folder, plain or packed; what replaces it wants another results folder.
+    """The rows of ``LIBSVM/own`` of the data folder, plain or packed.
 
     Raises GlitchtraceError where there is no such file.
     """
