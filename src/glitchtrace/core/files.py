@@ -237,9 +237,10 @@ def _table_checksum(content: "pa.Table") -> str:
 
     value = zlib.crc32((content.schema.metadata or {}).get(b"pandas", b""))
     for name, column in zip(content.column_names, content.columns, strict=True):
-        # Parquet keeps the codes of categories in a type of its own.
-        kind = f"category {column.type.value_type}" if hasattr(column.type, "index_type") else column.type
-        value = zlib.crc32(f"{name}:{kind}:{len(column)}".encode(), value)
+        # Parquet keeps the codes of categories, and their text, in types of its own.
+        coded = hasattr(column.type, "index_type")
+        kind = str(column.type.value_type if coded else column.type).removeprefix("large_")
+        value = zlib.crc32(f"{name}:{coded}:{kind}:{len(column)}".encode(), value)
         values = np.ascontiguousarray(column.to_numpy())
         if values.dtype.kind in "biuf":
             value = zlib.crc32(values.tobytes(), value)
