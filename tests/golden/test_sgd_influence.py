@@ -14,8 +14,7 @@ from glitchtrace.influence.solvers import conjugate_gradients
 from glitchtrace.models import linear, mlp
 from glitchtrace.models.network import Network
 from glitchtrace.training.recorded.objective import State, accuracy, dot, losses
-from glitchtrace.training.recorded.recording import layout_of, make_plan, record
-from glitchtrace.training.recorded.replay import replay
+from glitchtrace.training.recorded.recording import layout_of, make_plan, record, replay
 from glitchtrace.training.recorded.trace import Snapshots, Trace, checksum
 
 FOLDER = Path(__file__).parent / "cleansing"

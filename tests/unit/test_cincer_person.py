@@ -297,6 +297,13 @@ def test_a_malformed_session_is_one_line(content: bytes, table: Path, tmp_path: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(GlitchtraceError, match=r"no session can be kept there.*use a folder that can"):
+            open_again(table, folder)
+
+
 @pytest.mark.parametrize(
     "answers",
     [
@@ -459,6 +466,10 @@ def spoil(folder: Path, fault: str) -> None:
     elif fault == "parts":
         description = json.loads((folder / "source.json").read_text())
         write_json(description | {"parts": {"all": [0, 151]}}, folder / "source.json")
+    elif fault == "keys":
+        description = json.loads((folder / "source.json").read_text())
+        del description["parts"]
+        write_json(description, folder / "source.json")
     np.save(folder / "labels.npy", labels)
     np.save(folder / "features.npy", features)
     if fault == "truncated":
@@ -469,9 +480,10 @@ def spoil(folder: Path, fault: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("class", "labels.npy, row 3: 3 is none of the 3 classes"),
-        ("type", r"labels.npy of shape \(150,\) and type float64"),
-        ("length", r"150 rows of features.npy, and labels.npy of shape \(149,\)"),
+        ("class", "labels.npy: row 3 is 3; with 3 classes a label is 0 to 2"),
+        ("keys", "source.json: there is no parts"),
+        ("type", "labels.npy has type float64"),
+        ("length", "labels.npy has 149 rows for 150 samples"),
         ("value", "features.npy, row 5: a value is not finite"),
         ("parts", "part all is rows 0 to 151 of 150"),
         ("truncated", "features.npy cannot be read as npy"),

@@ -25,8 +25,7 @@ from glitchtrace.papers.cleansing.comparison import choose, gain_table
 from glitchtrace.papers.cleansing.figures import agreement_table, draw_fidelity
 from glitchtrace.papers.cleansing.problem import open_setting, removal_order
 from glitchtrace.papers.cleansing.stage import record_training, remove_and_retrain, score_cleansing
-from glitchtrace.training.recorded.recording import layout_of, make_plan, record
-from glitchtrace.training.recorded.replay import replay
+from glitchtrace.training.recorded.recording import layout_of, make_plan, record, replay
 from glitchtrace.training.recorded.trace import read_trace
 
 ROOT = Path(__file__).parents[2]

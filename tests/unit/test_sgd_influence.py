@@ -7,6 +7,9 @@ from torch import nn
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence import sgd_influence as influences
+from glitchtrace.influence.estimator import Checkpoint
+from glitchtrace.influence.per_sample import PerSampleInfluence
+from glitchtrace.influence.per_sample import Samples as Rows
 from glitchtrace.influence.sgd_influence import sgd_influence, tensors, validation_gradient
 from glitchtrace.influence.solvers import Operator, conjugate_gradients, lissa
 from glitchtrace.models import mlp, six_conv_cnn, small_cnn
@@ -18,10 +21,10 @@ from glitchtrace.training.recorded.recording import (
     layout_of,
     make_plan,
     record,
+    replay,
     require_space,
     snapshot_bytes,
 )
-from glitchtrace.training.recorded.replay import replay
 from glitchtrace.training.recorded.trace import Snapshots, open_snapshots, read_trace, write_trace
 
 SAMPLES = 30
@@ -267,6 +270,23 @@ def test_tracin_is_the_sum_of_gradient_products_after_each_epoch() -> None:
         rate = trace.rates[epoch * trace.steps_per_epoch : (epoch + 1) * trace.steps_per_epoch].mean()
         expected += [rate / 8 * u @ gradient(case.train, slice(i, i + 1)) for i in range(SAMPLES)]
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-15)
+
+
+def test_tracin_of_a_recorded_training_is_the_mean_of_the_estimator_of_all_layers() -> None:
+    case = tabular(decay=True)
+    trace, labels, others = case.trace, case.train.y.numpy(), case.validation.y.numpy()
+    rates = trace.rates.reshape(trace.epochs, -1).mean(axis=1) / trace.batches.shape[1]
+    checkpoints = [
+        Checkpoint(trace.layout.split(state), rate)
+        for state, rate in zip(trace.epoch_states, rates, strict=True)
+    ]
+    layers = [name for name, child in case.network.named_children() if list(child.parameters())]
+    estimator = PerSampleInfluence(
+        case.network, checkpoints, Rows(case.train, labels), Rows(case.validation, others), layers=layers
+    )
+    (whole,) = [block for _, block in estimator.blocks()]
+    found = influences.tracin(case.network, trace, case.train, labels, case.validation, others, 7)
+    np.testing.assert_allclose(found, whole.mean(axis=1), rtol=1e-4, atol=1e-9)
 
 
 # --- Koh and Liang ------------------------------------------------------------------------------------------------

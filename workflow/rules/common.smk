@@ -54,6 +54,7 @@ GRID = grid.Grid(
 )
 CELL_KEYS = tuple(grid.AXES.values())
 DETECTORS = registry.chosen("detector", CONFIG["detectors"])
+COUNTERS = registry.chosen("counter", CONFIG["counters"])
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
 
 STARTED = time.monotonic()
@@ -78,7 +79,7 @@ EVERYTHING, FIGURES, RECORDS = [], [], []
 
 pathvars:
     study=paths.study_folder(CONFIG["study"]),
-    detectors=paths.choice_folder(CONFIG["detectors"]),
+    detectors=paths.choice_folder(CONFIG["detectors"], beside=CONFIG["counters"]),
     policies=paths.choice_folder(CONFIG["policies"], "repair-"),
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
