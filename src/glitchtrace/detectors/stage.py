@@ -45,10 +45,11 @@ def detect_cell(
 
     ``detectors``: registered names; ``settings``: detector → its settings; ``estimator_settings`` those of the
     estimator.  ``profile``, ``factors`` and ``out_of_fold`` are the files of the evidence that these detectors need,
-    one or none of each; ``pictures`` the ``features.npy`` of the sources.  Columns beside the scores: ``{detector}/proposed_label``, ``/flagged``, ``/kind`` and
-    ``/posterior_{kind}``; the label that CNCI proposes is ``proposed_label``, the kind that CFRank tells ``verdict``.
-    ``numbers``: where ``counters`` are asked, their table: counter, count, low, high.
-    Raises GlitchtraceError for an unknown detector and for evidence that cannot be read or is of other samples.
+    one or none of each; ``pictures`` the ``features.npy`` of the sources.  Columns beside the scores:
+    ``{detector}/proposed_label``, ``/confidence``, ``/flagged``, ``/kind`` and ``/posterior_{kind}``; the label that
+    CNCI proposes is ``proposed_label``, the kind that CFRank tells ``verdict``.  ``numbers``: where ``counters`` are
+    asked, their table: counter, count, low, high.  Raises GlitchtraceError for an unknown detector and for evidence
+    that cannot be read or is of other samples.
     """
     evidence = read_evidence(
         glitch=glitch, profile=profile, factors=factors, out_of_fold=out_of_fold, pictures=pictures, seed=seed
