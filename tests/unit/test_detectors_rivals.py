@@ -253,7 +253,7 @@ def test_the_autoencoder_of_pictures_reconstructs_what_is_frequent() -> None:
     pictures = np.clip(rng.normal(60, 5, size=(64, 16, 16)), 0, 255).astype(np.uint8)
     pictures[5] = 255 - pictures[5]
     evidence = Evidence(np.arange(64) % 2, 2, read_pictures=lambda: pictures)
-    scores = detect("picture_autoencoder", evidence, {"epochs": 5, "batch_size": 16}).scores
+    scores = detect("picture_autoencoder", evidence, {"epochs": 10}).scores
     assert scores.argmax() == 5
     with pytest.raises(GlitchtraceError, match="uint8"):
         detect("picture_autoencoder", Evidence(evidence.labels, 2, read_pictures=lambda: pictures / 255))

@@ -109,7 +109,18 @@ def test_no_two_templates_claim_one_file() -> None:
         paths.fill(value, **{k: v for k, v in VALUES.items() if f"{{{k}}}" in value})
         for name, value in TEMPLATES.items()
         if name
-        not in ("TRAINING", "CELL", "RDIA", "RDIA_CELL", "RDIA_LS_CELL", "RECORDED", "CLEANSED", "LOOP")
+        not in (
+            "TRAINING",
+            "CELL",
+            "SCORED",
+            "REPAIR",
+            "RDIA",
+            "RDIA_CELL",
+            "RDIA_LS_CELL",
+            "RECORDED",
+            "CLEANSED",
+            "LOOP",
+        )
     ]
     assert len(set(filled)) == len(filled)
 

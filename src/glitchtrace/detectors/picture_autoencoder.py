@@ -24,20 +24,8 @@ CARD = {
         "epochs": {
             "type": "integer",
             "minimum": 1,
-            "description": "Passes over the pictures.",
+            "description": "Passes.",
             "default": 20,
-        },
-        "learning_rate": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "description": "Rate of Adam.",
-            "default": 0.001,
-        },
-        "batch_size": {
-            "type": "integer",
-            "minimum": 1,
-            "description": "Pictures per step.",
-            "default": 128,
         },
     },
 }
@@ -75,9 +63,7 @@ class Autoencoder(nn.Module):
         return nn.functional.pad(found, (0, columns, 0, rows))
 
 
-def detect(
-    evidence: Evidence, epochs: int = 20, learning_rate: float = 0.001, batch_size: int = 128
-) -> Detection:
+def detect(evidence: Evidence, epochs: int = 20) -> Detection:
     """Mean squared reconstruction error, (n,), of an autoencoder trained on the pictures themselves."""
     pictures = evidence.pictures
     tensor = torch.from_numpy(pictures if pictures.ndim == 4 else pictures[..., None]).movedim(3, 1)
@@ -93,8 +79,8 @@ def detect(
         channels=tensor.shape[1],
         rng=generator(evidence.seed, "autoencoder"),
         epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
+        learning_rate=0.001,
+        batch_size=32,
         evaluation_batch=500,
     )
     return Detection(errors)
