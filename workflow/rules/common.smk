@@ -18,6 +18,7 @@ from glitchtrace.core import (
     resources,
 )
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.paths import audit_files
 from glitchtrace.core.registry import base_name
 from glitchtrace.repair import asking
 

@@ -183,3 +183,23 @@ def choice_folder(
     if names == ["default"]:
         return ""
     return f"+{prefix}all" if names == ["all"] else f"+{prefix}{zlib.crc32(' '.join(names).encode()):08x}"
+
+
+def audit_name(data: str) -> str:
+    """A legal name of a folder made from the name of a file or folder."""
+    last = data.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9_]+", "_", last.partition(".")[0].lower()).strip("_")[:60] or "data"
+
+
+def audit_files(data: str, name: str | None = None) -> dict[str, str]:
+    """What the audit of a file or folder writes: output -> path."""
+    folder = f"<results>/audit/{name or audit_name(data)}"
+    suffix = next((end for end in (".parquet", ".feather", ".arrow") if data.lower().endswith(end)), ".csv")
+    return {
+        "issues": f"{folder}/issues.parquet",
+        "table": f"{folder}/issues.csv",
+        "summary": f"{folder}/summary.json",
+        "gain": f"{folder}/gain.json",
+        "page": f"{folder}/report.html",
+        "cleaned": f"{folder}/cleaned{suffix}",
+    }
