@@ -5,6 +5,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/ready
 SNAKEMAKE := $(BIN)/snakemake --cores all --logger rich
+comma := ,
 STUDY_FILE = $(if $(STUDY),--configfile config/studies/$(STUDY).yaml)
 
 # A machine may forbid bytecode; without it every job imports torch twice as slowly.
@@ -49,6 +50,11 @@ demo_mixed: $(READY) ## MNIST, label noise and anomalies together (needs the dat
 	$(SNAKEMAKE) --configfile config/studies/demo_mixed.yaml
 	@cat results/studies/demo_mixed/tables/mixed.md
 
+.PHONY: audit
+audit: $(READY) ## Your own data (DATA=file or folder, LABEL=column, ID=column): a list of suspects and a page
+	$(SNAKEMAKE) audit --config 'audit={data: "$(DATA)", settings: {$(if $(LABEL),label: "$(LABEL)",)$(if $(ID),$(if $(LABEL),$(comma)) id: "$(ID)",)}}'
+	@ls results/audit/*/report.html
+
 .PHONY: test
 test: $(READY) ## Unit, golden, property and workflow tests (at most 10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
@@ -83,7 +89,7 @@ lint: $(READY) ## Style and types
 
 .PHONY: docs
 docs: $(READY) ## Remake what pages have from the code: parameters, rules, facts of datasets; after make demo the README's tables
-	$(BIN)/python -m glitchtrace.core.configuration
+	$(BIN)/python -m glitchtrace.core.reference
 	$(BIN)/python docs/architecture.py
 	$(BIN)/python docs/datasets.py
 	test ! -e results/gain.parquet || $(BIN)/python docs/demo.py

@@ -1,28 +1,22 @@
 """The table and the picture of the README, from the results of ``make demo``.
 
 python docs/demo.py [results]      writes docs/tables/demo.csv, docs/demo-gallery.png, and the README's tables
-
-1 − p is taken from the factors of the cell: the probability of the observed label after the last epoch.
 """
 
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from glitchtrace.core import files
-from glitchtrace.evaluation.detection import f1_known_ratio
-from glitchtrace.glitches.kinds import Kind
-from glitchtrace.influence.factors import load_factors
 from glitchtrace.reporting.figures.gallery import plot_gallery
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
 
 TABLE = Path("docs/tables/demo.csv")
 CELL = ["dataset", "model", "glitch", "ratio", "estimator"]
-SIGNALS = ("CNCI", "SI", "PCID", "CFRank")
 PLAIN = "one_minus_p"
+SIGNALS = ("CNCI", "SI", "PCID", "CFRank")
 # The picture: both kinds of glitch in one cell.
 PICTURE = ("digits", "mlp", "mixture@mu_ua-native", "seed-1", "CFRank", 12)
 KINDS = {
@@ -38,8 +32,8 @@ def main() -> None:
     """Write the table, the picture, and the tables of the README."""
     results = Path(sys.argv[1] if len(sys.argv) > 1 else "results")
     summary, gain = (files.read_parquet(results / f"{name}.parquet") for name in ("summary", "gain"))
-    found = summary[(summary["metric"] == "f1") & summary["signal"].isin(SIGNALS)]
-    rows = [found, plain(summary, results), gains(gain)]
+    found = summary[(summary["metric"] == "f1") & summary["signal"].isin((PLAIN, *SIGNALS))]
+    rows = [found, gains(gain)]
     table = (
         pd.concat(rows).groupby([*CELL, "signal", "metric"], sort=True)["value"].agg(["mean", "std", "count"])
     )
@@ -54,23 +48,6 @@ def fill() -> None:
     table = pd.read_csv(TABLE, dtype={"ratio": str}, keep_default_na=False)
     files.replace_section("README.md", "detection", markdown_table(detection(table)))
     files.replace_section("README.md", "repair", markdown_table(repair(table)))
-
-
-def plain(summary: pd.DataFrame, results: Path) -> pd.DataFrame:
-    """F1 of 1 − p(observed label) of every cell, under the network that was trained on it."""
-    cells = summary[[*CELL, "seed"]].drop_duplicates()
-    values = []
-    for cell in cells.itertuples():
-        seed = f"seed-{cell.seed}"
-        kinds = files.read_parquet(
-            results / cell.dataset / f"{cell.glitch}-{cell.ratio}" / seed / "glitch.parquet"
-        )["kind"]
-        folder = results / cell.dataset / cell.model / f"{cell.glitch}-{cell.ratio}" / seed
-        factors = load_factors(folder / "factors.safetensors")
-        labels = factors.train.labels
-        score = 1.0 - factors.train.probabilities[-1][np.arange(len(labels)), labels]
-        values.append(f1_known_ratio(score, kinds.to_numpy() != Kind.CLEAN))
-    return cells.assign(signal=PLAIN, metric="f1", value=values)
 
 
 def gains(gain: pd.DataFrame) -> pd.DataFrame:
@@ -127,7 +104,7 @@ def picture(results: Path) -> None:
     dataset, model, glitch, seed, signal, size = PICTURE
     sources = [results / "sources" / name for name in (dataset, "photo_patches")]
     plot_gallery(
-        signals=results / dataset / model / glitch / seed / "tracin/signals.parquet",
+        scores=results / dataset / model / glitch / seed / "tracin/scores.parquet",
         glitch=results / dataset / glitch / seed / "glitch.parquet",
         features=[source / "features.npy" for source in sources],
         descriptions=[source / "source.json" for source in sources],

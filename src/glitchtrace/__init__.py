@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from glitchtrace.library import detect as detect
     from glitchtrace.library import influence as influence
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "audit", "detect", "influence"]
 
 # Public name -> module and function behind it; the room ``audit`` is called itself.

@@ -297,6 +297,13 @@ def test_a_malformed_session_is_one_line(content: bytes, table: Path, tmp_path: 
     assert "\n" not in str(caught.value)
 
 
+def test_a_folder_that_cannot_be_written_is_one_line(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(GlitchtraceError, match=r"no session can be kept there.*use a folder that can"):
+            open_again(table, folder)
+
+
 @pytest.mark.parametrize(
     "answers",
     [
@@ -459,6 +466,10 @@ def spoil(folder: Path, fault: str) -> None:
     elif fault == "parts":
         description = json.loads((folder / "source.json").read_text())
         write_json(description | {"parts": {"all": [0, 151]}}, folder / "source.json")
+    elif fault == "keys":
+        description = json.loads((folder / "source.json").read_text())
+        del description["parts"]
+        write_json(description, folder / "source.json")
     np.save(folder / "labels.npy", labels)
     np.save(folder / "features.npy", features)
     if fault == "truncated":
@@ -469,9 +480,10 @@ def spoil(folder: Path, fault: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("class", "labels.npy, row 3: 3 is none of the 3 classes"),
-        ("type", r"labels.npy of shape \(150,\) and type float64"),
-        ("length", r"150 rows of features.npy, and labels.npy of shape \(149,\)"),
+        ("class", "labels.npy: row 3 is 3; with 3 classes a label is 0 to 2"),
+        ("keys", "source.json: there is no parts"),
+        ("type", "labels.npy has type float64"),
+        ("length", "labels.npy has 149 rows for 150 samples"),
         ("value", "features.npy, row 5: a value is not finite"),
         ("parts", "part all is rows 0 to 151 of 150"),
         ("truncated", "features.npy cannot be read as npy"),
@@ -667,6 +679,111 @@ def test_the_program_opens_a_session_from_the_configuration(
     assert "relabel the suspicious sample" in capsys.readouterr().out
     assert program.main([*options, "--folder", str(tmp_path), "--threshold", "7"]) == 1
     assert capsys.readouterr().err.startswith("error: cincer[0]: the threshold of inspector margin")
+
+
+# --- data of one's own ------------------------------------------------------------------------------------------
+
+
+def write_own(folder: Path, rows: int = 90) -> Path:
+    """A CSV of two classes with numbers, categories, missing cells and a column of dates."""
+    rng = np.random.default_rng(0)
+    good = rng.integers(0, 2, rows)
+    table = pd.DataFrame(
+        {
+            "weight": np.where(rng.random(rows) < 0.1, np.nan, np.round(good + rng.normal(0, 0.3, rows), 3)),
+            "colour": np.where(
+                rng.random(rows) < 0.1, "", np.where(good, "red", rng.choice(["blue", "grey"], rows))
+            ),
+            "day": pd.date_range("2024-01-01", periods=rows).strftime("%Y-%m-%d"),
+            "verdict": np.where(good ^ (rng.random(rows) < 0.2), "good", "bad"),
+        }
+    )
+    table.to_csv(folder / "own.csv", index=False)
+    return folder / "own.csv"
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The command for a session with a file of one's own, without its ``--data``."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv(registry.ENVIRONMENT, "")
+    study = ["--configfile", "config/studies/cincer_smoke.yaml", "--loop", "interactive@smoke"]
+    return [
+        "--model",
+        "logreg",
+        "--inspector",
+        "never",
+        "--threshold",
+        "0",
+        *study,
+        "--folder",
+        str(tmp_path / "s"),
+    ]
+
+
+def test_a_file_of_ones_own_is_cleaned(
+    own: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_own(tmp_path)
+    command = [*own, "--data", str(file), "--label", "verdict"]
+    said = iter(["s good", "?", "e", "q"])
+    monkeypatch.setattr("builtins.input", lambda prompt: next(said))
+    assert program.main(command) == 0
+    out = capsys.readouterr().out
+    assert "classes: 0 bad, 1 good" in out
+    assert "colour" in out
+    labels = pd.read_csv(tmp_path / "s" / "labels.csv")
+    table = pd.read_csv(file)
+    assert (labels["before"] == table["verdict"].to_numpy()[labels["row"]]).all()
+    assert set(labels["state"].dropna()) <= {"corrected", "confirmed", "unsure"}
+    assert (labels["state"] == "unsure").any()
+    # The same file goes on, another does not.
+    monkeypatch.setattr("builtins.input", lambda prompt: "q")
+    assert program.main(command) == 0
+    assert "Question 3," in capsys.readouterr().out
+    table.loc[5, "weight"] = 17
+    table.to_csv(file, index=False)
+    assert program.main(command) == 1
+    assert "a session with another data" in capsys.readouterr().err
+
+
+def test_arrays_of_ones_own_are_cleaned(
+    own: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load_iris()
+    np.save(tmp_path / "x.npy", data.data)
+    np.save(tmp_path / "y.npy", data.target_names[data.target])
+    monkeypatch.setattr("builtins.input", lambda prompt: "q")
+    files = ["--data", str(tmp_path / "x.npy"), "--label", str(tmp_path / "y.npy")]
+    assert program.main([*own, *files]) == 0
+    loop_data = load_problem(tmp_path / "s" / "data" / "sources" / "own_data" / "features.npy")
+    assert loop_data.classes == 3
+    assert loop_data.inputs.shape == (120, 4)
+
+
+@pytest.mark.parametrize(
+    ("content", "label", "message"),
+    [
+        ("a,b\n1,x\n2,y\n", None, "say which column is the label"),
+        ("a,b\n1,x\n2,y\n", "c", "there is no column 'c'"),
+        ("a,b\n1,x\n2,\n3,y\n4,x\n", "b", "row 3: it has no label, as 1 rows of 4; leave these rows out"),
+        ("a,b\n1,x\n2,x\n3,x\n", "b", "1 class; at least 2 are needed"),
+    ],
+)
+def test_a_file_that_cannot_be_cleaned_is_one_line(
+    content: str,
+    label: str | None,
+    message: str,
+    own: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "own.csv").write_text(content)
+    named = [] if label is None else ["--label", label]
+    assert program.main([*own, "--data", str(tmp_path / "own.csv"), *named]) == 1
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
 
 
 # --- the page ---------------------------------------------------------------------------------------------------

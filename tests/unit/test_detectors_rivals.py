@@ -13,6 +13,7 @@ from glitchtrace.core import registry
 from glitchtrace.detectors.anomalies import isolation_scores
 from glitchtrace.detectors.evidence import Evidence, Validation, detect
 from glitchtrace.detectors.neighbours import shapley_values, soft_labels
+from glitchtrace.detectors.number import count
 from glitchtrace.evaluation.detection import auroc
 
 SAMPLES, CLASSES = 150, 3
@@ -206,4 +207,31 @@ def test_mahalanobis_does_not_depend_on_units() -> None:
     )
     np.testing.assert_allclose(
         detect("mahalanobis", scaled).scores, detect("mahalanobis", evidence).scores, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", registry.names("counter"))
+def test_an_estimated_number_has_an_interval(name: str) -> None:
+    evidence, wrong = make(flipped=30)
+    found = count(name, evidence)
+    assert 0 <= found.low <= found.count <= found.high <= SAMPLES
+    if name != "expected_errors":  # right only for calibrated probabilities
+        assert abs(found.count - wrong.sum()) < 15
+    assert count(name, evidence) == found
+
+
+def test_clean_labels_are_counted_as_such() -> None:
+    evidence, _ = make(flipped=0, far=1)
+    assert count("confident_joint", evidence).count < 5
+    assert count("neighbour_clusters", evidence).count < 5
+
+
+def test_expected_errors_are_those_of_calibrated_probabilities() -> None:
+    rng = np.random.default_rng(6)
+    chances = softmax(rng.normal(size=(5000, 4)) * 2)
+    labels = np.array([rng.choice(4, p=line) for line in chances])
+    drawn = np.array([rng.choice(4, p=line) for line in chances])
+    found = count("expected_errors", Evidence(labels, 4, read_out_of_fold=lambda: chances))
+    assert (
+        found.low < (drawn != labels).sum() < found.high or abs(found.count - (drawn != labels).sum()) < 150
     )

@@ -5,7 +5,10 @@ import re
 import tomllib
 from pathlib import Path
 
+import yaml
 from packaging.requirements import Requirement
+
+import glitchtrace
 
 ROOT = Path(__file__).parents[2]
 spec = importlib.util.spec_from_file_location("refresh", ROOT / "envs/refresh.py")
@@ -33,3 +36,10 @@ def test_the_conda_file_is_made_from_the_lock() -> None:
     assert (ROOT / "envs/environment.yaml").read_text() == refresh.environment(), (
         "run `python envs/refresh.py`"
     )
+
+
+def test_one_version_everywhere() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    assert glitchtrace.__version__ == version
+    assert f"## {version} (" in (ROOT / "CHANGELOG.md").read_text()

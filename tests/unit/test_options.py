@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from glitchtrace.core import configuration, registry
+from glitchtrace.core import configuration, reference, registry
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.detectors.stage import detect_cell
@@ -283,7 +283,7 @@ def compat_switches() -> set[str]:
     """Every switch under a key ``compat`` of the schema."""
     return {
         key.rsplit(".", 1)[1]
-        for key, *_ in configuration.parameters(SCHEMA)
+        for key, *_ in reference.parameters(SCHEMA)
         if key.split(".")[-2:-1] == ["compat"]
     }
 
@@ -301,7 +301,7 @@ def test_the_compat_switches_are_these() -> None:
 
 
 def test_every_option_of_the_methods_is_a_parameter() -> None:
-    keys = {key.rsplit(".", 1)[-1] for key, *_ in configuration.parameters(SCHEMA)}
+    keys = {key.rsplit(".", 1)[-1] for key, *_ in reference.parameters(SCHEMA)}
     assert {
         *ESTIMATOR_OPTIONS,
         "exclude_own_class",

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.detectors.evidence import Detection
+from glitchtrace.detectors.number import Number
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.repair.actions import Action, resolve
+from glitchtrace.repair.asking import asked
 from glitchtrace.repair.context import Context, RevealedContext
 from glitchtrace.repair.context import make_context as context_of
-from glitchtrace.repair.policies import influence, none, oracle, random
+from glitchtrace.repair.policies import by_detector, influence, none, oracle, random
 
 CLEAN, MISLABELLED, ANOMALOUS, CORRUPTED, NEAR_DUPLICATE = Kind
 
@@ -34,6 +36,7 @@ def make_context(kinds, seed=0, classes=4, **columns):
             name: Detection(values, proposed_labels=proposed, kinds=verdicts)
             for name, values in scores.items()
         },
+        "numbers": {"loss_mixture": Number(2.6, 1.0, 4.0)},
         "mislabelled": int((kinds == MISLABELLED).sum()),
         "anomalous": int((kinds > MISLABELLED).sum()),
         "kinds": kinds,
@@ -46,7 +49,7 @@ KINDS = st.lists(st.sampled_from(list(Kind)), min_size=1, max_size=30)
 
 
 def test_every_policy_is_registered_with_a_summary():
-    assert registry.names("policy") == ("influence", "none", "oracle", "random")
+    assert registry.chosen("policy", "default") == ["influence", "none", "oracle", "random"]
     assert all(registry.card("policy", name)["summary"] for name in registry.names("policy"))
     revealing = [
         name for name in registry.names("policy") if registry.card("policy", name).get("reveals_truth")
@@ -165,7 +168,7 @@ def test_the_context_counts_what_is_to_be_relabelled_and_dropped():
     kinds = np.array([CLEAN, MISLABELLED, ANOMALOUS, CORRUPTED, NEAR_DUPLICATE], dtype=np.int8)
     samples = pd.DataFrame({"label": [0, 1, 2, 0, 1], "true_label": [0, 2, -1, 0, 1], "kind": kinds})
     said = Detection(np.arange(5), proposed_labels=np.array([0, 2, 2, 1, 1]))
-    context = context_of(samples, {"SI": said})
+    context = context_of(samples, {"SI": said}, {})
     assert (context.mislabelled, context.anomalous) == (1, 3)
     assert context.score("SI").dtype == np.float64
     assert context.proposed_labels("SI").tolist() == [0, 2, 2, 1, 1]
@@ -177,3 +180,49 @@ def test_repair_by_a_detector_that_proposes_nothing_is_refused():
     bare = replace(context, detections={"SI": Detection(np.zeros(1))})
     with pytest.raises(GlitchtraceError, match="'SI' proposes no labels"):
         bare.proposed_labels("SI")
+
+
+@pytest.mark.parametrize(
+    ("number", "flagged"),
+    [({"number": "known"}, 3), ({"number": "estimated"}, 3), ({"number": "share", "share": 0.4}, 4)],
+)
+def test_relabel_is_sure_or_leaves_the_sample(number, flagged):
+    settings = {
+        "detector": "mine",
+        "counter": "loss_mixture",
+        "share": 0.1,
+        "confidence": 0.6,
+        "otherwise": "keep",
+    }
+    settings |= number
+    said = Detection(
+        np.arange(10.0), proposed_labels=np.full(10, 9), confidence=np.where(np.arange(10) % 2, 0.9, 0.5)
+    )
+    context = replace(make_context([CLEAN] * 7 + [MISLABELLED] * 2 + [ANOMALOUS]), detections={"mine": said})
+    hidden, rng = context.without_truth(), np.random.default_rng(0)
+    top_rows = np.arange(10)[::-1][:flagged]
+    relabelled = sorted(row for row in top_rows if row % 2)
+    actions, labels = by_detector.COMPONENTS["relabel"].propose(hidden, rng, **settings)
+    assert np.flatnonzero(actions == Action.RELABEL).tolist() == relabelled
+    assert (labels[relabelled] == 9).all()
+    assert not (actions == Action.DROP).any()
+    actions, _ = by_detector.COMPONENTS["relabel"].propose(hidden, rng, **{**settings, "otherwise": "drop"})
+    assert np.flatnonzero(actions == Action.DROP).tolist() == sorted(set(top_rows) - set(relabelled))
+    dropping = {key: settings[key] for key in ("detector", "number", "counter", "share")}
+    actions, labels = by_detector.COMPONENTS["drop"].propose(hidden, rng, **dropping)
+    assert np.flatnonzero(actions == Action.DROP).tolist() == sorted(top_rows)
+    assert labels.tolist() == context.labels.tolist()
+
+
+def test_what_policies_ask_follows_from_cards_and_settings():
+    policies = {
+        "influence": {},
+        "none": {},
+        "drop@knn": {"detector": "knn_vote", "number": "known", "counter": "x"},
+    }
+    assert asked(policies) == (["CFRank", "CNCI", "PCID", "knn_vote"], [])
+    estimated = {"relabel": {"detector": "AUM", "number": "estimated", "counter": "confident_joint"}}
+    assert asked(estimated) == (["AUM"], ["confident_joint"])
+    for wrong in ({"detector": "magic"}, {"detector": "knn_vote@k5"}):
+        with pytest.raises(GlitchtraceError, match=r"magic|variant"):
+            asked({"drop": {"number": "known", **wrong}})

@@ -13,6 +13,7 @@ from glitchtrace.core.files import write_json, write_npy, write_parquet
 from glitchtrace.detectors.evidence import Detection
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.repair import proposals
+from glitchtrace.repair.asking import asked
 from glitchtrace.repair.context import Context, RevealedContext
 from glitchtrace.repair.proposals import repair_cell
 from glitchtrace.repair.retraining import retrain
@@ -79,8 +80,9 @@ class Cell:
             repair_cell(
                 glitch=self.path(glitch),
                 repaired=self.path(name),
-                policies=policies,
-                settings={},
+                policies={policy: {} for policy in policies},
+                detectors={name: {} for name in asked({policy: {} for policy in policies})[0]},
+                counters=[],
                 estimator_settings={},
                 seed=seed,
             )
@@ -161,7 +163,7 @@ def test_only_a_policy_that_reveals_the_truth_is_handed_it(cell, monkeypatch):
 
 
 def test_an_unknown_policy_is_named_and_nothing_written(cell):
-    with pytest.raises(GlitchtraceError, match="unknown policy 'magic'; known: influence"):
+    with pytest.raises(GlitchtraceError, match="unknown policy 'magic'; known: drop, influence"):
         cell.repair("unknown.parquet", policies=["none", "magic"])
     assert not (cell.folder / "unknown.parquet").exists()
 

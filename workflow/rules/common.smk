@@ -18,12 +18,13 @@ from glitchtrace.core import (
     resources,
 )
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.paths import audit_files
 from glitchtrace.core.registry import base_name
+from glitchtrace.repair import asking
 
 
 def _load():
     """The checked and complete configuration."""
-    registry.add(config.get("components") or ())
     given = (
         workflow.modifier.skip_configfile
     )  # by a workflow that uses this one as a module
@@ -54,6 +55,7 @@ GRID = grid.Grid(
 )
 CELL_KEYS = tuple(grid.AXES.values())
 DETECTORS = registry.chosen("detector", CONFIG["detectors"])
+COUNTERS = registry.chosen("counter", CONFIG["counters"])
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
 
 STARTED = time.monotonic()
@@ -78,7 +80,8 @@ EVERYTHING, FIGURES, RECORDS = [], [], []
 
 pathvars:
     study=paths.study_folder(CONFIG["study"]),
-    detectors=paths.detector_folder(CONFIG["detectors"]),
+    detectors=paths.choice_folder(CONFIG["detectors"], beside=CONFIG["counters"]),
+    policies=paths.choice_folder(CONFIG["policies"], "repair-"),
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
 
@@ -208,6 +211,22 @@ def of_frozen(wildcards):
 # What says that the features of the cell's pictures are at hand, without and with the test pictures.
 stored_features = each(of_frozen, paths.FEATURES)
 stored_test_features = each(of_frozen, paths.FEATURES, paths.TEST_FEATURES)
+
+
+def evidence(detectors, counters=()):
+    """Named inputs: the files of the evidence that some detectors and estimators of the number need."""
+    cards = [
+        *(registry.card("detector", name) for name in detectors),
+        *(registry.card("counter", name) for name in counters),
+    ]
+    needed = {need for card in cards for need in card["needs"]}
+    return {name: [file] for name, file in (EVIDENCE[need] for need in sorted(needed))}
+
+
+def detector_settings(detectors):
+    """The complete settings of those of some detectors that have any."""
+    found = {name: SETTINGS["detector"].get(name) for name in detectors}
+    return {name: settings for name, settings in found.items() if settings}
 
 
 def local_weights(wildcards):

@@ -3,8 +3,8 @@
 
 rule fetch_data:
     output:
-        features=ensure(paths.SOURCE_FEATURES, non_empty=True),
-        labels=ensure(paths.SOURCE_LABELS, non_empty=True),
+        features=paths.SOURCE_FEATURES,
+        labels=paths.SOURCE_LABELS,
         description=paths.SOURCE_DESCRIPTION,
         record=paths.record(paths.SOURCE_LABELS, "fetch_data"),
     log:
@@ -24,6 +24,7 @@ rule fetch_data:
         **stage(
             "data.fetch:fetch_data",
             dataset="{source}",
+            raw=lambda wildcards: provenance.own_files("dataset", wildcards.source),
         ),
     script:
         "../scripts/run_stage.py"
@@ -31,8 +32,8 @@ rule fetch_data:
 
 rule fetch_sparse_data:
     output:
-        features=ensure(paths.SPARSE_FEATURES, non_empty=True),
-        labels=ensure(paths.SOURCE_LABELS, non_empty=True),
+        features=paths.SPARSE_FEATURES,
+        labels=paths.SOURCE_LABELS,
         description=paths.SOURCE_DESCRIPTION,
         record=paths.record(paths.SOURCE_LABELS, "fetch_data"),
     log:
@@ -51,6 +52,7 @@ rule fetch_sparse_data:
         **stage(
             "data.fetch:fetch_data",
             dataset="{source}",
+            raw=lambda wildcards: provenance.own_files("dataset", wildcards.source),
         ),
     script:
         "../scripts/run_stage.py"

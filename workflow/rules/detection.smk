@@ -12,20 +12,6 @@ EVIDENCE = {
 }
 
 
-def evidence(detectors):
-    """Named inputs: the files of the evidence that some detectors need."""
-    needed = {
-        need for name in detectors for need in registry.card("detector", name)["needs"]
-    }
-    return {name: [file] for name, file in (EVIDENCE[need] for need in sorted(needed))}
-
-
-def detector_settings(detectors):
-    """The complete settings of those of some detectors that have any."""
-    found = {name: SETTINGS["detector"].get(name) for name in detectors}
-    return {name: settings for name, settings in found.items() if settings}
-
-
 rule cross_fit:
     input:
         features=source_files(rules.fetch_data.output.features),
@@ -33,7 +19,7 @@ rule cross_fit:
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
     output:
-        out_of_fold=ensure(paths.OUT_OF_FOLD, non_empty=True),
+        out_of_fold=paths.OUT_OF_FOLD,
         record=paths.record(paths.OUT_OF_FOLD, "cross_fit"),
     log:
         "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/cross_fit.log",
@@ -61,9 +47,10 @@ rule cross_fit:
 
 rule detect:
     input:
-        **evidence(DETECTORS),
+        **evidence(DETECTORS, COUNTERS),
         glitch=rules.inject_glitch.output.glitch,
     output:
+        **({"numbers": paths.NUMBERS} if COUNTERS else {}),
         scores=paths.SCORES,
         record=paths.record(paths.SCORES, "detect"),
     log:
@@ -77,6 +64,7 @@ rule detect:
         **stage(
             "detectors.stage:detect_cell",
             detectors=DETECTORS,
+            counters=COUNTERS,
             settings=detector_settings(DETECTORS),
             estimator_settings=settings("estimator"),
             seed=number("seed"),

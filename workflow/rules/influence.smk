@@ -10,7 +10,7 @@ rule compute_influence:
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
     output:
-        influence=ensure(paths.INFLUENCE, non_empty=True),
+        influence=paths.INFLUENCE,
         record=paths.record(paths.INFLUENCE, "compute_influence"),
     log:
         "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/compute_influence.log",
@@ -43,7 +43,7 @@ rule profile_influence:
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
     output:
-        profile=ensure(paths.PROFILE, non_empty=True),
+        profile=paths.PROFILE,
         record=paths.record(paths.PROFILE, "profile_influence"),
     log:
         "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/profile_influence.log",

@@ -1,26 +1,23 @@
 # Repair: an action per sample under each policy, then retraining and the gain on the test part.
 
 
-POLICIES = list(registry.names("policy"))
 # Asked anew from the evidence: a repair does not depend on which other detectors are scored.
-REPAIRING = sorted(
-    {
-        name
-        for policy in POLICIES
-        for name in registry.card("policy", policy).get("uses", {}).get("detector", ())
-    }
-)
+POLICIES = {
+    name: SETTINGS["policy"][name]
+    for name in registry.chosen("policy", CONFIG["policies"])
+}
+REPAIRING, COUNTING = checked(asking.asked, POLICIES)
 
 
 rule repair_cell:
     input:
-        **evidence(REPAIRING),
+        **evidence(REPAIRING, COUNTING),
         glitch=rules.inject_glitch.output.glitch,
     output:
         repaired=paths.REPAIRED,
         record=paths.record(paths.REPAIRED, "repair_cell"),
     log:
-        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/repair_cell.log",
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}<policies>/repair_cell.log",
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -30,7 +27,8 @@ rule repair_cell:
         **stage(
             "repair.proposals:repair_cell",
             policies=POLICIES,
-            settings=detector_settings(REPAIRING),
+            detectors={name: SETTINGS["detector"].get(name, {}) for name in REPAIRING},
+            counters=COUNTING,
             estimator_settings=settings("estimator"),
             seed=number("seed"),
         ),
@@ -50,9 +48,9 @@ rule retrain:
         gain=paths.GAIN,
         record=paths.record(paths.GAIN, "retrain"),
     log:
-        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/retrain.log",
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}<policies>/retrain.log",
     benchmark:
-        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/retrain.jsonl"
+        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}<policies>/retrain.jsonl"
     conda:
         "../../envs/environment.yaml"
     threads: 1

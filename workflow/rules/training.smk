@@ -77,8 +77,8 @@ rule train:
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
     output:
-        checkpoints=ensure(paths.CHECKPOINTS, non_empty=True),
-        factors=ensure(paths.FACTORS, non_empty=True),
+        checkpoints=paths.CHECKPOINTS,
+        factors=paths.FACTORS,
         history=paths.HISTORY,
         record=paths.record(paths.CHECKPOINTS, "train"),
     log:
@@ -113,9 +113,7 @@ rule pretrain:
         labels="<results>/sources/cifar10_jpeg/labels.npy",
         description="<results>/sources/cifar10_jpeg/source.json",
     output:
-        weights=ensure(
-            "<results>/weights/cifar10_resnet20_jpeg.safetensors", non_empty=True
-        ),
+        weights="<results>/weights/cifar10_resnet20_jpeg.safetensors",
         card="<results>/weights/cifar10_resnet20_jpeg.md",
         record="<results>/weights/pretrain.json",
     log:

@@ -6,14 +6,14 @@ are added when the workflow starts, from what the registered modules declare.
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import yaml
 
-from glitchtrace.core import files, grid, registry
+from glitchtrace.core import grid, registry
 from glitchtrace.core.errors import GlitchtraceError
 
 # What shared files depend on beside the settings of components.
@@ -72,8 +72,12 @@ def complete(config: Mapping[str, Any], default: Mapping[str, Any], root: str | 
     """A configuration, checked and with every default filled in; see ``resolve``.
 
     ``default`` is the default study, ``config`` the same merged with the study; ``root`` the folder of the workflow.
-    Raises GlitchtraceError with one line for the first fault.
+    Components of the user's own are registered first.  Raises GlitchtraceError with one line for the first fault.
     """
+    places = config.get("components") or ()
+    if isinstance(places, str):
+        raise GlitchtraceError(f"components: '{places}' should be a list; write components: [{places}]")
+    registry.add(places)
     schema, shared = load_schema(root), variants(root)
     check(config, schema)
     whole = merge(shared, config)
@@ -104,8 +108,9 @@ def component_tables() -> dict[str, Any]:
         if "listed" in spec:
             tables[spec["listed"]] = {
                 "description": (
-                    f"Every {kind} of the study: `default`, `all`, or a list of names and these words; `name@variant` "
-                    f"has other settings ({spec['table']}). Another choice than the default has its own score files."
+                    f"Every {kind} of the study: `default`, `all`, or a list of names and these words. Another choice "
+                    "than the default has files of its own."
+                    + (f" `name@variant` has other settings ({spec['table']})." if "table" in spec else "")
                 ),
                 "default": "default",
                 "type": ["string", "array"],
@@ -237,18 +242,6 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parameters(schema: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    """Every parameter of the schema as (key, type, default, description), in the order of the schema."""
-    yield from _walk("", schema["properties"])
-
-
-def parameter_table(schema: Mapping[str, Any]) -> str:
-    """The parameters as a Markdown table."""
-    lines = ["| key | type | default | meaning |", "|---|---|---|---|"]
-    lines += [f"| `{key}` | {kind} | {default} | {text} |" for key, kind, default, text in parameters(schema)]
-    return "\n".join(lines)
-
-
 def _yaml(path: Path) -> dict[str, Any]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
@@ -330,38 +323,3 @@ def _explain(error: jsonschema.ValidationError, config: Mapping[str, Any]) -> st
         hint = "; write it into a file for --configfile, or --config key=True for a key of the top level"
         return f"{key}: {error.instance!r} should be of type {wanted}{hint if is_word else ''}"
     return f"{key}: {error.message}"
-
-
-def _walk(prefix: str, properties: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    for key, fragment in properties.items():
-        name = f"{prefix}{key}"
-        yield name, _type(fragment), _show(fragment), " ".join(fragment.get("description", "").split())
-        yield from _walk(f"{name}.", fragment.get("properties", {}))
-        for pattern, inner in fragment.get("patternProperties", {}).items():
-            base = re.match(r"\^?([a-z0-9_]+)", pattern)
-            yield from _walk(f"{name}.{base[1] if base else '<name>'}.", inner.get("properties", {}))
-        if "properties" in fragment.get("items", {}):
-            yield from _walk(f"{name}[].", fragment["items"]["properties"])
-
-
-def _type(fragment: Mapping[str, Any]) -> str:
-    if "enum" in fragment:
-        return ", ".join(str(value) for value in fragment["enum"])
-    kind = fragment.get("type", "")
-    return " or ".join(kind) if isinstance(kind, list) else str(kind)
-
-
-def _show(fragment: Mapping[str, Any]) -> str:
-    if "default" not in fragment:
-        return ""
-    value = yaml.safe_dump(fragment["default"], default_flow_style=True, width=1000).strip()
-    return f"`{value.removesuffix('...').strip()}`"
-
-
-def _write_parameter_table() -> None:
-    """Write the parameter table of config/README.md."""
-    files.replace_section("config/README.md", "parameters", parameter_table(load_schema()))
-
-
-if __name__ == "__main__":
-    _write_parameter_table()

@@ -8,7 +8,6 @@ import resource
 import sys
 import time
 import traceback
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -51,6 +50,7 @@ def run(snakemake: Any) -> None:
     arguments = {**_named(snakemake.input), **_named(snakemake.output), **_named(snakemake.params)}
     stage, code = arguments.pop("stage"), arguments.pop("code", None)
     record = arguments.pop("record", None)
+    arguments.pop("raw", None)  # checksums of a user's own files: a change of them runs the job again
     header = f"{snakemake.rule} {dict(snakemake.wildcards.items())} versions {provenance.versions()}"
     try:
         # Inside for the job, outside for its log.
@@ -72,7 +72,7 @@ def run(snakemake: Any) -> None:
                     "versions": provenance.versions(),
                     "threads": snakemake.threads,
                     "data": _checksums(arguments),
-                    "arrays": {path.name: crc32(path) for path in _arrays(_named(snakemake.output))},
+                    "arrays": {path.name: files.crc32(path) for path in _arrays(_named(snakemake.output))},
                     "cost": cost,
                 }
                 files.write_record(content, record)
@@ -165,7 +165,7 @@ def check_arrays(inputs: Mapping[str, Any]) -> None:
         record = path.with_name("fetch_data.json")
         if record.is_file() and path.stat().st_size <= _CHECKED_BYTES:
             written = files.read_record(record).get("arrays", {}).get(path.name)
-            if written not in (None, crc32(path)):
+            if written not in (None, files.crc32(path)):
                 raise GlitchtraceError(
                     f"{path} has changed since it was written (its checksum does not fit its content); "
                     "delete it and run the same command again"
@@ -176,15 +176,6 @@ def _arrays(named: Mapping[str, Any]) -> list[Path]:
     """The arrays of sources among the named files of a job: unlike tables and tensors they hold no checksum."""
     paths = [Path(str(path)) for path in _flat(named)]
     return [path for path in paths if "sources" in path.parts and path.suffix in (".npy", ".npz")]
-
-
-def crc32(path: Path) -> str:
-    """CRC-32 of a file, in hexadecimal."""
-    value = 0
-    with open(path, "rb") as stream:
-        while block := stream.read(2**20):
-            value = zlib.crc32(block, value)
-    return f"{value:08x}"
 
 
 def _flat(named: Mapping[str, Any]) -> list[Any]:

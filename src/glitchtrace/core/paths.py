@@ -67,11 +67,13 @@ CELL = f"{TRAINING}/{{estimator}}"
 INFLUENCE = f"{CELL}/influence.npy"
 PROFILE = f"{CELL}/profile.safetensors"
 EPOCHS = f"{CELL}/epochs.parquet"
-REPAIRED = f"{CELL}/repaired.parquet"
-GAIN = f"{CELL}/gain.parquet"
-# What depends on the choice of detectors; the default choice lies in the cell's own folder.
+# What depends on the choice of policies or of detectors; the default choice lies in the cell's own folder.
+REPAIR = f"{CELL}<policies>"
+REPAIRED = f"{REPAIR}/repaired.parquet"
+GAIN = f"{REPAIR}/gain.parquet"
 SCORED = f"{CELL}<detectors>"
 SCORES = f"{SCORED}/scores.parquet"
+NUMBERS = f"{SCORED}/numbers.parquet"
 METRICS = f"{SCORED}/metrics.parquet"
 COST = f"{SCORED}/cost.parquet"
 
@@ -137,19 +139,21 @@ def fill(
     results: str = "results",
     study: str | None = None,
     detectors: str | Sequence[str] = "default",
+    policies: str | Sequence[str] = "default",
     **wildcards: object,
 ) -> str:
     """A template with its path variables and wildcards filled in.
 
-    ``study`` is the name of a study, None for the default configuration; ``detectors`` its choice.  Raises
-    GlitchtraceError for a wildcard value that its pattern refuses: such a name could leave the results folder.
+    ``study`` is the name of a study, None for the default configuration; ``detectors`` and ``policies`` its choices.
+    Raises GlitchtraceError for a wildcard value that its pattern refuses: such a name could leave the results folder.
     """
     for name, value in wildcards.items():
         if name in WILDCARDS and not re.fullmatch(WILDCARDS[name], str(value)):
             raise GlitchtraceError(f"{name} '{value}' is not a legal name; it must match {WILDCARDS[name]}")
     values = {
         "<study>": study_folder(study),
-        "<detectors>": detector_folder(detectors),
+        "<detectors>": choice_folder(detectors),
+        "<policies>": choice_folder(policies, "repair-"),
         "<logs>": "<results>/logs",
         "<results>": results,
     }
@@ -164,14 +168,38 @@ def study_folder(study: str | None) -> str:
     return f"<results>/studies/{study}" if study else "<results>"
 
 
-def detector_folder(detectors: str | Sequence[str]) -> str:
-    """What is added to a cell's folder for another choice of detectors than the default.
+def choice_folder(
+    choice: str | Sequence[str], prefix: str = "", beside: str | Sequence[str] = "default"
+) -> str:
+    """What is added to a cell's folder for another choice of detectors, or of policies, than the default.
 
-    Studies of one choice share its files; two choices never write to one path.
+    Studies of one choice share its files; two choices never write to one path.  ``beside``: a choice of another kind
+    that the same files depend on.
     """
-    names = [detectors] if isinstance(detectors, str) else sorted(set(detectors))
+    names = [choice] if isinstance(choice, str) else sorted(set(choice))
+    others = [beside] if isinstance(beside, str) else sorted(set(beside))
+    if others != ["default"]:
+        names = [*names, "beside", *others]
     if names == ["default"]:
         return ""
-    if names == ["all"]:
-        return "+all"
-    return f"+{zlib.crc32(' '.join(names).encode()):08x}"
+    return f"+{prefix}all" if names == ["all"] else f"+{prefix}{zlib.crc32(' '.join(names).encode()):08x}"
+
+
+def audit_name(data: str) -> str:
+    """A legal name of a folder made from the name of a file or folder."""
+    last = data.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9_]+", "_", last.partition(".")[0].lower()).strip("_")[:60] or "data"
+
+
+def audit_files(data: str, name: str | None = None) -> dict[str, str]:
+    """What the audit of a file or folder writes: output -> path."""
+    folder = f"<results>/audit/{name or audit_name(data)}"
+    suffix = next((end for end in (".parquet", ".feather", ".arrow") if data.lower().endswith(end)), ".csv")
+    return {
+        "issues": f"{folder}/issues.parquet",
+        "table": f"{folder}/issues.csv",
+        "summary": f"{folder}/summary.json",
+        "gain": f"{folder}/gain.json",
+        "page": f"{folder}/report.html",
+        "cleaned": f"{folder}/cleaned{suffix}",
+    }

@@ -8,13 +8,15 @@ nothing; a real edit re-runs the jobs that use it and what follows.  Dates of fi
 
 import ast
 import hashlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
-from glitchtrace.core import registry
+from glitchtrace.core import files, registry
 
 _PACKAGES = (
     "glitchtrace",
@@ -62,6 +64,25 @@ def fingerprint(*roots: str) -> str:
     for line in sorted([*cards, *lines]):
         digest.update(f"{line}\n".encode())
     return digest.hexdigest()[:16]
+
+
+def own_files(kind: str, name: str) -> dict[str, str]:
+    """File → CRC-32 of a user's files that a component reads: what its card names under ``files``.
+
+    They are patterns below the folder of the component's module or below the data folder (GLITCHTRACE_DATA).  A file
+    that is missing is left out: the job that reads it says so.
+    """
+    found = registry.entry(kind, name)
+    module = registry.module_file(found.module)
+    folders = [module.parent] if module else []
+    folders += [Path(root).expanduser() for root in [os.environ.get("GLITCHTRACE_DATA")] if root]
+    return {
+        str(file.relative_to(folder)): files.crc32(file)
+        for folder in folders
+        for pattern in found.card.get("files", ())
+        for file in sorted(folder.glob(pattern))
+        if file.is_file()
+    }
 
 
 @cache

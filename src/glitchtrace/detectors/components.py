@@ -1,9 +1,9 @@
-"""The kind of component of this room.
+"""The kinds of component of this room.
 
 Keys of a detector's card beside those of every card: ``label``, its short name in figures; ``needs``, the pieces of
 ``evidence.Evidence`` that it reads; ``finds``, what it is made for: ``label`` (wrong labels), ``anomaly`` or ``both``;
 ``family``, beside whom it stands in figures; ``default``, whether it is scored where nothing is said; ``reads``,
-settings of the estimator that it takes besides its own.
+settings of the estimator that it takes besides its own.  A counter estimates how many labels are wrong.
 """
 
 KINDS = {
@@ -11,5 +11,6 @@ KINDS = {
         "table": "detector_settings",
         "listed": "detectors",
         "keys": ["detectors", "signal", "signals"],
-    }
+    },
+    "counter": {"listed": "counters", "keys": ["counters"]},
 }

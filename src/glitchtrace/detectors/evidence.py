@@ -155,12 +155,14 @@ class Detection:
     """What a detector says of n samples.
 
     ``scores`` (n,) float64, higher = more suspicious, ±inf legal.  Where it has them: ``proposed_labels`` (n,), the
-    labels that the samples should have; ``flags`` (n,) bool, its own choice; ``kinds`` (n,) of ``Kind``, what a sample
-    would be if it is a glitch; ``posterior`` (n, 4), the probabilities of ``Kind`` 0 … 3.
+    labels that the samples should have, and ``confidence`` (n,) in 0 … 1 in these; ``flags`` (n,) bool, its own
+    choice; ``kinds`` (n,) of ``Kind``, what a sample would be if it is a glitch; ``posterior`` (n, 4), the
+    probabilities of ``Kind`` 0 … 3.
     """
 
     scores: np.ndarray
     proposed_labels: np.ndarray | None = None
+    confidence: np.ndarray | None = None
     flags: np.ndarray | None = None
     kinds: np.ndarray | None = None
     posterior: np.ndarray | None = None
@@ -168,7 +170,7 @@ class Detection:
     def __post_init__(self) -> None:
         object.__setattr__(self, "scores", doors.scores(self.scores))
         rows = len(self.scores)
-        for name in ("proposed_labels", "flags", "kinds"):
+        for name in ("proposed_labels", "confidence", "flags", "kinds"):
             part = getattr(self, name)
             if part is not None and np.shape(part) != (rows,):
                 raise GlitchtraceError(f"{name} have shape {np.shape(part)}; give one per sample, ({rows},)")

@@ -88,7 +88,7 @@ def knn_vote(evidence: Evidence, neighbours: int = 10) -> Detection:
     """Share of the k nearest neighbours with another label, weighted by similarity, (n,) in 0 … 1."""
     shares = soft_labels(evidence.features, evidence.labels, evidence.classes, neighbours)
     own = shares[np.arange(len(evidence)), evidence.labels]
-    return Detection(1 - own, proposed_labels=shares.argmax(axis=1))
+    return Detection(1 - own, proposed_labels=shares.argmax(axis=1), confidence=shares.max(axis=1))
 
 
 def simifeat(evidence: Evidence, neighbours: int = 10) -> Detection:
@@ -195,17 +195,28 @@ def soft_labels(
     features: np.ndarray, labels: np.ndarray, classes: int, neighbours: int, *, weighted: bool = True
 ) -> np.ndarray:
     """The share of each class among the k nearest neighbours of every sample but itself, (n, K), by cosine."""
+    shares = np.zeros((len(features), classes))
+    for part, nearest, similarity in _nearest(features, neighbours):
+        block = np.arange(len(nearest))[:, None]
+        weights = np.maximum(similarity, 1e-9) if weighted else np.ones_like(similarity)
+        np.add.at(shares[part], (block, labels[nearest]), weights)
+    return shares / shares.sum(axis=1, keepdims=True)
+
+
+def nearest_neighbours(features: np.ndarray, neighbours: int) -> np.ndarray:
+    """The k nearest neighbours of every sample but itself, nearest first, (n, k), by cosine, ties by index."""
+    return np.concatenate([nearest for _, nearest, _ in _nearest(features, neighbours)])
+
+
+def _nearest(features: np.ndarray, neighbours: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Blocks of samples with their nearest neighbours and the cosines to these."""
     rows = _unit(features)
     count = min(neighbours, len(rows) - 1)
-    shares = np.zeros((len(rows), classes))
     for part in _blocks(len(rows), len(rows)):
         similarity = (rows[part] @ rows.T).astype(np.float64)
         similarity[np.arange(len(similarity)), np.arange(part.start, part.stop)] = -np.inf
         nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
-        weights = np.maximum(np.take_along_axis(similarity, nearest, axis=1), 1e-9) if weighted else None
-        block = np.arange(len(nearest))[:, None]
-        np.add.at(shares[part], (block, labels[nearest]), 1.0 if weights is None else weights)
-    return shares / shares.sum(axis=1, keepdims=True)
+        yield part, nearest, np.take_along_axis(similarity, nearest, axis=1)
 
 
 def _unit(features: np.ndarray) -> np.ndarray:

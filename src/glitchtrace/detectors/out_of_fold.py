@@ -81,7 +81,9 @@ def _ranked(evidence: Evidence, method: str) -> Detection:
 
     probabilities = exact(evidence.out_of_fold)
     quality = get_label_quality_scores(evidence.labels, probabilities, method=method)
-    return Detection(1 - quality, proposed_labels=probabilities.argmax(axis=1))
+    return Detection(
+        1 - quality, proposed_labels=probabilities.argmax(axis=1), confidence=probabilities.max(axis=1)
+    )
 
 
 COMPONENTS = {

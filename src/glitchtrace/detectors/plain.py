@@ -31,7 +31,11 @@ CARDS = {
 def one_minus_p(evidence: Evidence) -> Detection:
     """1 − p_y, (n,) in 0 … 1; the most probable class is proposed."""
     chances = evidence.probabilities
-    return Detection(1 - _own(evidence).astype(np.float64), proposed_labels=chances.argmax(axis=1))
+    return Detection(
+        1 - _own(evidence).astype(np.float64),
+        proposed_labels=chances.argmax(axis=1),
+        confidence=chances.max(axis=1).astype(np.float64),
+    )
 
 
 def loss(evidence: Evidence) -> Detection:

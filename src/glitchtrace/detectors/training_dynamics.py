@@ -66,7 +66,9 @@ def mean_probability(evidence: Evidence) -> Detection:
     """1 − (1/T) Σ_t p_t, (n,) in 0 … 1; the class of the largest mean probability is proposed."""
     means = np.mean([chances.astype(np.float64) for chances in evidence.epochs], axis=0)
     return Detection(
-        1 - means[np.arange(len(evidence)), evidence.labels], proposed_labels=means.argmax(axis=1)
+        1 - means[np.arange(len(evidence)), evidence.labels],
+        proposed_labels=means.argmax(axis=1),
+        confidence=means.max(axis=1),
     )
 
 

@@ -121,9 +121,10 @@ def self_influence(
     factors: Factors, *, include_bias: bool = True, divide_by_batch_size: bool = False
 ) -> np.ndarray:
     """The self influence s, (n,) float64: the diagonal of the influence of the training set on itself."""
-    return self_influence_per_epoch(
+    result: np.ndarray = self_influence_per_epoch(
         factors, include_bias=include_bias, divide_by_batch_size=divide_by_batch_size
     ).sum(axis=0)
+    return result
 
 
 def class_influence(
@@ -158,7 +159,8 @@ def row_blocks(rows: int, columns: int, itemsize: int, memory_mib: float) -> Ite
 
 
 def _squared_norms(rows: np.ndarray) -> np.ndarray:
-    return np.vecdot(rows, rows).astype(np.float64)
+    result: np.ndarray = np.vecdot(rows, rows).astype(np.float64)
+    return result
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,8 @@ class Estimator(ABC):
 
     def self_influence(self) -> np.ndarray:
         """Self influence, (n,) float64: the sum over the checkpoints."""
-        return self.self_influence_per_epoch().sum(axis=0)
+        result: np.ndarray = self.self_influence_per_epoch().sum(axis=0)
+        return result
 
 
 @dataclass(frozen=True)

@@ -234,7 +234,8 @@ def negative_labels(
     negative = np.where(np.isin(classes, labels), profile.negative, np.inf)
     if exclude_own_class:
         negative[np.arange(len(labels)), np.searchsorted(classes, labels)] = np.inf
-    return classes[negative.argmin(axis=1)]
+    result: np.ndarray = classes[negative.argmin(axis=1)]
+    return result
 
 
 def positive_labels(profile: ClassProfile, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:

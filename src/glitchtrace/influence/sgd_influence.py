@@ -257,4 +257,5 @@ def tracin(
         u = validation_gradient(network, state, trace, validation, validation_labels, batch)
         at = State(network, tensors(state, trace, network), training=False)
         total += rate * TrainingLoss(network, at, train, labels, batch).directional(u)
-    return total / trace.batches.shape[1]
+    result: np.ndarray = total / trace.batches.shape[1]
+    return result

@@ -14,7 +14,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
 
@@ -339,7 +339,7 @@ def _map(function: Callable[..., Any], *vectors: V) -> V:
     """The vector whose parts are the function of matching parts."""
     parts: Any = vectors
     found: Any = tuple(map(function, *parts)) if isinstance(parts[0], tuple) else function(*parts)
-    return found  # type: ignore[no-any-return]
+    return cast(V, found)
 
 
 def _axpy(factor: float, x: V, y: V) -> V:
@@ -381,7 +381,8 @@ def _in_float64(vector: V) -> V:
 
 
 def _divided(vector: V, scale: np.ndarray) -> V:
-    return vector / scale  # type: ignore[no-any-return]
+    divided: Any = vector / scale
+    return cast(V, divided)
 
 
 def _check_finite(target: V) -> None:

@@ -1,3 +1,6 @@
-"""The kind of component of this room."""
+"""The kind of component of this room.
 
-KINDS = {"policy": {"keys": ["policies"]}}
+``default`` in a card: the policy is applied where nothing is said.  ``uses`` names the detectors that it asks.
+"""
+
+KINDS = {"policy": {"table": "policy_settings", "listed": "policies", "keys": ["policies"]}}

@@ -8,6 +8,7 @@ import pandas as pd
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.detectors.evidence import Detection
+from glitchtrace.detectors.number import Number
 from glitchtrace.evaluation.characterisation import coarse_kinds
 from glitchtrace.glitches.kinds import Kind
 
@@ -16,18 +17,20 @@ from glitchtrace.glitches.kinds import Kind
 class Context:
     """What can be known of n samples under the known-ratio protocol.
 
-    ``labels`` observed (n,) int64; ``detections``: detector → what it says, of those that the cards of the policies
-    name.  ``mislabelled`` and ``anomalous`` are the numbers of samples to relabel and to drop; corrupted samples and
-    near duplicates count among the latter.  Which samples they are is not in here.
+    ``labels`` observed (n,) int64; ``detections``: detector → what it says, of those that the policies ask;
+    ``numbers``: estimator → the number of wrong labels by it.  ``mislabelled`` and ``anomalous`` are the numbers of
+    samples to relabel and to drop; corrupted samples and near duplicates count among the latter.  Which samples they
+    are is not in here.
     """
 
     labels: np.ndarray
     detections: Mapping[str, Detection]
+    numbers: Mapping[str, Number]
     mislabelled: int
     anomalous: int
 
     def detection(self, detector: str) -> Detection:
-        """What one detector says; GlitchtraceError if the card of the policy does not name it."""
+        """What one detector says; GlitchtraceError if no policy asks it."""
         if detector not in self.detections:
             raise GlitchtraceError(
                 f"this repair needs the detector '{detector}'; name it in the card of the policy: "
@@ -59,13 +62,16 @@ class RevealedContext(Context):
         return Context(**{field.name: getattr(self, field.name) for field in fields(Context)})
 
 
-def make_context(samples: pd.DataFrame, detections: Mapping[str, Detection]) -> RevealedContext:
-    """The context of one cell, truth included, from its sample table and what detectors say of it."""
+def make_context(
+    samples: pd.DataFrame, detections: Mapping[str, Detection], numbers: Mapping[str, Number]
+) -> RevealedContext:
+    """The context of one cell, truth included, from its sample table and what detectors and estimators say."""
     kinds = samples["kind"].to_numpy()
     coarse = coarse_kinds(kinds)
     return RevealedContext(
         labels=samples["label"].to_numpy(),
         detections=detections,
+        numbers=numbers,
         mislabelled=int((coarse == Kind.MISLABELLED).sum()),
         anomalous=int((coarse == Kind.ANOMALOUS).sum()),
         kinds=kinds,

@@ -8,6 +8,7 @@ import pandas as pd
 from glitchtrace.core import files, registry
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.evidence import detect
+from glitchtrace.detectors.number import count
 from glitchtrace.detectors.stage import read_evidence
 from glitchtrace.repair.context import make_context
 from glitchtrace.repair.plans import Plan
@@ -17,8 +18,9 @@ def repair_cell(
     *,
     glitch: str,
     repaired: str,
-    policies: Sequence[str],
-    settings: Mapping[str, Mapping[str, Any]],
+    policies: Mapping[str, Mapping[str, Any]],
+    detectors: Mapping[str, Mapping[str, Any]],
+    counters: Sequence[str],
     estimator_settings: Mapping[str, Any],
     seed: int,
     profile: Sequence[str] = (),
@@ -27,35 +29,25 @@ def repair_cell(
 ) -> None:
     """Write ``repaired.parquet``: policy, sample, action (keep, relabel, drop) and label of every sample.
 
-    ``policies`` are registered names.  The detectors that their cards name (``uses``) are asked here, from the same
-    evidence as in ``detectors.stage.detect_cell``, so that a repair follows from these detectors and from no others.
-    ``settings``: detector → its settings.  A policy without ``reveals_truth`` in its card is given neither the marks
-    nor the true labels.  Raises GlitchtraceError for an unknown policy, and as ``detect_cell``.
+    ``policies``: name → settings.  ``detectors`` (name → settings) and ``counters``, those that the policies ask
+    (``asking.asked``), are asked here, from the same evidence as in ``detectors.stage.detect_cell``, so that a repair
+    follows from these and from no others.  A policy without ``reveals_truth`` in its card is given neither the
+    marks nor the true labels.  Raises GlitchtraceError for an unknown policy, and as ``detect_cell``.
     """
     evidence = read_evidence(
         glitch=glitch, profile=profile, factors=factors, out_of_fold=out_of_fold, seed=seed
     )
     detections = {
-        name: detect(name, evidence, {**estimator_settings, **settings.get(name, {})})
-        for name in detectors_of(policies)
+        name: detect(name, evidence, {**estimator_settings, **settings})
+        for name, settings in detectors.items()
     }
-    revealed = make_context(files.read_parquet(glitch), detections)
+    numbers = {name: count(name, evidence) for name in counters}
+    revealed = make_context(files.read_parquet(glitch), detections, numbers)
     hidden = revealed.without_truth()
     plans = []
-    for policy in policies:
+    for policy, settings in policies.items():
         context = revealed if registry.card("policy", policy).get("reveals_truth") else hidden
         rng = generator(seed, f"repair by {policy}")
-        actions, labels = registry.load("policy", policy).propose(context, rng)
+        actions, labels = registry.load("policy", policy).propose(context, rng, **settings)
         plans.append(Plan(actions, labels).table(policy))
     files.write_parquet(pd.concat(plans, ignore_index=True), repaired)
-
-
-def detectors_of(policies: Sequence[str]) -> list[str]:
-    """The detectors that the cards of some policies name, sorted."""
-    return sorted(
-        {
-            name
-            for policy in policies
-            for name in registry.card("policy", policy).get("uses", {}).get("detector", ())
-        }
-    )

@@ -61,8 +61,15 @@ RIVAL_FAMILIES: Mapping[str, tuple[str, str]] = {
 }
 _OTHER_COLOUR, _OTHER_HATCH = "#D9C6A5", "xxxx"
 
-POLICY_COLOURS = {"none": "#BBBBBB", "random": "#7F7F7F", "influence": "#D55E00", "oracle": "#1F4E79"}
-POLICY_MARKERS = {"none": "X", "random": "o", "influence": "s", "oracle": "D"}
+POLICY_COLOURS = {
+    "none": "#BBBBBB",
+    "random": "#7F7F7F",
+    "influence": "#D55E00",
+    "relabel": "#1B9E9E",
+    "drop": "#E6AB02",
+    "oracle": "#1F4E79",
+}
+POLICY_MARKERS = {"none": "X", "random": "o", "influence": "s", "relabel": "P", "drop": "v", "oracle": "D"}
 _OTHER_POLICY = ("#882255", "^")
 
 KIND_COLOURS = {
@@ -252,14 +259,13 @@ def ordered_signals(signals: Iterable[str]) -> list[str]:
 def ordered_policies(policies: Iterable[str]) -> list[str]:
     """Policies in the fixed order none, random, influence, oracle, then others by name."""
     places = {name: place for place, name in enumerate(POLICY_COLOURS)}
-    return sorted(set(policies), key=lambda name: (places.get(name, len(places)), name))
+    return sorted(set(policies), key=lambda name: (places.get(registry.base_name(name), len(places)), name))
 
 
 def policy_mark(policy: str) -> tuple[str, str]:
     """Colour and marker of a repair policy."""
-    if policy not in POLICY_COLOURS:
-        return _OTHER_POLICY
-    return POLICY_COLOURS[policy], POLICY_MARKERS[policy]
+    base = registry.base_name(policy)
+    return (POLICY_COLOURS[base], POLICY_MARKERS[base]) if base in POLICY_COLOURS else _OTHER_POLICY
 
 
 def human_name(kind: str, name: str) -> str:

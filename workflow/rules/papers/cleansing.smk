@@ -21,7 +21,7 @@ rule record_training:
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
     output:
-        trace=ensure(paths.TRACE, non_empty=True),
+        trace=paths.TRACE,
         snapshots=paths.SNAPSHOTS,
         record=paths.record(paths.TRACE, "record_training"),
     log:

@@ -16,7 +16,7 @@ rule measure_rdia:
         glitch=rules.inject_glitch.output.glitch,
     output:
         influence=paths.RDIA_INFLUENCE,
-        fit=ensure(paths.RDIA_FIT, non_empty=True),
+        fit=paths.RDIA_FIT,
         record=paths.record(paths.RDIA_INFLUENCE, "measure_rdia"),
     log:
         "<logs>/{dataset}/{learner}/{glitch}-{ratio}/seed-{seed}/rdia/measure_rdia.log",

@@ -138,7 +138,7 @@ def matrix_scores(
     """Scores (k,) of ``others`` (k, P) with ``gradient`` (P,) under an explicit positive semi-definite matrix."""
     _check_finite(matrix)
     if damping:
-        return others @ cho_solve(_cholesky(matrix, damping), gradient)
+        return np.asarray(others @ cho_solve(_cholesky(matrix, damping), gradient))
     values, vectors = eigh(matrix)
     kept = values > cutoff * max(values[-1], 0)
     scores: np.ndarray = (others @ vectors[:, kept]) @ ((vectors[:, kept].T @ gradient) / values[kept])
@@ -203,12 +203,13 @@ def _check_size(columns: Gradients) -> None:
 def _cholesky(matrix: np.ndarray, damping: float) -> tuple[np.ndarray, bool]:
     damped = matrix + damping * np.eye(len(matrix))
     try:
-        return cho_factor(damped, lower=True)
+        factor: tuple[np.ndarray, bool] = cho_factor(damped, lower=True)
     except np.linalg.LinAlgError:
         raise GlitchtraceError(
             f"curvature: the Fisher matrix with damping {damping:g} is singular to rounding; raise the "
             "negotiator's damping, or set it to 0 for the pseudo-inverse"
         ) from None
+    return factor
 
 
 def _check_finite(matrix: np.ndarray) -> None:
@@ -221,7 +222,7 @@ def _check_finite(matrix: np.ndarray) -> None:
 def dense_hessian(product: Product, parameters: int) -> np.ndarray:
     """The matrix (P, P) behind a Hessian–vector product, one product per column."""
     matrix = np.stack([product(column) for column in np.eye(parameters)])
-    return (matrix + matrix.T) / 2
+    return np.asarray((matrix + matrix.T) / 2)
 
 
 def solve_by_lissa(
@@ -281,7 +282,7 @@ def without_sample(parameters: np.ndarray, solution: np.ndarray, samples: int) -
 
 
 def _divide(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    return np.divide(values, lengths, out=np.zeros_like(values), where=lengths != 0)
+    return np.asarray(np.divide(values, lengths, out=np.zeros_like(values), where=lengths != 0))
 
 
 def inverse_hessian_products(

@@ -206,7 +206,7 @@ class DenseNetwork:
         return passed
 
     def _activate(self, value: np.ndarray) -> np.ndarray:
-        return np.tanh(value) if self.activation == "tanh" else np.maximum(value, 0)
+        return np.asarray(np.tanh(value) if self.activation == "tanh" else np.maximum(value, 0))
 
     def _slope(self, activated: np.ndarray) -> np.ndarray:
         """f′ from f."""
@@ -234,7 +234,7 @@ class ProductNetwork(DenseNetwork):
 
     def flatten(self, inputs: np.ndarray) -> np.ndarray:
         """Products (n, d²)."""
-        return (inputs[:, :, None] * inputs[:, None, :]).reshape(len(inputs), -1)
+        return np.asarray(inputs[:, :, None] * inputs[:, None, :]).reshape(len(inputs), -1)
 
 
 @dataclass

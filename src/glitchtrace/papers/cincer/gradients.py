@@ -99,7 +99,7 @@ class FactoredGradients:
 
     def dot(self, other: "Gradients") -> np.ndarray:
         """See ``Gradients``."""
-        return np.sum(self._layer_dots(other), axis=0)
+        return np.asarray(np.sum(self._layer_dots(other), axis=0))
 
     def tensor_dots(self, other: "Gradients") -> list[np.ndarray]:
         """See ``Gradients``."""

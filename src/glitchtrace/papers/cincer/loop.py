@@ -67,7 +67,7 @@ def precision_at(wrong: np.ndarray, k: int, *, available: bool = False) -> float
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)
+    return np.asarray(np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0))
 
 
 _log = logging.getLogger(__name__)

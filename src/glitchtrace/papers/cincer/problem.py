@@ -15,6 +15,7 @@ import numpy as np
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data import doors
 from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.tables import MISSING
 from glitchtrace.papers.cincer.cells import known_count, outlier_count, part_sizes
@@ -62,35 +63,25 @@ def load_problem(features: str | Path, *, bits: int = 64, split: str = "official
     folder = Path(features).parent
     description = read_description(folder / "source.json")
     raw = files.read_npy(features, memory_mapped=True)
-    labels = files.read_npy(folder / "labels.npy")
-    _check_source(features, raw, labels, description)
+    _check_source(features, raw, description)
+    stored_labels, classes = files.read_npy(folder / "labels.npy"), len(description["classes"])
+    labels = doors.codes(stored_labels, classes, str(folder / "labels.npy"), rows=len(raw))
     stored = one_hot(raw, category_counts(description), _missing(description))
     train, test = _parts(description["parts"], split)
     dtype = np.float64 if bits == 64 else np.float32
-    return make_problem(stored, labels, train, test, classes=len(description["classes"]), dtype=dtype)
+    return make_problem(stored, labels, train, test, classes=classes, dtype=dtype)
 
 
-def _check_source(
-    features: str | Path, stored: np.ndarray, labels: np.ndarray, description: dict[str, Any]
-) -> None:
-    """Refuse arrays that do not fit each other or their description, naming the file and the first bad row."""
-    folder, remedy = Path(features).parent, "delete the folder and run the same command again"
-    classes = len(description["classes"])
-    if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) != len(stored):
-        raise GlitchtraceError(
-            f"{folder}: {len(stored)} rows of features.npy, and labels.npy of shape {labels.shape} and type "
-            f"{labels.dtype}; {remedy}"
-        )
-    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
-    if len(wrong):
-        raise GlitchtraceError(
-            f"{folder}/labels.npy, row {wrong[0]}: {labels[wrong[0]]} is none of the {classes} classes of "
-            f"source.json; {remedy}"
-        )
+def _check_source(features: str | Path, stored: np.ndarray, description: dict[str, Any]) -> None:
+    """Refuse features that do not fit their description or hold a value that is none, naming the file."""
+    file, remedy = Path(features).with_name("source.json"), "delete the folder and run the same command again"
+    lacking = {"classes", "parts", "columns"} - description.keys()
+    if lacking:
+        raise GlitchtraceError(f"{file}: there is no {min(lacking)}; {remedy}")
     for name, (start, stop) in description["parts"].items():
-        if not 0 <= start <= stop <= len(labels):
+        if not 0 <= start <= stop <= len(stored):
             raise GlitchtraceError(
-                f"{folder}/source.json: part {name} is rows {start} to {stop} of {len(labels)}; {remedy}"
+                f"{file}: part {name} is rows {start} to {stop} of {len(stored)}; {remedy}"
             )
     if stored.dtype.kind == "f":
         wrong = np.flatnonzero(~np.isfinite(stored).all(axis=tuple(range(1, stored.ndim))))

@@ -81,7 +81,7 @@ class Query:
     def candidates(self) -> np.ndarray:
         """Known samples other than the example whose annotated label is ŷ, ascending."""
         others = np.sort([index for index in self.known if index != self.example]).astype(np.int64)
-        return others[self.labels[others] == self.predicted]
+        return np.asarray(others[self.labels[others] == self.predicted])
 
     @cached_property
     def distances(self) -> np.ndarray:
@@ -110,7 +110,7 @@ class Query:
     def prediction_gradient(self) -> np.ndarray:
         """∇ p(ỹ|x) of the example, flat (P,)."""
         vector: np.ndarray = self.own_gradient().vectors()[0]
-        return vector * self.probabilities[self.annotated]
+        return np.asarray(vector * self.probabilities[self.annotated])
 
     def mean_hessian_product(self, vector: np.ndarray) -> np.ndarray:
         """The Hessian of the mean loss over the known samples, times a flat vector."""

@@ -99,7 +99,7 @@ def arriving(traces: pd.DataFrame) -> pd.DataFrame:
     seen = ordered.groupby([*KEYS, "repeat"])["n_mistakes_seen"].diff()
     found = ordered.assign(score=ordered["suspiciousness"], wrong=seen == 1)
     found = found[(found["iteration"] > 0) & np.isfinite(found["score"])]
-    return found[[*KEYS, "repeat", "score", "wrong"]]
+    return pd.DataFrame(found[[*KEYS, "repeat", "score", "wrong"]])
 
 
 def thresholds_by_run(scores: pd.DataFrame) -> Iterator[tuple[dict[str, Any], float, pd.DataFrame]]:

@@ -59,7 +59,8 @@ class AutogradPasses:
         """See ``Passes``."""
         self.network.train()
         self.network.zero_grad()
-        torch.nn.functional.cross_entropy(self.network(prepared), targets).backward()
+        loss = torch.nn.functional.cross_entropy(self.network(prepared), targets)
+        loss.backward()  # type: ignore[no-untyped-call]
 
 
 class TorchClassifier:
@@ -119,7 +120,7 @@ class TorchClassifier:
             torch.manual_seed(int(rng.integers(2**31)))
             for epoch in range(1, settings.epochs + 1):
                 order = torch.as_tensor(rng.permutation(len(data)), device=self.device)
-                for rows in order.split(settings.batch_size):
+                for rows in torch.split(order, settings.batch_size):
                     self._passes.backward(data.index_select(0, rows), targets[rows])
                     self._optimiser.step()
                 if settings.ends_after(epoch, self, before, inputs, labels, finite=self._finite()):
@@ -164,7 +165,8 @@ class TorchClassifier:
 
         def log_probability(values: dict[str, Tensor], sample: Tensor, label: Tensor) -> Tensor:
             logits = functional_call(self.network, values, (sample[None],))
-            return logits.log_softmax(dim=1)[0].gather(0, label[None])[0]
+            found: Tensor = logits.log_softmax(dim=1)[0].gather(0, label[None])[0]
+            return found
 
         each = vmap(grad(log_probability), in_dims=(None, 0, 0))
         chosen = torch.as_tensor(rows, device=self.device)
@@ -184,7 +186,7 @@ class TorchClassifier:
         loss = torch.nn.functional.cross_entropy(self.network(self._tensor(inputs)), targets)
         first = torch.autograd.grad(loss, parameters, create_graph=True)
         direction = torch.as_tensor(vector, dtype=self.dtype, device=self.device)
-        pieces = direction.split([parameter.numel() for parameter in parameters])
+        pieces = torch.split(direction, [parameter.numel() for parameter in parameters])
         inner = sum(
             (part.flatten() @ piece for part, piece in zip(first, pieces, strict=True)), torch.zeros(())
         )

@@ -25,10 +25,10 @@ from glitchtrace.training.recorded.recording import (
     layout_of,
     make_plan,
     record,
+    replay,
     require_space,
     snapshot_bytes,
 )
-from glitchtrace.training.recorded.replay import replay
 from glitchtrace.training.recorded.trace import read_trace, write_trace
 
 _log = logging.getLogger(__name__)

@@ -214,7 +214,8 @@ def keep_probabilities(influence: np.ndarray, steepness: float) -> np.ndarray:
     if not spread:
         return np.full(len(influence), 0.5)
     # ln(1 + eˣ) does not overflow where eˣ does.
-    return np.exp(-np.logaddexp(0, steepness * influence / spread))
+    result: np.ndarray = np.exp(-np.logaddexp(0, steepness * influence / spread))
+    return result
 
 
 def _collect(probabilities: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -251,7 +252,8 @@ def _norms(problem: Problem, own: np.ndarray, norm: str) -> np.ndarray:
     """‖∇ℓ_i‖ or ‖H⁻¹∇ℓ_i‖, (n,), from the residuals ``own`` (n, q)."""
     if norm == "gradient":
         lengths = np.sqrt(np.asarray(squares(problem.X).sum(axis=1)).ravel())
-        return np.linalg.norm(own, axis=1) * lengths
+        result: np.ndarray = np.linalg.norm(own, axis=1) * lengths
+        return result
     from scipy.linalg import cho_factor, cho_solve
 
     hessian = problem.regression.hessian(problem.parameters, problem.X)

@@ -137,7 +137,8 @@ class Regression:
             logits = np.hstack([np.zeros_like(logits), logits])
         logits = logits - logits.max(axis=1, keepdims=True)
         exponentials = np.exp(logits)
-        return exponentials / exponentials.sum(axis=1, keepdims=True)
+        result: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return result
 
     def one_hot(self, labels: np.ndarray) -> np.ndarray:
         """Targets (n, K) of observed labels.  Raises GlitchtraceError for a label outside 0 … K−1."""
@@ -158,7 +159,8 @@ class Regression:
     def residuals(self, probabilities: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """Gradient of each sample's loss with respect to its logits, T φ − t, (n, q)."""
         full = targets.sum(axis=1, keepdims=True) * probabilities - targets
-        return full[:, -self.columns :]
+        result: np.ndarray = full[:, -self.columns :]
+        return result
 
     def gradient(self, parameters: np.ndarray, X: "Matrix", targets: np.ndarray) -> np.ndarray:
         """∇J (d, q)."""

@@ -31,12 +31,14 @@ def relabelled_targets(probabilities: np.ndarray, labels: np.ndarray) -> np.ndar
     others = np.log(np.minimum(_others(probabilities, labels), 1 - FLOOR))
     targets = others[:, None] / ((classes - 1) * np.log(cut))
     targets[np.arange(count), labels] = 0.0
-    return targets
+    result: np.ndarray = targets
+    return result
 
 
 def relabelled_loss(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Loss −ln(1 − φ_m) of each sample after R, (n,), with 1 − φ_m cut at 1e-7."""
-    return -np.log(_others(probabilities, labels))
+    result: np.ndarray = -np.log(_others(probabilities, labels))
+    return result
 
 
 def relabelled_residuals(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -50,11 +52,13 @@ def relabelled_residuals(probabilities: np.ndarray, labels: np.ndarray) -> np.nd
     weight = np.where(others > FLOOR, -observed / others, 0.0)
     residuals = probabilities.copy()
     residuals[rows, labels] -= 1
-    return weight[:, None] * residuals
+    result: np.ndarray = weight[:, None] * residuals
+    return result
 
 
 def _others(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """1 − φ_m as the sum of the other classes, which loses no digits, in [1e-7, 1]."""
     others = probabilities.copy()
     others[np.arange(len(labels)), labels] = 0.0
-    return np.clip(others.sum(axis=1), FLOOR, 1.0)
+    result: np.ndarray = np.clip(others.sum(axis=1), FLOOR, 1.0)
+    return result

@@ -15,6 +15,7 @@ CARD = {
     "summary": "Relabel the most suspicious samples by CNCI, drop those by PCID, or let CFRank decide where "
     "both kinds are present; as many samples as are known to be wrong.",
     "uses": {"detector": ["CNCI", "PCID", "CFRank"]},
+    "default": True,
 }
 
 

@@ -6,7 +6,10 @@ from glitchtrace.repair.actions import resolve
 from glitchtrace.repair.context import Context
 
 KIND = "policy"
-CARD = {"summary": "Keep every sample: the baseline that every other repair is compared with."}
+CARD = {
+    "summary": "Keep every sample: the baseline that every other repair is compared with.",
+    "default": True,
+}
 
 
 def propose(context: Context, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ KIND = "policy"
 CARD = {
     "summary": "Give every mislabelled sample its true label and drop every other glitch.",
     "reveals_truth": True,
+    "default": True,
 }
 
 

@@ -11,6 +11,7 @@ CARD = {
     "summary": "Relabel and drop as many samples as the influence repair does, drawn uniformly; a sample "
     "that is relabelled takes its own proposed label.",
     "uses": {"detector": ["CNCI", "PCID", "CFRank"]},
+    "default": True,
 }
 
 

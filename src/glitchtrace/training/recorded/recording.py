@@ -215,3 +215,27 @@ def _descend(
             if l2:
                 gradient = gradient.add(parameter, alpha=l2)
             parameter.sub_(gradient, alpha=float(rate))
+
+
+def replay(
+    network: Network,
+    samples: TrainingSamples,
+    trace: Trace,
+    removed: np.ndarray | None = None,
+    *,
+    first_epoch: int = 0,
+) -> None:
+    """Do a recorded training again, as it would have gone without some of its samples.
+
+    Same initial parameters, batches, rates and augmentation; a removed sample is left out of the sum of its step,
+    whose divisor stays.  Brings ``network`` to the parameters after the last step of a replay without ``removed``,
+    mask (n,).
+
+    ``first_epoch``: 0 trains all epochs anew, E−1 the last one only, from the parameters before it.  With
+    nothing removed the result is that of the recorded training, bit by bit.  Raises GlitchtraceError where
+    the trace is of another network or another number of samples.  Source:
+    docs/methods/sgd-influence.md#removal-and-replay.
+    """
+    check_trace(network, samples, trace)
+    network.restore(trace.layout.split(trace.start_of(first_epoch)))
+    run(network, samples, trace, first_epoch=first_epoch, removed=removed)

@@ -98,7 +98,8 @@ class Trace(Plan):
     @property
     def final(self) -> np.ndarray:
         """The state after the last step."""
-        return self.epoch_states[-1]
+        result: np.ndarray = self.epoch_states[-1]
+        return result
 
     def start_of(self, epoch: int) -> np.ndarray:
         """The state before an epoch, 0 … E−1."""

@@ -1,5 +1,7 @@
 """The annotator: ``python -m glitchtrace.papers.cincer.person --dataset mnist --model fullnet --folder mine``.
 
+Data of one's own: ``--data rows.csv --label column`` in the place of ``--dataset``.
+
 Run in the folder of the project.  Components and their variants are those of the configuration; ``--configfile``
 merges a study into it, as in the workflow.
 """
@@ -10,11 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from glitchtrace.core import configuration, paths, registry
+from glitchtrace.core import configuration, files, paths, registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.core.jobs import check_arrays, crc32
+from glitchtrace.core.jobs import check_arrays
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.papers.cincer import cells
+from glitchtrace.papers.cincer.person import own_data
 from glitchtrace.papers.cincer.person.page import PageServer
 from glitchtrace.papers.cincer.person.session import Samples, Session
 from glitchtrace.papers.cincer.person.terminal import annotate_in_terminal
@@ -46,20 +49,29 @@ def main(arguments: list[str] | None = None) -> int:
 
 def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
     """The session of the options, its data fetched where they are not at hand."""
+    own, results = options.data is not None, options.results
+    if own:
+        if options.label is None:
+            raise GlitchtraceError(
+                f"{options.data}: say which column is the label, or which .npy; give --label"
+            )
+        results = str(Path(options.folder) / "data")
+        options.dataset = own_data.register(options.data, options.label, Path(results))
     chosen = {name: str(getattr(options, name)) for name in cells.AXES.values()}
     config = _configuration(options, chosen)
     settings = config["settings"]
     cells.cells(config["cincer"], settings)
     source = registry.base_name(options.dataset)
     stored = {
-        name: paths.fill(template, results=options.results, source=source)
+        name: paths.fill(template, results=results, source=source)
         for name, template in (
             ("features", paths.SOURCE_FEATURES),
             ("labels", paths.SOURCE_LABELS),
             ("description", paths.SOURCE_DESCRIPTION),
         )
     }
-    if not all(Path(path).is_file() for path in stored.values()):
+    # A file of the person's own is read anew: where it has changed, the session says so.
+    if own or not all(Path(path).is_file() for path in stored.values()):
         fetch_data(dataset=source, data_root=config["data_root"], **stored)
     check_arrays(stored)
     protocol = LoopSettings(**settings["loop"][chosen["loop"]])
@@ -79,7 +91,7 @@ def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
         device=config["device"],
     )
     loop = open_loop(load_problem(stored["features"], bits=protocol.bits, split=protocol.split), repeat)
-    data = {Path(path).name: crc32(Path(path)) for path in stored.values()}
+    data = {Path(path).name: files.crc32(path) for path in stored.values()}
     identity = {"dataset": options.dataset, **asdict(repeat), "data": data}
     del identity["device"]  # decides no answer
     return Session(loop, options.folder, identity), Samples(stored["features"])
@@ -97,7 +109,10 @@ def _configuration(options: argparse.Namespace, chosen: dict[str, str]) -> dict[
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m glitchtrace.papers.cincer.person", description=__doc__)
-    parser.add_argument("--dataset", required=True, help="dataset name")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--dataset", help="dataset name")
+    data.add_argument("--data", help="a file of your own: CSV, TSV, Parquet, Feather, or .npy of features")
+    parser.add_argument("--label", help="with --data: the column of the labels, or their .npy")
     parser.add_argument("--model", default="fullnet", help="model name (default: %(default)s)")
     parser.add_argument("--loop", default="interactive", help="name of the loop (default: %(default)s)")
     parser.add_argument("--noise", default="random", help="kind of injected noise (default: %(default)s)")

@@ -288,8 +288,13 @@ def _checksum(content: Mapping[str, Any]) -> str:
 
 def _lock(folder: Path) -> IO[str]:
     """The lock of a folder, held until it is closed.  Raises GlitchtraceError where another has it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = open(folder / "session.lock", "a", encoding="utf-8")  # noqa: SIM115
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "session.lock", "a", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise GlitchtraceError(
+            f"{folder}: no session can be kept there ({error.strerror}); use a folder that can be written"
+        ) from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
