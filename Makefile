@@ -5,6 +5,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/ready
 SNAKEMAKE := $(BIN)/snakemake --cores all --logger rich
+comma := ,
 STUDY_FILE = $(if $(STUDY),--configfile config/studies/$(STUDY).yaml)
 
 # A machine may forbid bytecode; without it every job imports torch twice as slowly.
@@ -48,6 +49,11 @@ demo_single: $(READY) ## Fashion-MNIST, ResNet-20, three kinds of glitch (needs 
 demo_mixed: $(READY) ## MNIST, label noise and anomalies together (needs the data)
 	$(SNAKEMAKE) --configfile config/studies/demo_mixed.yaml
 	@cat results/studies/demo_mixed/tables/mixed.md
+
+.PHONY: audit
+audit: $(READY) ## Your own data (DATA=file or folder, LABEL=column, ID=column): a list of suspects and a page
+	$(SNAKEMAKE) audit --config 'audit={data: "$(DATA)", settings: {$(if $(LABEL),label: "$(LABEL)",)$(if $(ID),$(if $(LABEL),$(comma)) id: "$(ID)",)}}'
+	@ls results/audit/*/report.html
 
 .PHONY: test
 test: $(READY) ## Unit, golden, property and workflow tests (at most 10 minutes on 2 cores)

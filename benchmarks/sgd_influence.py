@@ -30,14 +30,14 @@ def problem() -> tuple[Any, ...]:
     """Network, augmented training samples, validation samples and their labels."""
     from glitchtrace.data.datasets.idx import load_mnist
     from glitchtrace.data.preprocess import PictureInputs
-    from glitchtrace.models import small_cnn
+    from glitchtrace.models.convnets import build_small_cnn
     from glitchtrace.papers.cleansing.problem import AugmentedSamples
     from glitchtrace.training.augmentation import Augmentation
 
     pool = load_mnist(Path(os.environ["GLITCHTRACE_DATA"]))
     rows = np.random.default_rng(0).permutation(60_000)[:3000]
     train, validation = PictureInputs(pool.features[rows[:2000]]), PictureInputs(pool.features[rows[2000:]])
-    network = small_cnn.build((1, 28, 28), 10, {"head_seed": 0})
+    network = build_small_cnn((1, 28, 28), 10, {"head_seed": 0})
     samples = AugmentedSamples(train, pool.labels[rows[:2000]], Augmentation(2), network)
     return network, samples, validation, pool.labels[rows[2000:]]
 

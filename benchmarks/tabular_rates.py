@@ -64,7 +64,7 @@ def load(dataset: str, model: str, rows: int | None, folder: Path) -> tuple:
 
 def measure(model, rate, inputs, labels, validation, validation_labels, classes) -> tuple:
     """Share of the largest class, accuracy after every epoch (the last entry says where training ended) and CPU s."""
-    settings = {key: part["default"] for key, part in registry.card("model", model)["settings"].items()}
+    settings = {key: part["default"] for key, part in registry.settings("model", model).items()}
     columns = {"categories": inputs.categories} if isinstance(inputs, TokenInputs) else {}
     network = registry.load("model", model).build(inputs.shape, classes, settings, **columns)
     accuracies: list[float | str] = []

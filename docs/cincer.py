@@ -16,14 +16,15 @@ from glitchtrace.core import paths, registry
 from glitchtrace.core.files import read_parquet, replace_section
 from glitchtrace.operations.jobs import read_config
 from glitchtrace.papers.cincer import cells
-from glitchtrace.papers.cincer.figures import correlation_table, precision_table
 from glitchtrace.papers.cincer.tables import (
     KEYS,
     arriving,
     at,
     budget_table,
+    correlation_table,
     mean_and_error,
     numbers,
+    precision_table,
     threshold_table,
 )
 from glitchtrace.reporting.style import human_name

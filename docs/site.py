@@ -32,9 +32,13 @@ ROOMS = (
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """The pages of the API, by name, in the place of ``api/``."""
+    """The pages of the API, by name, in the place of ``api/``; the page of the audit once it is there."""
     pages = [{room: f"api/{room}.md"} for room in rooms()]
     config.nav = [{"API": pages} if entry == {"API": "api/"} else entry for entry in config.nav or []]
+    if not (ROOT / "docs/audit.md").exists():
+        for entry in config.nav:
+            if "Use" in entry:
+                entry["Use"] = [page for page in entry["Use"] if "audit.md" not in page.values()]
     return config
 
 

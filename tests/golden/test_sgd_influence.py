@@ -11,7 +11,7 @@ from torch.nn.functional import max_pool2d
 from glitchtrace.influence import sgd_influence as influences
 from glitchtrace.influence.sgd_influence import sgd_influence, tensors, validation_gradient
 from glitchtrace.influence.solvers import conjugate_gradients
-from glitchtrace.models import linear, mlp
+from glitchtrace.models.dense import build_linear, build_mlp
 from glitchtrace.models.network import Network
 from glitchtrace.training.recorded.objective import State, accuracy, dot, losses
 from glitchtrace.training.recorded.recording import layout_of, make_plan, record, replay
@@ -58,9 +58,9 @@ class Case:
         self.values = dict(np.load(FOLDER / f"{name}.npz"))
         v = self.values
         if name.startswith("logreg"):
-            self.network = linear.build((v["x_train"].shape[1],), 1, {"head_seed": 0}).double()
+            self.network = build_linear((v["x_train"].shape[1],), 1, {"head_seed": 0}).double()
         elif name.startswith("dnn"):
-            self.network = mlp.build((13,), 1, {"hidden": [8, 8], "head_seed": 0}).double()
+            self.network = build_mlp((13,), 1, {"hidden": [8, 8], "head_seed": 0}).double()
         else:
             self.network = GoldenCNN()
         self.train, self.validation = Arrays(v["x_train"], v["y_train"]), Arrays(v["x_val"], v["y_val"])

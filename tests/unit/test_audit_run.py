@@ -69,7 +69,7 @@ def test_probabilities_of_ones_own_model_train_nothing(monkeypatch: pytest.Monke
     flagged = set(found.issues.row[found.issues.verdict == "mislabelled"])
     assert len(flagged & set(wrong)) >= 0.8 * len(wrong)
     assert len(flagged - set(wrong)) <= 2
-    assert "your model" in found.summary["facts"]["learner"]
+    assert "your model" in found.summary["facts"]["judges"]
 
 
 def test_a_numeric_target_is_judged_by_residuals() -> None:

@@ -17,7 +17,7 @@ from glitchtrace.papers.cincer.torch_classifier import AutogradPasses, TorchClas
 from glitchtrace.training.optimisers import ArrayAdam
 
 DEFAULTS = {
-    name: {key: value["default"] for key, value in registry.card("model", name)["settings"].items()}
+    name: {key: value["default"] for key, value in registry.settings("model", name).items()}
     for name in ("logreg", "kernel_logreg", "fullnet", "convnet")
 }
 

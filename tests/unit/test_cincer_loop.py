@@ -687,7 +687,10 @@ def test_a_legal_run_is_legal() -> None:
         ({"inspector": "random", "threshold": "1.2"}, "must be a share"),
         ({"loop": "interactive@p", "negotiator": "no_ce"}, "shows none"),
         ({"loop": "interactive@s"}, r"write negotiators: \[no_ce\]"),
-        ({"inspector": "signal@nope"}, r"inspectors\.signal@nope\.signal: unknown detector 'NOPE'; known: AAI"),
+        (
+            {"inspector": "signal@nope"},
+            r"inspectors\.signal@nope\.signal: unknown detector 'NOPE'; known: AAI",
+        ),
         ({"loop": "interactive@one"}, r"loops\.interactive@one\.known: 1 means 120 of 120 .* is a share"),
         ({"loop": "interactive@all"}, "known: 120 means 120 of 120"),
         ({"loop": "interactive@many", "dataset": "newsgroups"}, "known: 12000 means 12000 of 11314"),

@@ -19,7 +19,7 @@ from glitchtrace.core.files import write_json, write_npy, write_parquet
 from glitchtrace.data.datasets.colour_pictures import read_stl10
 from glitchtrace.influence import sgd_influence as influences
 from glitchtrace.influence.sgd_influence import validation_gradient
-from glitchtrace.models import mlp
+from glitchtrace.models.dense import build_mlp
 from glitchtrace.papers.cleansing import cells, fidelity
 from glitchtrace.papers.cleansing.comparison import choose, gain_table
 from glitchtrace.papers.cleansing.figures import agreement_table, draw_fidelity
@@ -360,7 +360,7 @@ def test_the_number_of_removals_is_chosen_on_validation_and_judged_on_test() -> 
 def test_all_replicas_at_once_are_the_single_replays(batch: int) -> None:
     rng = np.random.default_rng(0)
     train, validation = (fidelity.Samples(rng.normal(size=(12, 3)), rng.integers(0, 2, 12)) for _ in range(2))
-    network = mlp.build((3,), 1, {"hidden": [4, 4], "head_seed": 0}).double()
+    network = build_mlp((3,), 1, {"hidden": [4, 4], "head_seed": 0}).double()
     plan = make_plan(12, epochs=2, batch_size=batch, learning_rate=0.3, l2=0.01, decay=True)
     trace = record(network, train, plan, keep=np.empty((plan.steps, layout_of(network).width)))
     u = validation_gradient(

@@ -12,6 +12,7 @@ from sklearn.utils import Bunch
 
 from glitchtrace.core import grid, registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data import fetch
 from glitchtrace.data.datasets import libsvm
 from glitchtrace.data.datasets.idx import load_seven_one
 from glitchtrace.data.datasets.libsvm import binary_pool, load_libsvm, scaled
@@ -61,7 +62,9 @@ def test_rows_and_labels_of_a_file(tmp_path, suffix, sparse):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_each_dataset_reads_its_files_in_order_and_is_stored(tmp_path, name):
+def test_each_dataset_reads_its_files_in_order_and_is_stored(tmp_path, name, monkeypatch):
+    # Made files are smaller than the published ones.
+    monkeypatch.setattr(fetch, "check_against_card", lambda pool, dataset: None)
     for file in FILES[name]:
         put(tmp_path, file)
     sparse = registry.card("dataset", name)["modality"] == "sparse"
@@ -265,3 +268,21 @@ def test_networks_and_sparse_rows_do_not_meet():
     problem = grid.illegal("real_sim", "linear", "uniform", "0.1", {})
     assert "model linear takes image and table data, real_sim is of modality sparse" in problem
     assert grid.illegal_data("real_sim", "uniform", "0.5", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"1 1:1\n0 2:x\n", r"line 2: '2:x' is no index:value"),
+        (b"1 1:1\nred 1:1\n", r"line 2: 'red' is no label"),
+        (b"1 2:1 1:1\n0 1:1\n", r"line 1: index 1 after 2"),
+        (b"1 1:1\n0 1:1\n1 5:1\n", r"line 3: index 5 of 4 columns"),
+    ],
+)
+def test_a_fault_in_a_libsvm_file_names_its_line(tmp_path, content, message):
+    put = tmp_path / "LIBSVM/made"
+    put.parent.mkdir()
+    put.write_bytes(content)
+    with pytest.raises(GlitchtraceError, match=rf"{message}.*; mend that line") as caught:
+        load_libsvm({"all": "made"}, tmp_path, columns=4)
+    assert "\n" not in str(caught.value)

@@ -4,9 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.fetch import check_against_card
 from glitchtrace.data.pool import Pool
 
 SHIPPED = ("breast_cancer", "digits", "iris", "photo_patches", "wine")
@@ -43,7 +45,9 @@ def test_a_shipped_dataset_is_what_its_card_says(name):
 def test_all_cards_have_the_same_keys_and_legal_foreign_datasets():
     for name in registry.names("dataset"):
         card = registry.card("dataset", name)
-        assert set(card) - {"foreign", "foreign_only", "convolution_size", "memory_mib"} == KEYS, name
+        assert set(card) - {"foreign", "foreign_only", "convolution_size", "memory_mib", "files"} == KEYS, (
+            name
+        )
         assert card["modality"] in ("image", "table", "sparse")
         assert bool(card["shape"]) == (card["modality"] != "sparse")
         if "foreign" in card:
@@ -110,3 +114,22 @@ def test_unusable_data_are_one_line_that_names_the_dataset(changes, message):
     with pytest.raises(GlitchtraceError, match=f"^dataset mine: {message}") as caught:
         dataclasses.replace(GOOD, **changes).check("mine")
     assert "\n" not in str(caught.value)
+
+
+def test_a_pool_that_is_not_what_its_card_says_is_refused():
+    pool = registry.load("dataset", "iris").load(None)
+    check_against_card(pool, "iris")
+    fewer = dataclasses.replace(
+        pool, features=pool.features[:149], labels=pool.labels[:149], parts={"all": (0, 149)}
+    )
+    with pytest.raises(GlitchtraceError, match=r"iris: its card says rows \{'all': 150\}, its data have"):
+        check_against_card(fewer, "iris")
+    with pytest.raises(GlitchtraceError, match=r"wine: its card says rows"):
+        check_against_card(pool, "wine")
+
+
+def test_nan_in_a_sparse_pool_names_the_row():
+    matrix = csr_matrix(np.array([[0, 0], [1, 0], [0, 0], [2, np.nan]], dtype=np.float32))
+    pool = Pool(matrix, np.array([0, 1, 0, 1]), ("a", "b"), {"all": (0, 4)})
+    with pytest.raises(GlitchtraceError, match="features of row 3 are NaN"):
+        pool.check("sparse")

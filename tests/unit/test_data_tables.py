@@ -470,3 +470,21 @@ def test_another_archive_of_epsilon_is_refused(tmp_path, rows, message):
     epsilon_archive(tmp_path / "e.tar.gz", {part: np.ones(shape) for part, shape in rows.items()})
     with pytest.raises(GlitchtraceError, match=rf"e\.tar\.gz: .*{message}"):
         family.read_epsilon(tmp_path / "e.tar.gz", {"train": 5, "test": 3})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"categorical": ["a typo"]}, "categorical 'a typo' is no feature; known: a, b"),
+        ({"columns": ["a", "y"]}, "the label 'y' is among the features"),
+        ({"columns": ["a", "id"]}, r"column 'id' holds .*16777217.* in row 1, an integer above 2\^24"),
+    ],
+)
+def test_what_a_table_must_not_ask_for_is_refused(changes, message):
+    frame = pd.DataFrame({"a": [1.5, 2.0], "b": ["x", "z"], "y": [0, 1], "id": [16_777_216, 16_777_217]})
+    options = {"columns": ["a", "b"], "categorical": ["b"], "label": "y", **changes}
+    options["categorical"] = [
+        name for name in options["categorical"] if name != "b" or "b" in options["columns"]
+    ]
+    with pytest.raises(GlitchtraceError, match=message):
+        encode(frame, origin="made", classes={0: "0", 1: "1"}, parts={"all": (0, 2)}, checksums={}, **options)

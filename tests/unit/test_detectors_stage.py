@@ -81,7 +81,7 @@ def test_same_bytes_again(cell: dict[str, object], tmp_path: Path) -> None:
 
 
 def test_unknown_detector(cell: dict[str, object], tmp_path: Path) -> None:
-    with pytest.raises(GlitchtraceError, match="unknown detector 'CNCJ'; known: AAI, CFRank"):
+    with pytest.raises(GlitchtraceError, match="unknown detector 'CNCJ'; known: AAI, AUM, CFRank"):
         detect_cell(**cell, detectors=["CNCJ"])
     assert not (tmp_path / "scores.parquet").exists()
 

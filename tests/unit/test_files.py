@@ -1,6 +1,7 @@
 """What readers refuse: truncated, altered, and of another version; and what a killed writer leaves behind."""
 
 import json
+import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
+from scipy.sparse import csr_matrix
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.sparse import read_sparse, write_sparse
 
 TABLE = pd.DataFrame({"name": [f"row {i}" for i in range(200)], "value": np.linspace(0, 1, 200)})
 TENSORS = {"a/b": np.arange(300, dtype=np.float32).reshape(20, 15), "c": np.array([7])}
@@ -153,3 +156,78 @@ def test_a_mapped_array_is_whole_or_absent(tmp_path: Path) -> None:
     ):
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["m.npy"]
+
+
+# --- one bit at random --------------------------------------------------------------------------------------------
+
+MIXED = TABLE.head(20).assign(
+    label=np.arange(20) % 3,
+    kind=np.arange(20, dtype=np.int8),
+    right=np.arange(20) % 2 == 0,
+    part=pd.Categorical(["train", "test"] * 10),
+)
+MATRIX = csr_matrix(np.eye(7, dtype=np.float32) * 3)
+
+
+def same_tensors(found: dict, written: dict) -> bool:
+    return found.keys() == written.keys() and all(same_array(found[key], written[key]) for key in written)
+
+
+def same_array(found: np.ndarray, written: np.ndarray) -> bool:
+    return found.dtype == written.dtype and np.array_equal(found, written)
+
+
+FUZZED: dict[str, tuple[Callable, Callable, Callable]] = {
+    "parquet": (
+        lambda path: files.write_parquet(MIXED, path),
+        files.read_parquet,
+        lambda found, written: found.equals(written) and (found.dtypes == written.dtypes).all(),
+    ),
+    "safetensors": (lambda path: files.write_tensors(TENSORS, path), files.read_tensors, same_tensors),
+    "npy": (lambda path: files.write_npy(TENSORS["a/b"], path), files.read_npy, same_array),
+    "npz": (
+        lambda path: write_sparse(MATRIX, path),
+        read_sparse,
+        lambda found, written: found.shape == written.shape and (found != written).nnz == 0,
+    ),
+    "json": (
+        lambda path: files.write_record({"parts": {"train": [0, 1437]}, "x": [1.5, None, "a"]}, path),
+        files.read_record,
+        # A checksum under another name is no key of the record.
+        lambda found, written: {key: value for key, value in found.items() if key in written} == written,
+    ),
+}
+
+
+@pytest.mark.parametrize("form", FUZZED)
+def test_a_flipped_bit_is_refused_in_one_line_or_changes_nothing(form: str, tmp_path: Path) -> None:
+    write, read, same = FUZZED[form]
+    path = tmp_path / f"file.{form}"
+    write(path)
+    content, written = path.read_bytes(), read(path)
+    draw, messages = random.Random(0), []
+    for _ in range(300):
+        bit = draw.randrange(8 * len(content))
+        altered = bytearray(content)
+        altered[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(altered)
+        try:
+            found = read(path)
+        except GlitchtraceError as error:
+            messages.append(str(error))
+        else:
+            assert same(found, written), bit
+    assert len(messages) > 150
+    assert not any("\n" in message for message in messages)
+
+
+def test_an_array_is_checked_when_it_is_mapped_too(tmp_path: Path) -> None:
+    with files.mapped_npy(tmp_path / "m.npy", shape=(50, 4), dtype=np.float32) as array:
+        array[:] = 1
+    np.testing.assert_array_equal(np.load(tmp_path / "m.npy"), np.ones((50, 4)))
+    assert (files.read_npy(tmp_path / "m.npy", memory_mapped=True) == 1).all()
+    content = bytearray((tmp_path / "m.npy").read_bytes())
+    content[300] ^= 4
+    (tmp_path / "m.npy").write_bytes(content)
+    with pytest.raises(GlitchtraceError, match=r"m\.npy cannot be read as npy \(its checksum does not fit"):
+        files.read_npy(tmp_path / "m.npy", memory_mapped=True)

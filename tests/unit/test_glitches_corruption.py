@@ -415,3 +415,11 @@ def test_human_labels_are_for_cifar10_in_its_official_order_alone():
     assert grid.illegal("cifar10_jpeg@tenth", "resnet20", "human_labels", "native", settings) is None
     assert "made for cifar10, " in grid.illegal("mnist", "resnet20", "human_labels", "native", settings)
     assert "ratios: [native]" in grid.illegal("cifar10", "resnet20", "human_labels", "0.1", settings)
+
+
+def test_rows_on_memorised_pictures_are_known_as_such():
+    settings = {"model": {"resnet20": {"weights": "akamaster"}, "resnet20@fresh": {"weights": "random"}}}
+    assert grid.memorised("cifar10_jpeg@tenth", "resnet20", settings)
+    assert not grid.memorised("mnist", "resnet20", settings)
+    assert not grid.memorised("cifar10_jpeg", "resnet20@fresh", settings)
+    assert not grid.memorised("cifar10", "efficientnet_lite0", {"model": {"efficientnet_lite0": {}}})

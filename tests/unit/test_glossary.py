@@ -14,6 +14,7 @@ from glitchtrace.glitches.kinds import Kind
 
 PAGE = (Path(__file__).parents[2] / "docs/glossary.md").read_text(encoding="utf-8")
 KINDS = "|".join(kind.label for kind in Kind)
+COUNTERS = registry.names("counter")
 REMEDY = "describe it in docs/glossary.md"
 
 
@@ -45,16 +46,22 @@ def written() -> set[str]:
             for part, kind in [*(("train", k) for k in ("all", *KINDS.split("|"))), ("validation", "all")]
         ]
     )
+    numbers = pd.DataFrame(
+        [(name, 3.0, 1.0, 5.0) for name in COUNTERS], columns=["counter", "count", "low", "high"]
+    )
     scored = samples[["label"]].assign(proposed_label=1 - labels, verdict=np.int8(1))
     scores = np.random.default_rng(0).normal(size=(2, len(kinds)))
     scored = scored.assign(sample=range(len(kinds)), CFRank=scores[0], CNCI=scores[1])
-    found = set(cell_measures(samples, history))
-    return found.union(*(measures for _, measures in signal_measures(scored, samples)))
+    found = set(cell_measures(samples, history, numbers))
+    return found.union(*(measures for _, measures in signal_measures(scored, samples, None, numbers)))
 
 
 def matches(entry: str, name: str) -> bool:
     """Whether an entry, whose {words} stand for kinds, describes a name."""
-    return re.fullmatch(re.sub(r"\\\{\w+\\\}", f"(?:{KINDS})", re.escape(entry)), name) is not None
+    return (
+        re.fullmatch(re.sub(r"\\\{\w+\\\}", f"(?:{'|'.join([KINDS, *COUNTERS])})", re.escape(entry)), name)
+        is not None
+    )
 
 
 def test_every_measure_is_described_and_every_description_is_of_a_measure() -> None:

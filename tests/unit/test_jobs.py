@@ -86,7 +86,7 @@ def test_an_array_above_the_limit_or_of_an_older_record_is_not_checked(
     with monkeypatch.context() as lower:
         lower.setattr(jobs, "_CHECKED_BYTES", 100)
         assert len(read(fetched)) == 1
-    old = json.loads(record.read_text())
+    old = files.read_record(record)
     del old["arrays"]
-    record.write_text(json.dumps(old))
+    files.write_record(old, record)
     assert len(read(fetched)) == 1

@@ -3,19 +3,19 @@ import pytest
 import torch
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.models import linear, mlp
+from glitchtrace.models.dense import build_linear, build_mlp
 from glitchtrace.models.network import Head, Network
 
 SETTINGS = {"hidden": [6, 5], "head_seed": 42}
 
 
 def small_mlp(seed: int = 42) -> Network:
-    return mlp.build((4,), 3, {**SETTINGS, "head_seed": seed})
+    return build_mlp((4,), 3, {**SETTINGS, "head_seed": seed})
 
 
-@pytest.mark.parametrize("module", [linear, mlp])
-def test_a_vector_model_has_logits_of_its_head_on_its_features(module):
-    network = module.build((4,), 3, SETTINGS)
+@pytest.mark.parametrize("build", [build_linear, build_mlp])
+def test_a_vector_model_has_logits_of_its_head_on_its_features(build):
+    network = build((4,), 3, SETTINGS)
     x = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
     features = network.features(x)
     assert features.shape == (7, network.head.in_features)
@@ -24,15 +24,15 @@ def test_a_vector_model_has_logits_of_its_head_on_its_features(module):
     assert network(x).shape == (7, 3)
 
 
-@pytest.mark.parametrize("module", [linear, mlp])
-def test_a_vector_model_refuses_pictures(module):
+@pytest.mark.parametrize("build", [build_linear, build_mlp])
+def test_a_vector_model_refuses_pictures(build):
     with pytest.raises(GlitchtraceError, match="takes vectors"):
-        module.build((1, 8, 8), 3, SETTINGS)
+        build((1, 8, 8), 3, SETTINGS)
 
 
 def test_linear_features_are_the_inputs_and_mlp_features_are_its_hidden_layers():
     x = torch.tensor([[1.0, -2.0, 3.0, 0.5]])
-    assert torch.equal(linear.build((4,), 3, SETTINGS).features(x), x)
+    assert torch.equal(build_linear((4,), 3, SETTINGS).features(x), x)
     network = small_mlp()
     values = x.numpy()
     for layer in network.hidden:
@@ -40,22 +40,22 @@ def test_linear_features_are_the_inputs_and_mlp_features_are_its_hidden_layers()
     np.testing.assert_allclose(network.features(x).detach().numpy(), values, rtol=1e-5)
 
 
-@pytest.mark.parametrize("module", [linear, mlp])
-def test_the_head_starts_as_torch_does_right_after_seeding(module):
-    network = module.build((4,), 3, SETTINGS)
+@pytest.mark.parametrize("build", [build_linear, build_mlp])
+def test_the_head_starts_as_torch_does_right_after_seeding(build):
+    network = build((4,), 3, SETTINGS)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(42)
         expected = torch.nn.Linear(network.head.in_features, 3)
     assert torch.equal(network.head.weight, expected.weight)
     assert torch.equal(network.head.bias, expected.bias)
-    other = module.build((4,), 3, {**SETTINGS, "head_seed": 43})
+    other = build((4,), 3, {**SETTINGS, "head_seed": 43})
     assert not torch.equal(network.head.weight, other.head.weight)
 
 
-@pytest.mark.parametrize("module", [linear, mlp])
-def test_building_leaves_the_global_generator_alone(module):
+@pytest.mark.parametrize("build", [build_linear, build_mlp])
+def test_building_leaves_the_global_generator_alone(build):
     before = torch.random.get_rng_state()
-    module.build((4,), 3, SETTINGS)
+    build((4,), 3, SETTINGS)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 

@@ -14,12 +14,11 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.preprocess import TokenInputs, VectorInputs
 from glitchtrace.glitches.stage import inject_glitch
-from glitchtrace.models import ft_transformer, tabular_mlp, tabular_resnet
+from glitchtrace.models.tabular import COMPONENTS, build_ft_transformer, build_tabular_mlp
 from glitchtrace.training.sgd import batches, train
 from glitchtrace.training.stage import build, train_cell, view
 
 CPU = torch.device("cpu")
-MODULES = {"tabular_mlp": tabular_mlp, "tabular_resnet": tabular_resnet, "ft_transformer": ft_transformer}
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +30,7 @@ def _one_thread():
 
 
 def complete(model: str, **changes) -> dict:
-    settings = {
-        key: fragment["default"] for key, fragment in registry.card("model", model)["settings"].items()
-    }
+    settings = {key: fragment["default"] for key, fragment in registry.settings("model", model).items()}
     return {**settings, **changes}
 
 
@@ -59,7 +56,7 @@ PUBLISHED = {
 @pytest.mark.parametrize("model", PUBLISHED)
 def test_a_network_for_vectors_is_that_of_the_authors(model):
     expected = seeded(PUBLISHED[model])
-    network = MODULES[model].build((54,), 7, complete(model)).eval()
+    network = COMPONENTS[model].build((54,), 7, complete(model)).eval()
     x = random(9, 54)
     torch.testing.assert_close(network(x), expected(x))
     torch.testing.assert_close(network(x), network.head(network.features(x)))
@@ -85,7 +82,7 @@ def test_the_ft_transformer_is_that_of_the_authors(numbers, categories):
     codes = torch.stack([torch.arange(5) % count for count in categories], dim=1) if categories else None
     values = random(5, numbers) if numbers else None
     parts = [part.float() for part in (values, codes) if part is not None]
-    network = ft_transformer.build(
+    network = build_ft_transformer(
         (numbers + len(categories),), 7, complete("ft_transformer"), categories
     ).eval()
     x = torch.cat(parts, dim=1)
@@ -97,7 +94,7 @@ def test_the_ft_transformer_is_that_of_the_authors(numbers, categories):
 
 def test_gradients_of_the_ft_transformer_are_those_of_the_authors():
     options = {"width": 16, "heads": 2, "attention_dropout": 0.0, "hidden_dropout": 0.0}
-    network = ft_transformer.build((4,), 3, complete("ft_transformer", **options), [3])
+    network = build_ft_transformer((4,), 3, complete("ft_transformer", **options), [3])
     expected = seeded(
         lambda: authors.FTTransformer(
             n_cont_features=3,
@@ -120,7 +117,7 @@ def test_gradients_of_the_ft_transformer_are_those_of_the_authors():
     ("blocks", "width", "attention", "hidden"), [(1, 96, 0.1, 0.0), (6, 384, 0.35, 0.25)]
 )
 def test_null_settings_take_the_authors_value_for_the_number_of_blocks(blocks, width, attention, hidden):
-    network = ft_transformer.build((2,), 2, complete("ft_transformer", blocks=blocks))
+    network = build_ft_transformer((2,), 2, complete("ft_transformer", blocks=blocks))
     block = network.body.backbone.blocks[0]
     assert network.head.in_features == width
     assert block["attention"].dropout.p == pytest.approx(attention)
@@ -129,7 +126,7 @@ def test_null_settings_take_the_authors_value_for_the_number_of_blocks(blocks, w
 
 def test_many_columns_are_compressed():
     settings = complete("ft_transformer", compression=0.2, width=16, heads=2)
-    network = ft_transformer.build((99,), 2, settings).eval()
+    network = build_ft_transformer((99,), 2, settings).eval()
     assert network.body.backbone.blocks[0]["attention"].key_compression.weight.shape == (20, 100)
     assert network(random(3, 99)).shape == (3, 2)
 
@@ -138,19 +135,19 @@ def test_settings_that_do_not_go_together_are_one_line():
     with pytest.raises(
         GlitchtraceError, match="model ft_transformer: d_embedding must be a multiple"
     ) as caught:
-        ft_transformer.build((3,), 2, complete("ft_transformer", width=10, heads=3))
+        build_ft_transformer((3,), 2, complete("ft_transformer", width=10, heads=3))
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("model", MODULES)
+@pytest.mark.parametrize("model", COMPONENTS)
 def test_a_model_for_tables_refuses_pictures(model):
     with pytest.raises(GlitchtraceError, match=f"model {model} takes vectors"):
-        MODULES[model].build((1, 8, 8), 3, complete(model))
+        COMPONENTS[model].build((1, 8, 8), 3, complete(model))
 
 
-@pytest.mark.parametrize("model", MODULES)
+@pytest.mark.parametrize("model", COMPONENTS)
 def test_everything_is_trained_and_a_checkpoint_brings_it_back(model):
-    network = MODULES[model].build((6,), 3, complete(model, width=16))
+    network = COMPONENTS[model].build((6,), 3, complete(model, width=16))
     assert set(network.trained) == {name for name, _ in network.named_parameters()}
     assert not network.frozen_features
     before, x = network.checkpoint(), random(8, 6)
@@ -231,7 +228,7 @@ def run(table: dict, folder: Path, model: str, **changes) -> dict[str, Path]:
     return outputs
 
 
-@pytest.mark.parametrize("model", MODULES)
+@pytest.mark.parametrize("model", COMPONENTS)
 def test_a_table_with_categories_is_trained_to_the_same_bytes_for_the_same_seed(model, table, tmp_path):
     # 97 rows in batches of 32 leave one sample over, which BatchNorm could not take alone.
     first = run(table, tmp_path / "a", model)
@@ -276,7 +273,7 @@ def test_what_dropout_leaves_out_depends_on_the_run_seed_alone():
     states = []
     for seed, noise in ((0, 1), (0, 2), (1, 1)):
         torch.manual_seed(noise)
-        network = tabular_mlp.build((5,), 2, complete("tabular_mlp", width=8, dropout=0.5))
+        network = build_tabular_mlp((5,), 2, complete("tabular_mlp", width=8, dropout=0.5))
         # One batch an epoch: the order within it changes sums in their last bits only.
         train(network, samples, labels, learning_rate=0.1, batch_size=40, epochs=2, seed=seed, device=CPU)
         states.append(network.checkpoint()["head.weight"])

@@ -15,7 +15,7 @@ from glitchtrace.core.files import write_json, write_npy, write_parquet
 from glitchtrace.glitches.independent import inject, transition_matrix
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import sample_table
-from glitchtrace.models import nine_layer_cnn
+from glitchtrace.models.convnets import build_nine_layer_cnn
 from glitchtrace.papers.rdia.relabelling import relabelled_loss as reference_loss
 from glitchtrace.papers.rdia_ls.cells import cells
 from glitchtrace.papers.rdia_ls.methods import (
@@ -395,17 +395,17 @@ def test_noise_that_changes_nothing_is_refused():
 
 
 def test_the_convolutional_network_has_the_published_layers():
-    network = nine_layer_cnn.build((3, 32, 32), 100, {"head_seed": 0})
+    network = build_nine_layer_cnn((3, 32, 32), 100, {"head_seed": 0})
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     assert [layer.out_channels for layer in convolutions] == [64, 64, 128, 128, 196, 196]
     linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
     assert [(layer.in_features, layer.out_features) for layer in linear] == [(3136, 256), (256, 100)]
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 100)
     assert len(network.trained) == len(list(network.parameters()))
-    again = nine_layer_cnn.build((3, 32, 32), 100, {"head_seed": 0})
+    again = build_nine_layer_cnn((3, 32, 32), 100, {"head_seed": 0})
     torch.testing.assert_close(network.head.weight, again.head.weight)
     with pytest.raises(GlitchtraceError, match="pictures of 32 × 32"):
-        nine_layer_cnn.build((1, 28, 28), 10, {"head_seed": 0})
+        build_nine_layer_cnn((1, 28, 28), 10, {"head_seed": 0})
 
 
 # --- cells and stage ------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from glitchtrace.influence.per_sample import PerSampleInfluence
 from glitchtrace.influence.per_sample import Samples as Rows
 from glitchtrace.influence.sgd_influence import sgd_influence, tensors, validation_gradient
 from glitchtrace.influence.solvers import Operator, conjugate_gradients, lissa
-from glitchtrace.models import mlp, six_conv_cnn, small_cnn
+from glitchtrace.models.convnets import build_six_conv_cnn, build_small_cnn
+from glitchtrace.models.dense import build_mlp
 from glitchtrace.models.network import Network
 from glitchtrace.training.augmentation import Augmentation
 from glitchtrace.training.recorded.objective import State, dot, losses
@@ -72,7 +73,7 @@ class Recorded:
 
 
 def tabular(**plan) -> Recorded:
-    return Recorded(mlp.build((4,), 3, {"hidden": [5], "head_seed": 0}), (4,), 3, **plan)
+    return Recorded(build_mlp((4,), 3, {"hidden": [5], "head_seed": 0}), (4,), 3, **plan)
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def recorded() -> Recorded:
 
 @pytest.fixture(scope="module")
 def normed() -> Recorded:
-    return Recorded(six_conv_cnn.build((1, 8, 8), 3, {"head_seed": 0}), (1, 8, 8), 3, epochs=2)
+    return Recorded(build_six_conv_cnn((1, 8, 8), 3, {"head_seed": 0}), (1, 8, 8), 3, epochs=2)
 
 
 # --- plan, record, replay ----------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def test_a_removed_sample_keeps_the_divisor_and_an_empty_batch_is_passed_over() 
     removed = np.zeros(SAMPLES, dtype=bool)
     removed[case.trace.step(0)[0]] = True
     replay(case.network, case.train, case.trace, removed)
-    expected = mlp.build((4,), 3, {"hidden": [5], "head_seed": 0}).double()
+    expected = build_mlp((4,), 3, {"hidden": [5], "head_seed": 0}).double()
     for step in range(1, case.trace.steps):
         rows, _ = case.trace.step(step)
         parameters = expected.trained_parameters()
@@ -293,7 +294,7 @@ def test_tracin_of_a_recorded_training_is_the_mean_of_the_estimator_of_all_layer
 
 
 def test_solvers_agree_on_a_convex_problem() -> None:
-    case = Recorded(mlp.build((4,), 3, {"hidden": [5], "head_seed": 0}), (4,), 3)
+    case = Recorded(build_mlp((4,), 3, {"hidden": [5], "head_seed": 0}), (4,), 3)
     state = State(case.network, tensors(case.trace.final, case.trace, case.network), training=False)
     loss = influences.TrainingLoss(case.network, state, case.train, case.train.y.numpy(), 11)
     system = influences.koh_liang_system(loss, 1.0)
@@ -363,7 +364,7 @@ def test_truncated_files_are_one_clear_line(recorded: Recorded, stored) -> None:
 
 def test_too_little_disk_is_told_before_training(tmp_path, monkeypatch) -> None:
     plan = make_plan(SAMPLES, epochs=2, batch_size=8, learning_rate=0.1)
-    layout = layout_of(mlp.build((4,), 3, {"hidden": [5], "head_seed": 0}))
+    layout = layout_of(build_mlp((4,), 3, {"hidden": [5], "head_seed": 0}))
     needed = {name: snapshot_bytes(plan, layout, name) for name in ("all", "last", "none")}
     assert needed == {"all": 8 * layout.width * 4, "last": 4 * layout.width * 4, "none": 0}
     require_space(tmp_path, needed["all"], "protocols.sgd.snapshots")
@@ -386,7 +387,7 @@ def test_a_walk_that_leaves_the_numbers_is_named(recorded: Recorded) -> None:
 def test_a_walk_beyond_the_snapshots_and_unknown_options_are_refused(recorded: Recorded) -> None:
     plan = recorded.plan
     first = first_snapshot(plan, "last")
-    network = mlp.build((4,), 3, {"hidden": [5], "head_seed": 0}).double()
+    network = build_mlp((4,), 3, {"hidden": [5], "head_seed": 0}).double()
     keep = np.empty((plan.steps - first, recorded.trace.layout.width))
     trace = record(network, recorded.train, plan, keep=keep, first=first)
     last = sgd_influence(
@@ -403,7 +404,7 @@ def test_a_walk_beyond_the_snapshots_and_unknown_options_are_refused(recorded: R
 
 
 def test_a_trace_of_another_network_or_of_fewer_samples_is_refused(recorded: Recorded) -> None:
-    other = mlp.build((4,), 3, {"hidden": [6], "head_seed": 0})
+    other = build_mlp((4,), 3, {"hidden": [6], "head_seed": 0})
     more = Data((4,), 3, SAMPLES + 1)
     for network, samples, message in (
         (other, recorded.train, "trace is that of another network"),
@@ -416,7 +417,7 @@ def test_a_trace_of_another_network_or_of_fewer_samples_is_refused(recorded: Rec
 
 
 def test_dropout_is_refused() -> None:
-    network = mlp.build((4,), 3, {"hidden": [5], "head_seed": 0})
+    network = build_mlp((4,), 3, {"hidden": [5], "head_seed": 0})
     network.add_module("noise", nn.Dropout(0.5))
     plan = make_plan(SAMPLES, epochs=1, batch_size=8, learning_rate=0.1)
     with pytest.raises(GlitchtraceError, match="which dropout prevents"):
@@ -430,15 +431,15 @@ def test_sizes_of_the_published_networks() -> None:
     def parameters(network: Network) -> int:
         return sum(parameter.numel() for parameter in network.trained_parameters())
 
-    assert parameters(small_cnn.build((1, 28, 28), 10, {"head_seed": 0})) == 13_750
+    assert parameters(build_small_cnn((1, 28, 28), 10, {"head_seed": 0})) == 13_750
     for shape, count, values in (((1, 32, 32), 307_370, 307_818), ((3, 32, 32), 307_946, 308_394)):
-        network = six_conv_cnn.build(shape, 10, {"head_seed": 0})
+        network = build_six_conv_cnn(shape, 10, {"head_seed": 0})
         assert (parameters(network), layout_of(network).width) == (count, values)
-    assert parameters(six_conv_cnn.build((3, 96, 96), 10, {"head_seed": 0})) == 471_786
+    assert parameters(build_six_conv_cnn((3, 96, 96), 10, {"head_seed": 0})) == 471_786
     with pytest.raises(GlitchtraceError, match="at least 16 × 16"):
-        small_cnn.build((1, 8, 8), 10, {"head_seed": 0})
+        build_small_cnn((1, 8, 8), 10, {"head_seed": 0})
     with pytest.raises(GlitchtraceError, match="at least 8 × 8"):
-        six_conv_cnn.build((1, 4, 4), 10, {"head_seed": 0})
+        build_six_conv_cnn((1, 4, 4), 10, {"head_seed": 0})
 
 
 def test_augmentation_depends_on_the_seed_alone_and_is_a_shifted_picture() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.glitches.kinds import Kind
-from glitchtrace.models import mlp
+from glitchtrace.models.dense import build_mlp
 from glitchtrace.models.network import Head
 from glitchtrace.training.evaluation import Outputs, by_kind, evaluate
 
@@ -25,7 +25,7 @@ class Table:
 
 
 def network(seed: int = 42):
-    return mlp.build((5,), 4, {"hidden": [6], "head_seed": seed})
+    return build_mlp((5,), 4, {"hidden": [6], "head_seed": seed})
 
 
 def outputs(n: int = 17, batch_size: int = 4, seed: int = 0) -> Outputs:

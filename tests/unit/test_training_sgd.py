@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
-from glitchtrace.models import linear, mlp
+from glitchtrace.models.dense import build_linear, build_mlp
 from glitchtrace.training.sgd import batches, out_of_memory, train
 
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def problem(n: int = 23, d: int = 5, classes: int = 3, seed: int = 0) -> tuple[T
 
 
 def head(d: int = 5, classes: int = 3):
-    return linear.build((d,), classes, {"head_seed": 42})
+    return build_linear((d,), classes, {"head_seed": 42})
 
 
 def run(network, samples, labels, **options):
@@ -123,7 +123,7 @@ def test_the_global_generators_play_no_part():
 
 def test_only_trained_parameters_change():
     samples, labels = problem()
-    network = mlp.build((5,), 3, {"hidden": [6, 4], "head_seed": 42})
+    network = build_mlp((5,), 3, {"hidden": [6, 4], "head_seed": 42})
     network.train_only(["hidden.1", "head"])
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     run(network, samples, labels)
@@ -134,7 +134,7 @@ def test_only_trained_parameters_change():
 def test_training_is_that_of_torch_without_its_compiler():
     """The same bytes as torch.optim.SGD, which would import the compiler."""
     samples, labels = problem()
-    network, other = (mlp.build((5,), 3, {"hidden": [6, 4], "head_seed": 42}) for _ in range(2))
+    network, other = (build_mlp((5,), 3, {"hidden": [6, 4], "head_seed": 42}) for _ in range(2))
     run(network, samples, labels)
     optimiser = torch.optim.SGD(other.parameters(), 0.3)
     for rows in list(samples.asked):

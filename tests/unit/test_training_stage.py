@@ -71,7 +71,7 @@ def cell_files(tmp_path_factory):
 
 
 def complete(model: str) -> dict:
-    settings = registry.card("model", model)["settings"]
+    settings = registry.settings("model", model)
     return {key: fragment["default"] for key, fragment in settings.items()} | MODELS[model]
 
 

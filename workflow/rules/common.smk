@@ -18,6 +18,7 @@ from glitchtrace.core import (
     resources,
 )
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.paths import audit_files
 from glitchtrace.core.registry import base_name
 from glitchtrace.repair import asking
 
@@ -54,6 +55,7 @@ GRID = grid.Grid(
 )
 CELL_KEYS = tuple(grid.AXES.values())
 DETECTORS = registry.chosen("detector", CONFIG["detectors"])
+COUNTERS = registry.chosen("counter", CONFIG["counters"])
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
 
 STARTED = time.monotonic()
@@ -78,7 +80,7 @@ EVERYTHING, FIGURES, RECORDS = [], [], []
 
 pathvars:
     study=paths.study_folder(CONFIG["study"]),
-    detectors=paths.choice_folder(CONFIG["detectors"]),
+    detectors=paths.choice_folder(CONFIG["detectors"], beside=CONFIG["counters"]),
     policies=paths.choice_folder(CONFIG["policies"], "repair-"),
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",

@@ -47,9 +47,10 @@ rule cross_fit:
 
 rule detect:
     input:
-        **evidence(DETECTORS),
+        **evidence(DETECTORS, COUNTERS),
         glitch=rules.inject_glitch.output.glitch,
     output:
+        **({"numbers": paths.NUMBERS} if COUNTERS else {}),
         scores=paths.SCORES,
         record=paths.record(paths.SCORES, "detect"),
     log:
@@ -63,6 +64,7 @@ rule detect:
         **stage(
             "detectors.stage:detect_cell",
             detectors=DETECTORS,
+            counters=COUNTERS,
             settings=detector_settings(DETECTORS),
             estimator_settings=settings("estimator"),
             seed=number("seed"),

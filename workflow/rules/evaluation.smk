@@ -4,6 +4,7 @@
 rule evaluate_cell:
     input:
         scores=rules.detect.output.scores,
+        numbers=[rules.detect.output.numbers] if COUNTERS else [],
         glitch=rules.inject_glitch.output.glitch,
         history=rules.train.output.history,
         records=[

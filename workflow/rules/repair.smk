@@ -6,12 +6,12 @@ POLICIES = {
     name: SETTINGS["policy"][name]
     for name in registry.chosen("policy", CONFIG["policies"])
 }
-REPAIRING, COUNTERS = checked(asking.asked, POLICIES)
+REPAIRING, COUNTING = checked(asking.asked, POLICIES)
 
 
 rule repair_cell:
     input:
-        **evidence(REPAIRING, COUNTERS),
+        **evidence(REPAIRING, COUNTING),
         glitch=rules.inject_glitch.output.glitch,
     output:
         repaired=paths.REPAIRED,
@@ -28,7 +28,7 @@ rule repair_cell:
             "repair.proposals:repair_cell",
             policies=POLICIES,
             detectors={name: SETTINGS["detector"].get(name, {}) for name in REPAIRING},
-            counters=COUNTERS,
+            counters=COUNTING,
             estimator_settings=settings("estimator"),
             seed=number("seed"),
         ),

@@ -1,7 +1,11 @@
 # Figures and tables of a study, drawn from its summaries; and which of them its grid allows.
 
 # Cells whose labels are wrong: label repair is measured on them.
-LABEL_CELLS = GRID.named("glitch", ("uniform", "class_dependent", "human_labels"))
+LABEL_CELLS = [
+    cell
+    for cell in GRID.rows()
+    if registry.card("glitch", cell["glitch"]).get("label_repair")
+]
 GLITCHED_SETS = grid.glitched_sets(GRID)
 
 

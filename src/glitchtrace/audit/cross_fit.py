@@ -74,17 +74,18 @@ def cross_fit(
     *,
     table: bool,
     seed: int,
+    judging: bool = True,
     tick: Callable[[float], None] = lambda share: None,
 ) -> CrossFit:
-    """Compare the learners on held-out rows, then let the best ones judge all rows out of fold.
+    """Compare the learners on held-out rows, then let the best ones judge all rows out of fold, if they are to.
 
-    ``y``: (n,) codes or numbers of the rows.
+    ``y``: (n,) codes or numbers of the rows.  Without ``judging`` there are no experts, only losses.
     """
     candidates = learners(len(y), views.lines.shape[1], classes, table)
     chosen = np.arange(len(y))
     if len(y) > _CHOICE_ROWS:
         chosen = np.sort(generator(seed, "audit choice").choice(len(y), _CHOICE_ROWS, replace=False))
-    whole = len(chosen) == len(y)
+    whole = judging and len(chosen) == len(y)
     losses: dict[str, float] = {}
     experts: dict[str, np.ndarray] = {}
     for number, learner in enumerate(candidates):
@@ -96,6 +97,8 @@ def cross_fit(
         tick(0.5 * (number + 1) / len(candidates))
     order = sorted(losses, key=lambda name: (losses[name], name))
     kept = _different(order)
+    if not judging:
+        return CrossFit({}, losses, order[0], fold)
     if not whole:
         for number, name in enumerate(kept):
             learner = next(each for each in candidates if each.name == name)

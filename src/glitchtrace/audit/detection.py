@@ -8,7 +8,7 @@ import numpy as np
 
 from glitchtrace.audit import neighbourhood
 from glitchtrace.audit.cross_fit import CrossFit, cross_fit, folds_of, neighbour_vote
-from glitchtrace.audit.judgement import judge, judge_numbers
+from glitchtrace.audit.judgement import judge, judge_by_jury, judge_numbers, jury_sits
 from glitchtrace.audit.learners import floored, learners, predict
 from glitchtrace.audit.representation import Representation
 from glitchtrace.audit.samples import Samples
@@ -152,10 +152,6 @@ def _groups(samples: Samples, twins: neighbourhood.Duplicates) -> np.ndarray | N
     return neighbourhood.connected(n, edges)
 
 
-def _part(views: Representation, rows: np.ndarray) -> Representation:
-    return Representation(views.lines[rows], None if views.trees is None else views.trees[rows], views.said)
-
-
 def _fold(
     samples: Samples, rows: np.ndarray, strata: np.ndarray, groups: np.ndarray | None, settings: Settings
 ) -> np.ndarray:
@@ -194,27 +190,29 @@ def _classes(
     best = None
     experts: dict[str, np.ndarray] = {}
     if samples.probabilities is not None:
-        p = samples.probabilities[rows][:, used]
-        experts["your model"] = floored(p)
-        facts["learner"] = "your model's probabilities; nothing was trained"
+        experts["your model"] = floored(samples.probabilities[rows][:, used])
+        facts["judges"] = "your model's probabilities; nothing was trained"
+        found = judge(experts, y, classes, settings.max_false, settings.seed)
     elif views is None:
         raise GlitchtraceError(
             f"{samples.name}: there is nothing to learn from; give features or probabilities"
         )
     else:
-        part = _part(views, rows)
-        fitted = _cross_fit(samples, part, y, classes, fold[rows], settings, store, tick)
-        experts.update(fitted.experts)
+        part = views.of(rows)
+        by_jury = samples.times is None and jury_sits(len(rows), classes)
+        fitted = _cross_fit(samples, part, y, classes, fold[rows], settings, store, tick, judging=not by_jury)
         best = fitted.best
-        candidates = {
-            each.name: each.said
-            for each in learners(len(y), views.lines.shape[1], classes, views.trees is not None)
-        }
-        facts["learner"] = candidates[best]
         facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
-        if near.size and len(rows) == n:
-            experts["neighbours"] = neighbour_vote(near, distances, y, classes, fold)
-    found = judge(experts, y, classes, settings.max_false, settings.seed)
+        if by_jury:
+            facts["judges"] = "a jury of kernels, neighbours, softmax regression and, of tables, trees"
+            units = None if groups is None else groups[rows]
+            found = judge_by_jury(part, y, classes, units, settings.max_false, settings.seed)
+        else:
+            facts["judges"] = "the best learners and a vote of neighbours in other folds"
+            experts.update(fitted.experts)
+            if near.size and len(rows) == n:
+                experts["neighbours"] = neighbour_vote(near, distances, y, classes, fold)
+            found = judge(experts, y, classes, settings.max_false, settings.seed)
     facts["weights"] = found.weights
     facts["number"] = {"estimate": found.number, "low": found.low, "high": found.high}
     facts["condition"] = found.condition
@@ -276,8 +274,10 @@ def _numbers(
     strata = np.argsort(np.argsort(y, kind="stable"), kind="stable") * 10 // len(y)
     fold[rows] = _fold(samples, rows, strata, groups, settings)
     middle, spread = float(np.median(y)), max(float(np.std(y)), 1e-300)
-    part = _part(views, rows)
-    fitted = _cross_fit(samples, part, (y - middle) / spread, 0, fold[rows], settings, store, tick)
+    part = views.of(rows)
+    fitted = _cross_fit(
+        samples, part, (y - middle) / spread, 0, fold[rows], settings, store, tick, judging=True
+    )
     candidates = {
         each.name: each.said for each in learners(len(y), views.lines.shape[1], 0, views.trees is not None)
     }
@@ -303,17 +303,18 @@ def _cross_fit(
     settings: Settings,
     store: Store,
     tick: Tick,
+    judging: bool,
 ) -> CrossFit:
     """``cross_fit``, taken over from an earlier run where nothing that it depends on has changed."""
 
     def make() -> Made:
         found = cross_fit(
-            part, y, classes, fold, table=part.trees is not None, seed=settings.seed,
+            part, y, classes, fold, table=part.trees is not None, seed=settings.seed, judging=judging,
             tick=lambda share: tick(0.15 + 0.7 * share),
         )  # fmt: skip
         return found.experts, {"losses": found.losses, "best": found.best}
 
-    parts = [samples.digest, part.said, settings.seed, settings.folds, int(fold.sum()), len(y)]
+    parts = [samples.digest, part.said, settings.seed, settings.folds, int(fold.sum()), len(y), judging]
     experts, record = store.stage("cross_fit", "glitchtrace.audit.cross_fit:cross_fit", parts, make)
     return CrossFit(experts, record["losses"], record["best"], fold)
 

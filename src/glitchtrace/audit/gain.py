@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.audit.cross_fit import folds_of, neighbour_vote
-from glitchtrace.audit.judgement import judge, judge_numbers
-from glitchtrace.audit.learners import Learner, learners, predict
+from glitchtrace.audit.judgement import judge, judge_by_jury, judge_numbers, jury_sits
+from glitchtrace.audit.learners import Learner, floored, learners, predict
 from glitchtrace.audit.neighbourhood import NEIGHBOURS, nearest
 from glitchtrace.audit.representation import Representation
 from glitchtrace.core.seeding import generator
@@ -116,22 +116,30 @@ def _judged(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flags and proposals for ``rows``, found from these rows alone."""
-    strata = y[rows] if classes else np.zeros(len(rows), dtype=np.int64)
-    fold = folds_of(strata, _INNER, seed, None if groups is None else groups[rows])
+    units = None if groups is None else groups[rows]
+    used, codes = np.unique(y[rows], return_inverse=True)
+    if not classes:
+        codes = np.zeros(len(rows), dtype=np.int64)
+    elif jury_sits(len(rows), len(used)):
+        judged = judge_by_jury(views.of(rows), codes, len(used), units, max_false, seed)
+        return judged.flags, used[judged.proposed]
+    fold = folds_of(codes, _INNER, seed, units)
     found = np.zeros((len(rows), classes)) if classes else np.zeros(len(rows))
     for number in np.unique(fold):
         train, test = rows[fold != number], rows[fold == number]
         if classes and len(np.unique(y[train])) < 2:
             return np.zeros(len(rows), dtype=bool), y[rows]
         found[fold == number] = predict(learner, views, y, train, test, classes, seed)
-    if not classes:
-        numbers = judge_numbers(found, y[rows], max_false)
-        return numbers.flags, numbers.proposed
-    experts = {learner.name: found}
-    near, distances = nearest(views.lines[rows], NEIGHBOURS, seed)
-    experts["neighbours"] = neighbour_vote(near, distances, y[rows], classes, fold)
-    judged = judge(experts, y[rows], classes, max_false, seed)
-    return judged.flags, judged.proposed
+    if classes:
+        near, distances = nearest(views.lines[rows], NEIGHBOURS, seed)
+        experts = {
+            learner.name: floored(found[:, used]),
+            "neighbours": neighbour_vote(near, distances, codes, len(used), fold),
+        }
+        judged = judge(experts, codes, len(used), max_false, seed)
+        return judged.flags, used[judged.proposed]
+    numbers = judge_numbers(found, y[rows], max_false)
+    return numbers.flags, numbers.proposed
 
 
 def _scored(y: np.ndarray, found: np.ndarray, classes: int) -> tuple[float, float]:

@@ -98,7 +98,7 @@ def _sure(summary: Mapping[str, Any]) -> str:
     share = 100 * number["estimate"] / max(summary["rows"], 1)
     return (
         f"In all about {number['estimate']:,.0f} labels are wrong ({share:.1f} %), between {number['low']:,.0f} and "
-        f"{number['high']:,.0f} with 95 % confidence, provided that {summary['facts'].get('condition', '')}."
+        f"{number['high']:,.0f} with 95 % confidence."
     )
 
 
@@ -296,19 +296,17 @@ def _gain(gain: Mapping[str, Any]) -> str:
 def _method(summary: Mapping[str, Any]) -> str:
     facts = summary["facts"]
     lines = [f"What the learners saw: {summary['representation']}."]
-    if facts.get("learner"):
-        lines.append(
-            f"Judged out of fold, never by a model that has seen the row; the best learner: {facts['learner']}."
-        )
+    if facts.get("judges"):
+        lines.append(f"Judged by {facts['judges']}, never by one that has seen the row's label.")
     if facts.get("held_out_loss"):
         losses = ", ".join(
             f"{name} {value:.3f}"
             for name, value in sorted(facts["held_out_loss"].items(), key=lambda x: x[1])
         )
-        lines.append(f"Held-out loss of every learner tried, the least is the best: {losses}.")
+        lines.append(f"Held-out loss of the learners tried, the least measures the gain: {losses}.")
     if facts.get("weights"):
         lines.append(
-            "Weights in the pool: " + ", ".join(f"{k} {v:.2f}" for k, v in facts["weights"].items()) + "."
+            "Weights of the judges: " + ", ".join(f"{k} {v:.2f}" for k, v in facts["weights"].items()) + "."
         )
     if facts.get("rare_classes"):
         lines.append(
@@ -330,8 +328,8 @@ def _method(summary: Mapping[str, Any]) -> str:
     how = "".join(f"<li>{html.escape(_cut_long(line))}</li>" for line in lines)
     not_seen = "".join(f"<li>{html.escape(line)}</li>" for line in blind)
     promise = (
-        f"The promise: with 95 % confidence at most {100 * summary['max_false']:g} % of the flagged labels are right, "
-        f"provided that {facts.get('condition', 'the labels can be judged')}."
+        f"The promise: in 95 of 100 such audits at most {100 * summary['max_false']:g} % of the flags are false. "
+        f"{facts.get('condition', '')}"
     )
     return (
         f"<div class=two>{_section('How it was computed', f'<ul>{how}</ul><p>{html.escape(promise)}</p>')}"

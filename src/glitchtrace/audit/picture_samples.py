@@ -102,8 +102,12 @@ def represent(
         samples = replace(samples, trusted=replace(samples.trusted, hashes=np.array(found, dtype=object)))
     if not embed:
         return samples, Representation(np.zeros((len(samples), 1), dtype=np.float32), None, "none")
-    lines = _reduced(arrays, list(odd), settings.seed)
-    return samples, Representation(lines, None, record["said"])
+    parts = _reduced(arrays, list(odd), settings.seed)
+    ends = np.cumsum([part.shape[1] for part in parts.values()]).tolist()
+    cuts = tuple(
+        (name, end - part.shape[1], end) for (name, part), end in zip(parts.items(), ends, strict=True)
+    )
+    return samples, Representation(np.concatenate(list(parts.values()), axis=1), None, record["said"], cuts)
 
 
 def _seen(
@@ -186,11 +190,11 @@ def _at_sight(statistics: np.ndarray, broken: dict[int, str]) -> dict[int, str]:
     return found
 
 
-def _reduced(arrays: dict[str, np.ndarray], broken: list[int], seed: int) -> np.ndarray:
+def _reduced(arrays: dict[str, np.ndarray], broken: list[int], seed: int) -> dict[str, np.ndarray]:
     """The main directions of each representation, each brought to one size; broken pictures do not count."""
     from sklearn.decomposition import PCA
 
-    parts = []
+    parts = {}
     for name, features in arrays.items():
         if name == "statistics":
             continue
@@ -201,5 +205,6 @@ def _reduced(arrays: dict[str, np.ndarray], broken: list[int], seed: int) -> np.
             size, svd_solver="randomized" if features.shape[1] > 2 * size else "full", random_state=seed
         )
         found = fit.fit(features[kept]).transform(features)
-        parts.append(found / max(float(np.sqrt((found[kept] ** 2).sum(axis=1).mean())), 1e-9) * np.sqrt(size))
-    return np.concatenate(parts, axis=1).astype(np.float32)
+        scale = max(float(np.sqrt((found[kept] ** 2).sum(axis=1).mean())), 1e-9)
+        parts[name] = (found / scale * np.sqrt(size)).astype(np.float32)
+    return parts

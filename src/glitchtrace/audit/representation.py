@@ -18,14 +18,26 @@ _WORDS = 20000
 
 @dataclass(frozen=True)
 class Representation:
-    """``lines``: float32 (n, d), standardised.  ``trees``: float32 (n, q) with NaN, or None: then the same.
+    """``lines``: float32 (n, d), standardised.  ``trees``: float32 (n, q) with NaN, or None where no trees grow.
 
-    ``said``: what it is, for the report.
+    ``said``: what it is, for the report.  ``cuts``: name -> columns of ``lines``, where it has several parts.
     """
 
     lines: np.ndarray
     trees: np.ndarray | None
     said: str
+    cuts: tuple[tuple[str, int, int], ...] = ()
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """The parts by name."""
+        if not self.cuts:
+            return {"columns": self.lines}
+        return {name: self.lines[:, first:last] for name, first, last in self.cuts}
+
+    def of(self, rows: np.ndarray) -> "Representation":
+        """The same for some rows."""
+        trees = None if self.trees is None else self.trees[rows]
+        return Representation(self.lines[rows], trees, self.said, self.cuts)
 
 
 def of_columns(columns: Sequence[Column], seed: int) -> Representation:
@@ -44,7 +56,7 @@ def of_columns(columns: Sequence[Column], seed: int) -> Representation:
             if column.role == "date":
                 parts += _of_dates(column.values)
             for values in parts:
-                trees.append(values.astype(np.float32))
+                trees.append(np.clip(values, -3e38, 3e38).astype(np.float32))
                 lines.append(_scaled(values))
             gone = np.isnan(column.values)
             if gone.any():

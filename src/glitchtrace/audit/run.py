@@ -12,9 +12,10 @@ from glitchtrace.audit.detection import Detection, detect
 from glitchtrace.audit.progress import Progress
 from glitchtrace.audit.representation import Representation, of_columns, standardised
 from glitchtrace.audit.samples import Samples, from_arrays, read, with_extras
-from glitchtrace.audit.settings import Settings, from_mapping, legal_name
+from glitchtrace.audit.settings import Settings, from_mapping
 from glitchtrace.audit.store import Store
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.paths import audit_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,12 +110,15 @@ def audit_path(
 
 def run_audit(*, data: str, settings: Mapping[str, Any], issues: str | Path, **_: Any) -> None:
     """Stage: audit ``data`` and write everything into the folder of ``issues``."""
-    audit_path(data, out=Path(issues).parent, progress=False, **settings)
+    chosen = from_mapping(settings)
+    with Progress(False) as bar:
+        bar.step("read")
+        _run(read(data, chosen), chosen, Path(issues).parent, bar, data, resumed=False)
 
 
 def default_folder(path: str | Path) -> Path:
     """``results/audit/<name>`` for a file or folder of the user's."""
-    return Path("results") / "audit" / legal_name(Path(path).name.partition(".")[0] or "data")
+    return Path("results") / "audit" / audit_name(str(Path(path).absolute()))
 
 
 def _with_arrays(samples: Samples, arrays: Mapping[str, np.ndarray]) -> Samples:
@@ -149,13 +153,18 @@ def _with_arrays(samples: Samples, arrays: Mapping[str, np.ndarray]) -> Samples:
 
 
 def _run(
-    samples: Samples, settings: Settings, out: Path | None, bar: Progress, source: str | None
+    samples: Samples,
+    settings: Settings,
+    out: Path | None,
+    bar: Progress,
+    source: str | None,
+    resumed: bool = True,
 ) -> Findings:
     if len(samples) < 2:
         raise GlitchtraceError(
             f"{samples.name}: {len(samples)} row; an audit compares rows: give at least two"
         )
-    store = Store(None if out is None else out / "stages")
+    store = Store(out / "stages" if out is not None and resumed else None)
     bar.step("represent")
     samples, views = _represent(samples, settings, store, bar)
     bar.step("detect")
@@ -213,7 +222,7 @@ def _gain(
         assert samples.target is not None
         numbers = samples.target[rows]
         y = (numbers - np.median(numbers)) / max(float(np.std(numbers)), 1e-300)
-    part = Representation(views.lines[rows], None if views.trees is None else views.trees[rows], views.said)
+    part = views.of(rows)
     _, record = store.stage(
         "gain",
         "glitchtrace.audit.gain:measure",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from glitchtrace.audit.settings import legal_name
+from glitchtrace.core.paths import audit_name
 
 _KINDS = {
     "mislabelled": ("wrong label", "wrong labels"),
@@ -21,8 +21,7 @@ def noun(summary: Mapping[str, Any]) -> str:
 
 def folder_name(summary: Mapping[str, Any]) -> str:
     """A name for files that belong to an audit."""
-    last = str(summary["name"]).replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return legal_name(last.partition(".")[0] or "data")
+    return audit_name(str(summary["name"]))
 
 
 def headline(summary: Mapping[str, Any]) -> str:

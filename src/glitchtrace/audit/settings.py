@@ -1,7 +1,6 @@
 """What a person may ask of an audit, checked at the door."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
@@ -79,9 +78,22 @@ def from_mapping(values: Mapping[str, Any]) -> Settings:
     for key in values:
         if key not in known:
             raise GlitchtraceError(f"audit: unknown setting '{key}'; known: {', '.join(sorted(known))}")
-    return Settings(**{key: value for key, value in values.items() if value is not None})
+    return Settings(**{key: _of_type(key, value) for key, value in values.items() if value is not None})
 
 
-def legal_name(text: str) -> str:
-    """A name for a folder of results made from the name of a file."""
-    return re.sub(r"[^a-z0-9_]+", "_", text.lower()).strip("_")[:60] or "data"
+def _of_type(key: str, value: Any) -> Any:
+    """A number or switch that came as text, as it does from a command line of Snakemake."""
+    if not isinstance(value, str):
+        return value
+    try:
+        if key in ("folds", "gain_repeats", "seed", "side"):
+            return int(value)
+        if key == "max_false":
+            return float(value)
+    except ValueError:
+        raise GlitchtraceError(f"{key}: '{value}' is no number; write one") from None
+    if key in ("quality", "header"):
+        if value.lower() not in ("true", "false"):
+            raise GlitchtraceError(f"{key}: '{value}'; write true or false")
+        return value.lower() == "true"
+    return value

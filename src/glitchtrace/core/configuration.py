@@ -108,8 +108,9 @@ def component_tables() -> dict[str, Any]:
         if "listed" in spec:
             tables[spec["listed"]] = {
                 "description": (
-                    f"Every {kind} of the study: `default`, `all`, or a list of names and these words; `name@variant` "
-                    f"has other settings ({spec['table']}). Another choice than the default has its own score files."
+                    f"Every {kind} of the study: `default`, `all`, or a list of names and these words. Another choice "
+                    "than the default has files of its own."
+                    + (f" `name@variant` has other settings ({spec['table']})." if "table" in spec else "")
                 ),
                 "default": "default",
                 "type": ["string", "array"],

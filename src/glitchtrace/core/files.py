@@ -1,9 +1,11 @@
 """Files of a run: written whole or not at all, marked with the version of their layout, and checked when read.
 
 Writing is atomic: a reader sees the old file, the whole new file, or none.  Tables, tensors and records carry
-``SCHEMA_VERSION`` (docs/data-dictionary.md says what the version stands for), tables a checksum of every page
-and tensors one of them all.  Reading refuses, in one line that names the file and the remedy, what is truncated,
-altered or of another version.  A file without a version was not written here; only its content is checked.
+``SCHEMA_VERSION`` (docs/data-dictionary.md says what the version stands for).  Every file carries a CRC-32 over all
+that it means: a table over names, types and values of its columns, tensors and records over names and values, an
+array over the whole file, behind whose end it stands.  Reading refuses, in one line that names the file and the
+remedy, what is truncated, altered or of another version.  A file without a version or a checksum was not written
+here; only its form is checked.
 """
 
 import glob
@@ -21,12 +23,26 @@ from glitchtrace.core.errors import GlitchtraceError
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
+    import pyarrow as pa
     from numpy.typing import DTypeLike
 
 # Raised whenever a column, tensor or key of a result file changes its name, type, unit or meaning.
 SCHEMA_VERSION = 1
 _VERSION_KEY, _CHECKSUM_KEY = "schema_version", "crc32"
 _REMEDY = "delete it and run the same command again"
+_ALTERED = "its checksum does not fit its content"
+_SEAL = b"crc32 "
+# What readers of formats raise for damaged files, beside their own exceptions.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    EOFError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+)
 
 
 @contextmanager
@@ -88,8 +104,10 @@ def write_npy(array: "np.ndarray", target: str | Path) -> None:
     """Write one array, readable with ``numpy.load(..., mmap_mode="r")``."""
     import numpy as np
 
-    with replacing(target) as temporary, open(temporary, "wb") as stream:
-        np.save(stream, array, allow_pickle=False)
+    with replacing(target) as temporary:
+        with open(temporary, "wb") as stream:
+            np.save(stream, array, allow_pickle=False)
+        _seal(temporary)
 
 
 @contextmanager
@@ -107,44 +125,49 @@ def mapped_npy(target: str | Path, *, shape: tuple[int, ...], dtype: "DTypeLike"
                 os.posix_fallocate(stream.fileno(), 0, temporary.stat().st_size)
         yield array
         array.flush()
+        _seal(temporary)
 
 
 def read_npy(path: str | Path, *, memory_mapped: bool = False) -> "np.ndarray":
-    """Read one array; ``memory_mapped`` opens it without reading.  GlitchtraceError where it is not whole."""
+    """Read one array; ``memory_mapped`` opens it.  Raises GlitchtraceError where it is truncated or altered."""
     import numpy as np
 
     try:
+        _check_seal(path)
         array: np.ndarray = np.load(path, mmap_mode="r" if memory_mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except _UNREADABLE as error:
         raise _unreadable(path, "npy", error) from None
     return array
 
 
 def write_parquet(table: "pd.DataFrame", target: str | Path) -> None:
-    """Write a table without its index, with its version; the same table gives the same bytes."""
+    """Write a table without its index, with version and checksum; the same table gives the same bytes."""
     import pyarrow as pa
     from pyarrow import parquet
 
     content = pa.Table.from_pandas(table, preserve_index=False)
-    content = content.replace_schema_metadata(
-        {**(content.schema.metadata or {}), _VERSION_KEY.encode(): str(SCHEMA_VERSION).encode()}
-    )
+    marks = {_VERSION_KEY: str(SCHEMA_VERSION), _CHECKSUM_KEY: _table_checksum(content)}
+    content = content.replace_schema_metadata({**(content.schema.metadata or {}), **marks})
     with replacing(target) as temporary:
         parquet.write_table(content, temporary, compression="zstd", write_page_checksum=True)
 
 
 def read_parquet(path: str | Path) -> "pd.DataFrame":
     """Read a table.  Raises GlitchtraceError where it is truncated, altered or of another version."""
-    import pandas as pd
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        metadata = parquet.read_schema(path).metadata or {}
-        table = pd.read_parquet(path, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
+        content = parquet.read_table(path, page_checksum_verification=True, partitioning=None)
+        marks = {key: value.decode() for key, value in (content.schema.metadata or {}).items()}
+        version, written = marks.get(_VERSION_KEY.encode(), ""), marks.get(_CHECKSUM_KEY.encode())
+        sound = written in (None, _table_checksum(content))
+        table: pd.DataFrame = content.to_pandas()
+    except (pa.ArrowException, *_UNREADABLE) as error:
         raise _unreadable(path, "parquet", error) from None
-    _check_version(path, metadata.get(_VERSION_KEY.encode(), b"").decode())
+    _check_version(path, version)
+    if not sound:
+        raise _unreadable(path, "parquet", _ALTERED)
     return table
 
 
@@ -170,30 +193,89 @@ def read_tensors(path: str | Path) -> "dict[str, np.ndarray]":
         with safe_open(path, framework="np") as stored:
             metadata = stored.metadata() or {}
             arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
+    except (SafetensorError, *_UNREADABLE) as error:
         raise _unreadable(path, "safetensors", error) from None
     _check_version(path, metadata.get(_VERSION_KEY, ""))
     if metadata.get(_CHECKSUM_KEY, found := _checksum(arrays)) != found:
-        raise _unreadable(path, "safetensors", "its checksum does not fit its content")
+        raise _unreadable(path, "safetensors", _ALTERED)
     return arrays
 
 
 def write_record(value: Mapping[str, Any], target: str | Path) -> None:
-    """Write the record or description of something as JSON, with its version."""
-    write_json({_VERSION_KEY: SCHEMA_VERSION, **value}, target)
+    """Write the record or description of something as JSON, with version and checksum."""
+    content = {_VERSION_KEY: SCHEMA_VERSION, **value}
+    write_json({**content, _CHECKSUM_KEY: _record_checksum(content)}, target)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
-    """Read what ``write_record`` wrote.  Raises GlitchtraceError where it is no such file or of another version."""
+    """Read what ``write_record`` wrote, without its checksum.
+
+    Raises GlitchtraceError where it is no such file, altered or of another version.
+    """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
         version = str(content.get(_VERSION_KEY, ""))
     except AttributeError:
         raise _unreadable(path, "JSON", "it holds no mapping") from None
-    except (OSError, ValueError) as error:
+    except _UNREADABLE as error:
         raise _unreadable(path, "JSON", error) from None
     _check_version(path, version)
+    written = content.pop(_CHECKSUM_KEY, None)
+    if written not in (None, _record_checksum(content)):
+        raise _unreadable(path, "JSON", _ALTERED)
     return dict(content)
+
+
+def _record_checksum(content: Mapping[str, Any]) -> str:
+    """CRC-32 of a record's keys and values, in hexadecimal."""
+    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"
+
+
+def _table_checksum(content: "pa.Table") -> str:
+    """CRC-32 of the names, types, values and missing values of an Arrow table's columns, in hexadecimal."""
+    import numpy as np
+
+    value = zlib.crc32((content.schema.metadata or {}).get(b"pandas", b""))
+    for name, column in zip(content.column_names, content.columns, strict=True):
+        # Parquet keeps the codes of categories, and their text, in types of its own.
+        coded = hasattr(column.type, "index_type")
+        kind = str(column.type.value_type if coded else column.type).removeprefix("large_")
+        value = zlib.crc32(f"{name}:{coded}:{kind}:{len(column)}".encode(), value)
+        values = np.ascontiguousarray(column.to_numpy())
+        if values.dtype.kind in "biuf":
+            value = zlib.crc32(values.tobytes(), value)
+        else:  # categories, text and lists
+            value = zlib.crc32("\0".join(map(repr, column.to_pylist())).encode(), value)
+        if column.null_count:
+            value = zlib.crc32(np.packbits(column.is_null().to_numpy()).tobytes(), value)
+    return f"{value:08x}"
+
+
+def _seal(path: Path) -> None:
+    """Put the checksum of an array's file behind its end, where numpy does not look."""
+    checksum = _file_checksum(path, path.stat().st_size)
+    with open(path, "ab") as stream:
+        stream.write(_SEAL + f"{checksum:08x}".encode())
+
+
+def _check_seal(path: str | Path) -> None:
+    """Raise ValueError where the file does not fit the checksum behind its end; without one it is believed."""
+    size = Path(path).stat().st_size - len(_SEAL) - 8
+    if size < 0:
+        return
+    with open(path, "rb") as stream:
+        stream.seek(size)
+        seal = stream.read()
+    if seal.startswith(_SEAL) and seal[len(_SEAL) :] != f"{_file_checksum(path, size):08x}".encode():
+        raise ValueError(_ALTERED)
+
+
+def _file_checksum(path: str | Path, size: int) -> int:
+    value = 0
+    with open(path, "rb") as stream:
+        while size and (block := stream.read(min(size, 2**20))):
+            value, size = zlib.crc32(block, value), size - len(block)
+    return value
 
 
 def _sort_metadata(path: Path) -> None:

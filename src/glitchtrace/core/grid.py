@@ -24,8 +24,8 @@ AXES = {
     "seeds": "seed",
     "estimators": "estimator",
 }
-# Ratio tokens of the glitches that have no ratio of their own.
-FIXED_RATIO = {"none": "clean", "mixture": "native", "human_labels": "native"}
+# What stands for a ratio where the card of a glitch says so (``ratio``): no glitch, or one that fixes its own.
+FIXED_RATIOS = ("clean", "native")
 
 
 @dataclass(frozen=True, order=True)
@@ -98,7 +98,7 @@ def check_ratios(ratios: Iterable[object]) -> None:
     written: dict[float, str] = {}
     for ratio in ratios:
         token = str(ratio)
-        if token in FIXED_RATIO.values():
+        if token in FIXED_RATIOS:
             continue
         if not re.fullmatch(r"0\.\d+", token) or float(token) == 0:
             raise GlitchtraceError(
@@ -134,17 +134,17 @@ def illegal_data(
     hosts = kind.get("datasets")
     if hosts and registry.base_name(dataset) not in hosts:
         return f"glitch {glitch} is made for {', '.join(hosts)}, not for {dataset}; move it to another block"
-    expected = FIXED_RATIO.get(registry.base_name(glitch))
+    expected = kind.get("ratio")
     if expected and ratio != expected:
         return f"glitch {glitch} has no ratio of its own: write ratios: [{expected}], not {ratio}"
-    if not expected and ratio in FIXED_RATIO.values():
+    if not expected and ratio in FIXED_RATIOS:
         return f"glitch {glitch} needs a ratio such as 0.1, not {ratio}"
     chosen = settings.get("glitch", {}).get(glitch, {})
     if "steps" in chosen and not chosen["steps"]:
         return f"glitch {glitch} has no steps; set glitches.{glitch}.steps, or use a recipe such as mixture@mu_ua"
     for step in chosen.get("steps") or ():
         name = step["glitch"]
-        if registry.base_name(name) in FIXED_RATIO:
+        if registry.card("glitch", name).get("ratio"):
             return f"glitches.{glitch}.steps: {name} cannot be a step of a mixture"
         problem = illegal_data(dataset, name, str(step["ratio"]), settings)
         if problem:
@@ -157,6 +157,16 @@ def illegal_data(
         if registry.card("dataset", foreign)["modality"] != data["modality"]:
             return f"glitches.{glitch}.foreign: {foreign} and {dataset} are not of one modality"
     return None
+
+
+def memorised(dataset: str, model: str, settings: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether the weights that a model starts from have seen the dataset's training samples with their labels.
+
+    What is measured on such a row says little about data that a network has never seen.
+    """
+    seen = registry.card("model", model).get("memorised", {})
+    weights = settings["model"][model].get("weights")
+    return registry.base_name(dataset) in seen.get(weights, ())
 
 
 def without_validation(dataset: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:

@@ -73,6 +73,7 @@ REPAIRED = f"{REPAIR}/repaired.parquet"
 GAIN = f"{REPAIR}/gain.parquet"
 SCORED = f"{CELL}<detectors>"
 SCORES = f"{SCORED}/scores.parquet"
+NUMBERS = f"{SCORED}/numbers.parquet"
 METRICS = f"{SCORED}/metrics.parquet"
 COST = f"{SCORED}/cost.parquet"
 
@@ -167,12 +168,38 @@ def study_folder(study: str | None) -> str:
     return f"<results>/studies/{study}" if study else "<results>"
 
 
-def choice_folder(choice: str | Sequence[str], prefix: str = "") -> str:
+def choice_folder(
+    choice: str | Sequence[str], prefix: str = "", beside: str | Sequence[str] = "default"
+) -> str:
     """What is added to a cell's folder for another choice of detectors, or of policies, than the default.
 
-    Studies of one choice share its files; two choices never write to one path.
+    Studies of one choice share its files; two choices never write to one path.  ``beside``: a choice of another kind
+    that the same files depend on.
     """
     names = [choice] if isinstance(choice, str) else sorted(set(choice))
+    others = [beside] if isinstance(beside, str) else sorted(set(beside))
+    if others != ["default"]:
+        names = [*names, "beside", *others]
     if names == ["default"]:
         return ""
     return f"+{prefix}all" if names == ["all"] else f"+{prefix}{zlib.crc32(' '.join(names).encode()):08x}"
+
+
+def audit_name(data: str) -> str:
+    """A legal name of a folder made from the name of a file or folder."""
+    last = data.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return re.sub(r"[^a-z0-9_]+", "_", last.partition(".")[0].lower()).strip("_")[:60] or "data"
+
+
+def audit_files(data: str, name: str | None = None) -> dict[str, str]:
+    """What the audit of a file or folder writes: output -> path."""
+    folder = f"<results>/audit/{name or audit_name(data)}"
+    suffix = next((end for end in (".parquet", ".feather", ".arrow") if data.lower().endswith(end)), ".csv")
+    return {
+        "issues": f"{folder}/issues.parquet",
+        "table": f"{folder}/issues.csv",
+        "summary": f"{folder}/summary.json",
+        "gain": f"{folder}/gain.json",
+        "page": f"{folder}/report.html",
+        "cleaned": f"{folder}/cleaned{suffix}",
+    }

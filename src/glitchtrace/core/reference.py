@@ -54,13 +54,14 @@ def _groups(kind: str, name: str) -> list[str]:
 
 
 def _table(rows: Iterator[tuple[str, str, str, str]]) -> str:
-    lines = [
-        f"|`{key}`|{kind}|{default}|{text}|"
-        for key, kind, default, text in rows
+    """Rows of a table; keys that mean the same share one."""
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for key, *about in rows:
+        kind, default, text = about
         # A group of keys says nothing that they do not say, nor does a list of names of its table.
-        if (kind, default) != ("object", "") and not re.fullmatch(r"\w+ names\.", text)
-    ]
-    return "\n".join([_HEAD, *lines])
+        if (kind, default) != ("object", "") and not re.fullmatch(r"\w+ names\.", text):
+            found.setdefault((kind, default, text), []).append(f"`{key}`")
+    return "\n".join([_HEAD, *(f"|{' '.join(keys)}|{'|'.join(about)}|" for about, keys in found.items())])
 
 
 def _walk(prefix: str, properties: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 from glitchtrace.core import files, registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.pool import Pool
 from glitchtrace.data.sparse import write_sparse
 
 
@@ -26,6 +28,7 @@ def fetch_data(
     root = data_root or os.environ.get("GLITCHTRACE_DATA")
     pool = registry.load("dataset", dataset).load(Path(root).expanduser() if root else None)
     pool.check(dataset)
+    check_against_card(pool, dataset)
     if registry.card("dataset", dataset)["modality"] == "sparse":
         write_sparse(pool.features, features)
     else:
@@ -42,3 +45,26 @@ def fetch_data(
         },
         description,
     )
+
+
+def check_against_card(pool: Pool, dataset: str) -> None:
+    """Raise GlitchtraceError where rows, classes or shape of a pool are not those that the card of the dataset says.
+
+    The workflow plans splits, memory and legality with the card before any data are read.  A card that names no
+    rows or no shape leaves them open.
+    """
+    card = registry.card("dataset", dataset)
+    width = sum(len(pool.categories.get(name, "x")) for name in pool.columns or ())
+    # Of two categories one column is enough.
+    width -= sum(len(names) == 2 for names in pool.categories.values())
+    shape = [width] if pool.columns else list(pool.features.shape[1:])
+    found = {
+        "rows": {part: end - first for part, (first, end) in pool.parts.items()},
+        "classes": len(pool.class_names),
+        "shape": shape,
+    }
+    for key, value in found.items():
+        if card[key] and card[key] != value:
+            raise GlitchtraceError(
+                f"dataset {dataset}: its card says {key} {card[key]}, its data have {value}; mend the card or the files"
+            )

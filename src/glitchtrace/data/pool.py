@@ -34,7 +34,18 @@ class Pool:
 
     def check(self, name: str) -> None:
         """Raise GlitchtraceError, with the dataset's name, where features or labels cannot be used."""
-        stored: Any = self.features.data if hasattr(self.features, "indptr") else self.features
+        stored: Any = self.features
+        if hasattr(stored, "indptr"):
+            # A row of a sparse matrix is as finite as the values that it stores.
+            finite = np.isfinite(stored.data)
+            row = (
+                0 if finite.all() else int(np.searchsorted(stored.indptr, finite.argmin(), side="right")) - 1
+            )
+            if not finite.all():
+                raise GlitchtraceError(
+                    f"dataset {name}: features of row {row} are NaN or infinite; fill in or remove such rows"
+                )
+            stored = stored.data
         for what, values in (("features", stored), ("labels", self.labels)):
             problem = _problem_of_values(values)
             if problem:

@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
             return [arrays[name] for name in names]
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise GlitchtraceError(
             f"{path}: not the expected npz file ({error}); replace it by the original"
         ) from None

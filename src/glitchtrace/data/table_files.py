@@ -567,9 +567,9 @@ def _days(cells: Sequence[str]) -> np.ndarray:
     for form in _DATES:
         try:
             found = pd.to_datetime(pd.Series(cells, dtype=object), format=form, errors="coerce", utc=True)
-        except (ValueError, TypeError, OverflowError):
+            days = ((found - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)).to_numpy(np.float64)
+        except (ValueError, TypeError, OverflowError, ArithmeticError):  # dates beyond what pandas holds
             continue
-        days = ((found - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1)).to_numpy(np.float64)
         if np.isnan(days).sum() < np.isnan(best).sum():
             best = days
     return best

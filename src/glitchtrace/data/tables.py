@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # The category of a missing value; it comes after all others.
 MISSING = "missing"
+# Integers up to here are exact in float32, as features are stored.
+EXACT = 2**24
 
 
 def read_frame(path: Path) -> "pd.DataFrame":
@@ -46,9 +48,16 @@ def encode(
     Pool's check.  ``classes``: value in the column ``label`` -> name of the class, in the order of the labels.
     ``origin``: the table's name in messages.
 
-    Raises GlitchtraceError where a column is missing, a column of numbers holds something else, or a label is no
-    class.
+    Raises GlitchtraceError where a column is missing, a column of numbers holds something else or integers that
+    float32 cannot, a label is no class or among the features, and a categorical column is no feature.
     """
+    if label in columns:
+        raise GlitchtraceError(f"{origin}: the label '{label}' is among the features; take it out of columns")
+    unknown = [name for name in categorical if name not in columns]
+    if unknown:
+        raise GlitchtraceError(
+            f"{origin}: categorical '{unknown[0]}' is no feature; known: {', '.join(map(str, columns[:8]))}"
+        )
     check_columns(frame, [*columns, label], origin)
     features = np.empty((len(frame), len(columns)), dtype=np.float32)
     categories = {}
@@ -113,4 +122,12 @@ def _numbers(column: "pd.Series", origin: str) -> np.ndarray:
             f"{origin}: column '{column.name}' holds {column.iloc[row]!r} in row {row}, which is no number; "
             "replace the file by the original"
         )
-    return numbers.to_numpy(np.float32)
+    exact = numbers.to_numpy(np.float64, na_value=np.nan)
+    large = (np.abs(exact) > EXACT) & (exact == np.floor(exact)) & (exact.astype(np.float32) != exact)
+    if large.any():
+        row = int(large.argmax())
+        raise GlitchtraceError(
+            f"{origin}: column '{column.name}' holds {column.iloc[row]!r} in row {row}, an integer above 2^24 that "
+            "storage in float32 would change; subtract its smallest value, or make it a category"
+        )
+    return exact.astype(np.float32)

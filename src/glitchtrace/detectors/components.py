@@ -12,5 +12,5 @@ KINDS = {
         "listed": "detectors",
         "keys": ["detectors", "signal", "signals"],
     },
-    "counter": {"keys": ["counters"]},
+    "counter": {"listed": "counters", "keys": ["counters"]},
 }

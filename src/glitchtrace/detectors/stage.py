@@ -10,9 +10,17 @@ import pandas as pd
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.detectors.evidence import Detection, Evidence, Validation, detect
+from glitchtrace.detectors.number import Number, count
 from glitchtrace.influence.factors import Factors, load_factors
 from glitchtrace.influence.profile import load_profiles
 
+# Field of a detection -> column beside its scores.
+_PARTS = {
+    "proposed_labels": "proposed_label",
+    "confidence": "confidence",
+    "flags": "flagged",
+    "kinds": "kind",
+}
 # Two columns had a name before there were several detectors that propose labels and tell kinds.
 _NAMES = {"CNCI/proposed_label": "proposed_label", "CFRank/kind": "verdict"}
 
@@ -28,6 +36,8 @@ def detect_cell(
     profile: Sequence[str | Path] = (),
     factors: Sequence[str | Path] = (),
     out_of_fold: Sequence[str | Path] = (),
+    counters: Sequence[str] = (),
+    numbers: str | Path | None = None,
 ) -> None:
     """Write ``scores.parquet``: sample, label, a column per detector, and what else the detectors say.
 
@@ -35,6 +45,7 @@ def detect_cell(
     estimator.  ``profile``, ``factors`` and ``out_of_fold`` are the files of the evidence that these detectors need,
     one or none of each.  Columns beside the scores: ``{detector}/proposed_label``, ``/flagged``, ``/kind`` and
     ``/posterior_{kind}``; the label that CNCI proposes is ``proposed_label``, the kind that CFRank tells ``verdict``.
+    ``numbers``: where ``counters`` are asked, their table: counter, count, low, high.
     Raises GlitchtraceError for an unknown detector and for evidence that cannot be read or is of other samples.
     """
     evidence = read_evidence(
@@ -44,6 +55,16 @@ def detect_cell(
         name: detect(name, evidence, {**estimator_settings, **settings.get(name, {})}) for name in detectors
     }
     files.write_parquet(score_table(evidence.labels, answers), scores)
+    if numbers is not None:
+        found = [
+            (name, number.count, number.low, number.high) for name, number in counted(counters, evidence)
+        ]
+        files.write_parquet(pd.DataFrame(found, columns=["counter", "count", "low", "high"]), numbers)
+
+
+def counted(counters: Sequence[str], evidence: Evidence) -> list[tuple[str, Number]]:
+    """The number of wrong labels by several estimators."""
+    return [(name, count(name, evidence)) for name in counters]
 
 
 def read_evidence(
@@ -96,7 +117,7 @@ def score_table(labels: np.ndarray, answers: Mapping[str, Detection]) -> pd.Data
     columns |= {name: answer.scores for name, answer in answers.items()}
     others: dict[str, np.ndarray] = {}
     for name, answer in answers.items():
-        for part, column in (("proposed_labels", "proposed_label"), ("flags", "flagged"), ("kinds", "kind")):
+        for part, column in _PARTS.items():
             if getattr(answer, part) is not None:
                 others[f"{name}/{column}"] = getattr(answer, part)
         if answer.posterior is not None:

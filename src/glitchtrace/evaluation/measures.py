@@ -7,7 +7,12 @@ import pandas as pd
 
 from glitchtrace.detectors.ranks import flag_top
 from glitchtrace.evaluation.characterisation import KINDS, characterise
-from glitchtrace.evaluation.detection import check_scores, detection_metrics, f1_known_ratio
+from glitchtrace.evaluation.detection import (
+    check_scores,
+    detection_metrics,
+    f1_known_ratio,
+    precision_recall_f1,
+)
 from glitchtrace.evaluation.label_repair import label_repair_accuracy
 from glitchtrace.evaluation.samples import signal_names
 from glitchtrace.glitches.kinds import Kind
@@ -15,11 +20,14 @@ from glitchtrace.glitches.kinds import Kind
 Measures = dict[str, float]
 
 
-def cell_measures(samples: pd.DataFrame, history: pd.DataFrame) -> Measures:
+def cell_measures(
+    samples: pd.DataFrame, history: pd.DataFrame, numbers: pd.DataFrame | None = None
+) -> Measures:
     """Size and contamination of the training set, and accuracy and loss after the last epoch.
 
     Far anomalies, samples without a true label, also give ``foreign_class`` and ``host_label``, NaN where
-    they come from several classes or carry several labels.
+    they come from several classes or carry several labels.  ``numbers``: estimated numbers of wrong labels (counter,
+    count, low, high).
     """
     kinds = samples["kind"].to_numpy()
     measures = {
@@ -40,17 +48,24 @@ def cell_measures(samples: pd.DataFrame, history: pd.DataFrame) -> Measures:
         elif row.kind == "all":
             measures["validation_accuracy"] = float(row.accuracy)
             measures["validation_loss"] = float(row.loss)
+    for row in () if numbers is None else numbers.itertuples():
+        measures[f"number_{row.counter}"] = float(row[2])
+        measures[f"number_low_{row.counter}"] = float(row.low)
+        measures[f"number_high_{row.counter}"] = float(row.high)
     return measures
 
 
 def signal_measures(
-    scored: pd.DataFrame, samples: pd.DataFrame, published_contamination: float | None = None
+    scored: pd.DataFrame,
+    samples: pd.DataFrame,
+    published_contamination: float | None = None,
+    numbers: pd.DataFrame | None = None,
 ) -> Iterator[tuple[str, Measures]]:
     """Each signal of the cell with its measures; none for a cell without glitches.
 
     Every signal is measured against all glitches; where several kinds are present, also against each kind
-    alone, at that kind's own count.  CFRank has the characterisation of mixed cells besides, CNCI the label
-    repair.  Raises GlitchtraceError where a score is NaN.
+    alone, at that kind's own count, and with ``numbers`` also at each estimated number.  CFRank has the
+    characterisation of mixed cells besides, CNCI the label repair.  Raises GlitchtraceError where a score is NaN.
     """
     kinds = samples["kind"].to_numpy()
     glitches = [kind for kind in _present(kinds) if kind != Kind.CLEAN]
@@ -62,6 +77,9 @@ def signal_measures(
         measures = detection_metrics(scores, kinds != Kind.CLEAN, published_contamination)
         if len(glitches) > 1:
             measures |= {f"f1_{kind.label}": f1_known_ratio(scores, kinds == kind) for kind in glitches}
+        for row in () if numbers is None else numbers.itertuples():
+            flagged = flag_top(scores, round(float(row[2])))
+            measures[f"f1_at_{row.counter}"] = precision_recall_f1(flagged, kinds != Kind.CLEAN)[2]
         if signal == "CFRank" and len(glitches) > 1:
             measures |= _characterisation(scores, scored["verdict"].to_numpy(), kinds)
         if signal == "CNCI" and Kind.MISLABELLED in glitches:

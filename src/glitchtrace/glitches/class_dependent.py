@@ -19,6 +19,7 @@ CARD = {
         "class, or into classes drawn by a transition matrix."
     ),
     "modalities": ["image", "table", "sparse"],
+    "label_repair": True,
     "foreign": False,
     "labels_only": True,
     "settings": {

@@ -14,6 +14,8 @@ KIND = "glitch"
 CARD = {
     "summary": "Human labels: all samples carry the label that people gave them (CIFAR-10N), right or wrong.",
     "modalities": ["image"],
+    "label_repair": True,
+    "ratio": "native",
     "foreign": False,
     # Only these are in the order of the annotations.
     "datasets": ["cifar10", "cifar10_jpeg", "cifar10_lossless"],

@@ -14,6 +14,7 @@ CARD = {
     "shown_by": "CFRank",
     "summary": "A mixture: an ordered list of other glitches, each with its own ratio.",
     "modalities": ["image", "table"],
+    "ratio": "native",
     "foreign": True,
     "settings": {
         "steps": {

@@ -11,6 +11,7 @@ KIND = "glitch"
 CARD = {
     "summary": "No glitch: the training samples as they are.",
     "modalities": ["image", "table", "sparse"],
+    "ratio": "clean",
     "foreign": False,
     "labels_only": True,
     "settings": {},

@@ -37,7 +37,7 @@ def inject_glitch(
     try:
         table = registry.load("glitch", name).inject(
             clean,
-            ratio=0.0 if ratio in grid.FIXED_RATIO.values() else float(ratio),
+            ratio=0.0 if ratio in grid.FIXED_RATIOS else float(ratio),
             seed=seed,
             classes=host.classes,
             settings=complete(name, settings, dataset),

@@ -13,6 +13,7 @@ KIND = "glitch"
 CARD = {
     "summary": "Uniform class noise: floor(ratio·n) samples get a random label of another class.",
     "modalities": ["image", "table", "sparse"],
+    "label_repair": True,
     "foreign": False,
     "labels_only": True,
     "settings": {

@@ -92,6 +92,14 @@ KINDS = {
                     "default": 42,
                 },
             },
+            "seeded": {
+                "head_seed": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "Seed of all initial values, the same in all runs.",
+                    "default": 42,
+                },
+            },
             "stages": {
                 "representations": {
                     "type": "array",

@@ -1,6 +1,7 @@
 """What the other rooms know of a network: features, a linear head, and which parameters learn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,6 +9,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from glitchtrace.core.errors import GlitchtraceError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network as a component.
+
+    ``build`` makes it from the shape of a sample, the number of classes and the settings.
+    """
+
+    build: "Callable[..., Network]"
 
 
 class Network(nn.Module):
@@ -135,3 +146,13 @@ def check_tensors(
                 f"{origin}: tensor {name} has shape {tuple(given[name].shape)}, "
                 f"the network needs {tuple(tensor.shape)}"
             )
+
+
+def glorot(module: nn.Module, seed: int) -> None:
+    """Set kernels to uniform values in ±√(6 / (fan in + fan out)) and biases to zero, drawn right after seeding."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for layer in module.modules():
+            if isinstance(layer, nn.Linear | nn.Conv2d):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

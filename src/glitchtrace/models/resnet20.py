@@ -25,6 +25,12 @@ CARD = {
     "summary": "ResNet-20 with CIFAR-10 weights; the last residual block and a new head are trained.",
     "modalities": ["image"],
     "view": "pictures",
+    # The weights of that name have seen the training pictures of these datasets with their true labels.
+    "memorised": {
+        "cifar10_jpeg": ["cifar10", "cifar10_jpeg", "cifar10_lossless"],
+        "akamaster": ["cifar10", "cifar10_jpeg", "cifar10_lossless"],
+        "chenyaofo": ["cifar10", "cifar10_jpeg", "cifar10_lossless"],
+    },
     "settings": {
         "weights": {
             "type": "string",

@@ -4,7 +4,9 @@ The files are those of the LIBSVM data page, unpacked or as .gz or .bz2, in the 
 They are published without checksums, so none is demanded; those found are recorded.
 """
 
-from collections.abc import Mapping, Sequence
+import bz2
+import gzip
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -150,7 +152,7 @@ def load_libsvm(
         except (ValueError, OSError, EOFError) as error:
             raise GlitchtraceError(
                 f"{path}: not in the libsvm format{f' with at most {columns} features' if columns else ''} "
-                f"({' '.join(str(error).split())}); replace it by the original"
+                f"({_fault(path, columns) or ' '.join(str(error).split())}); mend that line"
             ) from None
         blocks.append(rows)
         labels.append(own)
@@ -165,6 +167,38 @@ def load_libsvm(
         checksums=checksums,
         class_names=class_names,
     )
+
+
+def _fault(path: Path, columns: int | None) -> str | None:
+    """The first line that is not ``label index:value …`` with ascending indices from 1; None where all are."""
+    opened: Callable[..., Any] = {".gz": gzip.open, ".bz2": bz2.open}.get(path.suffix, open)  # type: ignore[assignment]
+    try:
+        with opened(path, "rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                reason = _fault_of(line.partition(b"#")[0].split(), columns)
+                if reason:
+                    return f"line {number}: {reason}"
+    except (OSError, EOFError):
+        return None
+    return None
+
+
+def _fault_of(words: Sequence[bytes], columns: int | None) -> str | None:
+    last = 0
+    for place, word in enumerate(words):
+        text = word.decode("utf-8", "replace")[:40]
+        index, colon, value = word.partition(b":")
+        try:
+            float(value if place else word)
+            number = int(index) if place else 1
+        except ValueError:
+            return f"'{text}' is no {'index:value' if place else 'label'}"
+        if place and (not colon or number <= last):
+            return f"index {number} after {last}; indices begin at 1 and ascend"
+        if place and columns and number > columns:
+            return f"index {number} of {columns} columns"
+        last = number if place else last
+    return None
 
 
 def binary_pool(

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from glitchtrace.models.convnet import Convolutional
+from glitchtrace.models.convnets import Convolutional
 from glitchtrace.models.network import Network
 
 _GROUPS = 4

@@ -79,7 +79,7 @@ def build_classifier(
         if loop["dense"] == "products":
             return ProductNetwork(inputs, widths, **options)
         return DenseNetwork([inputs, *widths], **options)
-    from glitchtrace.models.convnet import Convolutional
+    from glitchtrace.models.convnets import Convolutional
     from glitchtrace.papers.cincer.convolutional import ConvolutionalPasses
     from glitchtrace.papers.cincer.torch_classifier import AutogradPasses, TorchClassifier
     from glitchtrace.training.device import choose

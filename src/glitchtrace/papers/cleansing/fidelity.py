@@ -26,7 +26,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence import sgd_influence as influences
 from glitchtrace.influence.sgd_influence import sgd_influence, tensors, validation_gradient
 from glitchtrace.influence.solvers import conjugate_gradients
-from glitchtrace.models import linear, mlp
+from glitchtrace.models.dense import build_linear, build_mlp
 from glitchtrace.models.network import Network
 from glitchtrace.papers.cleansing.tasks import Task
 from glitchtrace.training.recorded.objective import State, losses
@@ -116,11 +116,11 @@ def trial(data: Task, task: str, network: str, seed: int) -> pd.DataFrame:
     train, validation = (Samples(parts.x[name], parts.y[name]) for name in ("train", "validation"))
     width = train.x.shape[1]
     if network == "logistic_regression":
-        module: Network = linear.build((width,), 1, {"head_seed": seed}).double()
+        module: Network = build_linear((width,), 1, {"head_seed": seed}).double()
         rate, decay, epochs, batch = _LOGISTIC.get(task, _LOGISTIC["mnist_1_7"])
         l2 = regularisation(parts)
     else:
-        module = mlp.build((width,), 1, {"hidden": [8, 8], "head_seed": seed}).double()
+        module = build_mlp((width,), 1, {"hidden": [8, 8], "head_seed": seed}).double()
         (rate, decay, epochs, batch), l2 = _DNN, _DNN_L2
     plan = make_plan(len(train), epochs=epochs, batch_size=batch, learning_rate=rate, decay=decay, l2=l2)
     keep = np.empty((plan.steps, layout_of(module).width))

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from glitchtrace.core import configuration, paths, registry
+from glitchtrace.core import configuration, files, paths, registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.core.jobs import check_arrays, crc32
+from glitchtrace.core.jobs import check_arrays
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.papers.cincer import cells
 from glitchtrace.papers.cincer.person import own_data
@@ -91,7 +91,7 @@ def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
         device=config["device"],
     )
     loop = open_loop(load_problem(stored["features"], bits=protocol.bits, split=protocol.split), repeat)
-    data = {Path(path).name: crc32(Path(path)) for path in stored.values()}
+    data = {Path(path).name: files.crc32(path) for path in stored.values()}
     identity = {"dataset": options.dataset, **asdict(repeat), "data": data}
     del identity["device"]  # decides no answer
     return Session(loop, options.folder, identity), Samples(stored["features"])
