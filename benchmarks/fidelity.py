@@ -149,7 +149,7 @@ ESTIMATORS = {"metagradient": by_metagradient, "tracin": by_tracin, "koh_liang":
 
 
 def residuals(inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """p − onehot(y), (rows, K)."""
+    """P − onehot(y), (rows, K)."""
     return metagradient.probabilities(inputs, weights) - np.eye(10, dtype=inputs.dtype)[labels]
 
 
