@@ -220,7 +220,18 @@ def evidence(detectors, counters=()):
         *(registry.card("counter", name) for name in counters),
     ]
     needed = {need for card in cards for need in card["needs"]}
-    return {name: [file] for name, file in (EVIDENCE[need] for need in sorted(needed))}
+    found = dict(EVIDENCE[need] for need in sorted(needed))
+    return {
+        name: source_files(file) if name == "pictures" else [file]
+        for name, file in found.items()
+    }
+
+
+def fitting(wildcards):
+    """Parameter function: the study's detectors, of a table without those that need pictures."""
+    table = registry.card("dataset", wildcards.dataset)["modality"] != "image"
+    needs = {name: registry.card("detector", name)["needs"] for name in DETECTORS}
+    return [name for name in DETECTORS if not (table and "pictures" in needs[name])]
 
 
 def detector_settings(detectors):

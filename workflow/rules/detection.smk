@@ -9,6 +9,7 @@ EVIDENCE = {
     "features": ("factors", rules.train.output.factors),
     "validation": ("factors", rules.train.output.factors),
     "out_of_fold": ("out_of_fold", paths.OUT_OF_FOLD),
+    "pictures": ("pictures", rules.fetch_data.output.features),
 }
 
 
@@ -63,7 +64,7 @@ rule detect:
     params:
         **stage(
             "detectors.stage:detect_cell",
-            detectors=DETECTORS,
+            detectors=fitting,
             counters=COUNTERS,
             settings=detector_settings(DETECTORS),
             estimator_settings=settings("estimator"),
