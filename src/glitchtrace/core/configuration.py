@@ -104,7 +104,7 @@ def component_tables() -> dict[str, Any]:
                 for name in registry.names(kind)
             },
         }
-    for kind, spec in registry.kinds().items():
+    for spec in registry.kinds().values():
         if "listed" in spec:
             tables[spec["listed"]] = {
                 "description": "`default`, `all`, or names; another choice has its own files.",
