@@ -30,6 +30,8 @@ rule compute_influence:
             model_settings=model_settings,
             estimator="{estimator}",
             settings=settings("estimator"),
+            training=training_settings,
+            seed=lambda wildcards: int(wildcards.seed),
         ),
     script:
         "../scripts/run_stage.py"
@@ -64,6 +66,8 @@ rule profile_influence:
             model_settings=model_settings,
             estimator="{estimator}",
             settings=settings("estimator"),
+            training=training_settings,
+            seed=lambda wildcards: int(wildcards.seed),
         ),
     script:
         "../scripts/run_stage.py"
