@@ -167,15 +167,23 @@ def first_seed(template):
 # --- inputs and parameters of one job ------------------------------------------------------------------------------
 
 
-def source_files(template):
-    """Input function: one file of every source whose rows the cell uses, the host's first."""
+def source_files(*templates):
+    """Input function: files of every source whose rows the cell uses, the host's first."""
 
     def sources(wildcards):
         settings = SETTINGS["glitch"][wildcards.glitch]
         names = grid.sources(wildcards.dataset, wildcards.glitch, settings)
         return [{"source": name} for name in names]
 
-    return each(sources, template)
+    return each(sources, *templates)
+
+
+# What stages read beside the features of sources: labels and descriptions.
+BESIDE = (paths.SOURCE_LABELS, paths.SOURCE_DESCRIPTION)
+beside_sources = source_files(*BESIDE)
+beside_host = each(
+    lambda wildcards: [{"source": base_name(wildcards.dataset)}], *BESIDE
+)
 
 
 def host_file(template):

@@ -131,7 +131,8 @@ class _Labels:
 def _judged(samples: Samples) -> np.ndarray:
     """Rows (n,) that train and are judged: with a label, of a class that is not too rare."""
     if samples.target is not None:
-        return ~np.isnan(samples.target)
+        known: np.ndarray = ~np.isnan(samples.target)
+        return known
     assert samples.labels is not None
     sizes = np.bincount(samples.labels[samples.labels >= 0], minlength=len(samples.class_names))
     judged: np.ndarray = (samples.labels >= 0) & (sizes[np.maximum(samples.labels, 0)] >= _RARE)
