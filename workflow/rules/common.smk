@@ -167,15 +167,23 @@ def first_seed(template):
 # --- inputs and parameters of one job ------------------------------------------------------------------------------
 
 
-def source_files(template):
-    """Input function: one file of every source whose rows the cell uses, the host's first."""
+def source_files(*templates):
+    """Input function: files of every source whose rows the cell uses, the host's first."""
 
     def sources(wildcards):
         settings = SETTINGS["glitch"][wildcards.glitch]
         names = grid.sources(wildcards.dataset, wildcards.glitch, settings)
         return [{"source": name} for name in names]
 
-    return each(sources, template)
+    return each(sources, *templates)
+
+
+# What stages read beside the features of sources: labels and descriptions.
+BESIDE = (paths.SOURCE_LABELS, paths.SOURCE_DESCRIPTION)
+beside_sources = source_files(*BESIDE)
+beside_host = each(
+    lambda wildcards: [{"source": base_name(wildcards.dataset)}], *BESIDE
+)
 
 
 def host_file(template):
@@ -238,6 +246,15 @@ def detector_settings(detectors):
     """The complete settings of those of some detectors that have any."""
     found = {name: SETTINGS["detector"].get(name) for name in detectors}
     return {name: settings for name, settings in found.items() if settings}
+
+
+def audited(wildcards):
+    """Input function of the target: what an audit writes."""
+    if not AUDITED:
+        raise WorkflowError(
+            "target audit: no data are named; add --config 'audit={data: FILE, settings: {label: COLUMN}}'"
+        )
+    return list(AUDITED.values())
 
 
 def local_weights(wildcards):

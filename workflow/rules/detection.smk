@@ -16,6 +16,7 @@ EVIDENCE = {
 rule cross_fit:
     input:
         features=source_files(rules.fetch_data.output.features),
+        beside=beside_sources,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
