@@ -207,11 +207,6 @@ def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
     if width > _WIDEST:
         raise GlitchtraceError(f"{path}: {width} columns; at most {_WIDEST} are read: select some of them")
     names = [f"c{position}" for position in range(width)]
-    wrong: list[tuple[int | None, int]] = []
-
-    def note(row: Any) -> str:
-        wrong.append((row.number, row.actual_columns))
-        return "error"
 
     def read(threads: bool, block: int) -> "pa.Table":
         return arrow_csv.read_csv(
@@ -219,7 +214,7 @@ def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
             arrow_csv.ReadOptions(
                 column_names=names, encoding=_arrow_encoding(encoding), use_threads=threads, block_size=block
             ),
-            arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note),
+            arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=True
             ),
@@ -229,17 +224,16 @@ def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
         try:
             cells = read(True, 2**24)
         except pa.ArrowInvalid as error:
-            if wrong or "straddling" in str(error):
-                wrong.clear()
-                cells = read(False, max(2**24, min(2**30, 2 * path.stat().st_size)))
+            if "columns, got" in str(error) or "straddling" in str(error):
+                cells = read(False, max(2**24, min(2**30, 2 * path.stat().st_size)))  # says the row
             else:
                 raise
     except (pa.ArrowException, ValueError, UnicodeError, EOFError) as error:
-        if wrong:
-            number, found = wrong[0]
-            place = f"row {number}" if number is not None else "a row"
+        ragged = re.search(r"(?:Row #(\d+): )?Expected \d+ columns, got (\d+)", str(error))
+        if ragged:
+            place = f"row {ragged[1]}" if ragged[1] else "a row"
             raise GlitchtraceError(
-                f"{path}, {place}: {found} cells where the first row has {width} (delimiter {delimiter!r}); "
+                f"{path}, {place}: {ragged[2]} cells where the first row has {width} (delimiter {delimiter!r}); "
                 "mend the row, quote its text, or give the delimiter"
             ) from None
         if "UTF8" in str(error) or isinstance(error, UnicodeError) or "utf" in str(error).lower():
