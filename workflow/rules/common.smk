@@ -7,6 +7,7 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.io import apply_wildcards
+from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from glitchtrace.core import (
     configuration,
@@ -257,8 +258,16 @@ def audited(wildcards):
     return list(AUDITED.values())
 
 
-def local_weights(wildcards):
-    """Input function: the file that a model takes its weights from, where it is a local one."""
+def backbone_weights(wildcards):
+    """Input function: the file that a backbone takes its weights from, where it is a local one.
+
+    Refused where jobs share no files: the store that all of them extract to is no declared file.
+    """
+    if SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
+        raise WorkflowError(
+            f"model {wildcards.model}: the store of its features needs a file system that all jobs share; "
+            "add input-output to --shared-fs-usage, or take a model without a frozen backbone"
+        )
     file = Path(SETTINGS["model"][wildcards.model]["weights"])
     return [local(str(file))] if file.suffix and file.is_file() else []
 
@@ -372,10 +381,12 @@ def study_configuration(wildcards):
     return {key: value for key, value in CONFIG.items() if key not in private}
 
 
-# --- memory, measured (see docs/architecture.md) -------------------------------------------------------------------
+# --- memory as measured, time to ask for, and graphics cards -------------------------------------------------------
 
 # A submitted job runs two Snakemakes of 300 MiB around its stage.
 NESTED = 600
+# Cards that a job asks for whose networks run on a device: none on a CPU.
+GPU = int(CONFIG["device"] != "cpu")
 
 
 def growing(memory):
@@ -388,6 +399,18 @@ def growing(memory):
     return scaled
 
 
+def lasting(minutes):
+    """Resource function: the minutes that a submitted job may take, once more with every attempt.
+
+    Rules without it take seconds; profiles/slurm has their default.
+    """
+
+    def scaled(wildcards, attempt):
+        return attempt * (minutes(wildcards) if callable(minutes) else minutes)
+
+    return scaled
+
+
 def training_memory(wildcards):
     """MiB of a job that trains the wildcards' model on their dataset."""
     return resources.training(wildcards.dataset, wildcards.model, SETTINGS)
@@ -396,3 +419,20 @@ def training_memory(wildcards):
 def influence_memory(wildcards):
     """MiB of an influence job."""
     return resources.influence(wildcards.dataset, SETTINGS)
+
+
+def training_minutes(trainings=1):
+    """Minutes of a job that takes as long as so many trainings of the wildcards' model on their dataset."""
+    return lambda wildcards: resources.training_minutes(
+        wildcards.dataset, wildcards.model, SETTINGS, trainings
+    )
+
+
+def influence_minutes(wildcards):
+    """Minutes of an influence job."""
+    return resources.influence_minutes(wildcards.dataset, wildcards.model, SETTINGS)
+
+
+def extraction_minutes(wildcards):
+    """Minutes of a job that passes the pictures of a dataset through a backbone."""
+    return resources.extraction_minutes(wildcards.dataset, SETTINGS)

@@ -13,13 +13,12 @@ rule fetch_data:
         "<benchmarks>/fetch_data/{source}.jsonl"
     wildcard_constraints:
         source=sources_of(sparse=False),
-    # Downloads fail for passing reasons; on a cluster this repeats within the same allocation.
-    retries: 2
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(lambda wildcards: resources.fetching(wildcards.source)),
+        runtime=lasting(resources.FETCHING_MINUTES),
     params:
         **stage(
             "data.fetch:fetch_data",
@@ -42,12 +41,12 @@ rule fetch_sparse_data:
         "<benchmarks>/fetch_data/{source}.jsonl"
     wildcard_constraints:
         source=sources_of(sparse=True),
-    retries: 2
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(lambda wildcards: resources.fetching(wildcards.source)),
+        runtime=lasting(resources.FETCHING_MINUTES),
     params:
         **stage(
             "data.fetch:fetch_data",
@@ -69,6 +68,7 @@ rule fetch_annotations:
     threads: 1
     resources:
         mem_mb=growing(600),
+        runtime=lasting(resources.FETCHING_MINUTES),
     params:
         **stage(
             "data.annotations:fetch_annotations",
