@@ -10,6 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import LocalOutlierFactor
 
 from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.detectors.anomalies import isolation_scores
 from glitchtrace.detectors.evidence import Evidence, Validation, detect
 from glitchtrace.detectors.neighbours import shapley_values, soft_labels
@@ -235,3 +236,24 @@ def test_expected_errors_are_those_of_calibrated_probabilities() -> None:
     assert (
         found.low < (drawn != labels).sum() < found.high or abs(found.count - (drawn != labels).sum()) < 150
     )
+
+
+def test_pixel_checks_are_those_of_cleanvision_and_find_empty_pictures() -> None:
+    rng = np.random.default_rng(7)
+    pictures = rng.integers(256, size=(12, 24, 24, 3), dtype=np.uint8)
+    pictures[0], pictures[1] = 0, 255
+    found = detect("pixels", Evidence(np.arange(12) % 2, 2, read_pictures=lambda: pictures))
+    assert found.flags is not None
+    assert found.flags[:2].all()
+    assert set(np.argsort(-found.scores)[:2]) == {0, 1}
+
+
+def test_the_autoencoder_of_pictures_reconstructs_what_is_frequent() -> None:
+    rng = np.random.default_rng(8)
+    pictures = np.clip(rng.normal(60, 5, size=(64, 16, 16)), 0, 255).astype(np.uint8)
+    pictures[5] = 255 - pictures[5]
+    evidence = Evidence(np.arange(64) % 2, 2, read_pictures=lambda: pictures)
+    scores = detect("picture_autoencoder", evidence, {"epochs": 10}).scores
+    assert scores.argmax() == 5
+    with pytest.raises(GlitchtraceError, match="uint8"):
+        detect("picture_autoencoder", Evidence(evidence.labels, 2, read_pictures=lambda: pictures / 255))

@@ -11,6 +11,12 @@ from torch.nn.functional import cross_entropy
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence import metagradient
+from glitchtrace.influence.estimator import EstimatorInputs, Problem
+from glitchtrace.influence.factors import assemble_factors
+from glitchtrace.influence.profile import build_profiles
+from glitchtrace.models.network import Head
+from glitchtrace.training.record import Part, Recorder
+from glitchtrace.training.sgd import train
 
 SAMPLES, WIDTH, CLASSES, QUERIES = 12, 4, 3, 5
 FORMS = [{}, {"momentum": 0.8}, {"decay": 0.05}, {"momentum": 0.5, "decay": 0.1}]
@@ -150,3 +156,90 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> 
     fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
     with pytest.raises(GlitchtraceError, match=message):
         metagradient.RecordedHead(**{**fields, **changes})
+
+
+# --- the estimator of a cell -------------------------------------------------------------------------------------
+
+
+SGD = {"learning_rate": 0.1, "batch_size": 4, "epochs": 3}
+
+
+def cell(seed: int = 5, **changes: Any) -> EstimatorInputs:
+    """A linear model that the workflow's own training has trained, with what the training kept."""
+    given, (rows, labels) = problem(dtype=np.float32), queries(dtype=np.float32)
+    network = Head(torch.nn.Linear(WIDTH, CLASSES))
+    first = network.checkpoint()
+    parts = {
+        "train": Part(Stored(given["inputs"][:, :-1]), given["labels"]),
+        "validation": Part(Stored(rows[:, :-1]), labels),
+    }
+    options = {key: value for key, value in SGD.items() if key != "epochs"}
+    recorder = Recorder(network, parts, **options, evaluation_batch=8, device=torch.device("cpu"))
+    states = []
+
+    def after_epoch(epoch: int) -> None:
+        states.append(network.checkpoint())
+        recorder.record(epoch)
+
+    train(
+        network,
+        parts["train"].samples,
+        given["labels"],
+        **SGD,
+        seed=seed,
+        device=torch.device("cpu"),
+        on_epoch=after_epoch,
+    )
+    network.restore(first)
+    tensors = recorder.factors()
+    problem_of_torch = Problem(network, states, parts["train"].samples, parts["validation"].samples)
+    return EstimatorInputs(
+        lambda: assemble_factors(tensors),
+        lambda: problem_of_torch,
+        changes.get("training", {**SGD, "seed": seed}),
+    )
+
+
+class Stored:
+    """Samples at hand."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._tensor = torch.from_numpy(np.ascontiguousarray(array))
+
+    def __len__(self) -> int:
+        return len(self._tensor)
+
+    def batch(self, rows: np.ndarray | slice) -> torch.Tensor:
+        return self._tensor[rows]
+
+
+def test_the_estimator_repeats_the_training_of_a_cell_and_every_signal_is_made_from_it() -> None:
+    inputs = cell()
+    opened = metagradient.open_cell(inputs, {})
+    ((rows, matrix),) = opened.blocks()
+    assert (rows, matrix.shape) == (slice(0, SAMPLES), (SAMPLES, QUERIES))
+    record = opened._record
+    np.testing.assert_allclose(
+        matrix, metagradient.influence_matrix(record, *queries(dtype=np.float32)), rtol=1e-5
+    )
+    own = metagradient.influence_matrix(record, record.inputs, record.labels)
+    np.testing.assert_allclose(opened.self_influence(), np.diagonal(own), rtol=1e-5)
+    profiles = build_profiles(opened, inputs.factors.train.labels, inputs.factors.validation.labels)
+    total = profiles.cumulative.positive + profiles.cumulative.negative
+    np.testing.assert_allclose(total.sum(axis=1), matrix.sum(axis=1), rtol=1e-4, atol=1e-6)
+    ((_, other),) = opened.blocks(profiles.negative_label)
+    assert np.abs(other - matrix).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("training", "settings", "message"),
+    [
+        ({**SGD, "seed": 6}, {}, "does not end at its last checkpoint"),
+        (None, {}, "needs the settings and the seed"),
+        ({**SGD, "seed": 5}, {"epochs": [1]}, "is that of the whole training"),
+        ({**SGD, "seed": 5}, {"divide_by_batch_size": True}, "is that of the whole training"),
+    ],
+)
+def test_a_training_that_cannot_be_repeated_is_refused(training: Any, settings: Any, message: str) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        metagradient.open_cell(cell(training=training), settings)

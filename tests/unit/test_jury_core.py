@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.detectors.jury import Jury, noise, pool, promise
+from glitchtrace.detectors.jury import Jury, noise, number, pool, promise
 from glitchtrace.detectors.jury.ballots import Ballots, collect
 from glitchtrace.detectors.jury.heads import Forest, SoftmaxFolds, fit_softmax
 from glitchtrace.detectors.jury.kernel import KernelRidge
@@ -136,9 +136,9 @@ def test_softmax_regressions_in_one_run_equal_single_ones():
     X = X.astype(np.float32)
     used = np.arange(120)[:, None] % 2 != np.arange(2)
     together = fit_softmax(X, truth, used, 3, steps=300)
-    for number in range(2):
-        alone = fit_softmax(X, truth, used[:, [number]], 3, steps=300)[0]
-        np.testing.assert_allclose(X @ together[number][:-1], X @ alone[:-1], atol=0.05)
+    for side in range(2):
+        alone = fit_softmax(X, truth, used[:, [side]], 3, steps=300)[0]
+        np.testing.assert_allclose(X @ together[side][:-1], X @ alone[:-1], atol=0.05)
 
 
 def simulated(n: int, matrix: np.ndarray, seed: int):
@@ -333,3 +333,19 @@ def test_collect_scales_each_expert():
     ballots = collect({"one": Fixed()}, gather_rows({"x": X}, truth, None, None, 0))
     np.testing.assert_allclose(ballots.z.mean(axis=2), 0, atol=1e-5)
     assert np.sqrt(np.mean(np.square(ballots.z))) == pytest.approx(1, abs=1e-5)
+
+
+def test_number_where_errors_follow_the_sample_or_the_class():
+    rng = np.random.default_rng(0)
+    ballots, truth, uniform = simulated(8000, noise.uniform_matrix(0.15, 4), 20)
+    p = np.exp(ballots.log_posterior(np.array([2.0, 0.0]), np.zeros(4)))
+    found, follows = number.mixed_share(p, uniform, noise.uniform_matrix(0.15, 4))
+    assert found == pytest.approx(np.mean(uniform != truth), abs=0.02)
+    assert follows < 0.3
+    other = np.where(np.arange(4) == truth[:, None], 0, p)
+    other /= other.sum(axis=1, keepdims=True)
+    suggested = (other.cumsum(axis=1) > rng.random((8000, 1))).argmax(axis=1)
+    labels = np.where(rng.random(8000) < 0.15, suggested, truth)
+    found, follows = number.mixed_share(p, labels, noise.uniform_matrix(0.15, 4))
+    assert found == pytest.approx(np.mean(labels != truth), abs=0.04)
+    assert follows > 0.5

@@ -185,15 +185,23 @@ def first_seed(template):
 # --- inputs and parameters of one job ------------------------------------------------------------------------------
 
 
-def source_files(template):
-    """Input function: one file of every source whose rows the cell uses, the host's first."""
+def source_files(*templates):
+    """Input function: files of every source whose rows the cell uses, the host's first."""
 
     def sources(wildcards):
         settings = SETTINGS["glitch"][wildcards.glitch]
         names = grid.sources(wildcards.dataset, wildcards.glitch, settings)
         return [{"source": name} for name in names]
 
-    return each(sources, template)
+    return each(sources, *templates)
+
+
+# What stages read beside the features of sources: labels and descriptions.
+BESIDE = (paths.SOURCE_LABELS, paths.SOURCE_DESCRIPTION)
+beside_sources = source_files(*BESIDE)
+beside_host = each(
+    lambda wildcards: [{"source": base_name(wildcards.dataset)}], *BESIDE
+)
 
 
 def host_file(template):
@@ -238,13 +246,33 @@ def evidence(detectors, counters=()):
         *(registry.card("counter", name) for name in counters),
     ]
     needed = {need for card in cards for need in card["needs"]}
-    return {name: [file] for name, file in (EVIDENCE[need] for need in sorted(needed))}
+    found = dict(EVIDENCE[need] for need in sorted(needed))
+    return {
+        name: source_files(file) if name == "pictures" else [file]
+        for name, file in found.items()
+    }
+
+
+def fitting(wildcards):
+    """Parameter function: the study's detectors, of a table without those that need pictures."""
+    table = registry.card("dataset", wildcards.dataset)["modality"] != "image"
+    needs = {name: registry.card("detector", name)["needs"] for name in DETECTORS}
+    return [name for name in DETECTORS if not (table and "pictures" in needs[name])]
 
 
 def detector_settings(detectors):
     """The complete settings of those of some detectors that have any."""
     found = {name: SETTINGS["detector"].get(name) for name in detectors}
     return {name: settings for name, settings in found.items() if settings}
+
+
+def audited(wildcards):
+    """Input function of the target: what an audit writes."""
+    if not AUDITED:
+        raise WorkflowError(
+            "target audit: no data are named; add --config 'audit={data: FILE, settings: {label: COLUMN}}'"
+        )
+    return list(AUDITED.values())
 
 
 def local_weights(wildcards):

@@ -9,12 +9,14 @@ EVIDENCE = {
     "features": ("factors", rules.train.output.factors),
     "validation": ("factors", rules.train.output.factors),
     "out_of_fold": ("out_of_fold", paths.OUT_OF_FOLD),
+    "pictures": ("pictures", rules.fetch_data.output.features),
 }
 
 
 rule cross_fit:
     input:
         features=source_files(rules.fetch_data.output.features),
+        beside=beside_sources,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
@@ -63,7 +65,7 @@ rule detect:
     params:
         **stage(
             "detectors.stage:detect_cell",
-            detectors=DETECTORS,
+            detectors=fitting,
             counters=COUNTERS,
             settings=detector_settings(DETECTORS),
             estimator_settings=settings("estimator"),

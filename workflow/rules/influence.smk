@@ -6,6 +6,7 @@ rule compute_influence:
         factors=rules.train.output.factors,
         checkpoints=rules.train.output.checkpoints,
         features=source_files(rules.fetch_data.output.features),
+        beside=beside_sources,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
@@ -29,6 +30,8 @@ rule compute_influence:
             model_settings=model_settings,
             estimator="{estimator}",
             settings=settings("estimator"),
+            training=training_settings,
+            seed=lambda wildcards: int(wildcards.seed),
         ),
     script:
         "../scripts/run_stage.py"
@@ -39,6 +42,7 @@ rule profile_influence:
         factors=rules.train.output.factors,
         checkpoints=rules.train.output.checkpoints,
         features=source_files(rules.fetch_data.output.features),
+        beside=beside_sources,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
@@ -62,6 +66,8 @@ rule profile_influence:
             model_settings=model_settings,
             estimator="{estimator}",
             settings=settings("estimator"),
+            training=training_settings,
+            seed=lambda wildcards: int(wildcards.seed),
         ),
     script:
         "../scripts/run_stage.py"

@@ -39,6 +39,7 @@ rule repair_cell:
 rule retrain:
     input:
         features=source_files(rules.fetch_data.output.features),
+        beside=beside_sources,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         repaired=rules.repair_cell.output.repaired,

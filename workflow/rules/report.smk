@@ -234,6 +234,7 @@ rule plot_gallery:
         scores=first_seed(rules.detect.output.scores),
         glitch=first_seed(rules.inject_glitch.output.glitch),
         features=source_files(rules.fetch_data.output.features),
+        beside=beside_sources,
         descriptions=source_files(rules.fetch_data.output.description),
     output:
         figures=figure_files(

@@ -6,6 +6,7 @@
 rule extract_features:
     input:
         features=source_files(rules.fetch_data.output.features),
+        beside=beside_sources,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         weights=local_weights,
@@ -36,6 +37,7 @@ rule extract_features:
 rule extract_test_features:
     input:
         features=host_files(rules.fetch_data.output.features),
+        beside=beside_host,
         split=rules.prepare_data.output.split,
         weights=local_weights,
     output:
@@ -73,6 +75,7 @@ FEATURES = [
 rule train:
     input:
         features=source_files(rules.fetch_data.output.features),
+        beside=beside_sources,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,

@@ -20,6 +20,7 @@ from glitchtrace.core.errors import GlitchtraceError
 _RARE = 5  # a class of fewer rows cannot be judged
 _EXPLAINED = 500  # rows whose influence on others is looked up
 _HELPED = 3
+_LEARNABLE = 0.98  # of the entropy of the labels: a larger held-out loss is no better than none
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,8 @@ class _Labels:
 def _judged(samples: Samples) -> np.ndarray:
     """Rows (n,) that train and are judged: with a label, of a class that is not too rare."""
     if samples.target is not None:
-        return ~np.isnan(samples.target)
+        known: np.ndarray = ~np.isnan(samples.target)
+        return known
     assert samples.labels is not None
     sizes = np.bincount(samples.labels[samples.labels >= 0], minlength=len(samples.class_names))
     judged: np.ndarray = (samples.labels >= 0) & (sizes[np.maximum(samples.labels, 0)] >= _RARE)
@@ -203,6 +205,10 @@ def _classes(
         fitted = _cross_fit(samples, part, y, classes, fold[rows], settings, store, tick, judging=not by_jury)
         best = fitted.best
         facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
+        if min(fitted.losses.values()) > _LEARNABLE * _entropy(y):
+            # Labels that follow nothing: where they differ from a prediction says nothing about them.
+            facts["unjudged"] = "no learner says more of the labels than the shares of the classes do"
+            return _Labels.nothing(n, whole), fold, None
         if by_jury:
             facts["judges"] = "a jury of kernels, neighbours, softmax regression and, of tables, trees"
             units = None if groups is None else groups[rows]
@@ -248,6 +254,12 @@ def _classes(
     known = result.proposed_code >= 0
     result.proposed[known] = names[result.proposed_code[known]]
     return result, fold, best
+
+
+def _entropy(y: np.ndarray) -> float:
+    """The loss of the shares of the classes."""
+    share = np.bincount(y) / len(y)
+    return float(-(share[share > 0] * np.log(share[share > 0])).sum())
 
 
 def _numbers(

@@ -28,7 +28,8 @@ class Duplicates:
     @property
     def twin(self) -> np.ndarray:
         """Rows (n,) that repeat an earlier one."""
-        return self.cluster != np.arange(len(self.cluster))
+        twin: np.ndarray = self.cluster != np.arange(len(self.cluster))
+        return twin
 
 
 def nearest(matrix: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +170,8 @@ def _class_distance(matrix: np.ndarray, labels: np.ndarray | None) -> np.ndarray
     found = np.full(len(matrix), np.inf)
     for centre in centres:
         found = np.minimum(found, ((projected - centre) ** 2).sum(axis=1))
-    return np.sqrt(found)
+    distance: np.ndarray = np.sqrt(found)
+    return distance
 
 
 def _robust(values: np.ndarray) -> np.ndarray:

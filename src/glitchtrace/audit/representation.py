@@ -78,13 +78,20 @@ def of_columns(columns: Sequence[Column], seed: int) -> Representation:
 
 
 def standardised(values: np.ndarray) -> np.ndarray:
-    """Columns (n, d) with mean 0 and variance 1, float32; a constant column is 0."""
+    """Columns (n, d) with mean 0 and variance 1, compressed beyond ±3, float32; a constant column is 0."""
     exact = np.asarray(values, dtype=np.float64)
     centred = exact - exact.mean(axis=0)
     deviation = np.sqrt((centred**2).mean(axis=0))
-    return np.where(
-        deviation > 1e-9 * (1 + np.abs(exact).max(axis=0)), centred / np.maximum(deviation, 1e-300), 0
-    ).astype(np.float32)
+    varies = deviation > 1e-9 * (1 + np.abs(exact).max(axis=0))
+    return _compressed(np.where(varies, centred / np.maximum(deviation, 1e-300), 0))
+
+
+def _compressed(score: np.ndarray) -> np.ndarray:
+    """Standard scores whose size beyond 3 grows as its logarithm, so that one far value does not drown the rest."""
+    size = np.abs(score)
+    return np.where(size > 3, np.sign(score) * (3 + np.log1p(np.maximum(size, 3) - 3)), score).astype(
+        np.float32
+    )
 
 
 def _stack(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -101,10 +108,7 @@ def _scaled(values: np.ndarray) -> np.ndarray:
         if not np.isfinite(scale):
             filled, middle, scale = filled / 1e200, middle / 1e200, (high / 1e200 - low / 1e200) / 3.3 or 1.0
         score = np.nan_to_num((filled - middle) / scale, nan=0.0, posinf=1e300, neginf=-1e300)
-    size = np.abs(score)
-    return np.where(size > 3, np.sign(score) * (3 + np.log1p(np.maximum(size, 3) - 3)), score).astype(
-        np.float32
-    )
+    return _compressed(score)
 
 
 def _of_dates(days: np.ndarray) -> list[np.ndarray]:
@@ -139,7 +143,8 @@ def _indicators(codes: np.ndarray) -> list[np.ndarray]:
 def _unit(mask: np.ndarray) -> np.ndarray:
     share = mask.mean()
     spread = max(float(np.sqrt(share * (1 - share))), 0.05)
-    return ((mask - share) / spread).astype(np.float32)
+    unit: np.ndarray = ((mask - share) / spread).astype(np.float32)
+    return unit
 
 
 def _of_text(texts: np.ndarray, seed: int) -> np.ndarray:
@@ -162,4 +167,5 @@ def _of_text(texts: np.ndarray, seed: int) -> np.ndarray:
     if size < 1:
         return standardised(matrix.toarray())
     found = TruncatedSVD(size, random_state=seed).fit_transform(matrix)
-    return np.nan_to_num(found / max(float(np.sqrt((found**2).mean())), 1e-9)).astype(np.float32)
+    scaled: np.ndarray = found / max(float(np.sqrt((found**2).mean())), 1e-9)
+    return np.nan_to_num(scaled.astype(np.float32))

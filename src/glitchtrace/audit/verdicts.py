@@ -144,5 +144,5 @@ def _sentence(samples: Samples, evidence: Evidence, observed: np.ndarray, row: i
         if evidence.looked:
             parts.append(f"{votes} of {evidence.looked} neighbours are {evidence.proposed[row]}")
         share = f"{100 * evidence.observed_confidence[row]:.0f} %"
-        parts.append(f"judges that have not seen its label give it {share}")
+        parts.append(f"models that have not seen it give its label {share}")
     return "; ".join(parts)

@@ -127,14 +127,10 @@ def component_tables() -> dict[str, Any]:
                 for name in registry.names(kind)
             },
         }
-    for kind, spec in registry.kinds().items():
+    for spec in registry.kinds().values():
         if "listed" in spec:
             tables[spec["listed"]] = {
-                "description": (
-                    f"Every {kind} of the study: `default`, `all`, or a list of names and these words. Another choice "
-                    "than the default has files of its own."
-                    + (f" `name@variant` has other settings ({spec['table']})." if "table" in spec else "")
-                ),
+                "description": "`default`, `all`, or names; another choice has its own files.",
                 "default": "default",
                 "type": ["string", "array"],
                 "items": {"type": "string"},

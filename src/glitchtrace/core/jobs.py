@@ -50,6 +50,9 @@ def run(snakemake: Any) -> None:
     arguments = {**_named(snakemake.input), **_named(snakemake.output), **_named(snakemake.params)}
     stage, code = arguments.pop("stage"), arguments.pop("code", None)
     record = arguments.pop("record", None)
+    arguments.pop(
+        "beside", None
+    )  # files that the stage finds beside others: declared, so that a storage brings them
     arguments.pop("raw", None)  # checksums of a user's own files: a change of them runs the job again
     header = f"{snakemake.rule} {dict(snakemake.wildcards.items())} versions {provenance.versions()}"
     try:

@@ -438,7 +438,8 @@ def _as_text(column: Any) -> np.ndarray:
         found = pc.fill_null(pc.cast(column, pa.string()), "").to_numpy(zero_copy_only=False).astype(object)
     except pa.ArrowException:
         found = np.array(["" if v is None else str(v) for v in column.to_pylist()], dtype=object)
-    return found
+    result: np.ndarray = found
+    return result
 
 
 def typed(name: str, column: Any, decimal: str = ".", role: Role | None = None) -> Column:

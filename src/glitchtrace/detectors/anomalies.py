@@ -16,14 +16,7 @@ CARDS = {
         "needs": ["features"],
         "finds": "anomaly",
         "family": "anomalies",
-        "settings": {
-            "neighbours": {
-                "type": "integer",
-                "minimum": 1,
-                "description": "Neighbours of each sample that count.",
-                "default": 10,
-            }
-        },
+        "shares": "neighbours",
     },
     "mahalanobis": {
         "label": "Mahalanobis",
@@ -38,9 +31,7 @@ CARDS = {
         "needs": ["features"],
         "finds": "anomaly",
         "family": "anomalies",
-        "settings": {
-            "trees": {"type": "integer", "minimum": 1, "description": "Number of trees.", "default": 100}
-        },
+        "settings": {"trees": {"type": "integer", "minimum": 1, "description": "Trees.", "default": 100}},
     },
     "local_outlier_factor": {
         "label": "LOF",
@@ -48,14 +39,8 @@ CARDS = {
         "needs": ["features"],
         "finds": "anomaly",
         "family": "anomalies",
-        "settings": {
-            "neighbours": {
-                "type": "integer",
-                "minimum": 1,
-                "description": "Neighbours of each sample that count.",
-                "default": 20,
-            }
-        },
+        "shares": "neighbours",
+        "defaults": {"neighbours": 20},
     },
     "ecod": {
         "label": "ECOD",
@@ -74,7 +59,7 @@ CARDS = {
             "epochs": {
                 "type": "integer",
                 "minimum": 1,
-                "description": "Passes over the samples.",
+                "description": "Passes.",
                 "default": 10,
             }
         },

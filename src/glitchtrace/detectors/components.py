@@ -11,6 +11,24 @@ KINDS = {
         "table": "detector_settings",
         "listed": "detectors",
         "keys": ["detectors", "signal", "signals"],
+        "shared": {
+            "neighbours": {
+                "neighbours": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "Neighbours that count.",
+                    "default": 10,
+                }
+            },
+            "damping": {
+                "damping": {
+                    "type": "number",
+                    "exclusiveMinimum": 0,
+                    "description": "λ of the Hessian over its mean diagonal entry.",
+                    "default": 0.01,
+                }
+            },
+        },
     },
     "counter": {"listed": "counters", "keys": ["counters"]},
 }

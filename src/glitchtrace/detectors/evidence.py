@@ -191,7 +191,7 @@ def detect(name: str, evidence: Evidence, settings: Mapping[str, Any] | None = N
     for need in card["needs"]:
         if not evidence.has(need):
             raise GlitchtraceError(f"detector '{name}' needs {NEEDS[need]}; give them or leave it out")
-    known = {*card.get("settings", {}), *card.get("reads", ())}
+    known = {*registry.settings("detector", name), *card.get("reads", ())}
     options = {key: value for key, value in (settings or {}).items() if key in known}
     component = registry.load("detector", name)
     function = component if callable(component) else component.detect

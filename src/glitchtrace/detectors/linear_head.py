@@ -19,14 +19,7 @@ CARDS = {
         "needs": ["features", "probabilities"],
         "finds": "label",
         "family": "linear head",
-        "settings": {
-            "damping": {
-                "type": "number",
-                "exclusiveMinimum": 0,
-                "description": "λ of the Hessian, relative to its mean diagonal entry.",
-                "default": 0.01,
-            }
-        },
+        "shares": "damping",
     },
     "cooks_distance": {
         "label": "Cook",
@@ -34,14 +27,7 @@ CARDS = {
         "needs": ["features", "probabilities"],
         "finds": "both",
         "family": "linear head",
-        "settings": {
-            "damping": {
-                "type": "number",
-                "exclusiveMinimum": 0,
-                "description": "λ of the Hessian, relative to its mean diagonal entry.",
-                "default": 0.01,
-            }
-        },
+        "shares": "damping",
     },
     "counterfactual_gap": {
         "label": "gap",

@@ -18,14 +18,7 @@ CARDS = {
         "needs": ["features"],
         "finds": "label",
         "family": "neighbours",
-        "settings": {
-            "neighbours": {
-                "type": "integer",
-                "minimum": 1,
-                "description": "Neighbours of each sample that count.",
-                "default": 10,
-            }
-        },
+        "shares": "neighbours",
     },
     "simifeat": {
         "label": "SimiFeat",
@@ -33,14 +26,7 @@ CARDS = {
         "needs": ["features"],
         "finds": "label",
         "family": "neighbours",
-        "settings": {
-            "neighbours": {
-                "type": "integer",
-                "minimum": 1,
-                "description": "Neighbours of each sample that count.",
-                "default": 10,
-            }
-        },
+        "shares": "neighbours",
     },
     "knn_shapley": {
         "label": "KNN-Shapley",
@@ -48,14 +34,7 @@ CARDS = {
         "needs": ["features", "validation"],
         "finds": "both",
         "family": "neighbours",
-        "settings": {
-            "neighbours": {
-                "type": "integer",
-                "minimum": 1,
-                "description": "Neighbours that vote.",
-                "default": 10,
-            }
-        },
+        "shares": "neighbours",
     },
     "relation_graph": {
         "label": "relation graph",
@@ -74,7 +53,7 @@ CARDS = {
             "ensembles": {
                 "type": "integer",
                 "minimum": 1,
-                "description": "Random directions, one after the other, beside those between the class means.",
+                "description": "Random directions.",
                 "default": 10,
             }
         },

@@ -9,6 +9,7 @@ import pandas as pd
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.sources import Sources
 from glitchtrace.detectors.evidence import Detection, Evidence, Validation, detect
 from glitchtrace.detectors.number import Number, count
 from glitchtrace.influence.factors import Factors, load_factors
@@ -36,6 +37,7 @@ def detect_cell(
     profile: Sequence[str | Path] = (),
     factors: Sequence[str | Path] = (),
     out_of_fold: Sequence[str | Path] = (),
+    pictures: Sequence[str | Path] = (),
     counters: Sequence[str] = (),
     numbers: str | Path | None = None,
 ) -> None:
@@ -43,13 +45,14 @@ def detect_cell(
 
     ``detectors``: registered names; ``settings``: detector → its settings; ``estimator_settings`` those of the
     estimator.  ``profile``, ``factors`` and ``out_of_fold`` are the files of the evidence that these detectors need,
-    one or none of each.  Columns beside the scores: ``{detector}/proposed_label``, ``/flagged``, ``/kind`` and
-    ``/posterior_{kind}``; the label that CNCI proposes is ``proposed_label``, the kind that CFRank tells ``verdict``.
-    ``numbers``: where ``counters`` are asked, their table: counter, count, low, high.
-    Raises GlitchtraceError for an unknown detector and for evidence that cannot be read or is of other samples.
+    one or none of each; ``pictures`` the ``features.npy`` of the sources.  Columns beside the scores:
+    ``{detector}/proposed_label``, ``/confidence``, ``/flagged``, ``/kind`` and ``/posterior_{kind}``; the label that
+    CNCI proposes is ``proposed_label``, the kind that CFRank tells ``verdict``.  ``numbers``: where ``counters`` are
+    asked, their table: counter, count, low, high.  Raises GlitchtraceError for an unknown detector and for evidence
+    that cannot be read or is of other samples.
     """
     evidence = read_evidence(
-        glitch=glitch, profile=profile, factors=factors, out_of_fold=out_of_fold, seed=seed
+        glitch=glitch, profile=profile, factors=factors, out_of_fold=out_of_fold, pictures=pictures, seed=seed
     )
     answers = {
         name: detect(name, evidence, {**estimator_settings, **settings.get(name, {})}) for name in detectors
@@ -73,13 +76,15 @@ def read_evidence(
     profile: Sequence[str | Path] = (),
     factors: Sequence[str | Path] = (),
     out_of_fold: Sequence[str | Path] = (),
+    pictures: Sequence[str | Path] = (),
     seed: int = 0,
 ) -> Evidence:
     """The evidence of one cell, read from its files as detectors ask for it; labels are those observed.
 
     Raises GlitchtraceError where a file is of other samples, when it is read.
     """
-    labels = files.read_parquet(glitch)["label"].to_numpy(np.int64)
+    samples = files.read_parquet(glitch)
+    labels = samples["label"].to_numpy(np.int64)
     opened: list[Factors] = []
 
     def fitting() -> Factors:
@@ -105,6 +110,7 @@ def read_evidence(
         read_validation=validation if factors else None,
         read_out_of_fold=cross_fitted if out_of_fold else None,
         read_profiles=(lambda: load_profiles(profile[0])) if profile else None,
+        read_pictures=(lambda: Sources(pictures).samples(samples)) if pictures else None,
         seed=seed,
     )
 

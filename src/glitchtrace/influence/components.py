@@ -5,7 +5,7 @@ KINDS = {
         "table": "estimators",
         "settings": {
             "epochs": {
-                "description": "Epochs whose checkpoints count, numbered from 1; null takes all.",
+                "description": "Epochs whose checkpoints count, from 1; null: all.",
                 "default": None,
                 "anyOf": [
                     {"type": "null"},
@@ -18,12 +18,12 @@ KINDS = {
                 ],
             },
             "divide_by_batch_size": {
-                "description": "Divide the influence by the batch size of the training.",
+                "description": "Divide by the batch size of the training.",
                 "default": False,
                 "type": "boolean",
             },
             "per_epoch": {
-                "description": "Profile the influence of each checkpoint alone, too.",
+                "description": "Profile each checkpoint alone, too.",
                 "default": True,
                 "type": "boolean",
             },
@@ -33,9 +33,7 @@ KINDS = {
                 "enum": ["last", "all"],
             },
             "exclude_own_class": {
-                "description": (
-                    "Whether the negative counterfactual label must differ from the observed label."
-                ),
+                "description": ("Whether the label that CNCI proposes must differ from the observed one."),
                 "default": False,
                 "type": "boolean",
             },

@@ -72,6 +72,8 @@ class EstimatorInputs:
 
     read_factors: Callable[[], Factors]
     read_problem: Callable[[], Problem]
+    # How the cell was trained: ``seed`` of the order of samples, ``batch_size``; None where nobody says.
+    training: Mapping[str, Any] | None = None
 
     @cached_property
     def factors(self) -> Factors:

@@ -16,14 +16,31 @@ and H c = (1/|B|) Σ_i ((diag p_i − p_i p_iᵀ) s_ij) ⊗ h̃_i.  Each step is
 Source: docs/methods/metagradient.md.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.seeding import generator
+from glitchtrace.influence.estimator import Estimator, EstimatorInputs, complete_settings
 
+KIND = "estimator"
+CARD = {
+    "summary": "Influence through every step of the training of a softmax head on frozen features.",
+    "settings": {
+        "memory_mib": {
+            "description": "Memory of one block of queries, MiB.",
+            "default": 256,
+            "type": "number",
+            "exclusiveMinimum": 0,
+        },
+    },
+}
 MEMORY_MIB = 256.0
+# Largest difference of the walked training from its checkpoints, relative to the largest weight: rounding only.
+_AGREEMENT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -196,6 +213,128 @@ def record_training(
                 f"training diverged in step {step + 1} at learning rate {rates[step]:g}; lower the learning rate"
             )
     return RecordedHead(inputs, labels, states, batches, np.asarray(rates), momentum, decay)
+
+
+# --- the estimator of a cell -----------------------------------------------------------------------------------------
+
+
+def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
+    """The estimator of one cell, whose training is repeated step by step and compared with its checkpoints.
+
+    Raises GlitchtraceError where more than the head was trained, a subset of epochs is asked for, or the repeated
+    training is another one.
+    """
+    complete = complete_settings("metagradient", settings)
+    factors = cell.factors
+    for key in ("epochs", "divide_by_batch_size"):
+        if complete[key]:
+            raise GlitchtraceError(
+                f"estimators.metagradient.{key}: the metagradient is that of the whole training; leave it out"
+            )
+    if not factors.frozen:
+        raise GlitchtraceError(
+            "metagradient walks through the training of a head on frozen features; "
+            "choose such a model (linear, or a frozen backbone) or the estimator tracin"
+        )
+    if cell.training is None:
+        raise GlitchtraceError("metagradient needs the settings and the seed of the training; give both")
+    record = _repeated(cell)
+    return Metagradient(
+        record,
+        _with_ones(factors.validation.features[0], record),
+        factors.validation.labels,
+        memory_mib=complete["memory_mib"],
+    )
+
+
+class Metagradient(Estimator):
+    """Influence through the training of a head; it has no checkpoints, so that all of it counts as one."""
+
+    def __init__(
+        self, record: RecordedHead, queries: np.ndarray, query_labels: np.ndarray, *, memory_mib: float
+    ) -> None:
+        self._record, self._queries, self._query_labels = record, queries, query_labels
+        self._memory_mib = memory_mib
+        self._walked: list[tuple[slice, Walked]] | None = None
+
+    def blocks(
+        self, labels: np.ndarray | None = None, epochs: Sequence[int] | None = None
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """All rows and J, (n, m), in one block; see ``Estimator.blocks``."""
+        chosen = self._record.labels if labels is None else labels
+        matrix = np.empty((len(chosen), len(self._queries)), self._record.inputs.dtype)
+        for columns, walked in self._walk():
+            matrix[:, columns] = walked.under(chosen)
+        yield slice(0, len(chosen)), matrix
+
+    def epoch_blocks(self) -> Iterator[tuple[slice, int, np.ndarray]]:
+        """The same as the one checkpoint that there is."""
+        for rows, block in self.blocks():
+            yield rows, 0, block
+
+    def self_influence_per_epoch(self) -> np.ndarray:
+        """Influence of each training sample on its own loss, (1, n) float64: a walk with all of them as queries."""
+        record = self._record
+        selves = np.empty(len(record.labels))
+        for columns, walked in walk(record, record.inputs, record.labels, memory_mib=self._memory_mib):
+            selves[columns] = np.diagonal(walked.under(record.labels)[columns])
+        return selves[None]
+
+    def _walk(self) -> Iterator[tuple[slice, Walked]]:
+        """The walk over the queries, kept where it fits into the memory: counterfactual labels then cost nothing."""
+        if self._walked is not None:
+            yield from self._walked
+            return
+        kept: list[tuple[slice, Walked]] = []
+        entries = len(self._record.labels) * len(self._queries) * (self._record.classes + 1)
+        fits = entries * self._record.inputs.itemsize <= self._memory_mib * 2**20
+        for part in walk(self._record, self._queries, self._query_labels, memory_mib=self._memory_mib):
+            if fits:
+                kept.append(part)
+            yield part
+        if fits:
+            self._walked = kept
+
+
+def _repeated(cell: EstimatorInputs) -> RecordedHead:
+    """The training of a cell, step by step; see ``training.sgd.train``, whose order of samples it repeats."""
+    from glitchtrace.training.sgd import batches
+
+    assert cell.training is not None
+    factors, problem = cell.factors, cell.problem
+    network = problem.network
+    names = [name for name in network.trained if name.endswith(("weight", "bias"))]
+    tensors = {name.rpartition(".")[2]: network.checkpoint()[name] for name in names}
+    if set(tensors) - {"weight", "bias"} or len(tensors) != len(list(network.trained)):
+        raise GlitchtraceError("metagradient walks through the training of one linear head; choose tracin")
+    biased = "bias" in tensors
+    initial = np.column_stack([tensors["weight"], tensors["bias"]]) if biased else tensors["weight"]
+    features = factors.train.features[0]
+    inputs = np.column_stack([features, np.ones(len(features), features.dtype)]) if biased else features
+    order = generator(cell.training["seed"], "loader")
+    steps = [
+        rows
+        for _ in range(factors.epochs)
+        for rows in batches(order.permutation(len(features)), factors.batch_size)
+    ]
+    rates = np.repeat(factors.learning_rates, len(steps) // factors.epochs)
+    record = record_training(inputs, factors.train.labels, initial, steps, rates)
+    last = {name.rpartition(".")[2]: problem.checkpoints[-1][name] for name in names}
+    expected = np.column_stack([last["weight"], last["bias"]]) if biased else last["weight"]
+    if np.abs(record.states[-1] - expected).max() > _AGREEMENT * np.abs(expected).max():
+        raise GlitchtraceError(
+            "the training, repeated step by step, does not end at its last checkpoint; train the cell again"
+        )
+    return record
+
+
+def _with_ones(features: np.ndarray, record: RecordedHead) -> np.ndarray:
+    missing = record.inputs.shape[1] - features.shape[1]
+    return (
+        np.column_stack([features, np.ones((len(features), missing), features.dtype)])
+        if missing
+        else features
+    )
 
 
 def _check_labels(name: str, labels: np.ndarray, count: int, classes: int) -> None:

@@ -30,16 +30,29 @@ def compute_influence(
     settings: Mapping[str, Any],
     threads: int = 1,
     stored: Sequence[str | Path] = (),
+    training: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> None:
     """Write the influence matrix J, (n, m) float32, as ``influence.npy``, block by block.
 
     ``estimator`` is a registered name and ``settings`` its settings; the closed form reads ``factors`` only,
     the others also ``checkpoints`` and the cell (``features`` of the sources, ``split``, ``glitch``,
-    ``dataset``; for a frozen backbone ``stored``, the file of the stage ``extract_features``).  Raises
+    ``dataset``; for a frozen backbone ``stored``, the file of the stage ``extract_features``); an estimator that walks
+    through the training takes ``training`` and ``seed``, those of the cell.  Raises
     GlitchtraceError for unreadable files, bad settings, and where memory runs out.
     """
     cell = _inputs(
-        factors, checkpoints, features, split, glitch, dataset, model, model_settings, threads, stored
+        factors,
+        checkpoints,
+        features,
+        split,
+        glitch,
+        dataset,
+        model,
+        model_settings,
+        threads,
+        stored,
+        training and {**training, "seed": seed},
     )
     with _resources(estimator, settings, threads):
         opened = _open(estimator, cell, settings)
@@ -64,13 +77,25 @@ def profile_influence(
     settings: Mapping[str, Any],
     threads: int = 1,
     stored: Sequence[str | Path] = (),
+    training: Mapping[str, Any] | None = None,
+    seed: int = 0,
 ) -> None:
     """Write the class profiles of the influence as ``profile.safetensors``; the matrix is never held.
 
     Arguments and errors as in ``compute_influence``.
     """
     cell = _inputs(
-        factors, checkpoints, features, split, glitch, dataset, model, model_settings, threads, stored
+        factors,
+        checkpoints,
+        features,
+        split,
+        glitch,
+        dataset,
+        model,
+        model_settings,
+        threads,
+        stored,
+        training and {**training, "seed": seed},
     )
     complete = complete_settings(estimator, settings)
     with _resources(estimator, settings, threads):
@@ -101,6 +126,7 @@ def _inputs(
     model_settings: Mapping[str, Any],
     threads: int,
     stored: Sequence[str | Path],
+    training: Mapping[str, Any] | None,
 ) -> EstimatorInputs:
     def read_problem() -> Problem:
         import torch
@@ -116,7 +142,7 @@ def _inputs(
         network = build(cell, model, model_settings)
         return Problem(network, read_checkpoints(checkpoints), cell.train, cell.validation)
 
-    return EstimatorInputs(lambda: load_factors(factors), read_problem)
+    return EstimatorInputs(lambda: load_factors(factors), read_problem, training)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ loop_memory = lambda names: lambda wildcards: loop_cells.loop_memory(
 rule clean_interactively:
     input:
         features=host_file(rules.fetch_data.output.features),
+        beside=beside_host,
     output:
         trace=paths.LOOP_TRACE,
         questions=paths.LOOP_QUESTIONS,
@@ -203,6 +204,7 @@ rule plot_loop_precision:
 rule plot_loop_gallery:
     input:
         features=host_file(rules.fetch_data.output.features),
+        beside=beside_host,
         questions=each(
             lambda wildcards: LOOPS.rows(
                 **problem(wildcards), negotiator="top_fisher"
@@ -266,6 +268,7 @@ rule plot_loop_thresholds:
 rule measure_leave_one_out:
     input:
         features=host_file(rules.fetch_data.output.features),
+        beside=beside_host,
     output:
         changes=paths.LOOP_CHANGES,
         record=paths.record(paths.LOOP_CHANGES, "measure_leave_one_out-{repeat}"),

@@ -12,6 +12,7 @@ rdia_memory = lambda wildcards: rdia_cells.memory(wildcards.dataset)
 rule measure_rdia:
     input:
         features=host_features,
+        beside=beside_host,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
     output:
@@ -40,6 +41,7 @@ rule measure_rdia:
 rule relabel_rdia:
     input:
         features=host_features,
+        beside=beside_host,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         influence=rules.measure_rdia.output.influence,

@@ -8,6 +8,7 @@ RDIA_LS_CELLS = checked(rdia_ls_cells.cells, CONFIG["rdia_ls"], SETTINGS)
 rule train_selection:
     input:
         features=source_files(rules.fetch_data.output.features),
+        beside=beside_sources,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
     output:

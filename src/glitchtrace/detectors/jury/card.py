@@ -20,7 +20,7 @@ CARDS = {
                 "type": "number",
                 "exclusiveMinimum": 0,
                 "exclusiveMaximum": 1,
-                "description": "The share of its flags that may be false, kept with 95 % confidence.",
+                "description": "Share of its flags that may be false.",
                 "default": 0.1,
             }
         },
@@ -36,7 +36,7 @@ CARDS = {
                 "type": "number",
                 "exclusiveMinimum": 0,
                 "exclusiveMaximum": 1,
-                "description": "The share of its flags that may be false, kept with 95 % confidence.",
+                "description": "Share of its flags that may be false.",
                 "default": 0.1,
             }
         },

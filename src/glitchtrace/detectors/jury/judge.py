@@ -9,7 +9,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.detectors.jury.ballots import DENSE, Ballots
 from glitchtrace.detectors.jury.evidence import gather_evidence
 from glitchtrace.detectors.jury.noise import responsibilities, uniform_matrix
-from glitchtrace.detectors.jury.number import class_number
+from glitchtrace.detectors.jury.number import class_number, mixed_number
 from glitchtrace.detectors.jury.panel import BOTH, Panel, seat
 from glitchtrace.detectors.jury.pool import Pool, fit_pool, log_odds
 from glitchtrace.detectors.jury.promise import make_promise
@@ -22,6 +22,7 @@ from glitchtrace.detectors.jury.verdict import Verdict, weigh
 FOLDS, FEWER_FOLDS = 5, 3
 PAIR_ROWS, REFIT_ROWS = 20_000, 200_000  # rows up to which the refit takes pairs of five folds, and of three
 _TRUSTED = -3.0
+SURE = 0.02  # a smaller share of wrong validation labels is taken for none
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,11 @@ class Jury:
         panel = seat(rows, fold, seed, self.trees, self.landmarks)
         pool = fit_pool(panel.ballots, rows.labels, n, seed=seed)
         promise, scale = make_promise(pool, panel.ballots, rows.labels, n, max_false)
-        number = class_number(pool, scale, panel.ballots, rows.labels, n)
+        by_class = class_number(pool, scale, panel.ballots, rows.labels, n)
+        sure = None
+        if pool.validation_flip is not None and pool.validation_flip < SURE:
+            sure = fit_pool(panel.ballots, rows.labels, n, seed=seed, only_validation=True)
+        number = mixed_number(pool, sure, by_class, scale, panel.ballots, rows.labels, n)
         final, ballots, notes = pool, panel.ballots, []
         if self.refit:
             final, ballots, words = _again(rows, panel, pool, seed)
@@ -126,7 +131,7 @@ class Jury:
             flagged=promise.flagged,
             promise=promise,
             number=number,
-            numbers=(number,),
+            numbers=(by_class, number) if number is not by_class else (number,),
             noise=final.noise,
             experts=dict(zip(ballots.names, (final.weights / final.weights.sum()).tolist(), strict=True)),
             validation_flip=final.validation_flip,

@@ -9,7 +9,6 @@ import pandas as pd
 
 from glitchtrace.core import registry
 from glitchtrace.reporting.inputs import CELL_KEYS, read_summary, read_table
-from glitchtrace.reporting.tables import aggregate
 
 KEYS = [*CELL_KEYS, "signal", "metric"]
 METRICS = (
@@ -150,6 +149,9 @@ def study_table(summary: str | Path, cost: str | Path, epochs: Sequence[str | Pa
     values = pd.concat([values, _changes(values)], ignore_index=True)
     costs = read_table(cost, [*CELL_KEYS, "stage", "cpu_seconds"])
     costs = costs.assign(signal="", metric="cpu_seconds_" + costs["stage"].astype(str))
+    # Not imported above: it brings matplotlib, and the workflow reads what is published while it plans.
+    from glitchtrace.reporting.tables import aggregate
+
     parts = [aggregate(values[values["metric"].isin(METRICS)], KEYS), aggregate(costs, KEYS, "cpu_seconds")]
     for file in epochs:
         table = pd.read_csv(file, dtype={"ratio": str})

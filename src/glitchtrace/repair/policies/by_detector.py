@@ -15,61 +15,25 @@ KIND = "policy"
 CARDS = {
     "relabel": {
         "summary": "The most suspicious samples by one detector take the label that it is sure of, the rest stays.",
+        "shares": "flagging",
         "settings": {
-            "detector": {"type": "string", "description": "Name of the detector.", "default": "one_minus_p"},
-            "number": {
-                "enum": ["known", "estimated", "share"],
-                "description": "How many samples are flagged.",
-                "default": "known",
-            },
-            "counter": {
-                "type": "string",
-                "description": "Estimator of the number, where it is estimated.",
-                "default": "loss_mixture",
-            },
-            "share": {
-                "type": "number",
-                "exclusiveMinimum": 0,
-                "exclusiveMaximum": 1,
-                "description": "Share of the samples that are flagged, where the number is a share.",
-                "default": 0.1,
-            },
             "confidence": {
                 "type": "number",
                 "minimum": 0,
                 "maximum": 1,
-                "description": "Confidence in the proposed label from which on a flagged sample takes it.",
+                "description": "Confidence from which on a flagged sample takes the proposed label.",
                 "default": 0.5,
             },
             "otherwise": {
                 "enum": ["keep", "drop"],
-                "description": "What happens to flagged samples below that confidence.",
+                "description": "What happens to the other flagged samples.",
                 "default": "keep",
             },
         },
     },
     "drop": {
         "summary": "The most suspicious samples by one detector are dropped: the baseline of every relabelling.",
-        "settings": {
-            "detector": {"type": "string", "description": "Name of the detector.", "default": "one_minus_p"},
-            "number": {
-                "enum": ["known", "estimated", "share"],
-                "description": "How many samples are flagged.",
-                "default": "known",
-            },
-            "counter": {
-                "type": "string",
-                "description": "Estimator of the number, where it is estimated.",
-                "default": "loss_mixture",
-            },
-            "share": {
-                "type": "number",
-                "exclusiveMinimum": 0,
-                "exclusiveMaximum": 1,
-                "description": "Share of the samples that are flagged, where the number is a share.",
-                "default": 0.1,
-            },
-        },
+        "shares": "flagging",
     },
 }
 

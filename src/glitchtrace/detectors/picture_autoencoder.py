@@ -1,44 +1,31 @@
-"""Reconstruction error of an autoencoder that has seen the validation pictures, an outlier baseline.
+"""Reconstruction error of a convolutional autoencoder of pictures.
 
-Trained on the validation set with the augmentation of the protocol, by Adam; the score of a training picture
-is its mean squared error.  Source: docs/methods/sgd-influence.md#rivals (Hara et al. 2019, section 7.2).
+Source: docs/methods/sgd-influence.md#rivals (Hara et al. 2019, section 7.2).
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from glitchtrace.core.seeding import generator
-from glitchtrace.papers.cleansing.problem import Problem, Scored
+from glitchtrace.detectors.evidence import Detection, Evidence
 from glitchtrace.training.sgd import batches
 
-KIND = "cleansing_method"
+KIND = "detector"
 CARD = {
-    "label": "autoencoder",
-    "summary": "Reconstruction error of an autoencoder trained on the validation pictures.",
-    "views": ["pictures"],
-    "reads": "nothing",
+    "label": "picture autoencoder",
+    "summary": "Reconstruction error of a convolutional autoencoder of the pictures.",
+    "needs": ["pictures"],
+    "finds": "anomaly",
+    "family": "anomalies",
     "settings": {
         "epochs": {
             "type": "integer",
             "minimum": 1,
-            "description": "Passes over the validation pictures.",
+            "description": "Passes.",
             "default": 20,
-        },
-        "learning_rate": {
-            "type": "number",
-            "exclusiveMinimum": 0,
-            "description": "Rate of Adam.",
-            "default": 0.001,
-        },
-        "batch_size": {
-            "type": "integer",
-            "minimum": 1,
-            "description": "Pictures per step.",
-            "default": 128,
         },
     },
 }
@@ -76,25 +63,62 @@ class Autoencoder(nn.Module):
         return nn.functional.pad(found, (0, columns, 0, rows))
 
 
-def score(problem: Problem, settings: Mapping[str, Any]) -> Scored:
-    """Mean squared reconstruction error of the training pictures without augmentation, (n,)."""
-    cell, device = problem.setting.cell, problem.device
-    rng = generator(problem.seed, "autoencoder")
+def detect(evidence: Evidence, epochs: int = 20) -> Detection:
+    """Mean squared reconstruction error, (n,), of an autoencoder trained on the pictures themselves."""
+    pictures = evidence.pictures
+    tensor = torch.from_numpy(pictures if pictures.ndim == 4 else pictures[..., None]).movedim(3, 1)
+
+    def batch(rows: np.ndarray) -> Tensor:
+        return tensor[torch.from_numpy(rows)].float() / 127.5 - 1
+
+    errors = reconstruction_errors(
+        batch,
+        len(pictures),
+        batch,
+        len(pictures),
+        channels=tensor.shape[1],
+        rng=generator(evidence.seed, "autoencoder"),
+        epochs=epochs,
+        learning_rate=0.001,
+        batch_size=32,
+        evaluation_batch=500,
+    )
+    return Detection(errors)
+
+
+def reconstruction_errors(
+    seen: Callable[[np.ndarray], Tensor],
+    seen_count: int,
+    asked: Callable[[np.ndarray], Tensor],
+    asked_count: int,
+    *,
+    channels: int,
+    rng: np.random.Generator,
+    epochs: int,
+    learning_rate: float,
+    batch_size: int,
+    evaluation_batch: int,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """Mean squared reconstruction error (n,) of the pictures ``asked`` by an autoencoder trained on those ``seen``.
+
+    Both give some rows of ``seen_count`` or ``asked_count`` pictures as (B, C, H, W) in [−1, 1]; ``seen`` may draw from
+    ``rng`` for each batch.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))
-        network = Autoencoder(cell.train.shape[0]).to(device)
-    adam = _Adam(list(network.parameters()), settings["learning_rate"])
-    for _ in range(settings["epochs"]):
-        for rows in batches(rng.permutation(len(cell.validation)), settings["batch_size"]):
-            seeds = rng.integers(2**62, size=len(rows))
-            x = problem.setting.augmentation.apply(cell.validation.batch(rows), seeds).to(device)
+        network = Autoencoder(channels).to(device)
+    adam = _Adam(list(network.parameters()), learning_rate)
+    for _ in range(epochs):
+        for rows in batches(rng.permutation(seen_count), batch_size):
+            x = seen(rows).to(device)
             adam.step(((network(x) - x) ** 2).mean())
     errors = []
     with torch.inference_mode():
-        for rows in batches(np.arange(len(cell.train)), problem.evaluation_batch):
-            x = cell.train.batch(rows).to(device)
+        for rows in batches(np.arange(asked_count), evaluation_batch):
+            x = asked(rows).to(device)
             errors.append(((network(x) - x) ** 2).mean(dim=(1, 2, 3)).double().cpu().numpy())
-    return Scored(np.concatenate(errors))
+    return np.concatenate(errors)
 
 
 class _Adam:

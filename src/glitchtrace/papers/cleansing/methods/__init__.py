@@ -1,1 +1,0 @@
-"""Which samples to remove first, one module per method."""
