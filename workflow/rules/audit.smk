@@ -4,15 +4,6 @@ AUDIT = CONFIG["audit"]
 AUDITED = checked(audit_files, AUDIT["data"], AUDIT["name"]) if AUDIT["data"] else {}
 
 
-def audited(wildcards):
-    """Input function of the target: what an audit writes."""
-    if not AUDITED:
-        raise WorkflowError(
-            "target audit: no data are named; add --config 'audit={data: FILE, settings: {label: COLUMN}}'"
-        )
-    return list(AUDITED.values())
-
-
 if AUDITED:
 
     rule audit_data:

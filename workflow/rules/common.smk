@@ -248,6 +248,15 @@ def detector_settings(detectors):
     return {name: settings for name, settings in found.items() if settings}
 
 
+def audited(wildcards):
+    """Input function of the target: what an audit writes."""
+    if not AUDITED:
+        raise WorkflowError(
+            "target audit: no data are named; add --config 'audit={data: FILE, settings: {label: COLUMN}}'"
+        )
+    return list(AUDITED.values())
+
+
 def local_weights(wildcards):
     """Input function: the file that a model takes its weights from, where it is a local one."""
     file = Path(SETTINGS["model"][wildcards.model]["weights"])

@@ -23,7 +23,7 @@ CHECKS = ("dark", "light", "blurry", "low_information")
 
 def detect(evidence: Evidence) -> Detection:
     """1 − the lowest of CleanVision's scores, (n,) in 0 … 1; flagged where it finds any issue."""
-    from cleanvision import Imagelab  # type: ignore[import-untyped]
+    from cleanvision import Imagelab
     from PIL import Image
 
     with tempfile.TemporaryDirectory() as folder:
@@ -34,5 +34,5 @@ def detect(evidence: Evidence) -> Detection:
         lab.find_issues({name: {} for name in CHECKS}, n_jobs=1, verbose=False)
         found = lab.issues.loc[files]
     scores = np.column_stack([found[f"{name}_score"] for name in CHECKS]).astype(np.float64)
-    flags = np.column_stack([found[f"is_{name}_issue"] for name in CHECKS]).any(axis=1)
-    return Detection(1 - scores.min(axis=1), flags=flags)
+    flags = np.logical_or.reduce([found[f"is_{name}_issue"].to_numpy(bool) for name in CHECKS])
+    return Detection(1 - scores.min(axis=1), flags=np.asarray(flags, bool))

@@ -48,10 +48,10 @@ def cell_measures(
         elif row.kind == "all":
             measures["validation_accuracy"] = float(row.accuracy)
             measures["validation_loss"] = float(row.loss)
-    for row in () if numbers is None else numbers.itertuples():
-        measures[f"number_{row.counter}"] = float(row[2])
-        measures[f"number_low_{row.counter}"] = float(row.low)
-        measures[f"number_high_{row.counter}"] = float(row.high)
+    for row in [] if numbers is None else numbers.to_dict("records"):
+        measures[f"number_{row['counter']}"] = float(row["count"])
+        measures[f"number_low_{row['counter']}"] = float(row["low"])
+        measures[f"number_high_{row['counter']}"] = float(row["high"])
     return measures
 
 
@@ -77,9 +77,9 @@ def signal_measures(
         measures = detection_metrics(scores, kinds != Kind.CLEAN, published_contamination)
         if len(glitches) > 1:
             measures |= {f"f1_{kind.label}": f1_known_ratio(scores, kinds == kind) for kind in glitches}
-        for row in () if numbers is None else numbers.itertuples():
-            flagged = flag_top(scores, round(float(row[2])))
-            measures[f"f1_at_{row.counter}"] = precision_recall_f1(flagged, kinds != Kind.CLEAN)[2]
+        for row in [] if numbers is None else numbers.to_dict("records"):
+            flagged = flag_top(scores, round(float(row["count"])))
+            measures[f"f1_at_{row['counter']}"] = precision_recall_f1(flagged, kinds != Kind.CLEAN)[2]
         if signal == "CFRank" and len(glitches) > 1:
             measures |= _characterisation(scores, scored["verdict"].to_numpy(), kinds)
         if signal == "CNCI" and Kind.MISLABELLED in glitches:
