@@ -191,7 +191,10 @@ def test_what_was_never_measured_has_no_estimate(measured: Costs) -> None:
             "bad.yaml:1: unknown dataset 'wein'",
         ),
         ("gird: []", "bad.yaml:1: config: unknown key 'gird'; did you mean 'grid'?"),
-        ("models: {linear: {training: {default: {epochs: 2}}}}", "bad.yaml:1: models.linear: a study may not"),
+        (
+            "models: {linear: {training: {default: {epochs: 2}}}}",
+            "bad.yaml:1: models.linear: a study may not",
+        ),
     ],
 )
 @pytest.mark.parametrize("question", ["status", "plan", "verify"])

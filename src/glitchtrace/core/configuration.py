@@ -15,7 +15,7 @@ from glitchtrace.core import complaints, grid, recorded, registry, study_files
 from glitchtrace.core.errors import GlitchtraceError
 
 # What shared files depend on beside the settings of components.
-SHARED_KEYS = ("device", "evaluation_batch")
+SHARED_KEYS = recorded.KEYS
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 # The default study, and the settings of components that all studies share, by kind.
 DEFAULT = Path("config/config.yaml")

@@ -13,7 +13,7 @@ from glitchtrace.core.errors import GlitchtraceError
 
 FOLDER = "settings"
 # The keys of the configuration, beside settings of components, that shared files depend on.
-_KEYS = ("device", "evaluation_batch")
+KEYS = ("device", "evaluation_batch")
 
 
 def check(resolved: Mapping[str, Any], of_all: Mapping[str, Any]) -> None:
@@ -53,7 +53,7 @@ def _folder(resolved: Mapping[str, Any]) -> Path:
 
 def _entries(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """What is recorded: the place of its file, and the value."""
-    for key in _KEYS:
+    for key in KEYS:
         yield (key,), config[key]
     for kind, names in config["settings"].items():
         for name, settings in names.items():

@@ -182,7 +182,9 @@ def _is_json(text: str) -> bool:
 def _built(file: str | Path, root: yaml.Node | None, *, is_json: bool) -> StudyFile:
     if not isinstance(root, yaml.MappingNode):
         at = f"{file}:{root.start_mark.line + 1}" if root else f"{file}"
-        raise GlitchtraceError(f"{at}: holds no keys; write blocks into it as config/README.md describes them")
+        raise GlitchtraceError(
+            f"{at}: holds no keys; write blocks into it as config/README.md describes them"
+        )
     builder = _Builder(file, is_json)
     content = builder.build(root)
     if builder.sizes[id(root)] > _MOST_VALUES:
