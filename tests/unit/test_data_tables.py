@@ -488,3 +488,29 @@ def test_what_a_table_must_not_ask_for_is_refused(changes, message):
     ]
     with pytest.raises(GlitchtraceError, match=message):
         encode(frame, origin="made", classes={0: "0", 1: "1"}, parts={"all": (0, 2)}, checksums={}, **options)
+
+
+def test_a_column_of_two_and_a_table_without_rows_are_one_line():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "y": ["x", "z"]})
+    about = {
+        "origin": "toys",
+        "columns": ["a"],
+        "categorical": [],
+        "label": "y",
+        "classes": {"x": "x", "z": "z"},
+        "parts": {"all": (0, 2)},
+        "checksums": {},
+    }
+    encode(frame, **about)
+    twice = pd.concat([frame, frame[["a"]]], axis=1)
+    labelled_twice = pd.concat([frame, frame[["y"]]], axis=1)
+    for table, changes, message in (
+        (twice, {}, "toys: the table has 'a' twice"),
+        (labelled_twice, {}, "toys: the table has 'y' twice"),
+        (frame, {"columns": ["a", "a"]}, "toys: columns names 'a' twice"),
+        (frame.iloc[:0], {}, "toys: the table has no rows"),
+        (pd.DataFrame(), {}, "toys: column 'a' is missing"),
+    ):
+        with pytest.raises(GlitchtraceError, match=message) as caught:
+            encode(table, **{**about, **changes})
+        assert "\n" not in str(caught.value)

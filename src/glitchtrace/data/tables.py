@@ -78,13 +78,22 @@ def encode(
 
 
 def check_columns(frame: "pd.DataFrame", wanted: Sequence[str], origin: str) -> None:
-    """Raise GlitchtraceError, naming ``origin``, where a wanted column is missing."""
+    """Raise GlitchtraceError, naming ``origin``, where a wanted column is missing or there twice, or no row is."""
+    wanted = list(wanted)
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
         raise GlitchtraceError(
             f"{origin}: column '{missing[0]}' is missing ({len(missing)} of {len(wanted)} wanted columns are); "
             f"the table has {', '.join(map(str, frame.columns[:6]))}, …: replace it by the original"
         )
+    for names, place in ((wanted, "columns names"), (list(frame.columns), "the table has")):
+        twice = [name for name in wanted if names.count(name) > 1]
+        if twice:
+            raise GlitchtraceError(
+                f"{origin}: {place} '{twice[0]}' twice; give every column one name of its own"
+            )
+    if not len(frame):
+        raise GlitchtraceError(f"{origin}: the table has no rows; give a table with rows")
 
 
 def labels_of(column: "pd.Series", classes: Mapping[object, str], origin: str) -> np.ndarray:
