@@ -14,6 +14,7 @@ from glitchtrace.core import (
     jobs,
     paths,
     provenance,
+    recorded,
     registry,
     resources,
 )
@@ -23,13 +24,18 @@ from glitchtrace.core.registry import base_name
 from glitchtrace.repair import asking
 
 
+def _given_by(module):
+    """The files that the configuration comes from, the last overriding."""
+    return [] if module else [DEFAULT, *workflow.overwrite_configfiles]
+
+
 def _load():
     """The checked and complete configuration."""
     given = (
         workflow.modifier.skip_configfile
     )  # by a workflow that uses this one as a module
-    default = config if given else configuration.read(DEFAULT)
-    resolved = configuration.complete(config, default, ROOT)
+    default = None if given else configuration.read(DEFAULT)
+    resolved = configuration.complete(config, default, ROOT, given_by=_given_by(given))
     studies = [
         file
         for file in workflow.overwrite_configfiles
@@ -57,6 +63,18 @@ CELL_KEYS = tuple(grid.AXES.values())
 DETECTORS = registry.chosen("detector", CONFIG["detectors"])
 COUNTERS = registry.chosen("counter", CONFIG["counters"])
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
+
+
+def record_settings():
+    """Note beside the results with which settings the names of components stand in their paths."""
+    if workflow.is_main_process:
+        checked(recorded.write, CONFIG)
+
+
+if not workflow.modifier.is_main_snakefile():
+    # Snakemake takes hooks from the outer workflow alone.
+    begin = workflow._onstart
+    workflow._onstart = lambda log: (record_settings(), begin(log))
 
 STARTED = time.monotonic()
 

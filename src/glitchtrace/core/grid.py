@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,9 @@ def check_ratios(ratios: Iterable[object]) -> None:
         token = str(ratio)
         if token in FIXED_RATIOS:
             continue
+        if isinstance(ratio, float) and 0 < ratio < 1e-4:
+            # Python writes it with an exponent, and so would the names of folders.
+            raise GlitchtraceError(f"ratios: write {token} in quotes and in full, '{Decimal(token):f}'")
         if not re.fullmatch(r"0\.\d+", token) or float(token) == 0:
             raise GlitchtraceError(
                 f"ratios: {token} is not a ratio; write a decimal fraction between 0 and 1 such as 0.1, "

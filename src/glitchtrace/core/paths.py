@@ -125,7 +125,17 @@ LOOP_SUMMARY = "<study>/cincer.parquet"
 LOOP_INFLUENCE = "<study>/cincer_influence.parquet"
 
 # Folders of <results> that are not datasets.
-RESERVED = ("sources", "features", "studies", "figures", "tables", "logs", "benchmarks", "weights")
+RESERVED = (
+    "sources",
+    "features",
+    "studies",
+    "figures",
+    "tables",
+    "logs",
+    "benchmarks",
+    "weights",
+    "settings",
+)
 
 
 def record(output: str, stage: str) -> str:
