@@ -200,13 +200,15 @@ def source_files(*templates):
 BESIDE = (paths.SOURCE_LABELS, paths.SOURCE_DESCRIPTION)
 beside_sources = source_files(*BESIDE)
 beside_host = each(
-    lambda wildcards: [{"source": base_name(wildcards.dataset)}], *BESIDE
+    lambda wildcards: [{"source": registry.source_of(wildcards.dataset)}], *BESIDE
 )
 
 
 def host_file(template):
     """Input function: one file of the dataset's own source."""
-    return lambda wildcards: filled(template, {"source": base_name(wildcards.dataset)})
+    return lambda wildcards: filled(
+        template, {"source": registry.source_of(wildcards.dataset)}
+    )
 
 
 def host_files(template):
@@ -216,7 +218,7 @@ def host_files(template):
 
 def host_features(wildcards):
     """Input function: the features of the dataset's own source, dense or sparse."""
-    source = base_name(wildcards.dataset)
+    source = registry.source_of(wildcards.dataset)
     sparse = registry.card("dataset", source)["modality"] == "sparse"
     return files_of(
         [{"source": source}], paths.SPARSE_FEATURES if sparse else paths.SOURCE_FEATURES
@@ -283,11 +285,33 @@ def local_weights(wildcards):
 
 def sources_of(*, sparse):
     """Wildcard pattern: the datasets whose rows are, or are not, stored sparse."""
+    cards = {name: registry.card("dataset", name) for name in registry.names("dataset")}
     return "|".join(
-        name
-        for name in registry.names("dataset")
-        if (registry.card("dataset", name)["modality"] == "sparse") == sparse
+        name + (r"(?:@[a-z0-9_]+)?" if card.get("own") else "")
+        for name, card in cards.items()
+        if (card["modality"] == "sparse") == sparse
     )
+
+
+def own_settings(wildcards):
+    """Parameter function: the settings that say where a dataset of the user's own is; None for any other."""
+    card = registry.card("dataset", wildcards.source)
+    if not card.get("own"):
+        return None
+    chosen = SETTINGS["dataset"].get(wildcards.source, {})
+    return {key: chosen[key] for key in card["settings"] if key in chosen}
+
+
+def own_content(wildcards):
+    """Parameter function: checksums of the user's own files: what they hold decides what runs again."""
+    path = (own_settings(wildcards) or {}).get("path")
+    return provenance.own_files("dataset", wildcards.source, path)
+
+
+def split_settings(wildcards):
+    """Parameter function: the settings of a dataset that all datasets have: how it is split."""
+    chosen = SETTINGS["dataset"][wildcards.dataset]
+    return {key: chosen[key] for key in registry.kinds()["dataset"]["settings"]}
 
 
 def settings(kind):

@@ -66,12 +66,15 @@ def fingerprint(*roots: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def own_files(kind: str, name: str) -> dict[str, str]:
+def own_files(kind: str, name: str, path: str | None = None) -> dict[str, str]:
     """File → CRC-32 of a user's files that a component reads: what its card names under ``files``.
 
-    They are patterns below the folder of the component's module or below the data folder (GLITCHTRACE_DATA).  A file
-    that is missing is left out: the job that reads it says so.
+    They are patterns below the folder of the component's module or below the data folder (GLITCHTRACE_DATA).
+    ``path``: a file or folder that its settings name.  A file that is missing is left out: the job that reads it says
+    so.
     """
+    if path is not None:
+        return {path: files.content(path)} if Path(path).exists() else {}
     found = registry.entry(kind, name)
     module = registry.module_file(found.module)
     folders = [module.parent] if module else []
