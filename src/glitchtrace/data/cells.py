@@ -106,7 +106,8 @@ def _observed(split: pd.DataFrame, part: str, path: str | Path) -> np.ndarray:
     """The labels of a part as the split has them: those of the source would be clean where the split's are not."""
     if "label" not in split:
         raise GlitchtraceError(f"{path} has no column 'label'; delete it and run the same command again")
-    return split.loc[split["part"] == part, "label"].to_numpy(np.int64)
+    # A copy: torch warns of arrays that cannot be written to.
+    return split.loc[split["part"] == part, "label"].to_numpy(np.int64, copy=True)
 
 
 def _stored(
