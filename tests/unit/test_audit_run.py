@@ -44,6 +44,14 @@ def test_clean_data_are_called_clean() -> None:
     assert found.summary["wrong_labels"]["estimate"] < 2
 
 
+def test_labels_that_follow_nothing_are_not_judged() -> None:
+    rng = np.random.default_rng(0)
+    found = glitchtrace.audit(rng.normal(size=(400, 5)), rng.integers(0, 3, 400))
+    assert found.summary["counts"]["mislabelled"] == 0
+    assert "no learner says more" in found.summary["facts"]["unjudged"]
+    assert not found.gain["measured"]
+
+
 @pytest.mark.parametrize("form", ["array", "frame", "category", "text"])
 def test_labels_of_every_form_give_the_same_verdicts(form: str) -> None:
     X, y, wrong = noisy_wine(0.1, 1)

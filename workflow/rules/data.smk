@@ -23,7 +23,8 @@ rule fetch_data:
         **stage(
             "data.fetch:fetch_data",
             dataset="{source}",
-            raw=lambda wildcards: provenance.own_files("dataset", wildcards.source),
+            raw=own_content,
+            settings=own_settings,
         ),
     script:
         "../scripts/run_stage.py"
@@ -51,7 +52,8 @@ rule fetch_sparse_data:
         **stage(
             "data.fetch:fetch_data",
             dataset="{source}",
-            raw=lambda wildcards: provenance.own_files("dataset", wildcards.source),
+            raw=own_content,
+            settings=own_settings,
         ),
     script:
         "../scripts/run_stage.py"
@@ -96,7 +98,7 @@ rule prepare_data:
             "data.prepare:prepare_data",
             dataset="{dataset}",
             seed=number("seed"),
-            settings=settings("dataset"),
+            settings=split_settings,
         ),
     script:
         "../scripts/run_stage.py"

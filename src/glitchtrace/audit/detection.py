@@ -20,6 +20,7 @@ from glitchtrace.core.errors import GlitchtraceError
 _RARE = 5  # a class of fewer rows cannot be judged
 _EXPLAINED = 500  # rows whose influence on others is looked up
 _HELPED = 3
+_LEARNABLE = 0.98  # of the entropy of the labels: a larger held-out loss is no better than none
 
 
 @dataclass(frozen=True)
@@ -204,6 +205,10 @@ def _classes(
         fitted = _cross_fit(samples, part, y, classes, fold[rows], settings, store, tick, judging=not by_jury)
         best = fitted.best
         facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
+        if min(fitted.losses.values()) > _LEARNABLE * _entropy(y):
+            # Labels that follow nothing: where they differ from a prediction says nothing about them.
+            facts["unjudged"] = "no learner says more of the labels than the shares of the classes do"
+            return _Labels.nothing(n, whole), fold, None
         if by_jury:
             facts["judges"] = "a jury of kernels, neighbours, softmax regression and, of tables, trees"
             units = None if groups is None else groups[rows]
@@ -249,6 +254,12 @@ def _classes(
     known = result.proposed_code >= 0
     result.proposed[known] = names[result.proposed_code[known]]
     return result, fold, best
+
+
+def _entropy(y: np.ndarray) -> float:
+    """The loss of the shares of the classes."""
+    share = np.bincount(y) / len(y)
+    return float(-(share[share > 0] * np.log(share[share > 0])).sum())
 
 
 def _numbers(

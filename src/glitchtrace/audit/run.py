@@ -210,6 +210,8 @@ def _gain(
     from glitchtrace.audit import gain
 
     losses = found.facts.get("held_out_loss")
+    if found.facts.get("unjudged"):
+        return gain.unmeasured(str(found.facts["unjudged"]))
     if views is None or losses is None:
         return gain.unmeasured("there is no learner that could be trained with and without the repairs")
     rows = np.flatnonzero(found.judged)
