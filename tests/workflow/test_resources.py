@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import ROOT, folder_with_config, snakemake
+from running import ROOT, snakemake
 
 # Rules of the smoke study whose networks run on a device.
 ON_A_DEVICE = {"train", "retrain"}
@@ -46,15 +46,3 @@ def test_jobs_whose_networks_run_on_a_device_ask_for_a_card_where_it_is_not_the_
     # Half a minute is what they take at most: an hour and no more than a day are asked for.
     assert all(60 <= int(resources[rule]["runtime"]) <= 1440 for rule in COSTLY)
     assert all(int(found["mem_mb"]) > 600 for rule, found in resources.items() if rule != "all")
-
-
-def test_a_frozen_backbone_is_refused_where_jobs_share_no_files(tmp_path: Path) -> None:
-    block = {"datasets": ["digits"], "models": ["efficientnet_lite0"], "glitches": ["uniform"]}
-    study = {"grid": [{**block, "ratios": [0.1], "estimators": ["tracin"], "seeds": [0]}], "repair": False}
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(study))
-    options = ["--cores", "1", "--dry-run", "--shared-fs-usage", "persistence", "sources"]
-    options += ["--configfile", str(tmp_path / "own.yaml")]
-    refused = snakemake(folder_with_config(tmp_path / "run"), "features", *options, check=False)
-    assert refused.returncode
-    said = "model efficientnet_lite0: the store of its features needs a file system that all jobs share"
-    assert said in refused.stdout + refused.stderr

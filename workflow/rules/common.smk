@@ -7,7 +7,6 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.io import apply_wildcards
-from snakemake_interface_executor_plugins.settings import SharedFSUsage
 
 from glitchtrace.core import (
     configuration,
@@ -278,16 +277,8 @@ def audited(wildcards):
     return list(AUDITED.values())
 
 
-def backbone_weights(wildcards):
-    """Input function: the file that a backbone takes its weights from, where it is a local one.
-
-    Refused where jobs share no files: the store that all of them extract to is no declared file.
-    """
-    if SharedFSUsage.INPUT_OUTPUT not in workflow.storage_settings.shared_fs_usage:
-        raise WorkflowError(
-            f"model {wildcards.model}: the store of its features needs a file system that all jobs share; "
-            "add input-output to --shared-fs-usage, or take a model without a frozen backbone"
-        )
+def local_weights(wildcards):
+    """Input function: the file that a model takes its weights from, where it is a local one."""
     file = Path(SETTINGS["model"][wildcards.model]["weights"])
     return [local(str(file))] if file.suffix and file.is_file() else []
 

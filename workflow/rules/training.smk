@@ -9,7 +9,7 @@ rule extract_features:
         beside=beside_sources,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
-        weights=backbone_weights,
+        weights=local_weights,
     output:
         stored=paths.FEATURES,
         record=paths.record(paths.FEATURES, "extract_features"),
@@ -41,7 +41,7 @@ rule extract_test_features:
         features=host_files(rules.fetch_data.output.features),
         beside=beside_host,
         split=rules.prepare_data.output.split,
-        weights=backbone_weights,
+        weights=local_weights,
     output:
         stored=paths.TEST_FEATURES,
         record=paths.record(paths.TEST_FEATURES, "extract_test_features"),
