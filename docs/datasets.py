@@ -11,7 +11,7 @@ def facts(name: str) -> str:
     """Content, size, licence, citation and checksums of one dataset, as Markdown."""
     card = registry.card("dataset", name)
     rows = [f"{count:,} {'rows' if part == 'all' else part}" for part, count in card["rows"].items()]
-    size = f"{', '.join(rows) or 'as many rows as the files hold'}; {card['classes']} classes"
+    size = f"{', '.join(rows) or 'as many rows as the files hold'}; {card['classes'] or 'its'} classes"
     lines = [card["summary"], "", f"* {size}", f"* licence: {card['licence']}"]
     lines += [f"* {card['citation']}", f"* source: {card['source']}"]
     raw_files = getattr(registry.load("dataset", name), "files", ())

@@ -106,7 +106,7 @@ def test_one_hyper_parameter_of_one_model_changed(copy: Checkout) -> None:
 
 
 def test_a_library_edit_in_one_stage(copy: Checkout) -> None:
-    edit(copy, "evaluation/stage.py", "_COSTS = (", "_TIMES = ()\n_COSTS = (")
+    edit(copy, "evaluation/stage.py", "_COSTS = (", "_COSTS = () + (")
     jobs = copy.planned()
     assert jobs["evaluate_cell"] == cells(copy)
     assert not ({*BEFORE_SIGNALS, "detect", "repair_cell", "retrain"}) & set(jobs)
@@ -161,7 +161,7 @@ def test_a_file_that_is_touched_or_changed_and_changed_back_runs_nothing(copy: C
             file.touch()
     module = copy.folder / "src/glitchtrace/evaluation/stage.py"
     before = module.read_text()
-    edit(copy, "evaluation/stage.py", "_COSTS = (", "_TIMES = ()\n_COSTS = (")
+    edit(copy, "evaluation/stage.py", "_COSTS = (", "_COSTS = () + (")
     module.write_text(before)
     source = copy.folder / "results/sources/wine/labels.npy"
     source.touch()

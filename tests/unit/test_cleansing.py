@@ -71,7 +71,9 @@ class Cell:
         parts = {"modality": "image", "classes": list("abc"), "parts": {"all": [0, count]}}
         write_json(parts, source / "source.json")
         part = np.repeat(["train", "validation", "test"], [TRAIN, HELD_OUT, HELD_OUT])
-        write_parquet(pd.DataFrame({"row": np.arange(count), "part": part}), folder / "split.parquet")
+        write_parquet(
+            pd.DataFrame({"row": np.arange(count), "part": part, "label": labels}), folder / "split.parquet"
+        )
         kinds = (np.arange(TRAIN) < 6).astype(np.int8)
         observed = np.where(kinds, (labels[:TRAIN] + 1) % 3, labels[:TRAIN])
         table = {"source": "digits", "row": np.arange(TRAIN), "label": observed, "true_label": labels[:TRAIN]}

@@ -179,6 +179,7 @@ def digits(tmp_path):
     ]
     rows = np.random.default_rng(5).permutation(100)
     split = pd.DataFrame({"row": rows, "part": ["train"] * 60 + ["validation"] * 25 + ["test"] * 15})
+    split["label"] = labels[rows]
     files.write_parquet(split, tmp_path / "split.parquet")
     inject_glitch(
         split=tmp_path / "split.parquet",
@@ -235,11 +236,19 @@ def test_vectors_are_standardised_on_the_training_rows_before_injection(digits):
     torch.testing.assert_close(cell.validation.batch(slice(None)), expected)
 
 
+def test_a_split_without_labels_is_refused(digits):
+    arguments, *_, split = digits
+    files.write_parquet(split.rename(columns={"label": "lapel"}), arguments["split"])
+    with pytest.raises(GlitchtraceError, match=r"split.parquet has no column 'label'"):
+        load_cell(**arguments, view="pictures")
+
+
 def test_a_table_has_vectors_and_no_pictures(tmp_path):
     features = source(
         tmp_path, "wine", np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32), np.arange(30) % 3
     )
     split = pd.DataFrame({"row": np.arange(30), "part": ["train"] * 20 + ["validation"] * 5 + ["test"] * 5})
+    split["label"] = split["row"] % 3
     files.write_parquet(split, tmp_path / "split.parquet")
     inject_glitch(
         split=tmp_path / "split.parquet",

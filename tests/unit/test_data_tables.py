@@ -172,6 +172,7 @@ def test_a_cell_of_german_credit_has_its_categories_as_zeros_and_ones(tmp_path, 
     split = pd.DataFrame(
         {"row": np.arange(1000), "part": ["train"] * 600 + ["validation"] * 200 + ["test"] * 200}
     )
+    split["label"] = np.load(tmp_path / "german/labels.npy")
     files.write_parquet(split, tmp_path / "split.parquet")
     inject_glitch(
         split=tmp_path / "split.parquet",
@@ -488,3 +489,51 @@ def test_what_a_table_must_not_ask_for_is_refused(changes, message):
     ]
     with pytest.raises(GlitchtraceError, match=message):
         encode(frame, origin="made", classes={0: "0", 1: "1"}, parts={"all": (0, 2)}, checksums={}, **options)
+
+
+def test_a_column_of_two_and_a_table_without_rows_are_one_line():
+    frame = pd.DataFrame({"a": [1.0, 2.0], "y": ["x", "z"]})
+    about = {
+        "origin": "toys",
+        "columns": ["a"],
+        "categorical": [],
+        "label": "y",
+        "classes": {"x": "x", "z": "z"},
+        "parts": {"all": (0, 2)},
+        "checksums": {},
+    }
+    encode(frame, **about)
+    twice = pd.concat([frame, frame[["a"]]], axis=1)
+    labelled_twice = pd.concat([frame, frame[["y"]]], axis=1)
+    for table, changes, message in (
+        (twice, {}, "toys: the table has 'a' twice"),
+        (labelled_twice, {}, "toys: the table has 'y' twice"),
+        (frame, {"columns": ["a", "a"]}, "toys: columns names 'a' twice"),
+        (frame.iloc[:0], {}, "toys: the table has no rows"),
+        (pd.DataFrame(), {}, "toys: column 'a' is missing"),
+    ):
+        with pytest.raises(GlitchtraceError, match=message) as caught:
+            encode(table, **{**about, **changes})
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (pd.date_range("2024-01-01", periods=4, freq="s"), "holds time stamps"),
+        (1.7e9 + np.arange(4) / 4, "would make the same"),
+    ],
+)
+def test_a_time_stamp_is_refused_by_name(values, message):
+    frame = pd.DataFrame({"when": values, "y": [0, 1, 0, 1]})
+    with pytest.raises(GlitchtraceError, match=f"column 'when' .*{message}"):
+        encode(
+            frame,
+            origin="t",
+            columns=["when"],
+            categorical=[],
+            label="y",
+            classes={0: "a", 1: "b"},
+            parts={"all": (0, 4)},
+            checksums={},
+        )

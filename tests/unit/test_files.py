@@ -1,6 +1,8 @@
 """What readers refuse: truncated, altered, and of another version; and what a killed writer leaves behind."""
 
+import errno
 import json
+import os
 import random
 import re
 from collections.abc import Callable
@@ -156,6 +158,28 @@ def test_a_mapped_array_is_whole_or_absent(tmp_path: Path) -> None:
     ):
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["m.npy"]
+
+
+def test_a_mapped_array_takes_its_room_before_it_is_filled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mapped file is sparse: without room its writer would be killed by a signal while it fills it."""
+    asked = []
+
+    def full(descriptor: int, start: int, size: int) -> None:
+        asked.append((start, size, os.fstat(descriptor).st_size))
+        raise OSError(errno.ENOSPC, "no room")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with (
+        pytest.raises(OSError, match="no room"),
+        files.mapped_npy(tmp_path / "m.npy", shape=(30, 4), dtype=np.float32),
+    ):
+        pytest.fail("the array is there without room for it")
+    ((start, size, whole),) = asked
+    assert start == 0
+    assert size == whole > 30 * 4 * 4
+    assert not list(tmp_path.iterdir())
 
 
 # --- one bit at random --------------------------------------------------------------------------------------------

@@ -324,6 +324,16 @@ def test_a_study_may_add_a_variant_but_not_change_what_others_share() -> None:
             configuration.check_study(configuration.merge(base, change), base)
 
 
+@pytest.mark.parametrize(("key", "value"), [("device", "cuda"), ("evaluation_batch", 7)])
+def test_a_study_may_not_change_a_key_that_all_studies_share(key: str, value: object) -> None:
+    assert key in configuration.SHARED_KEYS
+    base = load(CONFIGS[0])
+    for shared, study in ((base, {**base, key: value}), ({**base, key: value}, base)):
+        with pytest.raises(GlitchtraceError, match=f"^{key}: all studies share it"):
+            configuration.check_study(study, shared)
+    configuration.check_study({**base, key: value}, {**base, key: value})
+
+
 def test_a_study_file_names_its_study() -> None:
     assert configuration.study_name("somewhere/my_study.yaml") == "my_study"
     with pytest.raises(GlitchtraceError, match="cannot name a study"):

@@ -190,6 +190,8 @@ def test_a_class_without_validation_rows_is_named_in_the_log(caplog: pytest.LogC
         (LABELS.astype(str), VALIDATION, "labels must be a vector of integers, not <U"),
         (LABELS, VALIDATION.astype(float), "validation labels must be a vector of integers, not float64"),
         (LABELS[:, None], VALIDATION, "labels must be a vector of integers"),
+        ([*"abcabcabc"], VALIDATION, "labels must be a vector of integers, not <U"),
+        (None, VALIDATION, "labels must be a vector of integers, not object"),
         (LABELS[:-1], VALIDATION, "8 labels for 9 training samples"),
     ],
 )

@@ -41,7 +41,9 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (source / "source.json").write_text(json.dumps({**description, "columns": None, "checksums": {}}))
     rows = np.arange(TRAIN + VALIDATION + 10)
     parts = ["train"] * TRAIN + ["validation"] * VALIDATION + ["test"] * 10
-    pd.DataFrame({"row": rows, "part": parts}).to_parquet(folder / "split.parquet")
+    pd.DataFrame({"row": rows, "part": parts, "label": digits.target[rows]}).to_parquet(
+        folder / "split.parquet"
+    )
     labels = digits.target[:TRAIN].astype(np.int64)
     glitch = pd.DataFrame({"source": "digits", "row": rows[:TRAIN], "label": labels, "true_label": labels})
     glitch.assign(source_label=labels, kind=np.int8(0)).to_parquet(folder / "glitch.parquet")

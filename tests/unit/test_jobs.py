@@ -1,6 +1,7 @@
 """The frame around jobs: the arrays of a source are those that its job wrote."""
 
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,3 +91,28 @@ def test_an_array_above_the_limit_or_of_an_older_record_is_not_checked(
     del old["arrays"]
     files.write_record(old, record)
     assert len(read(fetched)) == 1
+
+
+@pytest.mark.parametrize(("cores", "declared", "refused"), [(1, 2, True), (2, 2, False), (3, 2, False)])
+def test_a_job_on_fewer_cores_than_it_declares_is_refused_before_its_stage(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    cores: int,
+    declared: int,
+    refused: bool,
+) -> None:
+    """Numbers depend on the number of threads."""
+    monkeypatch.chdir(tmp_path)
+    called = []
+    monkeypatch.setattr(jobs, "stage_function", lambda stage: lambda: called.append(stage))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
+    asked = job("train", {}, {})
+    asked.threads = declared
+    if refused:
+        with pytest.raises(SystemExit):
+            jobs.run(asked)
+        assert "declares 2 threads but may run on 1 cores only" in capsys.readouterr().err
+    else:
+        jobs.run(asked)
+    assert bool(called) is not refused

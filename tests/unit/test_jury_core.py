@@ -36,7 +36,7 @@ def digits():
     # The rows stand in the order of their writers: not shuffled, validation would be of another source.
     order = np.random.default_rng(0).permutation(len(X))
     X, truth = X[order], truth[order]
-    return X[:700], truth[:700], X[700:1000], truth[700:1000]
+    return X[:1000], truth[:1000], X[1000:1400], truth[1000:1400]
 
 
 def test_kernel_scores_equal_refits_without_the_unit():
@@ -224,6 +224,16 @@ def test_largest_sets():
     assert promise.largest_by_posterior(np.r_[np.full(40, 1e-4), np.ones(1000)], 0.1) >= 40
     assert promise.largest_by_validation(np.r_[np.zeros(200), np.ones(800)], np.full(500, 2.0), 0.1) > 100
     assert promise.largest_by_validation(np.r_[np.zeros(200), np.ones(800)], np.zeros(500), 0.1) == 0
+    assert promise.uncontradicted(np.arange(1000.0), np.full(500, 2000.0), 80, 0.1) == 80
+    assert promise.uncontradicted(np.arange(1000.0), np.full(500, 50.5), 80, 0.1) == 51
+    assert promise.uncontradicted(np.arange(1000.0), np.full(500, -1.0), 80, 0.1) == 0
+
+
+def test_few_rows_without_validation_get_no_promise(digits):
+    X, truth, _, _ = digits
+    verdict = Jury(refit=False, typicality=False).judge({"x": X[:600]}, flip(truth, 0.1, 5)[:600])
+    assert not verdict.flagged.any()
+    assert "Below 1,000 training rows" in verdict.promise.words
 
 
 @pytest.mark.parametrize("validated", [False, True])

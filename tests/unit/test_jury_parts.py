@@ -227,4 +227,4 @@ def test_jury_is_a_detector_of_the_grid(name: str):
     assert found.posterior is not None
     assert found.posterior.shape == (300, 4)
     assert found.flags is not None
-    assert found.flags[15:].sum() <= 3
+    assert not found.flags[15:].any()

@@ -184,7 +184,9 @@ def table(tmp_path_factory) -> dict:
     }
     files.write_json(description, root / "wine/source.json")
     part = ["train"] * 97 + ["validation"] * 20 + ["test"] * 12
-    files.write_parquet(pd.DataFrame({"row": np.arange(129), "part": part}), root / "split.parquet")
+    files.write_parquet(
+        pd.DataFrame({"row": np.arange(129), "part": part, "label": labels}), root / "split.parquet"
+    )
     inject_glitch(
         split=root / "split.parquet",
         labels=[root / "wine/labels.npy"],

@@ -183,15 +183,18 @@ def test_what_was_never_measured_has_no_estimate(measured: Costs) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "bad.yaml holds no keys"),
-        ("- grid", "bad.yaml holds no keys"),
-        ("grid: [\nseeds: ]]", "bad.yaml cannot be read as YAML near line 2"),
+        ("", "bad.yaml: holds no keys"),
+        ("- grid", "bad.yaml:1: holds no keys"),
+        ("grid: [\nseeds: ]]", "bad.yaml:2: no YAML"),
         (
             "grid: [{datasets: [wein], models: [linear], glitches: [uniform], ratios: [0.1], seeds: [0]}]",
-            "bad.yaml: unknown dataset 'wein'",
+            "bad.yaml:1: unknown dataset 'wein'",
         ),
-        ("gird: []", "bad.yaml: config: unknown key 'gird'; did you mean 'grid'?"),
-        ("models: {linear: {training: {default: {epochs: 2}}}}", "bad.yaml: models.linear: a study may not"),
+        ("gird: []", "bad.yaml:1: config: unknown key 'gird'; did you mean 'grid'?"),
+        (
+            "models: {linear: {training: {default: {epochs: 2}}}}",
+            "bad.yaml:1: models.linear: a study may not",
+        ),
     ],
 )
 @pytest.mark.parametrize("question", ["status", "plan", "verify"])

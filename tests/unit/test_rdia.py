@@ -632,7 +632,9 @@ def files(request, tmp_path):
     )
     rows = np.random.default_rng(0).permutation(300)
     parts = np.repeat(["train", "validation", "test"], [150, 70, 80])
-    write_parquet(pd.DataFrame({"row": rows, "part": parts}), tmp_path / "split.parquet")
+    write_parquet(
+        pd.DataFrame({"row": rows, "part": parts, "label": labels[rows]}), tmp_path / "split.parquet"
+    )
     own = labels[rows[:150]]
     wrong = np.arange(150) < 50
     table = pd.DataFrame({"source": "made", "row": rows[:150], "label": np.where(wrong, 1 - own, own)})

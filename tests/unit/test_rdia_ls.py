@@ -478,7 +478,11 @@ def files(tmp_path):
         {"classes": ["a", "b"], "parts": {"all": [0, 160]}, "modality": "image"}, source / "source.json"
     )
     split = pd.DataFrame(
-        {"row": np.arange(160), "part": np.repeat(["train", "validation", "test"], [96, 24, 40])}
+        {
+            "row": np.arange(160),
+            "part": np.repeat(["train", "validation", "test"], [96, 24, 40]),
+            "label": labels,
+        }
     )
     write_parquet(split, tmp_path / "split.parquet")
     wrong = rng.random(96) < 0.4

@@ -37,7 +37,9 @@ class Cell:
         )
         rows = np.random.default_rng(0).permutation(150)
         parts = np.repeat(["train", "validation", "test"], [90, 20, 40])
-        write_parquet(pd.DataFrame({"row": rows, "part": parts}), self.path("split.parquet"))
+        write_parquet(
+            pd.DataFrame({"row": rows, "part": parts, "label": iris.target[rows]}), self.path("split.parquet")
+        )
         self.write_tables(rows[:90], iris.target[rows[:90]])
         self.inputs = {
             "features": [str(source / "features.npy")],

@@ -344,7 +344,7 @@ def cell(tmp_path) -> dict[str, Any]:
         tmp_path / "iris/source.json",
     )
     part = ["train"] * 120 + ["validation"] * 20 + ["test"] * 10
-    write(pd.DataFrame({"row": np.arange(150), "part": part}), tmp_path / "split.parquet")
+    write(pd.DataFrame({"row": np.arange(150), "part": part, "label": labels}), tmp_path / "split.parquet")
     inject_glitch(
         split=tmp_path / "split.parquet",
         labels=[tmp_path / "iris/labels.npy"],

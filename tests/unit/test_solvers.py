@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.influence import solvers
 from glitchtrace.influence.solvers import (
     DIRECT_LIMIT,
     Operator,
@@ -270,3 +271,16 @@ def test_a_right_hand_side_that_is_not_finite_is_one_line(solver):
     options = {"scale": 2.0} if solver == "lissa" else {}
     with pytest.raises(GlitchtraceError, match="right-hand side of a solver holds NaN"):
         solve(hessian_of(np.eye(2)), np.array([1.0, np.nan]), solver, **options)
+
+
+@pytest.mark.parametrize("solver", solvers.SOLVERS)
+def test_an_operator_that_is_not_finite_is_one_line(solver):
+    operator = solvers.Operator(
+        product=lambda vector: vector * np.nan,
+        size=3,
+        sampled=lambda vector, rng: vector * np.nan,
+        bound=lambda: 1.0,
+    )
+    with pytest.raises(GlitchtraceError) as caught:
+        solvers.solve(operator, np.ones(3), solver)
+    assert "\n" not in str(caught.value)

@@ -54,6 +54,7 @@ def cell_files(tmp_path_factory):
     (source / "source.json").write_text(json.dumps({**description, "checksums": {}}))
     rows = random.permutation(90)
     split = pd.DataFrame({"row": rows, "part": ["train"] * 50 + ["validation"] * 25 + ["test"] * 15})
+    split["label"] = labels[rows]
     split.to_parquet(folder / "split.parquet")
     glitch = pd.DataFrame({"source": "mnist", "row": rows[:50], "label": labels[rows[:50]]})
     glitch["true_label"] = glitch["source_label"] = glitch["label"]

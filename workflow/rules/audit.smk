@@ -18,6 +18,7 @@ if AUDITED:
         threads: 1
         resources:
             mem_mb=growing(2000),
+            runtime=lasting(720),
         params:
             **stage("audit.run:run_audit", settings=AUDIT["settings"]),
         script:

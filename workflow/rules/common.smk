@@ -14,6 +14,7 @@ from glitchtrace.core import (
     jobs,
     paths,
     provenance,
+    recorded,
     registry,
     resources,
 )
@@ -23,13 +24,18 @@ from glitchtrace.core.registry import base_name
 from glitchtrace.repair import asking
 
 
+def _given_by(module):
+    """The files that the configuration comes from, the last overriding."""
+    return [] if module else [DEFAULT, *workflow.overwrite_configfiles]
+
+
 def _load():
     """The checked and complete configuration."""
     given = (
         workflow.modifier.skip_configfile
     )  # by a workflow that uses this one as a module
-    default = config if given else configuration.read(DEFAULT)
-    resolved = configuration.complete(config, default, ROOT)
+    default = None if given else configuration.read(DEFAULT)
+    resolved = configuration.complete(config, default, ROOT, given_by=_given_by(given))
     studies = [
         file
         for file in workflow.overwrite_configfiles
@@ -57,6 +63,18 @@ CELL_KEYS = tuple(grid.AXES.values())
 DETECTORS = registry.chosen("detector", CONFIG["detectors"])
 COUNTERS = registry.chosen("counter", CONFIG["counters"])
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
+
+
+def record_settings():
+    """Note beside the results with which settings the names of components stand in their paths."""
+    if workflow.is_main_process:
+        checked(recorded.write, CONFIG)
+
+
+if not workflow.modifier.is_main_snakefile():
+    # Snakemake takes hooks from the outer workflow alone.
+    begin = workflow._onstart
+    workflow._onstart = lambda log: (record_settings(), begin(log))
 
 STARTED = time.monotonic()
 
@@ -182,13 +200,15 @@ def source_files(*templates):
 BESIDE = (paths.SOURCE_LABELS, paths.SOURCE_DESCRIPTION)
 beside_sources = source_files(*BESIDE)
 beside_host = each(
-    lambda wildcards: [{"source": base_name(wildcards.dataset)}], *BESIDE
+    lambda wildcards: [{"source": registry.source_of(wildcards.dataset)}], *BESIDE
 )
 
 
 def host_file(template):
     """Input function: one file of the dataset's own source."""
-    return lambda wildcards: filled(template, {"source": base_name(wildcards.dataset)})
+    return lambda wildcards: filled(
+        template, {"source": registry.source_of(wildcards.dataset)}
+    )
 
 
 def host_files(template):
@@ -198,7 +218,7 @@ def host_files(template):
 
 def host_features(wildcards):
     """Input function: the features of the dataset's own source, dense or sparse."""
-    source = base_name(wildcards.dataset)
+    source = registry.source_of(wildcards.dataset)
     sparse = registry.card("dataset", source)["modality"] == "sparse"
     return files_of(
         [{"source": source}], paths.SPARSE_FEATURES if sparse else paths.SOURCE_FEATURES
@@ -265,11 +285,33 @@ def local_weights(wildcards):
 
 def sources_of(*, sparse):
     """Wildcard pattern: the datasets whose rows are, or are not, stored sparse."""
+    cards = {name: registry.card("dataset", name) for name in registry.names("dataset")}
     return "|".join(
-        name
-        for name in registry.names("dataset")
-        if (registry.card("dataset", name)["modality"] == "sparse") == sparse
+        name + (r"(?:@[a-z0-9_]+)?" if card.get("own") else "")
+        for name, card in cards.items()
+        if (card["modality"] == "sparse") == sparse
     )
+
+
+def own_settings(wildcards):
+    """Parameter function: the settings that say where a dataset of the user's own is; None for any other."""
+    card = registry.card("dataset", wildcards.source)
+    if not card.get("own"):
+        return None
+    chosen = SETTINGS["dataset"].get(wildcards.source, {})
+    return {key: chosen[key] for key in card["settings"] if key in chosen}
+
+
+def own_content(wildcards):
+    """Parameter function: checksums of the user's own files: what they hold decides what runs again."""
+    path = (own_settings(wildcards) or {}).get("path")
+    return provenance.own_files("dataset", wildcards.source, path)
+
+
+def split_settings(wildcards):
+    """Parameter function: the settings of a dataset that all datasets have: how it is split."""
+    chosen = SETTINGS["dataset"][wildcards.dataset]
+    return {key: chosen[key] for key in registry.kinds()["dataset"]["settings"]}
 
 
 def settings(kind):
@@ -372,10 +414,12 @@ def study_configuration(wildcards):
     return {key: value for key, value in CONFIG.items() if key not in private}
 
 
-# --- memory, measured (see docs/architecture.md) -------------------------------------------------------------------
+# --- memory as measured, time to ask for, and graphics cards -------------------------------------------------------
 
 # A submitted job runs two Snakemakes of 300 MiB around its stage.
 NESTED = 600
+# Cards that a job asks for whose networks run on a device: none on a CPU.
+GPU = int(CONFIG["device"] != "cpu")
 
 
 def growing(memory):
@@ -388,6 +432,18 @@ def growing(memory):
     return scaled
 
 
+def lasting(minutes):
+    """Resource function: the minutes that a submitted job may take, once more with every attempt.
+
+    Rules without it take seconds; profiles/slurm has their default.
+    """
+
+    def scaled(wildcards, attempt):
+        return attempt * (minutes(wildcards) if callable(minutes) else minutes)
+
+    return scaled
+
+
 def training_memory(wildcards):
     """MiB of a job that trains the wildcards' model on their dataset."""
     return resources.training(wildcards.dataset, wildcards.model, SETTINGS)
@@ -396,3 +452,20 @@ def training_memory(wildcards):
 def influence_memory(wildcards):
     """MiB of an influence job."""
     return resources.influence(wildcards.dataset, SETTINGS)
+
+
+def training_minutes(trainings=1):
+    """Minutes of a job that takes as long as so many trainings of the wildcards' model on their dataset."""
+    return lambda wildcards: resources.training_minutes(
+        wildcards.dataset, wildcards.model, SETTINGS, trainings
+    )
+
+
+def influence_minutes(wildcards):
+    """Minutes of an influence job."""
+    return resources.influence_minutes(wildcards.dataset, wildcards.model, SETTINGS)
+
+
+def extraction_minutes(wildcards):
+    """Minutes of a job that passes the pictures of a dataset through a backbone."""
+    return resources.extraction_minutes(wildcards.dataset, SETTINGS)

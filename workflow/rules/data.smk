@@ -13,18 +13,18 @@ rule fetch_data:
         "<benchmarks>/fetch_data/{source}.jsonl"
     wildcard_constraints:
         source=sources_of(sparse=False),
-    # Downloads fail for passing reasons; on a cluster this repeats within the same allocation.
-    retries: 2
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(lambda wildcards: resources.fetching(wildcards.source)),
+        runtime=lasting(resources.FETCHING_MINUTES),
     params:
         **stage(
             "data.fetch:fetch_data",
             dataset="{source}",
-            raw=lambda wildcards: provenance.own_files("dataset", wildcards.source),
+            raw=own_content,
+            settings=own_settings,
         ),
     script:
         "../scripts/run_stage.py"
@@ -42,17 +42,18 @@ rule fetch_sparse_data:
         "<benchmarks>/fetch_data/{source}.jsonl"
     wildcard_constraints:
         source=sources_of(sparse=True),
-    retries: 2
     conda:
         "../../envs/environment.yaml"
     threads: 1
     resources:
         mem_mb=growing(lambda wildcards: resources.fetching(wildcards.source)),
+        runtime=lasting(resources.FETCHING_MINUTES),
     params:
         **stage(
             "data.fetch:fetch_data",
             dataset="{source}",
-            raw=lambda wildcards: provenance.own_files("dataset", wildcards.source),
+            raw=own_content,
+            settings=own_settings,
         ),
     script:
         "../scripts/run_stage.py"
@@ -69,6 +70,7 @@ rule fetch_annotations:
     threads: 1
     resources:
         mem_mb=growing(600),
+        runtime=lasting(resources.FETCHING_MINUTES),
     params:
         **stage(
             "data.annotations:fetch_annotations",
@@ -96,7 +98,7 @@ rule prepare_data:
             "data.prepare:prepare_data",
             dataset="{dataset}",
             seed=number("seed"),
-            settings=settings("dataset"),
+            settings=split_settings,
         ),
     script:
         "../scripts/run_stage.py"

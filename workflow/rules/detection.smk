@@ -32,6 +32,8 @@ rule cross_fit:
     threads: 1
     resources:
         mem_mb=growing(training_memory),
+        runtime=lasting(training_minutes(6)),
+        gpu=GPU,
     params:
         **stage(
             "training.cross_fitting:cross_fit",
@@ -62,6 +64,7 @@ rule detect:
     threads: 1
     resources:
         mem_mb=growing(600),
+        runtime=lasting(240),
     params:
         **stage(
             "detectors.stage:detect_cell",

@@ -22,6 +22,7 @@ rule compute_influence:
     threads: 1
     resources:
         mem_mb=growing(influence_memory),
+        runtime=lasting(influence_minutes),
     params:
         **stage(
             "influence.stage:compute_influence",
@@ -58,6 +59,7 @@ rule profile_influence:
     threads: 1
     resources:
         mem_mb=growing(influence_memory),
+        runtime=lasting(influence_minutes),
     params:
         **stage(
             "influence.stage:profile_influence",

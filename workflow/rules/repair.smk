@@ -23,6 +23,7 @@ rule repair_cell:
     threads: 1
     resources:
         mem_mb=growing(600),
+        runtime=lasting(240),
     params:
         **stage(
             "repair.proposals:repair_cell",
@@ -57,6 +58,8 @@ rule retrain:
     threads: 1
     resources:
         mem_mb=growing(training_memory),
+        runtime=lasting(training_minutes(len(POLICIES) + 1)),
+        gpu=GPU,
     params:
         **stage(
             "repair.retraining:retrain",

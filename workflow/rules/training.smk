@@ -23,6 +23,8 @@ rule extract_features:
     threads: 1
     resources:
         mem_mb=growing(resources.EXTRACTION_MIB),
+        runtime=lasting(extraction_minutes),
+        gpu=GPU,
     params:
         **stage(
             "training.features:extract_features",
@@ -53,6 +55,8 @@ rule extract_test_features:
     threads: 1
     resources:
         mem_mb=growing(resources.EXTRACTION_MIB),
+        runtime=lasting(extraction_minutes),
+        gpu=GPU,
     params:
         **stage(
             "training.features:extract_test_features",
@@ -94,6 +98,8 @@ rule train:
     threads: 1
     resources:
         mem_mb=growing(training_memory),
+        runtime=lasting(training_minutes()),
+        gpu=GPU,
     params:
         **stage(
             "training.stage:train_cell",
@@ -128,6 +134,7 @@ rule pretrain:
     threads: 1
     resources:
         mem_mb=growing(4000),
+        runtime=lasting(resources.DAY_MINUTES),
     params:
         **stage(
             "training.pretrain:pretrain",

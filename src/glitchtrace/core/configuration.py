@@ -4,20 +4,18 @@
 are added when the workflow starts, from what the registered modules declare.
 """
 
-import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 
-from glitchtrace.core import grid, registry
+from glitchtrace.core import complaints, grid, recorded, registry, study_files
 from glitchtrace.core.errors import GlitchtraceError
 
 # What shared files depend on beside the settings of components.
-SHARED_KEYS = ("device", "evaluation_batch")
+SHARED_KEYS = recorded.KEYS
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 # The default study, and the settings of components that all studies share, by kind.
 DEFAULT = Path("config/config.yaml")
@@ -27,7 +25,7 @@ VARIANTS = Path("config/variants")
 _VALUES: dict[str, dict[str, Any]] = {
     "ratios": {"type": ["string", "number"]},
     "thresholds": {"type": ["string", "number"]},
-    "seeds": {"type": "integer", "minimum": 0},
+    "seeds": {"type": "integer", "minimum": 0, "maximum": 2**32 - 1},
 }
 
 
@@ -36,53 +34,78 @@ def load_schema(root: str | Path = ".") -> dict[str, Any]:
 
     The hand-written file with the blocks and the tables of components that registered modules declare.
     """
-    schema = _yaml(Path(root) / SCHEMA)
+    schema = read(Path(root) / SCHEMA)
     schema["properties"].update({key: _block_schema(spec) for key, spec in registry.blocks().items()})
     schema["properties"].update(component_tables())
     return schema
 
 
 def read(file: str | Path) -> dict[str, Any]:
-    """The content of a file of the configuration.  GlitchtraceError where it is no YAML, or holds no mapping."""
-    try:
-        content = _yaml(Path(file))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        place = getattr(error, "problem_mark", None)
-        where = f" near line {place.line + 1}" if place else ""
-        raise GlitchtraceError(
-            f"{file} cannot be read as YAML{where} ({getattr(error, 'problem', None) or type(error).__name__}); "
-            "mend it and run the same command again"
-        ) from None
-    if not isinstance(content, dict):
-        raise GlitchtraceError(
-            f"{file} holds no keys; write blocks into it as config/README.md describes them"
-        )
-    return content
+    """The content of a file of the configuration; see ``study_files.read``, whose errors it raises."""
+    return study_files.read(file).content
 
 
 def variants(root: str | Path = ".") -> dict[str, Any]:
     """The shipped settings of components, table → name → settings, of the workflow in ``root``."""
     shared: dict[str, Any] = {}
     for file in sorted((Path(root) / VARIANTS).glob("*.yaml")):
-        shared = merge(shared, _yaml(file))
+        shared = merge(shared, read(file))
     return shared
 
 
-def complete(config: Mapping[str, Any], default: Mapping[str, Any], root: str | Path = ".") -> dict[str, Any]:
+def complete(
+    config: Mapping[str, Any],
+    default: Mapping[str, Any] | None,
+    root: str | Path = ".",
+    given_by: Sequence[str | Path] = (),
+) -> dict[str, Any]:
     """A configuration, checked and with every default filled in; see ``resolve``.
 
-    ``default`` is the default study, ``config`` the same merged with the study; ``root`` the folder of the workflow.
-    Components of the user's own are registered first.  Raises GlitchtraceError with one line for the first fault.
+    ``default`` is the default study, ``config`` the same merged with the study (None: a workflow that uses this one
+    as a module gave all of it); ``root`` the folder of the workflow, ``given_by`` the files that ``config`` comes
+    from, the last overriding.  Components of the user's own are registered first.  Raises GlitchtraceError with one
+    line for the first fault, with file and line where a file holds it.
     """
+    read_files = [study_files.read(file) for file in given_by]
+    try:
+        return _complete(config, default, root)
+    except GlitchtraceError as error:
+        raise study_files.located(error, read_files, config) from None
+
+
+def _complete(
+    config: Mapping[str, Any], default: Mapping[str, Any] | None, root: str | Path
+) -> dict[str, Any]:
     places = config.get("components") or ()
     if isinstance(places, str):
-        raise GlitchtraceError(f"components: '{places}' should be a list; write components: [{places}]")
+        raise GlitchtraceError(f"components: '{places}' should be a list; write [{places}]")
+    complaints.check_values(config)
     registry.add(places)
     schema, shared = load_schema(root), variants(root)
     check(config, schema)
     whole = merge(shared, config)
-    check_study(whole, merge(shared, default))
-    return resolve(whole, schema)
+    if default is not None:
+        check_study(whole, merge(shared, default))
+    resolved = resolve(whole, schema)
+    recorded.check(resolved, _of_all_studies(resolved, merge(shared, default or {}), schema))
+    return resolved
+
+
+def _of_all_studies(
+    resolved: Mapping[str, Any], base: Mapping[str, Any], schema: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Device, batch and settings of the components of a study, as the files that all studies share have them."""
+    whole = {**_defaults(schema["properties"]), **base}
+    found: dict[str, Any] = {key: whole[key] for key in SHARED_KEYS}
+    tables = {kind: table for table, kind in registry.tables().items()}
+    found["settings"] = {}
+    for kind, names in resolved["settings"].items():
+        found["settings"][kind] = {
+            name: _named_settings(whole, schema, tables[kind], name)
+            for name in names
+            if "@" not in name or name in whole[tables[kind]]
+        }
+    return found
 
 
 def component_tables() -> dict[str, Any]:
@@ -144,20 +167,39 @@ def _block_schema(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise GlitchtraceError with one line for the most telling violation of the schema."""
-    errors = list(jsonschema.Draft202012Validator(schema).iter_errors(config))
+    errors = list(complaints.Validator(schema).iter_errors(config))
     if errors:
-        raise GlitchtraceError(_explain(jsonschema.exceptions.best_match(errors), config))
+        raise complaints.explained(jsonschema.exceptions.best_match(errors))
     blocks = [block for key in registry.blocks() for block in config.get(key) or ()]
     if not blocks:
         raise GlitchtraceError(f"nothing to do: add a block to {' or '.join(registry.blocks())}")
-    grid.check_ratios(ratio for block in blocks for ratio in block.get("ratios", ()))
-    grid.check_names(blocks, registry.tables())
+    _check_blocks(config)
     for kind, spec in registry.kinds().items():
         if "listed" in spec:
             try:
                 registry.chosen(kind, config.get(spec["listed"]) or "default")
             except GlitchtraceError as error:
                 raise GlitchtraceError(f"{spec['listed']}: {error}") from None
+
+
+def _check_blocks(config: Mapping[str, Any]) -> None:
+    """Check names and ratios of all blocks; an error leads to the value."""
+    ratios: list[object] = []
+    for key in registry.blocks():
+        for position, block in enumerate(config.get(key) or ()):
+            for axis, values in block.items():
+                if axis != "ratios" and axis not in registry.tables():
+                    continue
+                for place, value in enumerate(values):
+                    try:
+                        if axis == "ratios":
+                            ratios.append(value)
+                            grid.check_ratios([value])
+                        else:
+                            grid.check_names([{axis: [value]}], registry.tables())
+                    except GlitchtraceError as error:
+                        raise study_files.KeyedError(str(error), (key, position, axis, place)) from None
+    grid.check_ratios(ratios)
 
 
 def check_study(config: Mapping[str, Any], base: Mapping[str, Any]) -> None:
@@ -199,10 +241,7 @@ def resolve(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, A
         listed = registry.kinds()[kind].get("listed")
         if listed:
             names.update(registry.chosen(kind, resolved[listed]))
-        chosen[kind] = {name: _settings(resolved, schema, table, name) for name in sorted(names)}
-    for settings in chosen["glitch"].values():
-        if "steps" in settings:
-            settings["steps"] = [_step(resolved, schema, step) for step in settings["steps"]]
+        chosen[kind] = {name: _named_settings(resolved, schema, table, name) for name in sorted(names)}
     resolved["settings"] = chosen
     return resolved
 
@@ -238,12 +277,6 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _yaml(path: Path) -> dict[str, Any]:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    return content
-
-
 def _block(schema: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     properties: Mapping[str, Any] = schema["properties"][key]["items"]["properties"]
     return properties
@@ -271,6 +304,16 @@ def _settings(config: Mapping[str, Any], schema: Mapping[str, Any], table: str, 
     return merge(settings, given.get(name) or {}) if name != base else settings
 
 
+def _named_settings(
+    config: Mapping[str, Any], schema: Mapping[str, Any], table: str, name: str
+) -> dict[str, Any]:
+    """Complete settings of one component, those of a mixture with the settings of its steps."""
+    settings = _settings(config, schema, table, name)
+    if table == "glitches" and "steps" in settings:
+        settings["steps"] = [_step(config, schema, step) for step in settings["steps"]]
+    return settings
+
+
 def _step(config: Mapping[str, Any], schema: Mapping[str, Any], step: Mapping[str, Any]) -> dict[str, Any]:
     """One step of a mixture with the complete settings of its glitch."""
     complete = {**_settings(config, schema, "glitches", step["glitch"]), "seed": None}
@@ -281,41 +324,3 @@ def _step(config: Mapping[str, Any], schema: Mapping[str, Any], step: Mapping[st
             f"known: {', '.join(sorted(complete))}"
         )
     return {**complete, **step}
-
-
-def _explain(error: jsonschema.ValidationError, config: Mapping[str, Any]) -> str:
-    """One line for one violation: the key, what is wrong, and the remedy."""
-    key = ".".join(f"[{part}]" if isinstance(part, int) else str(part) for part in error.absolute_path)
-    key = key.replace(".[", "[") or "config"
-    if error.validator == "additionalProperties":
-        known = [*error.schema.get("properties", {})]
-        patterns = error.schema.get("patternProperties", {})
-        known += [re.match(r"\^([a-z0-9_]+)", pattern)[1] for pattern in patterns]  # type: ignore[index]
-        unknown = [
-            name
-            for name in error.instance
-            if name not in known and not any(re.search(p, name) for p in patterns)
-        ]
-        close = difflib.get_close_matches(registry.base_name(unknown[0]), known, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
-        return f"{key}: unknown key '{unknown[0]}'; {hint}"
-    if error.validator == "enum":
-        known = [str(value) for value in error.validator_value]
-        close = difflib.get_close_matches(str(error.instance), known, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-        return f"{key}: unknown value '{error.instance}'; {hint}"
-    if error.validator == "uniqueItems":
-        values = [str(value) for value in error.instance]
-        twice = next(value for value in values if values.count(value) > 1)
-        return f"{key}: {twice} is given twice; name each value once (0.10 and 0.1 are the same ratio)"
-    if error.validator == "required":
-        missing = [name for name in error.validator_value if name not in error.instance]
-        return f"{key}: the key '{missing[0]}' is missing"
-    if error.validator == "type":
-        wanted = error.validator_value
-        wanted = " or ".join(wanted) if isinstance(wanted, list) else wanted
-        # Snakemake reads values on the command line as Python does, not as YAML, and nested ones as text.
-        is_word = str(error.instance).lower() in ("true", "false")
-        hint = "; write it into a file for --configfile, or --config key=True for a key of the top level"
-        return f"{key}: {error.instance!r} should be of type {wanted}{hint if is_word else ''}"
-    return f"{key}: {error.message}"

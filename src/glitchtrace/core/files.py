@@ -316,6 +316,17 @@ def _unreadable(path: str | Path, form: str, reason: Exception | str) -> Glitcht
     return GlitchtraceError(f"{path} cannot be read as {form} ({first}); {_REMEDY}")
 
 
+def content(path: str | Path) -> str:
+    """CRC-32 of the content of a file, or of names and contents of all files of a folder, in hexadecimal."""
+    path = Path(path)
+    if not path.is_dir():
+        return crc32(path)
+    value = 0
+    for file in sorted(file for file in path.rglob("*") if file.is_file()):
+        value = zlib.crc32(f"{file.relative_to(path).as_posix()} {crc32(file)}\n".encode(), value)
+    return f"{value:08x}"
+
+
 def crc32(path: str | Path) -> str:
     """CRC-32 of the content of a file, in hexadecimal."""
     value = 0

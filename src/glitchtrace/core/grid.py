@@ -9,7 +9,9 @@ import math
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
+from decimal import Decimal
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from glitchtrace.core import paths, registry
@@ -100,6 +102,9 @@ def check_ratios(ratios: Iterable[object]) -> None:
         token = str(ratio)
         if token in FIXED_RATIOS:
             continue
+        if isinstance(ratio, float) and 0 < ratio < 1e-4:
+            # Python writes it with an exponent, and so would the names of folders.
+            raise GlitchtraceError(f"ratios: write {token} in quotes and in full, '{Decimal(token):f}'")
         if not re.fullmatch(r"0\.\d+", token) or float(token) == 0:
             raise GlitchtraceError(
                 f"ratios: {token} is not a ratio; write a decimal fraction between 0 and 1 such as 0.1, "
@@ -129,6 +134,9 @@ def illegal_data(
     data, kind = registry.card("dataset", dataset), registry.card("glitch", glitch)
     if data.get("foreign_only"):
         return f"dataset {dataset} only serves as a source of foreign samples; choose another dataset"
+    problem = without_file(dataset, settings)
+    if problem:
+        return problem
     if data["modality"] not in kind["modalities"]:
         return _mismatch("glitch", glitch, kind, dataset, data)
     hosts = kind.get("datasets")
@@ -154,8 +162,23 @@ def illegal_data(
             return f"glitch {glitch} has no foreign dataset for {dataset}; set glitches.{glitch}.foreign"
         if foreign == registry.base_name(dataset):
             return f"glitch {glitch} would take {dataset} as its own foreign dataset; set glitches.{glitch}.foreign"
+        if registry.card("dataset", foreign).get("own"):
+            return f"glitches.{glitch}.foreign: {foreign} is data of your own, which cannot be foreign; name another"
         if registry.card("dataset", foreign)["modality"] != data["modality"]:
             return f"glitches.{glitch}.foreign: {foreign} and {dataset} are not of one modality"
+    return None
+
+
+def without_file(dataset: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why a dataset of the user's own cannot be read, with the remedy; None where its path is there."""
+    if not registry.card("dataset", dataset).get("own"):
+        return None
+    path = settings.get("dataset", {}).get(dataset, {}).get("path")
+    if not path:
+        name = registry.base_name(dataset)
+        return f"dataset {dataset} has no path; add datasets: {{'{name}@mine': {{path: ...}}}} and name {name}@mine"
+    if not Path(path).exists():
+        return f"datasets.{dataset}.path: there is no {path}; correct it"
     return None
 
 
@@ -199,15 +222,17 @@ def foreign_sources(dataset: str, glitch: str, settings: Mapping[str, Any]) -> t
 def sources(dataset: str, glitch: str, settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Base datasets whose rows a cell uses: the host first."""
     foreign = [name for name in foreign_sources(dataset, glitch, settings) if name]
-    return (registry.base_name(dataset), *foreign)
+    return (registry.source_of(dataset), *foreign)
 
 
 def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
     """Training rows before injection and validation rows of a dataset under its settings.
 
-    Known from the card, so that memory and disk are planned before the data are read.
+    Known from the card, or of the user's own data at most so many, so that memory and disk are planned before the
+    data are read.
     """
-    rows = registry.card("dataset", dataset)["rows"]
+    card = registry.card("dataset", dataset)
+    rows = {"all": registry.load("dataset", dataset).rows(settings)} if card.get("own") else card["rows"]
     pool = rows.get("train")
     if pool is None:
         pool = rows["all"] - (settings["test_size"] or portion(settings["test_ratio"], rows["all"]))

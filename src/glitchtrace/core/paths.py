@@ -15,7 +15,7 @@ NAME = r"[a-z][a-z0-9_]*(?:@[a-z0-9_]+)?"
 
 # ``clean`` = no glitch injected; ``native`` = the glitch itself fixes its ratio (a mixture, real noise).
 WILDCARDS = {
-    "source": r"[a-z][a-z0-9_]*",
+    "source": NAME,
     "backbone": r"[a-z][a-z0-9_]*-[0-9a-f]{12}",
     "dataset": NAME,
     "model": NAME,
@@ -125,7 +125,17 @@ LOOP_SUMMARY = "<study>/cincer.parquet"
 LOOP_INFLUENCE = "<study>/cincer_influence.parquet"
 
 # Folders of <results> that are not datasets.
-RESERVED = ("sources", "features", "studies", "figures", "tables", "logs", "benchmarks", "weights")
+RESERVED = (
+    "sources",
+    "features",
+    "studies",
+    "figures",
+    "tables",
+    "logs",
+    "benchmarks",
+    "weights",
+    "settings",
+)
 
 
 def record(output: str, stage: str) -> str:

@@ -47,31 +47,37 @@ def fingerprint(*roots: str) -> str:
 
     A root is a module, a definition in it (``module:name``) or a component (``kind=name``).
     """
-    reached: set[tuple[str, str]] = set()
-    cards = []
+    lines: set[str] = set()
     for root in roots:
-        kind, found, name = root.partition("=")
-        if found:
-            entry = registry.entry(kind, name)
-            read = {key: value for key, value in sorted(entry.card.items()) if key not in _UNREAD}
-            cards.append(f"{kind}={entry.name} {read!r}")
-            _reach(entry.module, f"COMPONENTS[{entry.name}]" if entry.family else "*", reached)
-        else:
-            module, _, symbol = root.partition(":")
-            _reach(module, symbol or "*", reached)
+        lines |= _lines(root)
     digest = hashlib.sha256()
-    lines = [f"{module}:{symbol} {_module(module).hash_of(symbol)}" for module, symbol in reached]
-    for line in sorted([*cards, *lines]):
+    for line in sorted(lines):
         digest.update(f"{line}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def own_files(kind: str, name: str) -> dict[str, str]:
+@cache
+def _lines(root: str) -> frozenset[str]:
+    """What a root can reach, a line per definition: where it stands and the hash of its syntax tree."""
+    kind, found, name = root.partition("=")
+    if not found:
+        module, _, symbol = root.partition(":")
+        return _reached(module, symbol or "*")
+    entry = registry.entry(kind, name)
+    read = {key: value for key, value in sorted(entry.card.items()) if key not in _UNREAD}
+    reached = _reached(entry.module, f"COMPONENTS[{entry.name}]" if entry.family else "*")
+    return reached | {f"{kind}={entry.name} {read!r}"}
+
+
+def own_files(kind: str, name: str, path: str | None = None) -> dict[str, str]:
     """File → CRC-32 of a user's files that a component reads: what its card names under ``files``.
 
-    They are patterns below the folder of the component's module or below the data folder (GLITCHTRACE_DATA).  A file
-    that is missing is left out: the job that reads it says so.
+    They are patterns below the folder of the component's module or below the data folder (GLITCHTRACE_DATA).
+    ``path``: a file or folder that its settings name.  A file that is missing is left out: the job that reads it says
+    so.
     """
+    if path is not None:
+        return {path: files.content(path)} if Path(path).exists() else {}
     found = registry.entry(kind, name)
     module = registry.module_file(found.module)
     folders = [module.parent] if module else []
@@ -99,8 +105,8 @@ def versions() -> dict[str, str]:
 
 def clear() -> None:
     """Forget what was read of source files: for tests that edit some."""
-    _module.cache_clear()
-    _references.cache_clear()
+    for cached in (_module, _references, _reached, _lines):
+        cached.cache_clear()
     registry._scan.cache_clear()
 
 
@@ -228,8 +234,10 @@ def _imported(module: str, tree: ast.AST) -> dict[str, tuple[str, str | None]]:
 # --- what a definition can reach -----------------------------------------------------------------------------------
 
 
-def _reach(module: str, symbol: str, reached: set[tuple[str, str]]) -> None:
-    """Add the symbol of a module ("*": all) and all it can reach, as (module, symbol)."""
+@cache
+def _reached(module: str, symbol: str) -> frozenset[str]:
+    """The symbol of a module ("*": all) and all that it can reach; see ``_lines``."""
+    reached: set[tuple[str, str]] = set()
     waiting = [(module, symbol)]
     while waiting:
         name, wanted = waiting.pop()
@@ -249,6 +257,7 @@ def _reach(module: str, symbol: str, reached: set[tuple[str, str]]) -> None:
             waiting += _references(name, wanted)
         if (name, "") not in reached:
             waiting.append((name, ""))
+    return frozenset(f"{name}:{wanted} {_module(name).hash_of(wanted)}" for name, wanted in reached)
 
 
 @cache

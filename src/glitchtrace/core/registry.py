@@ -68,6 +68,14 @@ def base_name(name: str) -> str:
     return name.partition("@")[0]
 
 
+def source_of(dataset: str) -> str:
+    """The source that a dataset's rows lie in: its base name, shared by its variants.
+
+    Variants of a dataset of the user's own (card ``own``) are other files, so each is a source of its own.
+    """
+    return dataset if card("dataset", dataset).get("own") else base_name(dataset)
+
+
 def add(places: Sequence[str], folder: str | Path = ".") -> None:
     """Register components of the user's own, here and in the processes that this one starts.
 

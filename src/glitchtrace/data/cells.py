@@ -76,7 +76,7 @@ def load_cell(
         true_labels=table["true_label"].to_numpy(np.int64),
         kinds=table["kind"].to_numpy(np.int8),
         validation=inputs[VALIDATION],
-        validation_labels=_observed(parts, VALIDATION, labels),
+        validation_labels=_observed(parts, VALIDATION, split),
         test=inputs[TEST],
         test_labels=np.asarray(labels[held_out[TEST]]),
         classes=len(description["classes"]),
@@ -102,11 +102,12 @@ def _thinned(split: pd.DataFrame, table: pd.DataFrame, labels: np.ndarray) -> pd
     return split.drop(index=split.index[np.setdiff1d(members, kept)])
 
 
-def _observed(split: pd.DataFrame, part: str, labels: np.ndarray) -> np.ndarray:
-    """The labels of a part as the split has them, else those of the source."""
-    if "label" in split:
-        return split.loc[split["part"] == part, "label"].to_numpy(np.int64)
-    return np.asarray(labels[rows_of(split, part)])
+def _observed(split: pd.DataFrame, part: str, path: str | Path) -> np.ndarray:
+    """The labels of a part as the split has them: those of the source would be clean where the split's are not."""
+    if "label" not in split:
+        raise GlitchtraceError(f"{path} has no column 'label'; delete it and run the same command again")
+    # A copy: torch warns of arrays that cannot be written to.
+    return split.loc[split["part"] == part, "label"].to_numpy(np.int64, copy=True)
 
 
 def _stored(

@@ -1,7 +1,9 @@
 """Stage function of the rule ``fetch_data``: all rows of a base dataset, once."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
@@ -16,17 +18,21 @@ def fetch_data(
     labels: str | Path,
     description: str | Path,
     data_root: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> None:
     """Write all rows of a base dataset: its features, ``labels.npy`` and ``source.json``.
 
     Features are ``features.npy``, or ``features.npz`` (see ``data.sparse``) of a dataset of the modality sparse.
 
     ``data_root``: the folder of raw data; None takes the environment variable GLITCHTRACE_DATA, and where
-    that is unset a cache folder in the user's home.  Raises GlitchtraceError where raw files are missing,
+    that is unset a cache folder in the user's home.  ``settings``: those of a dataset of the user's own, which say
+    where it is; None for any other.  Raises GlitchtraceError where raw files are missing,
     altered or unusable; then nothing is written.
     """
     root = data_root or os.environ.get("GLITCHTRACE_DATA")
-    pool = registry.load("dataset", dataset).load(Path(root).expanduser() if root else None)
+    reader = registry.load("dataset", dataset)
+    folder = Path(root).expanduser() if root else None
+    pool = reader.load(folder) if settings is None else reader.read(settings)
     pool.check(dataset)
     check_against_card(pool, dataset)
     if registry.card("dataset", dataset)["modality"] == "sparse":

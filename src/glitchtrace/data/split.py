@@ -153,14 +153,15 @@ class _Draw:
         """
         from sklearn.model_selection import train_test_split
 
-        try:
-            chosen, others = train_test_split(
-                rows, train_size=int(count), random_state=self.seed, stratify=self.labels[rows]
-            )
-        except ValueError:
-            classes = len(np.unique(self.labels[rows]))
+        values, sizes = np.unique(self.labels[rows], return_counts=True)
+        classes = len(values)
+        if min(count, len(rows) - count) < max(classes, 1) or sizes.min() < 2:
             raise GlitchtraceError(
                 f"{key}: cannot divide {len(rows)} rows of {classes} classes into {count} and "
                 f"{len(rows) - count}; both need {classes} rows at least, each class 2: use another value"
-            ) from None
+            )
+        # What else the splitter may refuse is a defect of ours, and keeps its traceback.
+        chosen, others = train_test_split(
+            rows, train_size=int(count), random_state=self.seed, stratify=self.labels[rows]
+        )
         return chosen, others

@@ -78,13 +78,22 @@ def encode(
 
 
 def check_columns(frame: "pd.DataFrame", wanted: Sequence[str], origin: str) -> None:
-    """Raise GlitchtraceError, naming ``origin``, where a wanted column is missing."""
+    """Raise GlitchtraceError, naming ``origin``, where a wanted column is missing or there twice, or no row is."""
+    wanted = list(wanted)
     missing = [name for name in wanted if name not in frame.columns]
     if missing:
         raise GlitchtraceError(
             f"{origin}: column '{missing[0]}' is missing ({len(missing)} of {len(wanted)} wanted columns are); "
             f"the table has {', '.join(map(str, frame.columns[:6]))}, …: replace it by the original"
         )
+    for names, place in ((wanted, "columns names"), (list(frame.columns), "the table has")):
+        twice = [name for name in wanted if names.count(name) > 1]
+        if twice:
+            raise GlitchtraceError(
+                f"{origin}: {place} '{twice[0]}' twice; give every column one name of its own"
+            )
+    if not len(frame):
+        raise GlitchtraceError(f"{origin}: the table has no rows; give a table with rows")
 
 
 def labels_of(column: "pd.Series", classes: Mapping[object, str], origin: str) -> np.ndarray:
@@ -98,6 +107,18 @@ def labels_of(column: "pd.Series", classes: Mapping[object, str], origin: str) -
             f"known: {', '.join(map(str, classes))}"
         )
     return labels.to_numpy(np.int64)
+
+
+def standardised(values: np.ndarray) -> np.ndarray:
+    """Numbers (n,) float64 as float32; standardised in float64 before where float32 would make different ones the same.
+
+    So it is with time stamps.  Models see standardised numbers in any case.
+    """
+    stored: np.ndarray = values.astype(np.float32)
+    if len(np.unique(stored)) == len(np.unique(values)):
+        return stored
+    scaled: np.ndarray = (values - values.mean()) / values.std()
+    return scaled.astype(np.float32)
 
 
 def _codes(column: "pd.Series") -> tuple[np.ndarray, tuple[str, ...]]:
@@ -114,6 +135,11 @@ def _codes(column: "pd.Series") -> tuple[np.ndarray, tuple[str, ...]]:
 def _numbers(column: "pd.Series", origin: str) -> np.ndarray:
     import pandas as pd
 
+    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
+        raise GlitchtraceError(
+            f"{origin}: column '{column.name}' holds time stamps, which storage in float32 would change; give days "
+            "since the first one as numbers"
+        )
     numbers = pd.to_numeric(column, errors="coerce")
     wrong = (numbers.isna() & column.notna()).to_numpy()
     if wrong.any():
@@ -130,4 +156,13 @@ def _numbers(column: "pd.Series", origin: str) -> np.ndarray:
             f"{origin}: column '{column.name}' holds {column.iloc[row]!r} in row {row}, an integer above 2^24 that "
             "storage in float32 would change; subtract its smallest value, or make it a category"
         )
-    return exact.astype(np.float32)
+    stored = exact.astype(np.float32)
+    if (
+        np.nanmax(np.abs(exact), initial=0) > EXACT
+        and pd.Series(stored).nunique() < pd.Series(exact).nunique()
+    ):
+        raise GlitchtraceError(
+            f"{origin}: column '{column.name}' holds different numbers above 2^24 that storage in float32 would make "
+            "the same; subtract its smallest value"
+        )
+    return stored

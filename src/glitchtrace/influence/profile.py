@@ -147,6 +147,7 @@ def build_profiles(
     The matrix is never held.  Classes without a validation row are named in the log.  Raises GlitchtraceError where
     the training labels are of one class only, no integers, or not one per sample.
     """
+    labels, validation_labels = np.asarray(labels), np.asarray(validation_labels)
     classes = _classes(labels, validation_labels)
     counts = _counts(validation_labels, classes)
     _say_unvalidated(labels, classes, counts)

@@ -29,6 +29,8 @@ DIRECT_LIMIT = 5000
 # Residuals from which on an iteration has not converged, and has moved away from the solution: 0 leaves 1.
 UNFINISHED, DIVERGED = 0.1, 10.0
 
+_FINITE = "lower the learning rate, or look for such values in the features"
+
 _log = logging.getLogger(__name__)
 
 
@@ -57,12 +59,14 @@ class Operator(Generic[V]):
         return _axpy(self.damping, vector, image) if self.damping else image
 
     def matrix(self) -> np.ndarray:
-        """H + λI as a matrix of its own, (d, d)."""
+        """H + λI as a matrix of its own, (d, d).  Raises GlitchtraceError where it is not finite."""
         if self.dense is not None:
             matrix = self.dense()
         else:
             product: Callable[[np.ndarray], np.ndarray] = self.product  # type: ignore[assignment]
             matrix = np.stack([product(unit) for unit in np.eye(self.size)], axis=1)
+        if not np.isfinite(matrix).all():
+            raise GlitchtraceError(f"the Hessian holds NaN or infinite values; {_FINITE}")
         if self.damping:
             matrix = matrix + self.damping * np.eye(self.size)
         return matrix
@@ -388,7 +392,4 @@ def _divided(vector: V, scale: np.ndarray) -> V:
 def _check_finite(target: V) -> None:
     parts: Any = target if isinstance(target, tuple) else (target,)
     if not all(bool((np.isfinite(p) if isinstance(p, np.ndarray) else p.isfinite()).all()) for p in parts):
-        raise GlitchtraceError(
-            "the right-hand side of a solver holds NaN or infinite values; "
-            "lower the learning rate, or look for such values in the features"
-        )
+        raise GlitchtraceError(f"the right-hand side of a solver holds NaN or infinite values; {_FINITE}")

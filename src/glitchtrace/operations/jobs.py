@@ -120,10 +120,8 @@ def read_config(study: str | None) -> dict[str, Any]:
         raise GlitchtraceError(f"{study} does not exist; studies lie in config/studies")
     default = configuration.read(configuration.DEFAULT)
     config = configuration.merge(default, configuration.read(study)) if study else default
-    try:
-        return configuration.complete(config, default)
-    except GlitchtraceError as error:
-        raise GlitchtraceError(f"{study or configuration.DEFAULT}: {error}") from None
+    given_by: list[str | Path] = [configuration.DEFAULT, *([study] if study else [])]
+    return configuration.complete(config, default, given_by=given_by)
 
 
 def results_folder(config: dict[str, Any]) -> Path:

@@ -50,6 +50,8 @@ rule clean_interactively:
     threads: 1
     resources:
         mem_mb=growing(loop_memory(one_negotiator)),
+        runtime=lasting(720),
+        gpu=GPU,
     params:
         **stage(
             "papers.cincer.stage:clean_interactively",
@@ -281,6 +283,8 @@ rule measure_leave_one_out:
     threads: 1
     resources:
         mem_mb=growing(loop_memory(influence_negotiators)),
+        runtime=lasting(720),
+        gpu=GPU,
     params:
         **stage(
             "papers.cincer.leave_one_out:measure_leave_one_out",

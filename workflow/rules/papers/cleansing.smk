@@ -34,6 +34,8 @@ rule record_training:
     threads: 1
     resources:
         mem_mb=growing(training_memory),
+        runtime=lasting(training_minutes(10)),
+        gpu=GPU,
     params:
         **stage(
             "papers.cleansing.stage:record_training",
@@ -73,6 +75,8 @@ rule score_cleansing:
     threads: 1
     resources:
         mem_mb=growing(training_memory),
+        runtime=lasting(training_minutes(30)),
+        gpu=GPU,
     params:
         **stage(
             "papers.cleansing.stage:score_cleansing",
@@ -110,6 +114,8 @@ rule remove_and_retrain:
     threads: 1
     resources:
         mem_mb=growing(training_memory),
+        runtime=lasting(training_minutes(30)),
+        gpu=GPU,
     params:
         **stage(
             "papers.cleansing.stage:remove_and_retrain",
@@ -249,6 +255,7 @@ rule measure_fidelity:
     threads: 1
     resources:
         mem_mb=growing(1000),
+        runtime=lasting(720),
     params:
         **stage(
             "papers.cleansing.fidelity:measure_fidelity",

@@ -28,6 +28,7 @@ rule measure_rdia:
     threads: 1
     resources:
         mem_mb=growing(rdia_memory),
+        runtime=lasting(240),
     params:
         **stage(
             "papers.rdia.stage:measure_rdia",
@@ -59,6 +60,7 @@ rule relabel_rdia:
     threads: 1
     resources:
         mem_mb=growing(rdia_memory),
+        runtime=lasting(240),
     params:
         **stage(
             "papers.rdia.stage:relabel_rdia",

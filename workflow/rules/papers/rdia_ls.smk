@@ -23,6 +23,8 @@ rule train_selection:
     threads: 1
     resources:
         mem_mb=growing(1500),
+        runtime=lasting(720),
+        gpu=GPU,
     params:
         **stage(
             "papers.rdia_ls.stage:train_selection",

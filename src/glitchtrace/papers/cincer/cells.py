@@ -263,6 +263,8 @@ def _problem(keys: Mapping[str, str]) -> str | None:
     data, network = registry.card("dataset", dataset), registry.card("model", model)
     if data.get("foreign_only"):
         return f"dataset {dataset} only serves as a source of foreign samples; choose another dataset"
+    if data.get("own"):
+        return f"the loop takes no {dataset}; name a dataset, or give your file to the annotator's --data"
     if "@" in dataset:
         return f"the loop has a split of its own; write {registry.base_name(dataset)}, not {dataset}"
     if "loop" not in network:

@@ -100,11 +100,13 @@ def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
 def _configuration(options: argparse.Namespace, chosen: dict[str, str]) -> dict[str, Any]:
     """The resolved configuration with one block: the session."""
     config = default = configuration.read(configuration.DEFAULT)
+    given_by = [configuration.DEFAULT]
     if options.configfile:
+        given_by.append(options.configfile)
         config = configuration.merge(config, configuration.read(options.configfile))
     block: dict[str, Any] = {axis: [chosen[name]] for axis, name in cells.AXES.items()}
     block |= {"seeds": [options.seed], "repeats": options.repeat + 1}
-    return configuration.complete({**config, "grid": [], "cincer": [block]}, default)
+    return configuration.complete({**config, "grid": [], "cincer": [block]}, default, given_by=given_by)
 
 
 def _parser() -> argparse.ArgumentParser:
