@@ -9,6 +9,7 @@ from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.sparse import write_sparse
+from glitchtrace.data.tables import MISSING
 
 
 def fetch_data(
@@ -60,9 +61,9 @@ def check_against_card(pool: Pool, dataset: str) -> None:
     rows or no shape leaves them open.
     """
     card = registry.card("dataset", dataset)
-    width = sum(len(pool.categories.get(name, "x")) for name in pool.columns or ())
-    # Of two categories one column is enough.
-    width -= sum(len(names) == 2 for names in pool.categories.values())
+    # A column per number and per category, one for two categories; a missing value has none.
+    known = {name: [word for word in words if word != MISSING] for name, words in pool.categories.items()}
+    width = sum(len(known.get(name, "x")) - (len(known.get(name, ())) == 2) for name in pool.columns or ())
     shape = [width] if pool.columns else list(pool.features.shape[1:])
     found = {
         "rows": {part: end - first for part, (first, end) in pool.parts.items()},
