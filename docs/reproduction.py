@@ -49,12 +49,13 @@ def collect() -> None:
 
 
 def read() -> Tables:
-    """The committed tables."""
+    """The committed tables of studies; those of other pages have other columns."""
     tables = [
         pd.read_csv(file, dtype={"ratio": str}, keep_default_na=False, na_values={"mean": [""], "std": [""]})
         for file in sorted(FOLDER.glob("*.csv"))
     ]
-    return Tables(pd.concat(tables, ignore_index=True))
+    studies = [table for table in tables if {"glitch", "signal", "metric", "mean"} <= set(table)]
+    return Tables(pd.concat(studies, ignore_index=True))
 
 
 def page(tables: Tables) -> str:
