@@ -13,7 +13,7 @@ STUDY = {
     "grid": [],
     "rdia": [
         {
-            "datasets": ["real_sim@small"],
+            "datasets": ["own_libsvm@small"],
             "glitches": ["uniform"],
             "ratios": [0.8],
             "seeds": [0],
@@ -30,7 +30,7 @@ STUDY = {
             "selections": ["rdia_ls@tiny"],
         }
     ],
-    "datasets": {"real_sim@small": {"test_size": 60, "holdout_ratio": 0.3}},
+    "datasets": {"own_libsvm@small": {"test_size": 60, "holdout_ratio": 0.3}},
     "selections": {"rdia_ls@tiny": {"epochs": 4, "batch_size": 16, "gamma": None, "gammas": [0.2, 0.5]}},
     "figures": {"formats": ["svg"]},
     "data_root": "data",
@@ -46,15 +46,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (found / "data/LIBSVM").mkdir(parents=True)
     labels = np.random.default_rng(0).permutation(np.repeat([-1, 1], 120))
     lines = [f"{label:+d} {1 if label < 0 else 2}:1 {10 + row}:0.5\n" for row, label in enumerate(labels)]
-    (found / "data/LIBSVM/real-sim").write_text("".join(lines))
+    (found / "data/LIBSVM/own").write_text("".join(lines))
     snakemake(found, "rdia", "rdia_ls", *RUN)
     return found
 
 
 def test_a_sparse_file_becomes_gains_tables_and_figures(folder: Path) -> None:
-    assert (folder / "results/sources/real_sim/features.npz").is_file()
-    assert not (folder / "results/sources/real_sim/features.npy").exists()
-    cell = folder / "results/real_sim@small/logistic/uniform-0.8/seed-0/rdia"
+    assert (folder / "results/sources/own_libsvm/features.npz").is_file()
+    assert not (folder / "results/sources/own_libsvm/features.npy").exists()
+    cell = folder / "results/own_libsvm@small/logistic/uniform-0.8/seed-0/rdia"
     gain = pd.read_parquet(cell / "rdia@alpha_0_002/gain.parquet").set_index("part")
     plain = pd.read_parquet(cell / "erm/gain.parquet").set_index("part")
     assert plain.loc["test", "accuracy"] == 0
@@ -65,7 +65,7 @@ def test_a_sparse_file_becomes_gains_tables_and_figures(folder: Path) -> None:
     assert table["name"].tolist() == ["ERM", "RDIA, α = 0.002"]
     assert (study / "figures/rdia.svg").is_file()
     thresholds = pd.read_csv(study / "tables/rdia_thresholds.csv")
-    assert thresholds[["alpha", "dataset"]].values.tolist() == [[0.002, "real_sim@small"]]
+    assert thresholds[["alpha", "dataset"]].values.tolist() == [[0.002, "own_libsvm@small"]]
     assert thresholds["log_loss_at_0.8"].item() == pytest.approx(gain.loc["test", "log_loss"], rel=1e-4)
     baselines = pd.read_csv(study / "tables/rdia_baselines.csv")
     assert baselines["relabelling"].tolist() == ["erm", "rdia@alpha_0_002"]
@@ -96,7 +96,7 @@ def test_clean_data_train_without_nan_and_are_drawn(folder: Path) -> None:
 
 def test_a_second_call_has_nothing_to_do_and_one_method_can_be_made_again(folder: Path) -> None:
     assert planned(folder, "rdia", "rdia_ls", "--configfile", "rdia.yaml") == collections.Counter()
-    cell = folder / "results/real_sim@small/logistic/uniform-0.8/seed-0/rdia/erm/gain.parquet"
+    cell = folder / "results/own_libsvm@small/logistic/uniform-0.8/seed-0/rdia/erm/gain.parquet"
     content = cell.read_bytes()
     cell.unlink()
     jobs = planned(folder, "rdia", "--configfile", "rdia.yaml")
