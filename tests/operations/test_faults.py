@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from running import Checkout, contents, started_jobs
 
+from glitchtrace.core import worker
+
 FAULTS = str(Path(__file__).parents[1] / "helpers/faults")
 STAGES = (
     "fetch_data",
@@ -67,7 +69,9 @@ class Case:
         self.before = contents(copy.folder)
 
     def variables(self, fault: str) -> dict[str, str]:
-        return {"PYTHONPATH": FAULTS, "GLITCHTRACE_TEST_FAULT": f"{self.stage}:{fault}"}
+        # Faults strike in the process of the script; the worker has tests of its own (tests/unit/test_worker.py).
+        alone = {worker.ENVIRONMENT: worker.OFF}
+        return {"PYTHONPATH": FAULTS, "GLITCHTRACE_TEST_FAULT": f"{self.stage}:{fault}", **alone}
 
     def run(self, fault: str) -> subprocess.CompletedProcess[str]:
         return self.copy.run(self.target, check=False, variables=self.variables(fault))

@@ -164,6 +164,7 @@ def test_a_job_out_of_memory_is_submitted_again_with_more_and_then_reported(
     target = next(file for file in jobs["train"] if file.endswith("checkpoints.safetensors"))
     before = set(known_jobs(cluster))
     variables = {**cluster, "PYTHONPATH": FAULTS, "GLITCHTRACE_TEST_FAULT": f"train:hog:{megabytes}"}
+    variables["GLITCHTRACE_WORKER"] = "off"
     done = checkout.run(target, *SLURM, check=False, variables=variables, cores=16)
     output = done.stdout + done.stderr
     submitted = [job for number, job in sorted(known_jobs(cluster).items()) if number not in before]
@@ -199,6 +200,7 @@ def test_the_generic_profile_reports_a_job_that_dies(
     checkout, jobs = without_cell(finished, tmp_path / "run", ["detect"])
     target = next(file for file in jobs["detect"] if file.endswith("scores.parquet"))
     variables = {**cluster, "PYTHONPATH": FAULTS, "GLITCHTRACE_TEST_FAULT": "detect:kill:"}
+    variables["GLITCHTRACE_WORKER"] = "off"
     done = checkout.run(target, *GENERIC, "--retries", "0", check=False, variables=variables, cores=16)
     assert done.returncode
     assert "Error in rule detect" in done.stdout + done.stderr

@@ -25,30 +25,34 @@ def _strike(fault: str, argument: str) -> None:
         time.sleep(0.05)
 
 
-def _install(fault: str, argument: str) -> None:
+def _is_stage(stage: str) -> bool:
+    """Whether this process is a job of the stage: the one script of the workflow holds its job as ``snakemake``."""
+    job = getattr(sys.modules.get("__main__"), "snakemake", None)
+    return getattr(job, "rule", None) == stage
+
+
+def _install(stage: str, fault: str, argument: str) -> None:
     struck = False
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         nonlocal struck
+        if event not in ("tempfile.mkstemp", "os.rename", "import") or struck or not _is_stage(stage):
+            return
         if fault == "full" and event == "tempfile.mkstemp":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if (
-            fault in ("kill", "hold")
-            and event == "os.rename"
-            and not struck
-            and "results" in str(arguments[1])
-        ):
+        if fault in ("kill", "hold") and event == "os.rename" and "results" in str(arguments[1]):
             struck = True
             _strike(fault, argument)
+        if fault == "hog":
+            struck = True
+            memory = bytearray(os.urandom(1 << 20)) * int(argument)
+            time.sleep(12)  # the scheduler looks every few seconds
+            del memory
 
     sys.addaudithook(hook)
 
 
 _stage, _, _rest = os.environ.get("GLITCHTRACE_TEST_FAULT", "").partition(":")
 _fault, _, _argument = _rest.partition(":")
-if _stage and any(item.endswith(f".{_stage}.py") for item in sys.orig_argv):
-    if _fault == "hog":
-        _memory = bytearray(os.urandom(1 << 20)) * int(_argument)
-        time.sleep(12)  # the scheduler looks every few seconds
-    else:
-        _install(_fault, _argument)
+if _stage and any(item.endswith(".run_stage.py") for item in sys.orig_argv):
+    _install(_stage, _fault, _argument)
