@@ -181,3 +181,8 @@ def test_an_unknown_format_is_refused_before_anything_is_written(tmp_path: Path)
     with pytest.raises(GlitchtraceError, match=r"figure.gif: unknown format; use one of \.svg, \.pdf, \.png"):
         style.save(sample_figure(), [tmp_path / "figure.png", tmp_path / "figure.gif"])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hatches_are_lines_for_curves_fill_a_report() -> None:
+    hatches = [*style.FAMILY_HATCHES.values(), *(hatch for _, hatch in style.RIVAL_FAMILIES.values())]
+    assert set("".join(hatches)) <= set("/\\|-+x")

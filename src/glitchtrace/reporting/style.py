@@ -46,7 +46,8 @@ SIGNAL_FAMILIES: Mapping[str, Mapping[str, str]] = {
     },
     "counterfactual": {"CNCI": "#D55E00", "PCID": "#009E73", "CFRank": "#882255"},
 }
-FAMILY_HATCHES = {"published earlier": "", "parts and ablations": "....", "counterfactual": "////"}
+# Lines only: dots, circles and stars are curves, up to 255 KB a pattern in each SVG.
+FAMILY_HATCHES = {"published earlier": "", "parts and ablations": "---", "counterfactual": "////"}
 # Families of detectors by other means, in their order, each with its colour and hatch; a card names its family.
 RIVAL_FAMILIES: Mapping[str, tuple[str, str]] = {
     "improved": ("#CC79A7", "////"),
@@ -56,8 +57,8 @@ RIVAL_FAMILIES: Mapping[str, tuple[str, str]] = {
     "neighbours": ("#1B9E9E", "||"),
     "linear head": ("#A6761D", "++"),
     "anomalies": ("#7570B3", "//"),
-    "pixels": ("#E7298A", "oo"),
-    "jury": ("#1F4E79", "**"),
+    "pixels": ("#E7298A", "xx"),
+    "jury": ("#1F4E79", "+++"),
 }
 _OTHER_COLOUR, _OTHER_HATCH = "#D9C6A5", "xxxx"
 
