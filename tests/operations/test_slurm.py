@@ -146,7 +146,8 @@ def test_the_smoke_grid_submitted_interrupted_and_resumed(
     for job in training:
         assert job["NumCPUs"] == "1"
         assert re.fullmatch(r"15\d\dM", job["MinMemoryNode"]), job["MinMemoryNode"]
-        assert job["TimeLimit"] == "02:00:00"
+        # An hour, and the minute that so small a training is given.
+        assert job["TimeLimit"] == "01:01:00"
 
 
 def fetched(checkout: Checkout) -> dict[str, Path]:
