@@ -22,12 +22,14 @@ JSON_TYPES = {
     "list of text": list,
     "list of text or null": (list, type(None)),
     "mapping or null": (dict, type(None)),
+    "mapping, integer or text": (dict, int, str),
 }
 
 
 def pattern(template: str) -> str:
-    """The regular expression of a path or name with {wildcards}; <study> is that of any study."""
+    """The regular expression of a path or name with {wildcards}; <study> is that of any study, others any choice."""
     escaped = re.escape(template).replace(re.escape("<study>/"), "(?:studies/[a-z0-9_]+/)?")
+    escaped = re.sub("<(?:detectors|policies)>", r"(?:\\+[^/]+)?", escaped)
     one = "/".join(re.sub(r"\\\{\w+\\\}", "[^/]+", part) for part in escaped.split("/"))
     return one.replace("[^/]+/[^/]+\\.json", ".+\\.json") if template.startswith("{folder}") else one
 
@@ -125,11 +127,11 @@ def found_columns(path: Path) -> tuple[dict[str, str], str]:
 
 
 def described(name: str, columns: dict[str, tuple[str, str, str]]) -> str | None:
-    """The entry of a column: of its own name, else of the first pattern that it has."""
+    """The entry of a column: of its own name, else of the pattern that it has with the most letters."""
     if name in columns:
         return name
-    patterns = [entry for entry in columns if "{" in entry]
-    return next((e for e in patterns if re.fullmatch(re.sub(r"\{\w+\}", ".+", e), name)), None)
+    found = [e for e in columns if "{" in e and re.fullmatch(re.sub(r"\{\w+\}", ".+", e), name)]
+    return max(found, key=lambda entry: len(re.sub(r"\{\w+\}", "", entry)), default=None)
 
 
 @every_run
@@ -175,7 +177,7 @@ def test_every_file_that_the_paths_know_is_described() -> None:
     templates = [value for value in vars(paths).values() if isinstance(value, str) and "/" in value]
     for template in templates:
         if template.endswith((".parquet", ".safetensors", ".npy", ".json")):
-            assert template.replace("<results>/", "") in SECTIONS, template
+            assert template.removeprefix("<results>/") in SECTIONS, template
 
 
 def test_every_column_has_type_and_unit() -> None:
