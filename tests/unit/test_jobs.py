@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -116,3 +118,26 @@ def test_a_job_on_fewer_cores_than_it_declares_is_refused_before_its_stage(
     else:
         jobs.run(asked)
     assert bool(called) is not refused
+
+
+def test_the_peak_of_a_job_is_its_own_whatever_its_parent_has_held(tmp_path: Path) -> None:
+    """Both ways in which a job begins: a process of its own, and a child of the worker."""
+    program = """
+import os, subprocess, sys
+from glitchtrace.core.jobs import peak_kib
+large = b"x" * (400 << 20)
+print(subprocess.run([sys.executable, "-c", "from glitchtrace.core.jobs import peak_kib; print(peak_kib())"],
+                     capture_output=True, text=True, check=True).stdout.strip())
+print(peak_kib(), flush=True)
+del large
+if not os.fork():
+    print(peak_kib(), flush=True)
+    os._exit(0)
+os.wait()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    fresh, parent, forked = map(int, done.stdout.split())
+    assert parent > 400 << 10
+    assert max(fresh, forked) < 200 << 10
