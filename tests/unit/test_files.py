@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import random
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,11 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
-from scipy.sparse import csr_matrix
+from safetensors.numpy import save_file
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.sparse import read_sparse, write_sparse
 
 TABLE = pd.DataFrame({"name": [f"row {i}" for i in range(200)], "value": np.linspace(0, 1, 200)})
 TENSORS = {"a/b": np.arange(300, dtype=np.float32).reshape(20, 15), "c": np.array([7])}
@@ -182,67 +180,49 @@ def test_a_mapped_array_takes_its_room_before_it_is_filled(
     assert not list(tmp_path.iterdir())
 
 
-# --- one bit at random --------------------------------------------------------------------------------------------
+def test_tensors_have_the_bytes_that_the_library_writes(tmp_path: Path) -> None:
+    kinds = [
+        "bool",
+        "uint8",
+        "int8",
+        "int16",
+        "uint16",
+        "float16",
+        "int32",
+        "uint32",
+        "float32",
+        "complex64",
+        "float64",
+        "int64",
+        "uint64",
+    ]
+    tensors = {f"{kind}/{size}": np.ones((3, size), kind) for kind in kinds for size in (2, 0, 1)}
+    tensors |= {"é": np.array(3.5), "turned": np.arange(6.0).reshape(2, 3).T}
+    files.write_tensors(tensors, tmp_path / "ours.safetensors", {"recipe": "é\n", "b": '"'})
+    with safe_open(tmp_path / "ours.safetensors", framework="np") as found:
+        marks = found.metadata()
+    whole = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    save_file(whole, tmp_path / "theirs.safetensors", metadata=marks)
+    ours, theirs = ((tmp_path / f"{name}.safetensors").read_bytes() for name in ("ours", "theirs"))
+    size = int.from_bytes(ours[:8], "little")
+    assert ours[:8] == theirs[:8]
+    assert ours[8 + size :] == theirs[8 + size :]
+    # The order of its metadata changes from call to call.
+    assert list(json.loads(ours[8 : 8 + size]).items()) == list(json.loads(theirs[8 : 8 + size]).items())
+    again = files.read_tensors(tmp_path / "ours.safetensors")
+    assert all(same_array(again[name], tensors[name]) for name in tensors)
 
-MIXED = TABLE.head(20).assign(
-    label=np.arange(20) % 3,
-    kind=np.arange(20, dtype=np.int8),
-    right=np.arange(20) % 2 == 0,
-    part=pd.Categorical(["train", "test"] * 10),
-)
-MATRIX = csr_matrix(np.eye(7, dtype=np.float32) * 3)
 
-
-def same_tensors(found: dict, written: dict) -> bool:
-    return found.keys() == written.keys() and all(same_array(found[key], written[key]) for key in written)
+def test_a_record_whose_checksum_has_lost_its_name_is_refused(tmp_path: Path) -> None:
+    files.write_record({"parts": {"train": [0, 9]}}, tmp_path / "t.json")
+    text = (tmp_path / "t.json").read_text()
+    (tmp_path / "t.json").write_text(text.replace('"crc32"', '"crc31"').replace("9", "8"))
+    with pytest.raises(GlitchtraceError, match="its checksum does not fit its content"):
+        files.read_record(tmp_path / "t.json")
 
 
 def same_array(found: np.ndarray, written: np.ndarray) -> bool:
     return found.dtype == written.dtype and np.array_equal(found, written)
-
-
-FUZZED: dict[str, tuple[Callable, Callable, Callable]] = {
-    "parquet": (
-        lambda path: files.write_parquet(MIXED, path),
-        files.read_parquet,
-        lambda found, written: found.equals(written) and (found.dtypes == written.dtypes).all(),
-    ),
-    "safetensors": (lambda path: files.write_tensors(TENSORS, path), files.read_tensors, same_tensors),
-    "npy": (lambda path: files.write_npy(TENSORS["a/b"], path), files.read_npy, same_array),
-    "npz": (
-        lambda path: write_sparse(MATRIX, path),
-        read_sparse,
-        lambda found, written: found.shape == written.shape and (found != written).nnz == 0,
-    ),
-    "json": (
-        lambda path: files.write_record({"parts": {"train": [0, 1437]}, "x": [1.5, None, "a"]}, path),
-        files.read_record,
-        # A checksum under another name is no key of the record.
-        lambda found, written: {key: value for key, value in found.items() if key in written} == written,
-    ),
-}
-
-
-@pytest.mark.parametrize("form", FUZZED)
-def test_a_flipped_bit_is_refused_in_one_line_or_changes_nothing(form: str, tmp_path: Path) -> None:
-    write, read, same = FUZZED[form]
-    path = tmp_path / f"file.{form}"
-    write(path)
-    content, written = path.read_bytes(), read(path)
-    draw, messages = random.Random(0), []
-    for _ in range(300):
-        bit = draw.randrange(8 * len(content))
-        altered = bytearray(content)
-        altered[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(altered)
-        try:
-            found = read(path)
-        except GlitchtraceError as error:
-            messages.append(str(error))
-        else:
-            assert same(found, written), bit
-    assert len(messages) > 150
-    assert not any("\n" in message for message in messages)
 
 
 def test_an_array_is_checked_when_it_is_mapped_too(tmp_path: Path) -> None:

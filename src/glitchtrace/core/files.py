@@ -32,6 +32,12 @@ _VERSION_KEY, _CHECKSUM_KEY = "schema_version", "crc32"
 _REMEDY = "delete it and run the same command again"
 _ALTERED = "its checksum does not fit its content"
 _SEAL = b"crc32 "
+# Types of NumPy as safetensors names them, in its order of writing from the last.
+_SAFETENSORS = {
+    "b1": "BOOL", "u1": "U8", "i1": "I8", "i2": "I16", "u2": "U16", "f2": "F16",
+    "i4": "I32", "u4": "U32", "f4": "F32", "c8": "C64", "f8": "F64", "i8": "I64", "u8": "U64",
+}  # fmt: skip
+_DTYPES = tuple(_SAFETENSORS)
 # What readers of formats raise for damaged files, beside their own exceptions.
 _UNREADABLE = (
     OSError,
@@ -176,13 +182,30 @@ def write_tensors(
 ) -> None:
     """Write named arrays as safetensors, with their version and checksum."""
     import numpy as np
-    from safetensors.numpy import save_file
 
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     marks = {_VERSION_KEY: str(SCHEMA_VERSION), _CHECKSUM_KEY: _checksum(arrays)}
-    with replacing(target) as temporary:
-        save_file(arrays, temporary, metadata={**(metadata or {}), **marks})
-        _sort_metadata(temporary)
+    header: dict[str, Any] = {"__metadata__": dict(sorted({**(metadata or {}), **marks}.items()))}
+    # The order and the padding of the library, which copies all arrays before it writes the first.
+    names = sorted(arrays, key=lambda name: (-_DTYPES.index(arrays[name].dtype.str[1:]), name))
+    place = 0
+    for name in names:
+        array = arrays[name]
+        kind = _SAFETENSORS[array.dtype.str[1:]]
+        header[name] = {
+            "dtype": kind,
+            "shape": list(array.shape),
+            "data_offsets": [place, place + array.nbytes],
+        }
+        place += array.nbytes
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)
+    with replacing(target) as temporary, open(temporary, "wb") as stream:
+        stream.write(len(text).to_bytes(8, "little"))
+        stream.write(text)
+        for name in names:
+            content: Any = arrays[name].reshape(-1).view(np.uint8)
+            stream.write(content)
 
 
 def read_tensors(path: str | Path) -> "dict[str, np.ndarray]":
@@ -190,14 +213,34 @@ def read_tensors(path: str | Path) -> "dict[str, np.ndarray]":
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="np") as stored:
+        with safe_open(path, framework="np") as stored:  # checks the header against the file
             metadata = stored.metadata() or {}
-            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        arrays = _arrays(path)
     except (SafetensorError, *_UNREADABLE) as error:
         raise _unreadable(path, "safetensors", error) from None
     _check_version(path, metadata.get(_VERSION_KEY, ""))
     if metadata.get(_CHECKSUM_KEY, found := _checksum(arrays)) != found:
         raise _unreadable(path, "safetensors", _ALTERED)
+    return arrays
+
+
+def _arrays(path: str | Path) -> "dict[str, np.ndarray]":
+    """The arrays of a sound safetensors file, each read to its place: the library maps the file and copies it."""
+    import numpy as np
+
+    types = {name: np.dtype(kind) for kind, name in _SAFETENSORS.items()}
+    arrays = {}
+    with open(path, "rb") as stream:
+        start = 8 + (size := int.from_bytes(stream.read(8), "little"))
+        header = json.loads(stream.read(size))
+        header.pop("__metadata__", None)
+        for name in sorted(header):
+            entry = header[name]
+            array = np.empty(entry["shape"], types[entry["dtype"]])
+            stream.seek(start + entry["data_offsets"][0])
+            if stream.readinto(array.reshape(-1).view(np.uint8)) != array.nbytes:  # type: ignore[arg-type]
+                raise EOFError(f"{name} is cut off")
+            arrays[name] = array
     return arrays
 
 
@@ -221,7 +264,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
         raise _unreadable(path, "JSON", error) from None
     _check_version(path, version)
     written = content.pop(_CHECKSUM_KEY, None)
-    if written not in (None, _record_checksum(content)):
+    # What was written here has both; a key that was altered is a checksum that is lost.
+    if written != _record_checksum(content) and (version or written is not None):
         raise _unreadable(path, "JSON", _ALTERED)
     return dict(content)
 
@@ -276,19 +320,6 @@ def _file_checksum(path: str | Path, size: int) -> int:
         while size and (block := stream.read(min(size, 2**20))):
             value, size = zlib.crc32(block, value), size - len(block)
     return value
-
-
-def _sort_metadata(path: Path) -> None:
-    """Bring the metadata of a safetensors file into one order: the library's changes from call to call."""
-    with open(path, "r+b") as stream:
-        size = int.from_bytes(stream.read(8), "little")
-        header = json.loads(stream.read(size))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-        if len(text) > size:
-            raise ValueError(f"{path}: the header of {size} bytes became {len(text)} bytes long")
-        stream.seek(8)
-        stream.write(text.ljust(size))
 
 
 def _checksum(arrays: "Mapping[str, np.ndarray]") -> str:

@@ -177,7 +177,8 @@ def _read_binary(path: Path, suffix: str) -> Table:
 
     try:
         cells = parquet.read_table(path) if suffix == ".parquet" else feather.read_table(path)
-    except (pa.ArrowException, OSError, ValueError) as error:
+        cells.validate(full=True)  # codes of categories that point nowhere are found out late otherwise
+    except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
         kind = "Parquet" if suffix == ".parquet" else "Feather"
         raise GlitchtraceError(
             f"{path}: not a {kind} file ({_first_line(error)}); give the original"

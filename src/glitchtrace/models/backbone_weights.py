@@ -15,6 +15,19 @@ from glitchtrace.data.raw_files import cache_folder
 from glitchtrace.models.network import check_tensors
 
 Made = TypeVar("Made")
+# What torch and safetensors raise for damaged files.
+_UNREADABLE = (
+    OSError,
+    SafetensorError,
+    RuntimeError,
+    EOFError,
+    pickle.UnpicklingError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+)
 
 
 def folder() -> Path:
@@ -94,7 +107,7 @@ def read(path: Path) -> Mapping[str, Tensor]:
 
             return load_safetensors(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise GlitchtraceError(
             f"{path} cannot be read as tensors ({' '.join(str(error).split())[:200]}); replace it by the original"
         ) from None
