@@ -279,8 +279,13 @@ def audited(wildcards):
 
 def local_weights(wildcards):
     """Input function: the file that a model takes its weights from, where it is a local one."""
-    file = Path(SETTINGS["model"][wildcards.model]["weights"])
+    file = Path(SETTINGS["model"][wildcards.model].get("weights") or "none")
     return [local(str(file))] if file.suffix and file.is_file() else []
+
+
+def beside_training(wildcards):
+    """Input function: what stages that build a network read beside features: of sources, and weights of one's own."""
+    return [*beside_sources(wildcards), *local_weights(wildcards)]
 
 
 def sources_of(*, sparse):
@@ -416,7 +421,7 @@ def study_configuration(wildcards):
 
 # --- memory as measured, time to ask for, and graphics cards -------------------------------------------------------
 
-# A submitted job runs two Snakemakes of 300 MiB around its stage.
+# A submitted job runs two Snakemakes of 300 MiB around its stage; one on this machine runs none.
 NESTED = 600
 # Cards that a job asks for whose networks run on a device: none on a CPU.
 GPU = int(CONFIG["device"] != "cpu")
@@ -427,7 +432,8 @@ def growing(memory):
     submitted, once more with every attempt (profiles/slurm retries)."""
 
     def scaled(wildcards, attempt):
-        return attempt * ((memory(wildcards) if callable(memory) else memory) + NESTED)
+        nested = NESTED if workflow.non_local_exec or workflow.remote_exec else 0
+        return attempt * ((memory(wildcards) if callable(memory) else memory) + nested)
 
     return scaled
 
@@ -449,9 +455,18 @@ def training_memory(wildcards):
     return resources.training(wildcards.dataset, wildcards.model, SETTINGS)
 
 
-def influence_memory(wildcards):
-    """MiB of an influence job."""
-    return resources.influence(wildcards.dataset, SETTINGS)
+def influence_memory(job):
+    """Resource function: MiB of an influence job, of the matrix or of the profiles."""
+    return lambda wildcards: resources.influence(
+        job, wildcards.dataset, wildcards.model, wildcards.estimator, SETTINGS
+    )
+
+
+def detection_memory(detectors):
+    """Resource function: MiB of a job that asks detectors about the wildcards' cell."""
+    return lambda wildcards: resources.detection(
+        wildcards.dataset, wildcards.model, SETTINGS, detectors
+    )
 
 
 def training_minutes(trainings=1):

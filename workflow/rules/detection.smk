@@ -16,7 +16,7 @@ EVIDENCE = {
 rule cross_fit:
     input:
         features=source_files(rules.fetch_data.output.features),
-        beside=beside_sources,
+        beside=beside_training,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
@@ -63,7 +63,7 @@ rule detect:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(600),
+        mem_mb=growing(detection_memory(DETECTORS)),
         runtime=lasting(240),
     params:
         **stage(

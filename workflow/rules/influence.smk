@@ -6,7 +6,7 @@ rule compute_influence:
         factors=rules.train.output.factors,
         checkpoints=rules.train.output.checkpoints,
         features=source_files(rules.fetch_data.output.features),
-        beside=beside_sources,
+        beside=beside_training,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
@@ -21,7 +21,7 @@ rule compute_influence:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(influence_memory),
+        mem_mb=growing(influence_memory("compute_influence")),
         runtime=lasting(influence_minutes),
     params:
         **stage(
@@ -43,7 +43,7 @@ rule profile_influence:
         factors=rules.train.output.factors,
         checkpoints=rules.train.output.checkpoints,
         features=source_files(rules.fetch_data.output.features),
-        beside=beside_sources,
+        beside=beside_training,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
@@ -58,7 +58,7 @@ rule profile_influence:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(influence_memory),
+        mem_mb=growing(influence_memory("profile_influence")),
         runtime=lasting(influence_minutes),
     params:
         **stage(

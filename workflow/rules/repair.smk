@@ -22,7 +22,7 @@ rule repair_cell:
         "../../envs/environment.yaml"
     threads: 1
     resources:
-        mem_mb=growing(600),
+        mem_mb=growing(detection_memory(REPAIRING)),
         runtime=lasting(240),
     params:
         **stage(
@@ -40,7 +40,7 @@ rule repair_cell:
 rule retrain:
     input:
         features=source_files(rules.fetch_data.output.features),
-        beside=beside_sources,
+        beside=beside_training,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         repaired=rules.repair_cell.output.repaired,

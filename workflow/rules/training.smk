@@ -6,7 +6,7 @@
 rule extract_features:
     input:
         features=source_files(rules.fetch_data.output.features),
-        beside=beside_sources,
+        beside=beside_training,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         weights=local_weights,
@@ -79,7 +79,7 @@ FEATURES = [
 rule train:
     input:
         features=source_files(rules.fetch_data.output.features),
-        beside=beside_sources,
+        beside=beside_training,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,

@@ -1,7 +1,7 @@
 """What jobs need, told before any data are read: MiB, as measured, and minutes, several times what was measured."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from glitchtrace.core import configuration, grid, registry
@@ -12,6 +12,16 @@ FETCHING_MINUTES = 240
 # What no job asks for more than on its first attempt; what each asks for at least.
 DAY_MINUTES = 24 * 60
 _LEAST = 60
+# MiB of the imports of a stage; of a network that is more than a head; of the detectors beyond the signals, and for
+# each of their rows.
+_BASES = {"train": 650, "compute_influence": 55, "profile_influence": 55, "detect": 140, "repair": 140}
+_NETWORK = 250
+_FAMILIES, _FAMILIES_ROW = 1000, 0.1
+# Inputs of the head by what the model reads, where no setting says so; models whose inputs of the head do not change.
+_WIDTHS = {"features": 1280, "tokens": 192, "pictures": 64}
+_FROZEN = ("linear", "logreg")
+# Rows × classes × epochs up to which each checkpoint is profiled alone (influence.profile).
+MOST_PER_EPOCH = 20_000_000
 # Seconds of one thread for a sample in an epoch of training, by what the model reads; for a picture in a backbone.
 _TRAINING = {"vector": 0.002, "features": 0.002, "tokens": 0.02, "pictures": 0.1}
 _EXTRACTION = 1.0
@@ -23,15 +33,86 @@ def fetching(dataset: str) -> int:
     return int(card.get("memory_mib", 4000 if card["modality"] == "sparse" else 2000))
 
 
-def training(dataset: str, model: str, settings: Mapping[str, Mapping[str, Any]]) -> int:
-    """MiB of a training: torch, the data of the cell, and what the model's card says of its activations."""
-    samples = sum(grid.sizes(dataset, settings["dataset"][dataset]))
-    return 900 + int(registry.card("model", model).get("memory_mib", 0)) + int(samples * 0.03)
+def mib(
+    stage: str,
+    *,
+    rows: int,
+    validation: int,
+    columns: int,
+    classes: int,
+    epochs: int,
+    changing: bool = False,
+) -> int:
+    """MiB of a stage of a cell: its imports, and the arrays that it holds at its peak.
+
+    ``rows`` and ``validation``: samples; ``columns``: inputs of the head; ``changing``: whether training changes
+    them.  Source: the sums of arrays in the stages, measured by ``benchmarks/memory.py``.
+    """
+    factors = 4 * (rows + validation) * (classes * epochs + columns * (epochs if changing else 1))
+    table = 16 * rows * classes  # four class sums
+    alone = epochs if rows * classes * epochs <= MOST_PER_EPOCH else 0
+    if stage == "train":
+        held = factors + 4 * rows * (2.9 * (columns + 2 * classes) + columns)
+    elif stage == "compute_influence":
+        held = factors + 4 * rows * validation
+    elif stage == "profile_influence":
+        held = factors + table * max(2 * alone + 2, alone + 4)
+    else:
+        held = factors + table * (alone + 3) + 16 * rows * classes
+    return math.ceil(_BASES[stage] + held / 2**20)
 
 
-def influence(dataset: str, settings: Mapping[str, Mapping[str, Any]]) -> int:
-    """MiB of an influence job: the factors and the blocks of the matrix."""
-    return 400 + int(sum(grid.sizes(dataset, settings["dataset"][dataset])) * 0.01)
+def training(
+    dataset: str, model: str, settings: Mapping[str, Mapping[str, Any]], *, epochs: int | None = None
+) -> int:
+    """MiB of a training: torch, the data of the cell, its factors, and what the model's card says of activations.
+
+    ``epochs``: whose factors are kept, by default all.
+    """
+    size = _size(dataset, model, settings)
+    if epochs is not None:
+        size["epochs"] = epochs
+    card = registry.card("model", model)
+    return (
+        mib("train", **size) + int(card.get("memory_mib", 0)) + (0 if card["view"] == "vector" else _NETWORK)
+    )
+
+
+def influence(
+    stage: str, dataset: str, model: str, estimator: str, settings: Mapping[str, Mapping[str, Any]]
+) -> int:
+    """MiB of an influence job: factors, blocks of the matrix or its profiles, and the network where it is passed."""
+    found = mib(stage, **_size(dataset, model, settings))
+    if registry.base_name(estimator) == "tracin" and settings["estimator"][estimator]["layers"] == "head":
+        return found
+    return found + training(dataset, model, settings, epochs=1)
+
+
+def detection(
+    dataset: str, model: str, settings: Mapping[str, Mapping[str, Any]], detectors: Iterable[str]
+) -> int:
+    """MiB of scoring or repairing a cell: profiles, factors, and what detectors beyond the signals import and hold."""
+    size = _size(dataset, model, settings)
+    families = any(not registry.card("detector", name).get("default") for name in detectors)
+    return mib("detect", **size) + (_FAMILIES + int(size["rows"] * _FAMILIES_ROW) if families else 0)
+
+
+def _size(dataset: str, model: str, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows, columns, classes and epochs of a cell, known before any data are read."""
+    card, own = registry.card("dataset", dataset), settings["model"][model]
+    rows, validation = grid.sizes(dataset, settings["dataset"][dataset])
+    view = registry.card("model", model)["view"]
+    widths = own.get("widths") or own.get("width") or _WIDTHS.get(view)
+    hidden = widths[-1] if isinstance(widths, list) else widths
+    columns = math.prod(card["shape"] or [100]) if view == "vector" else hidden
+    return {
+        "rows": rows,
+        "validation": validation,
+        "columns": max(int(columns or 0), int(hidden or 0)),
+        "classes": card["classes"] or 10,
+        "epochs": configuration.training_settings(own, dataset)["epochs"],
+        "changing": view != "features" and registry.base_name(model) not in _FROZEN,
+    }
 
 
 def training_minutes(

@@ -3,6 +3,8 @@
 p_t is the network's probability of the observed label after epoch t.  Sources: docs/methods/detectors.md.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from glitchtrace.detectors.evidence import Detection, Evidence
@@ -43,6 +45,7 @@ CARDS = {
     },
 }
 _TINY = np.finfo(np.float32).tiny
+_BLOCK_VALUES = 2**20
 
 
 def aum(evidence: Evidence) -> Detection:
@@ -50,26 +53,31 @@ def aum(evidence: Evidence) -> Detection:
 
     The class with the largest mean margin over all others is proposed.
     """
-    total = np.zeros((len(evidence), evidence.classes))
-    for chances in evidence.epochs:
-        logs = np.log(np.maximum(chances.astype(np.float64), _TINY))
-        order = np.sort(logs, axis=1)
-        best_other = np.where(logs == order[:, -1:], order[:, -2:-1], order[:, -1:])
-        total += logs - best_other
-    margins = total / len(evidence.epochs)
-    return Detection(
-        -margins[np.arange(len(evidence)), evidence.labels], proposed_labels=margins.argmax(axis=1)
-    )
+    own, proposed = np.empty(len(evidence)), np.empty(len(evidence), np.int64)
+    for rows in _blocks(evidence):
+        labels = evidence.labels[rows]
+        total = np.zeros((len(labels), evidence.classes))
+        for chances in evidence.epochs:
+            logs = np.log(np.maximum(chances[rows].astype(np.float64), _TINY))
+            order = np.sort(logs, axis=1)
+            best_other = np.where(logs == order[:, -1:], order[:, -2:-1], order[:, -1:])
+            total += logs - best_other
+        margins = total / len(evidence.epochs)
+        own[rows] = -margins[np.arange(len(labels)), labels]
+        proposed[rows] = margins.argmax(axis=1)
+    return Detection(own, proposed_labels=proposed)
 
 
 def mean_probability(evidence: Evidence) -> Detection:
     """1 − (1/T) Σ_t p_t, (n,) in 0 … 1; the class of the largest mean probability is proposed."""
-    means = np.mean([chances.astype(np.float64) for chances in evidence.epochs], axis=0)
-    return Detection(
-        1 - means[np.arange(len(evidence)), evidence.labels],
-        proposed_labels=means.argmax(axis=1),
-        confidence=means.max(axis=1),
-    )
+    own, confidence = np.empty(len(evidence)), np.empty(len(evidence))
+    proposed = np.empty(len(evidence), np.int64)
+    for rows in _blocks(evidence):
+        labels = evidence.labels[rows]
+        means = np.mean([chances[rows].astype(np.float64) for chances in evidence.epochs], axis=0)
+        own[rows] = 1 - means[np.arange(len(labels)), labels]
+        proposed[rows], confidence[rows] = means.argmax(axis=1), means.max(axis=1)
+    return Detection(own, proposed_labels=proposed, confidence=confidence)
 
 
 def variability(evidence: Evidence) -> Detection:
@@ -82,6 +90,13 @@ def forgetting(evidence: Evidence) -> Detection:
     right = np.array([chances.argmax(axis=1) == evidence.labels for chances in evidence.epochs])
     forgotten = (right[:-1] & ~right[1:]).sum(axis=0)
     return Detection(np.where(right.any(axis=0), forgotten, len(right)).astype(np.float64))
+
+
+def _blocks(evidence: Evidence) -> Iterator[slice]:
+    """Rows in blocks of some MiB: all epochs side by side would be the largest arrays of a job."""
+    size = max(1, _BLOCK_VALUES // (evidence.classes * len(evidence.epochs)))
+    for first in range(0, len(evidence), size):
+        yield slice(first, min(first + size, len(evidence)))
 
 
 def _own(evidence: Evidence) -> np.ndarray:

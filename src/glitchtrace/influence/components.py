@@ -23,9 +23,11 @@ KINDS = {
                 "type": "boolean",
             },
             "per_epoch": {
-                "description": "Profile each checkpoint alone, too.",
-                "default": True,
-                "type": "boolean",
+                "description": (
+                    "Profile each checkpoint alone, too; null: where rows × classes × epochs are at most 20 million."
+                ),
+                "default": None,
+                "type": ["boolean", "null"],
             },
             "counterfactual_epochs": {
                 "description": "Checkpoints of the influence under counterfactual labels (CNCI, PCID).",

@@ -136,14 +136,15 @@ def build_profiles(
     labels: np.ndarray,
     validation_labels: np.ndarray,
     *,
-    per_epoch: bool = True,
+    per_epoch: bool | None = True,
     counterfactual_epochs: str = "last",
     exclude_own_class: bool = False,
 ) -> Profiles:
     """Reduce the influence of a cell to profiles: cumulative, per epoch and counterfactual.
 
     ``labels`` (n,) observed and ``validation_labels`` (m,), any integers.  ``counterfactual_epochs``:
-    ``last`` or ``all`` checkpoints for J⁻ and J⁺.  ``exclude_own_class``: y⁻ is never the observed label.
+    ``last`` or ``all`` checkpoints for J⁻ and J⁺.  ``per_epoch``: None where n·K·T is at most
+    ``core.resources.MOST_PER_EPOCH``.  ``exclude_own_class``: y⁻ is never the observed label.
     The matrix is never held.  Classes without a validation row are named in the log.  Raises GlitchtraceError where
     the training labels are of one class only, no integers, or not one per sample.
     """
@@ -157,6 +158,8 @@ def build_profiles(
         raise GlitchtraceError(
             f"{len(labels)} labels for {selves.shape[1]} training samples of the estimator; give one per sample"
         )
+    if per_epoch is None:
+        per_epoch = keeps_epochs(len(labels), len(classes), len(selves))
     if per_epoch:
         cumulative, single = _reduce_epochs(estimator, reducer, epochs=len(selves))
     else:
@@ -177,6 +180,13 @@ def build_profiles(
         positive_label=positive,
         counterfactual_positive=reducer.reduce(estimator.blocks(positive, chosen)),
     )
+
+
+def keeps_epochs(samples: int, classes: int, epochs: int) -> bool:
+    """Whether each checkpoint is profiled alone unless a setting says otherwise."""
+    from glitchtrace.core.resources import MOST_PER_EPOCH
+
+    return samples * classes * epochs <= MOST_PER_EPOCH
 
 
 def profile_from_matrix(

@@ -17,7 +17,7 @@ cleansing_methods = lambda wildcards: {
 rule record_training:
     input:
         features=source_files(rules.fetch_data.output.features),
-        beside=beside_sources,
+        beside=beside_training,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         stored=stored_features,
@@ -55,7 +55,7 @@ rule record_training:
 rule score_cleansing:
     input:
         features=source_files(rules.fetch_data.output.features),
-        beside=beside_sources,
+        beside=beside_training,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         trace=rules.record_training.output.trace,
@@ -96,7 +96,7 @@ rule score_cleansing:
 rule remove_and_retrain:
     input:
         features=source_files(rules.fetch_data.output.features),
-        beside=beside_sources,
+        beside=beside_training,
         split=rules.prepare_data.output.split,
         glitch=rules.inject_glitch.output.glitch,
         trace=rules.record_training.output.trace,
