@@ -242,7 +242,8 @@ def _curvature(
     """Probabilities (b, K), tangents of the logits (m, b, K) and products with the Hessian along m directions."""
 
     def gradient(parameters: Parameters) -> tuple[Parameters, Tensor]:
-        outputs, pull = vjp(lambda given: _logits(network, given, x), parameters)
+        pair: Any = vjp(lambda given: _logits(network, given, x), parameters)
+        outputs, pull = pair
         return pull((outputs.softmax(1) - y) / len(x))[0], outputs
 
     def along(direction: Parameters) -> tuple[Parameters, Tensor]:
