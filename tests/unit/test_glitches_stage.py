@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace.core import files, registry
+from glitchtrace.core import files, grid, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.glitches.stage import complete, inject_glitch
 from glitchtrace.glitches.table import counts
@@ -123,3 +123,8 @@ def test_every_setting_of_a_glitch_has_a_description_a_default_and_a_json_form()
             assert fragment["description"], key
             assert "default" in fragment
             json.dumps(fragment)
+
+
+def test_clustered_noise_is_no_step_of_a_mixture():
+    steps = {"glitch": {"mixture@mine": {"steps": [{"glitch": "clustered", "ratio": 0.1}]}}}
+    assert "clustered cannot be a step" in str(grid.illegal_data("digits", "mixture@mine", "native", steps))
