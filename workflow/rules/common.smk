@@ -231,6 +231,12 @@ def annotation_files(wildcards):
     return files_of([{}] if needed else [], paths.ANNOTATIONS)
 
 
+def probed_features(wildcards):
+    """Input function: the features of the dataset's own source, where the glitch reads rows."""
+    needed = registry.card("glitch", wildcards.glitch).get("reads_rows")
+    return host_features(wildcards) if needed else []
+
+
 def of_frozen(wildcards):
     """The wildcards, where their model is trained on the extracted features of a frozen backbone."""
     return [wildcards] if frozen(wildcards.model) else []

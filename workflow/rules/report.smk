@@ -283,6 +283,29 @@ rule plot_cost:
         "../scripts/run_stage.py"
 
 
+rule plot_ranks:
+    input:
+        summary=rules.summarise_study.output.summary,
+    output:
+        figures=figure_files("<study>/figures/ranks", "ranks", "Detection"),
+        cells=table_file("<study>/tables/comparison.csv", "ranks", "Detection"),
+        ranks=table_file("<study>/tables/ranks.csv", "ranks", "Detection"),
+    log:
+        "<logs>/plot_ranks/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(800),
+    params:
+        **stage(
+            "reporting.figures.ranks:plot_ranks",
+            headline=HEADLINE,
+        ),
+    script:
+        "../scripts/run_stage.py"
+
+
 rule describe_study:
     input:
         records=records,
@@ -366,3 +389,16 @@ FIGURES += [
     characterisation_files,
     label_repair_figures,
 ]
+
+# Every detector over all cells: tables, rank tests and their diagram, and what the stages cost.
+
+
+rule comparison:
+    input:
+        answering(
+            "comparison",
+            "comparison_small",
+            where(GRID.glitched(), rules.plot_ranks.output),
+            cost_figures,
+        ),
+    localrule: True

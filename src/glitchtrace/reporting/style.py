@@ -123,6 +123,7 @@ _NAMES = {
     "convnext_tiny": "ConvNeXt-Tiny",
     "uniform": "uniform label noise",
     "class_dependent": "class-dependent label noise",
+    "clustered": "clustered label noise",
     "far_anomalies": "far anomalies",
     "near_anomalies": "near anomalies",
     "human_labels": "human labels",
