@@ -4,7 +4,7 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/ready
-SNAKEMAKE := $(BIN)/snakemake --cores all --logger rich
+SNAKEMAKE := $(BIN)/snakemake --logger rich --cores all
 comma := ,
 STUDY_FILE = $(if $(STUDY),--configfile config/studies/$(STUDY).yaml)
 
