@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.glitches import class_dependent, none, uniform
+from glitchtrace.core.seeding import generator
+from glitchtrace.data.preprocess import VectorInputs, standardisation
+from glitchtrace.glitches import class_dependent, clustered, none, uniform
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.table import clean_table, counts, sample_table
 
@@ -271,3 +273,63 @@ def test_the_clean_table_holds_the_training_rows_in_their_order():
     assert list(table["row"]) == [4, 0]
     assert sorted(table.columns) == sorted(["row", *expected])
     assert table["kind"].dtype == np.int8
+
+
+def blobs(count: int = 600, classes: int = 3, seed: int = 0) -> tuple[pd.DataFrame, VectorInputs]:
+    """Overlapping clouds, and their rows as vectors."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(classes, size=count)
+    points = (rng.normal(size=(count, 12)) + 1.2 * np.eye(12)[labels]).astype(np.float32)
+    return table_of(labels), VectorInputs(points, *standardisation(points))
+
+
+PROBE = {"dimensions": 8, "probe_rows": 300}
+
+
+def flip(table: pd.DataFrame, rows: VectorInputs, ratio: float = 0.1, seed: int = 0, **options: int):
+    chosen = {"ratio": ratio, "seed": seed, "classes": 3, "settings": PROBE | options, "foreign": {}}
+    return clustered.inject(table, rows=rows, **chosen)
+
+
+def opinion(table: pd.DataFrame, rows: VectorInputs, seed: int) -> np.ndarray:
+    """What the probe of a seed says of every sample."""
+    draws = generator(seed, "clustered noise")
+    return clustered.probe(rows, table["label"].to_numpy(), np.arange(len(table)), 3, PROBE, draws)
+
+
+@pytest.mark.parametrize("ratio", [0.05, 0.1, 0.29, 0.57])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_clustered_noise_changes_exactly_k_labels_to_what_the_probe_says(ratio, seed):
+    table, rows = blobs()
+    after = flip(table, rows, ratio, seed)
+    marked = assert_marks_are_changes(table, after)
+    assert len(marked) == floor(ratio, len(table))
+    said = opinion(table, rows, seed)
+    said[np.arange(len(table)), table["label"]] = -1.0
+    np.testing.assert_array_equal(after["label"].to_numpy()[marked], said.argmax(axis=1)[marked])
+    pd.testing.assert_frame_equal(after, flip(table, rows, ratio, seed))
+    assert not after.equals(flip(table, rows, ratio, seed + 7))
+
+
+def test_clustered_noise_concentrates_where_the_probe_errs():
+    table, rows = blobs(2000)
+    for seed in range(5):
+        marked = (flip(table, rows, seed=seed)["kind"] == Kind.MISLABELLED).to_numpy()
+        errs = opinion(table, rows, seed).argmax(axis=1) != table["label"].to_numpy()
+        assert 0.1 < errs.mean() < 0.5
+        # Uniform noise would hit errors at their own share.
+        assert errs[marked].mean() > 2 * errs.mean()
+
+
+def test_clustered_noise_hits_clean_samples_only():
+    table, rows = blobs()
+    before = inject(uniform, table, 0.3, classes=3)
+    after = flip(before, rows, 0.2)
+    assert counts(after)["mislabelled"] == floor(0.3, len(table)) + floor(0.2, len(table))
+
+
+def test_a_probe_of_one_class_is_refused():
+    labels = np.zeros(40, dtype=np.int64)
+    points = np.random.default_rng(0).normal(size=(40, 2)).astype(np.float32)
+    with pytest.raises(GlitchtraceError, match="all of class 0; raise it"):
+        flip(table_of(labels), VectorInputs(points, *standardisation(points)))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace.core import files, registry
+from glitchtrace.core import files, grid, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.glitches.stage import complete, inject_glitch
 from glitchtrace.glitches.table import counts
@@ -28,7 +28,9 @@ def cell(tmp_path):
     return tmp_path
 
 
-def run(root: Path, name: str, ratio: str, settings: dict, seed: int = 0, target: str = "glitch.parquet"):
+def run(
+    root: Path, name: str, ratio: str, settings: dict, seed: int = 0, target: str = "glitch.parquet", **more
+):
     names = ["digits", "photo_patches"]
     inject_glitch(
         split=root / "split.parquet",
@@ -40,6 +42,7 @@ def run(root: Path, name: str, ratio: str, settings: dict, seed: int = 0, target
         ratio=ratio,
         seed=seed,
         settings=settings,
+        **more,
     )
     return pd.read_parquet(root / target)
 
@@ -63,6 +66,17 @@ def test_each_glitch_is_made_with_its_defaults_filled_in(cell, name, ratio, sett
     table = run(cell, name, ratio, settings)
     assert counts(table) == expected
     assert list(table["row"][:150]) == list(range(199, 49, -1))
+
+
+def test_clustered_noise_reads_the_rows_of_the_host(cell):
+    rows = (
+        np.random.default_rng(0).normal(size=(200, 8, 8))
+        + 3 * np.eye(10, 64).reshape(10, 8, 8)[np.arange(200) % 10]
+    )
+    files.write_npy(rows.astype(np.float32), cell / "digits" / "features.npy")
+    table = run(cell, "clustered", "0.1", {}, features=[cell / "digits" / "features.npy"])
+    assert counts(table) == {"clean": 135, "mislabelled": 15}
+    assert table.equals(run(cell, "clustered", "0.1", {}, features=[cell / "digits" / "features.npy"]))
 
 
 def test_the_same_seed_gives_the_same_bytes(cell):
@@ -109,3 +123,8 @@ def test_every_setting_of_a_glitch_has_a_description_a_default_and_a_json_form()
             assert fragment["description"], key
             assert "default" in fragment
             json.dumps(fragment)
+
+
+def test_clustered_noise_is_no_step_of_a_mixture():
+    steps = {"glitch": {"mixture@mine": {"steps": [{"glitch": "clustered", "ratio": 0.1}]}}}
+    assert "clustered cannot be a step" in str(grid.illegal_data("digits", "mixture@mine", "native", steps))

@@ -471,7 +471,15 @@ def test_a_history_of_no_seed_is_refused(tmp_path: Path) -> None:
 # --- captions ----------------------------------------------------------------------------------------------
 
 
-OTHER_CAPTIONS = ("gallery", "ratios", "epochs", "clustered_anomalies", "dirty_validation", "label_repair")
+OTHER_CAPTIONS = (
+    "gallery",
+    "ratios",
+    "epochs",
+    "clustered_anomalies",
+    "dirty_validation",
+    "label_repair",
+    "ranks",
+)
 
 
 @pytest.mark.parametrize("name", ["workflow", *STAGES, *OTHER_CAPTIONS])

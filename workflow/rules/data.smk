@@ -110,6 +110,7 @@ rule inject_glitch:
         labels=source_files(rules.fetch_data.output.labels),
         descriptions=source_files(rules.fetch_data.output.description),
         annotations=annotation_files,
+        features=probed_features,
     output:
         glitch=paths.GLITCH,
         record=paths.record(paths.GLITCH, "inject_glitch"),

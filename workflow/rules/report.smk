@@ -9,6 +9,28 @@ LABEL_CELLS = [
 GLITCHED_SETS = grid.glitched_sets(GRID)
 
 
+rule describe_findings:
+    input:
+        summary=rules.summarise_study.output.summary,
+        gain=rules.summarise_study_gain.output.gain if CONFIG["repair"] else [],
+    output:
+        findings=table_file(paths.FINDINGS, "findings", "Findings", "page"),
+    log:
+        "<logs>/describe_findings/<study>/findings.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(800),
+    params:
+        **stage(
+            "reporting.findings:write_findings",
+            headline=HEADLINE,
+        ),
+    script:
+        "../scripts/run_stage.py"
+
+
 rule plot_signals:
     input:
         summary=rules.summarise_dataset.output.summary,
@@ -283,6 +305,29 @@ rule plot_cost:
         "../scripts/run_stage.py"
 
 
+rule plot_ranks:
+    input:
+        summary=rules.summarise_study.output.summary,
+    output:
+        figures=figure_files("<study>/figures/ranks", "ranks", "Detection"),
+        cells=table_file("<study>/tables/comparison.csv", "ranks", "Detection"),
+        ranks=table_file("<study>/tables/ranks.csv", "ranks", "Detection"),
+    log:
+        "<logs>/plot_ranks/<study>/figure.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(800),
+    params:
+        **stage(
+            "reporting.figures.ranks:plot_ranks",
+            headline=HEADLINE,
+        ),
+    script:
+        "../scripts/run_stage.py"
+
+
 rule describe_study:
     input:
         records=records,
@@ -349,6 +394,7 @@ label_repair_figures = where(
 )
 FIGURES += [
     where(True, rules.describe_study.output),
+    where(GRID, rules.describe_findings.output),
     accuracy_figures,
     cost_figures,
     where(GRID and CONFIG["repair"], rules.plot_gain.output.figures),
@@ -366,3 +412,16 @@ FIGURES += [
     characterisation_files,
     label_repair_figures,
 ]
+
+# Every detector over all cells: tables, rank tests and their diagram, and what the stages cost.
+
+
+rule comparison:
+    input:
+        answering(
+            "comparison",
+            "comparison_small",
+            where(GRID.glitched(), rules.plot_ranks.output),
+            cost_figures,
+        ),
+    localrule: True

@@ -152,7 +152,8 @@ def illegal_data(
         return f"glitch {glitch} has no steps; set glitches.{glitch}.steps, or use a recipe such as mixture@mu_ua"
     for step in chosen.get("steps") or ():
         name = step["glitch"]
-        if registry.card("glitch", name).get("ratio"):
+        step_card = registry.card("glitch", name)
+        if step_card.get("ratio") or step_card.get("reads_rows"):
             return f"glitches.{glitch}.steps: {name} cannot be a step of a mixture"
         problem = illegal_data(dataset, name, str(step["ratio"]), settings)
         if problem:

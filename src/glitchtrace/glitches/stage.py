@@ -4,9 +4,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from glitchtrace.core import files, grid, registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.description import read_description
+from glitchtrace.data.description import category_counts, read_description
+from glitchtrace.data.preprocess import VectorInputs, standardisation
+from glitchtrace.data.sources import Sources
 from glitchtrace.glitches.table import Foreign, clean_table
 
 _STEP_KEYS = ("glitch", "ratio", "seed")
@@ -24,13 +28,14 @@ def inject_glitch(
     seed: int,
     settings: Mapping[str, Any],
     annotations: Sequence[str | Path] = (),
+    features: Sequence[str | Path] = (),
 ) -> None:
     """Write the sample table of a cell: the training rows of the split after the glitch ``name``.
 
     ``labels``, ``descriptions``: ``labels.npy`` and ``source.json`` of the host first, then of foreign
     sources, each in the folder named as the source.  ``ratio``: as written in the grid.  ``settings``: of the
-    glitch; a missing one takes its default.  ``annotations``: the table of human labels, for a glitch that needs
-    it.  Raises GlitchtraceError where the glitch cannot be made.
+    glitch; a missing one takes its default.  ``annotations``: the table of human labels, ``features``: those of the
+    host, each for a glitch that needs it.  Raises GlitchtraceError where the glitch cannot be made.
     """
     host, *others = [_foreign(*paths) for paths in zip(labels, descriptions, strict=True)]
     clean = clean_table(files.read_parquet(split), host.labels, host.name)
@@ -43,6 +48,7 @@ def inject_glitch(
             settings=complete(name, settings, dataset),
             foreign={source.name: source for source in others},
             **({"annotations": files.read_parquet(annotations[0])} if annotations else {}),
+            **({"rows": _vectors(features[0], clean["row"].to_numpy(), descriptions[0])} if features else {}),
         )
     except GlitchtraceError as error:
         raise GlitchtraceError(f"{dataset}, glitches.{name}: {error}") from None
@@ -74,6 +80,12 @@ def _complete_step(step: Mapping[str, Any], dataset: str) -> dict[str, Any]:
         "seed": None,
         **{key: step[key] for key in _STEP_KEYS if key in step},
     }
+
+
+def _vectors(features: str | Path, rows: np.ndarray, description: str | Path) -> VectorInputs:
+    """Rows of the host as vectors: standardised numbers and categories as 0 or 1."""
+    stored = Sources([features]).host_rows(rows)
+    return VectorInputs(stored, *standardisation(stored), category_counts(read_description(description)))
 
 
 def _foreign(labels: str | Path, description: str | Path) -> Foreign:

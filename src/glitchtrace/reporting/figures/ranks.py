@@ -1,0 +1,87 @@
+"""Mean ranks of detectors over the cells of a study: critical-difference diagrams and their tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from glitchtrace.core import registry
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.evaluation.rank_tests import (
+    CELL_KEYS,
+    cell_table,
+    chosen_by_seed,
+    measured,
+    rank_table,
+    rank_tests,
+)
+from glitchtrace.reporting import style
+from glitchtrace.reporting.inputs import read_summary
+from glitchtrace.reporting.tables import write_csv
+
+CHOOSING_SEED = 0
+
+
+def plot_ranks(
+    *,
+    summary: str | Path,
+    figures: Sequence[str | Path],
+    cells: str | Path,
+    ranks: str | Path,
+    headline: str = "f1",
+) -> None:
+    """Stage: compare all detectors over all cells of a summary; draw a diagram per group of glitches.
+
+    Seed 0 chooses which detector speaks for its family; all that is written comes from the other seeds.  ``cells``: a
+    row per cell and detector, ``ranks``: a row per group and detector, see ``evaluation.rank_tests``.  Raises
+    GlitchtraceError where seed 0, or any other, is not in the summary.
+    """
+    found = measured(read_summary(summary), headline)
+    choosing, tested = found[found["seed"] == CHOOSING_SEED], found[found["seed"] != CHOOSING_SEED]
+    if choosing.empty or tested.empty:
+        raise GlitchtraceError(
+            f"{summary}: seed {CHOOSING_SEED} chooses and the others test; add {'it' if choosing.empty else 'others'}"
+        )
+    families = {name: family_of(name) for name in found["signal"].unique()}
+    chosen = chosen_by_seed(choosing, families)
+    table = cell_table(tested)
+    write_csv(table, cells)
+    write_csv(rank_table(table, chosen, families), ranks)
+    style.save(draw_ranks(table, chosen), figures)
+
+
+def family_of(detector: str) -> str:
+    """The family of a detector's card."""
+    return str(registry.card("detector", detector).get("family") or detector)
+
+
+@style.styled()
+def draw_ranks(cells: pd.DataFrame, chosen: dict[str, list[str]]) -> Figure:
+    """One critical-difference diagram per group: mean ranks, a bar over those that Nemenyi cannot tell apart."""
+    import scikit_posthocs
+
+    groups = list(dict.fromkeys(cells["group"]))
+    longest = max(len(chosen[group]) for group in groups)
+    figure = style.new_figure(style.PAGE, len(groups) * (0.16 * longest + 0.9))
+    for group, axes in zip(groups, figure.subplots(len(groups), 1, squeeze=False)[:, 0], strict=True):
+        part = cells[cells["group"] == group]
+        tests = rank_tests(
+            part.pivot_table(index=CELL_KEYS, columns="detector", values="mean")[chosen[group]]
+        )
+        labels = {name: registry.card("detector", name)["label"] for name in tests.ranks.index}
+        scikit_posthocs.critical_difference_diagram(
+            tests.ranks.rename(labels),
+            tests.nemenyi.rename(index=labels, columns=labels),
+            ax=axes,
+            label_fmt_left="{label} ({rank:.1f})",
+            label_fmt_right="({rank:.1f}) {label}",
+            label_props={"fontsize": 7.0},
+            color_palette={labels[name]: style.signal_colour(name) for name in labels},
+            crossbar_props={"color": style.INK, "linewidth": 1.6, "marker": None},
+        )
+        axes.set_title(
+            f"{group}: mean rank over {tests.blocks} cells, 1 is best; "
+            f"critical difference {tests.critical_difference:.2f}"
+        )
+    return figure
