@@ -1,9 +1,10 @@
-"""The console command: ``audit`` and ``apply`` for own data; ``status``, ``plan``, ``verify`` of the workflow."""
+"""The console command: ``audit``, ``apply`` for own data; ``status``, ``plan``, ``verify``, ``workflow``."""
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from glitchtrace.audit.console import add_parsers
 from glitchtrace.core.errors import GlitchtraceError
@@ -25,6 +26,8 @@ def _answer(given: argparse.Namespace) -> str:
         from glitchtrace.audit.console import answer
 
         return answer(given)
+    if given.command == "workflow":
+        return str(snakefile())
     if given.command == "verify":
         from glitchtrace.operations.verify import verify
 
@@ -33,6 +36,17 @@ def _answer(given: argparse.Namespace) -> str:
 
     page = report.status if given.command == "status" else report.plan
     return page(given.configfile, given.cores)
+
+
+def snakefile() -> Path:
+    """The Snakefile of the workflow: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).parent
+    for root in (package / "shipped", package.parents[1]):
+        if (root / "workflow/Snakefile").is_file():
+            return root / "Snakefile"
+    raise GlitchtraceError(
+        f"{package}: the package was installed without its workflow; install the wheel, or work in a checkout"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,4 +69,6 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "verify":
             command.add_argument("--seed", type=int, default=0, help="another seed draws another cell")
+    text = 'print where the workflow lies: snakemake --snakefile "$(glitchtrace workflow)"'
+    commands.add_parser("workflow", help=text, description=text)
     return parser

@@ -392,15 +392,19 @@ def figure_files(stem, caption, category):
 
 def table_file(path, caption, category, form="table"):
     """A table or page that goes into the report, usually what stands behind a figure, beside it."""
+
     # One label only: of a second with two values the report makes a switch, and its page stays empty
     # where a result exists for one position of the switch alone.
-    about = [caption.replace("_", " ")]
-    about += [f"{{{key}}}" for key in CELL_KEYS if f"{{{key}}}" in path]
+    def labels(wildcards):
+        from glitchtrace.reporting.page import title
+
+        return {"result": f"{title(caption, dict(wildcards.items()))} ({form})"}
+
     return report(
         path,
         caption=str(ROOT / "workflow/report" / f"{caption}.rst"),
         category=category,
-        labels={"result": f"{', '.join(about)} ({form})"},
+        labels=labels,
     )
 
 

@@ -1,0 +1,239 @@
+"""The promise of the audit against truth: docs/tables/audit_promise*.csv.
+
+python benchmarks/audit_promise.py runs FIRST COUNT [FOLDER]   audits of planted errors, seeds FIRST … FIRST + COUNT - 1
+python benchmarks/audit_promise.py page                        the tables of docs/audit.md from the files
+
+``runs`` needs GLITCHTRACE_DATA and, for pictures, the features that ``benchmarks/jury.py features`` keeps.  Each run
+adds a line to ``audit_promise_runs.csv`` and remakes ``audit_promise.csv`` beside it, so that it can be stopped and
+gone on with; runs that stand there are left out.  Each draws rows and errors of its own:
+
+* uniform errors, exactly the named share, among 1,200 rows (breast cancer 569, wine 178, all they have);
+* on CIFAR-10N errors that people made: of the wrong labels of its worst annotator a random part of the named size.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jury import FEATURES, spoil
+
+from glitchtrace.audit.detection import detect
+from glitchtrace.audit.picture_samples import _reduced
+from glitchtrace.audit.representation import Representation
+from glitchtrace.audit.run import _represent
+from glitchtrace.audit.samples import Samples, from_arrays
+from glitchtrace.audit.settings import Settings
+from glitchtrace.audit.store import Store
+from glitchtrace.core.seeding import generator
+
+TABLES = Path("docs/tables")
+PAGE = Path("docs/audit.md")
+ROWS = 1200
+NOISE = (0, 1, 5, 20, 40)
+SETS = ("digits", "breast cancer", "wine", "MNIST", "Fashion-MNIST", "CIFAR-10N", "Adult", "covtype")
+PICTURES = {"MNIST": "mnist", "Fashion-MNIST": "fmnist", "CIFAR-10N": "cifar10"}
+BINS = 10
+
+
+def pool(name: str) -> tuple[object, np.ndarray, dict[str, np.ndarray]]:
+    """All rows of a set, their true labels as numbers from 0, and what else belongs to the rows."""
+    from sklearn import datasets
+
+    root = Path(os.environ["GLITCHTRACE_DATA"])
+    if name in PICTURES:
+        with np.load(FEATURES / f"{PICTURES[name]}.npz") as z:
+            data = {key: z[key] for key in z.files}
+        count = 4000 if name == "CIFAR-10N" else 5000
+        views = {key: data[key][:count] for key in ("penultimate", "stage5")}
+        return views, data["truth"][:count], {"human": data["worst"]} if name == "CIFAR-10N" else {}
+    if name == "Adult":
+        frame = pd.read_parquet(root / "tabular/adult.parquet").drop(columns="split")
+        return frame.drop(columns="class"), np.unique(frame["class"], return_inverse=True)[1], {}
+    if name == "covtype":
+        frame = pd.read_parquet(root / "tabular/covtype_sample92962.parquet")
+        truth = frame.pop("Cover_Type").to_numpy().astype(np.int64) - 1
+        return frame.to_numpy(), truth, {}
+    read = {"digits": datasets.load_digits, "breast cancer": datasets.load_breast_cancer}
+    x, truth = read.get(name, datasets.load_wine)(return_X_y=True)
+    return x, truth, {}
+
+
+def draw(
+    name: str, percent: int, seed: int, held: dict[str, object]
+) -> tuple[Samples, Representation | None, np.ndarray, np.ndarray]:
+    """Samples with planted errors, their representation, observed and true labels."""
+    if name not in held:
+        held[name] = pool(name)
+    x, truth, more = held[name]  # type: ignore[misc]
+    rng = generator(seed, f"audit promise {name} {percent}")
+    rows = np.sort(rng.choice(len(truth), min(ROWS, len(truth)), replace=False))
+    right = truth[rows]
+    if more:
+        labels, human = right.copy(), more["human"][rows]
+        wrong = np.flatnonzero(human != right)
+        some = rng.choice(wrong, min(len(wrong), round(percent * len(rows) / 100)), replace=False)
+        labels[some] = human[some]
+    else:
+        labels = spoil(right, f"uniform {percent} %", rng)
+    settings = Settings(seed=seed % 2**31)
+    if name in PICTURES:
+        parts = _reduced({view: values[rows] for view, values in x.items()}, [], settings.seed)
+        ends = np.cumsum([part.shape[1] for part in parts.values()]).tolist()
+        cuts = tuple((view, end - parts[view].shape[1], end) for view, end in zip(parts, ends, strict=True))
+        views = Representation(np.concatenate(list(parts.values()), axis=1), None, name, cuts)
+        return from_arrays(views.lines, labels, settings), views, labels, right
+    part = x.iloc[rows].reset_index(drop=True) if isinstance(x, pd.DataFrame) else x[rows]
+    samples = from_arrays(part, labels, settings)
+    samples, found = _represent(samples, settings, Store(None), None)  # type: ignore[arg-type]
+    return samples, found, labels, right
+
+
+def calibration_error(probability: np.ndarray, wrong: np.ndarray) -> float:
+    """Expected calibration error over ten bins of equal width."""
+    place = np.minimum((probability * BINS).astype(int), BINS - 1)
+    gaps = np.bincount(place, weights=probability - wrong, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(wrong))
+
+
+def run(name: str, percent: int, seed: int, held: dict[str, object]) -> dict[str, object]:
+    """One audit with what only the truth can tell."""
+    from sklearn.metrics import roc_auc_score
+
+    samples, views, labels, right = draw(name, percent, seed, held)
+    wrong = labels != right
+    start = time.process_time()
+    found = detect(samples, views, Settings(seed=seed % 2**31), Store(None), lambda share: None)
+    seconds = time.process_time() - start
+    flags = found.evidence.flags
+    number = found.facts.get("number")
+    false = int((flags & ~wrong).sum())
+    losses = found.facts.get("held_out_loss", {})
+    return {
+        "set": name,
+        "noise": percent,
+        "seed": seed,
+        "rows": len(labels),
+        "wrong": int(wrong.sum()),
+        "flagged": int(flags.sum()),
+        "false": false,
+        "kept": bool(false <= 0.1 * flags.sum()),
+        "found": int((flags & wrong).sum()),
+        "number": number["estimate"] if number else np.nan,
+        "low": number["low"] if number else np.nan,
+        "high": number["high"] if number else np.nan,
+        "calibration_error": calibration_error(found.evidence.wrong, wrong),
+        "auroc": roc_auc_score(wrong, found.evidence.score) if wrong.any() else np.nan,
+        "loss": min(losses.values()) if losses else np.nan,
+        "jury": "jury" in str(found.facts.get("judges")),
+        "unjudged": bool(found.facts.get("unjudged")),
+        "cpu_seconds": seconds,
+    }
+
+
+def summarised(table: pd.DataFrame) -> pd.DataFrame:
+    """One line per set and noise, and one per set over all noises (noise "all")."""
+    lines = []
+    for name in SETS:
+        for noise in (*NOISE, "all"):
+            part = table[(table["set"] == name) & ((table.noise == noise) | (noise == "all"))]
+            if not len(part):
+                continue
+            told = part[~part.unjudged]
+            covered = (told.low.round() <= told.wrong) & (told.wrong <= told.high.round())
+            lines.append(
+                {
+                    "set": name,
+                    "noise": noise,
+                    "runs": len(part),
+                    "kept": part.kept.mean(),
+                    "flags_nothing": (part.flagged == 0).mean(),
+                    "false_share": part.false.sum() / max(part.flagged.sum(), 1),
+                    "power": part.found.sum() / part.wrong.sum() if part.wrong.sum() else np.nan,
+                    "covers": covered.mean() if len(told) else np.nan,
+                    "number_over_truth": told.number.sum() / told.wrong.sum() if told.wrong.sum() else np.nan,
+                    "calibration_error": told.calibration_error.mean(),
+                    "auroc": told.auroc.mean(),
+                    "unjudged": part.unjudged.mean(),
+                    "cpu_seconds": part.cpu_seconds.mean(),
+                }
+            )
+    return pd.DataFrame(lines).round(4)
+
+
+def runs(first: int, count: int, folder: Path) -> None:
+    """All sets and noises, seed by seed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "audit_promise_runs.csv"
+    held: dict[str, object] = {}
+    made = set()
+    if path.is_file():
+        table = pd.read_csv(path)
+        made = set(zip(table["set"], table.noise, table.seed, strict=True))
+    for seed in range(first, first + count):
+        for name in SETS:
+            for percent in NOISE:
+                if (name, percent, seed) in made:
+                    continue
+                record = run(name, percent, seed, held)
+                row = pd.DataFrame(
+                    [{key: round(v, 4) if isinstance(v, float) else v for key, v in record.items()}]
+                )
+                row.to_csv(path, mode="a", header=not path.is_file(), index=False)
+        summarised(pd.read_csv(path)).to_csv(folder / "audit_promise.csv", index=False)
+
+
+def page() -> None:
+    """Put the tables into the page, between their marks."""
+    from tabulate import tabulate
+
+    def share(value: float) -> str:
+        return "–" if pd.isna(value) else f"{100 * value:.0f} %"
+
+    table = summarised(pd.read_csv(TABLES / "audit_promise_runs.csv"))
+    table.to_csv(TABLES / "audit_promise.csv", index=False)
+    table = pd.read_csv(TABLES / "audit_promise.csv")
+    promise = [
+        {
+            "set": row.set,
+            "wrong": f"{row.noise} %" if row.noise != "all" else "all",
+            "runs": row.runs,
+            "kept": f"{round(row.kept * row.runs)}",
+            "found": share(row.power),
+            "false among flags": share(row.false_share),
+            "interval covers": share(row.covers),
+            "calibration error": "–" if pd.isna(row.calibration_error) else f"{row.calibration_error:.3f}",
+            "not judged": share(row.unjudged),
+        }
+        for row in table.itertuples()
+    ]
+    blocks = {"promise": promise}
+    if (TABLES / "audit_human.csv").is_file():
+        human = pd.read_csv(TABLES / "audit_human.csv")
+        blocks["human"] = [
+            {
+                "set": row.set,
+                "given": row.given,
+                "wrong of rows": f"{row.wrong:,} of {row.rows:,}",
+                "method": row.method,
+                "AUROC": f"{row.auroc:.3f}",
+                "average precision": f"{row.average_precision:.3f}",
+            }
+            for row in human.itertuples()
+        ]
+    text = PAGE.read_text()
+    for name, rows in blocks.items():
+        before, rest = text.split(f"<!-- {name} -->\n")
+        after = rest.split("<!-- end -->", 1)[1]
+        made = tabulate(rows, headers="keys", tablefmt="pipe", disable_numparse=True)
+        text = f"{before}<!-- {name} -->\n{made}\n<!-- end -->{after}"
+    PAGE.write_text(text)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "runs":
+        runs(int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]) if len(sys.argv) > 4 else TABLES)
+    else:
+        page()
