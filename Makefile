@@ -5,6 +5,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 READY := .venv/ready
 SNAKEMAKE := $(BIN)/snakemake --logger rich --cores all
+REPORT := $(BIN)/snakemake --reporter glitchtrace --quiet all
 comma := ,
 STUDY_FILE = $(if $(STUDY),--configfile config/studies/$(STUDY).yaml)
 
@@ -36,8 +37,12 @@ setup: $(READY) ## Make the environment in .venv (locked, hash-checked)
 .PHONY: demo
 demo: $(READY) ## The main job: config/config.yaml on embedded data, with figures and report
 	$(SNAKEMAKE)
-	$(BIN)/snakemake --report results/report.html --quiet
-	@echo "results/summary.parquet, results/figures/ and results/report.html are ready"
+	@$(REPORT) --report-glitchtrace-path results/report.html
+	@echo "open results/report.html"
+
+.PHONY: report
+report: $(READY) ## One page of what a finished study found, REPORT_FILE or report.html (STUDY=name)
+	@$(REPORT) --report-glitchtrace-path $(or $(REPORT_FILE),report.html) $(STUDY_FILE)
 
 .PHONY: demo_single
 demo_single: $(READY) ## Fashion-MNIST, ResNet-20, three kinds of glitch (needs the data)

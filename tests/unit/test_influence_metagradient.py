@@ -218,7 +218,7 @@ def test_the_estimator_repeats_the_training_of_a_cell_and_every_signal_is_made_f
     opened = metagradient.open_cell(inputs, {})
     ((rows, matrix),) = opened.blocks()
     assert (rows, matrix.shape) == (slice(0, SAMPLES), (SAMPLES, QUERIES))
-    record = opened._record
+    record = metagradient._repeated(inputs)
     np.testing.assert_allclose(
         matrix, metagradient.influence_matrix(record, *queries(dtype=np.float32)), rtol=1e-5
     )

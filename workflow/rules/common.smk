@@ -1,6 +1,5 @@
 # The configuration, the cells of the grid, and the functions that rules take their inputs and parameters from.
 
-import functools
 import sys
 import time
 from pathlib import Path
@@ -370,13 +369,11 @@ def stage(function, **parameters):
             )
             for key, value in parameters.items()
         }
-        named = registry.named_in({**dict(wildcards.items()), **filled})
-        return _fingerprint(function, *(f"{kind}={name}" for kind, name in named))
+        return provenance.job_fingerprint(
+            function, {**dict(wildcards.items()), **filled}
+        )
 
     return {"stage": function, **parameters, "code": code}
-
-
-_fingerprint = functools.cache(provenance.fingerprint)
 
 
 # --- figures and tables --------------------------------------------------------------------------------------------
@@ -395,15 +392,19 @@ def figure_files(stem, caption, category):
 
 def table_file(path, caption, category, form="table"):
     """A table or page that goes into the report, usually what stands behind a figure, beside it."""
+
     # One label only: of a second with two values the report makes a switch, and its page stays empty
     # where a result exists for one position of the switch alone.
-    about = [caption.replace("_", " ")]
-    about += [f"{{{key}}}" for key in CELL_KEYS if f"{{{key}}}" in path]
+    def labels(wildcards):
+        from glitchtrace.reporting.page import title
+
+        return {"result": f"{title(caption, dict(wildcards.items()))} ({form})"}
+
     return report(
         path,
         caption=str(ROOT / "workflow/report" / f"{caption}.rst"),
         category=category,
-        labels={"result": f"{', '.join(about)} ({form})"},
+        labels=labels,
     )
 
 

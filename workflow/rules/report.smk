@@ -9,6 +9,28 @@ LABEL_CELLS = [
 GLITCHED_SETS = grid.glitched_sets(GRID)
 
 
+rule describe_findings:
+    input:
+        summary=rules.summarise_study.output.summary,
+        gain=rules.summarise_study_gain.output.gain if CONFIG["repair"] else [],
+    output:
+        findings=table_file(paths.FINDINGS, "findings", "Findings", "page"),
+    log:
+        "<logs>/describe_findings/<study>/findings.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(800),
+    params:
+        **stage(
+            "reporting.findings:write_findings",
+            headline=HEADLINE,
+        ),
+    script:
+        "../scripts/run_stage.py"
+
+
 rule plot_signals:
     input:
         summary=rules.summarise_dataset.output.summary,
@@ -372,6 +394,7 @@ label_repair_figures = where(
 )
 FIGURES += [
     where(True, rules.describe_study.output),
+    where(GRID, rules.describe_findings.output),
     accuracy_figures,
     cost_figures,
     where(GRID and CONFIG["repair"], rules.plot_gain.output.figures),

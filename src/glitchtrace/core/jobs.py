@@ -98,6 +98,7 @@ def _logging_to(path: str, header: str) -> Iterator[None]:
     with open(path, "w", buffering=1, encoding="utf-8") as log:
         sys.stderr = log
         logging.basicConfig(stream=log, level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+        logging.getLogger("fontTools").setLevel(logging.WARNING)  # a hundred lines for each PDF
         logging.captureWarnings(True)
         try:
             print(header, file=log)

@@ -1,4 +1,4 @@
-"""Metagradient of a softmax head: influence through every step of its recorded training, all queries in one walk.
+"""Metagradient: influence through every step of a recorded training; of a softmax head, all queries in one walk.
 
 A training by SGD with momentum μ and weight decay λ,
 
@@ -11,12 +11,13 @@ order.  With a = dL/dθ and c = dL/dv, walked from the last step to the first,
 
 where H_t is the Hessian of the batch loss.  For a softmax head with inputs h̃ = [h; 1] and c a (K, d + 1) matrix per
 query, s_ij = c_j h̃_i gives everything: ∇ℓ_i · c_j = (p_i − onehot(y_i)) · s_ij, the same for every other label of i,
-and H c = (1/|B|) Σ_i ((diag p_i − p_i p_iᵀ) s_ij) ⊗ h̃_i.  Each step is two matrix products for all queries.
+and H c = (1/|B|) Σ_i ((diag p_i − p_i p_iᵀ) s_ij) ⊗ h̃_i.  Each step is two matrix products for all queries.  Networks
+with more trained layers are walked by ``metagradient_networks``.
 
 Source: docs/methods/metagradient.md.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ from glitchtrace.influence.estimator import Estimator, EstimatorInputs, complete
 
 KIND = "estimator"
 CARD = {
-    "summary": "Influence through every step of the training of a softmax head on frozen features.",
+    "summary": "Influence through every step of the training, of a softmax head or a small network.",
     "settings": {
         "memory_mib": {
             "description": "Memory of one block of queries, MiB.",
@@ -40,7 +41,7 @@ CARD = {
 }
 MEMORY_MIB = 256.0
 # Largest difference of the walked training from its checkpoints, relative to the largest weight: rounding only.
-_AGREEMENT = 1e-3
+AGREEMENT = 1e-3
 
 
 @dataclass(frozen=True)
@@ -221,48 +222,70 @@ def record_training(
 def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
     """The estimator of one cell, whose training is repeated step by step and compared with its checkpoints.
 
-    Raises GlitchtraceError where more than the head was trained, a subset of epochs is asked for, or the repeated
-    training is another one.
+    Raises GlitchtraceError where a subset of epochs is asked for, where a step of the training depends on more than
+    the parameters (dropout, BatchNorm), and where the repeated training is another one.
     """
     complete = complete_settings("metagradient", settings)
-    factors = cell.factors
+    factors, memory = cell.factors, complete["memory_mib"]
     for key in ("epochs", "divide_by_batch_size"):
         if complete[key]:
             raise GlitchtraceError(
                 f"estimators.metagradient.{key}: the metagradient is that of the whole training; leave it out"
             )
-    if not factors.frozen:
-        raise GlitchtraceError(
-            "metagradient walks through the training of a head on frozen features; "
-            "choose such a model (linear, or a frozen backbone) or the estimator tracin"
-        )
     if cell.training is None:
         raise GlitchtraceError("metagradient needs the settings and the seed of the training; give both")
+    query_labels = factors.validation.labels
+    if not factors.frozen:
+        from glitchtrace.influence import metagradient_networks as networks
+
+        training = networks.repeated(cell)
+
+        def of_network(validation: bool) -> Iterator[tuple[slice, Walked]]:
+            queries, labels = (
+                (cell.problem.validation, query_labels)
+                if validation
+                else (cell.problem.train, training.labels)
+            )
+            return networks.walk(training, queries, labels, memory_mib=memory)
+
+        return Metagradient(of_network, training.labels, query_labels, training.classes, memory_mib=memory)
     record = _repeated(cell)
-    return Metagradient(
-        record,
-        _with_ones(factors.validation.features[0], record),
-        factors.validation.labels,
-        memory_mib=complete["memory_mib"],
-    )
+    queries = _with_ones(factors.validation.features[0], record)
+
+    def of_head(validation: bool) -> Iterator[tuple[slice, Walked]]:
+        if validation:
+            return walk(record, queries, query_labels, memory_mib=memory)
+        return walk(record, record.inputs, record.labels, memory_mib=memory)
+
+    return Metagradient(of_head, record.labels, query_labels, record.classes, memory_mib=memory)
 
 
 class Metagradient(Estimator):
-    """Influence through the training of a head; it has no checkpoints, so that all of it counts as one."""
+    """Influence through a training; it has no checkpoints, so that all of it counts as one.
+
+    ``walked``: the walk with the validation samples as queries, or (False) with the training samples; ``labels`` (n,).
+    """
 
     def __init__(
-        self, record: RecordedHead, queries: np.ndarray, query_labels: np.ndarray, *, memory_mib: float
+        self,
+        walked: Callable[[bool], Iterator[tuple[slice, Walked]]],
+        labels: np.ndarray,
+        query_labels: np.ndarray,
+        classes: int,
+        *,
+        memory_mib: float,
     ) -> None:
-        self._record, self._queries, self._query_labels = record, queries, query_labels
-        self._memory_mib = memory_mib
-        self._walked: list[tuple[slice, Walked]] | None = None
+        self._walked, self._labels = walked, labels
+        self._queries, self._classes, self._memory_mib = len(query_labels), classes, memory_mib
+        self._kept: list[tuple[slice, Walked]] | None = None
 
     def blocks(
         self, labels: np.ndarray | None = None, epochs: Sequence[int] | None = None
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """All rows and J, (n, m), in one block; see ``Estimator.blocks``."""
-        chosen = self._record.labels if labels is None else labels
-        matrix = np.empty((len(chosen), len(self._queries)), self._record.inputs.dtype)
+        chosen = self._labels if labels is None else labels
+        _check_labels("labels", chosen, len(self._labels), self._classes)
+        matrix = np.empty((len(chosen), self._queries), np.float32)
         for columns, walked in self._walk():
             matrix[:, columns] = walked.under(chosen)
         yield slice(0, len(chosen)), matrix
@@ -274,33 +297,43 @@ class Metagradient(Estimator):
 
     def self_influence_per_epoch(self) -> np.ndarray:
         """Influence of each training sample on its own loss, (1, n) float64: a walk with all of them as queries."""
-        record = self._record
-        selves = np.empty(len(record.labels))
-        for columns, walked in walk(record, record.inputs, record.labels, memory_mib=self._memory_mib):
-            selves[columns] = np.diagonal(walked.under(record.labels)[columns])
+        selves = np.empty(len(self._labels))
+        for columns, walked in self._walked(False):
+            selves[columns] = np.diagonal(walked.under(self._labels)[columns])
         return selves[None]
 
     def _walk(self) -> Iterator[tuple[slice, Walked]]:
         """The walk over the queries, kept where it fits into the memory: counterfactual labels then cost nothing."""
-        if self._walked is not None:
-            yield from self._walked
+        if self._kept is not None:
+            yield from self._kept
             return
         kept: list[tuple[slice, Walked]] = []
-        entries = len(self._record.labels) * len(self._queries) * (self._record.classes + 1)
-        fits = entries * self._record.inputs.itemsize <= self._memory_mib * 2**20
-        for part in walk(self._record, self._queries, self._query_labels, memory_mib=self._memory_mib):
+        entries = len(self._labels) * self._queries * (self._classes + 1)
+        fits = 4 * entries <= self._memory_mib * 2**20
+        for part in self._walked(True):
             if fits:
                 kept.append(part)
             yield part
         if fits:
-            self._walked = kept
+            self._kept = kept
 
 
-def _repeated(cell: EstimatorInputs) -> RecordedHead:
-    """The training of a cell, step by step; see ``training.sgd.train``, whose order of samples it repeats."""
+def repeated_steps(cell: EstimatorInputs, smallest_batch: int = 1) -> list[np.ndarray]:
+    """The rows of each step of the training of a cell, in the order of ``training.sgd.train``."""
     from glitchtrace.training.sgd import batches
 
     assert cell.training is not None
+    factors = cell.factors
+    order = generator(cell.training["seed"], "loader")
+    return [
+        rows
+        for _ in range(factors.epochs)
+        for rows in batches(order.permutation(len(factors.train)), factors.batch_size, smallest_batch)
+    ]
+
+
+def _repeated(cell: EstimatorInputs) -> RecordedHead:
+    """The training of the head of a cell, step by step."""
     factors, problem = cell.factors, cell.problem
     network = problem.network
     names = [name for name in network.trained if name.endswith(("weight", "bias"))]
@@ -311,17 +344,12 @@ def _repeated(cell: EstimatorInputs) -> RecordedHead:
     initial = np.column_stack([tensors["weight"], tensors["bias"]]) if biased else tensors["weight"]
     features = factors.train.features[0]
     inputs = np.column_stack([features, np.ones(len(features), features.dtype)]) if biased else features
-    order = generator(cell.training["seed"], "loader")
-    steps = [
-        rows
-        for _ in range(factors.epochs)
-        for rows in batches(order.permutation(len(features)), factors.batch_size)
-    ]
+    steps = repeated_steps(cell)
     rates = np.repeat(factors.learning_rates, len(steps) // factors.epochs)
     record = record_training(inputs, factors.train.labels, initial, steps, rates)
     last = {name.rpartition(".")[2]: problem.checkpoints[-1][name] for name in names}
     expected = np.column_stack([last["weight"], last["bias"]]) if biased else last["weight"]
-    if np.abs(record.states[-1] - expected).max() > _AGREEMENT * np.abs(expected).max():
+    if np.abs(record.states[-1] - expected).max() > AGREEMENT * np.abs(expected).max():
         raise GlitchtraceError(
             "the training, repeated step by step, does not end at its last checkpoint; train the cell again"
         )

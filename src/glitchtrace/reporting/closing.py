@@ -28,7 +28,7 @@ def closing_lines(folder: str | Path, seconds: float, headline: str = "f1") -> l
         lines += _repair(read_table(folder / "gain.parquet", keys))
     places = [f"{folder}/figures", f"{folder}/summary.parquet"]
     lines.append(
-        f"Took {_spoken(seconds)}. Look at {' and '.join(places)}; for one page: snakemake --report."
+        f"Took {_spoken(seconds)}. Look at {' and '.join(places)}; for one page: snakemake --reporter glitchtrace."
     )
     return lines
 

@@ -134,8 +134,8 @@ _NAMES = {
 }
 
 HEADLINES = {
-    "f1": "F1, exactly k flagged",
-    "f1_published": "F1, published rule (k+1 and ties)",
+    "f1": "F1; as many flagged as there are glitches",
+    "f1_published": "F1; published rule: one flagged too many, and ties",
 }
 
 _SETTINGS = {

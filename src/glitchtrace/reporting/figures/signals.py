@@ -88,7 +88,12 @@ def draw_signals(cells: pd.DataFrame, *, dataset: str, headline: str = "f1") -> 
     panels = dict(list(cells.groupby(["model", "estimator", "glitch", "ratio"], observed=True)))
     for (model, estimator), line in zip(rows, grid, strict=True):
         for (glitch, ratio), axes in zip(columns, line, strict=True):
-            _draw_panel(axes, panels.get((model, estimator, glitch, ratio), cells[:0]), signals, headline)
+            panel = panels.get((model, estimator, glitch, ratio))
+            _draw_panel(axes, cells[:0] if panel is None else panel, signals, headline)
+            if panel is None:  # bars and dashes of a setting that was never run would read as zeros
+                for text in axes.texts:
+                    text.remove()
+                axes.text(0.5, 0.5, "not in this study", transform=axes.transAxes, ha="center", va="center")
         name = style.human_name("model", model)
         line[0].set_ylabel(f"{name}\n{style.human_name('estimator', estimator)}" if several else name)
     for (glitch, ratio), top, bottom in zip(columns, grid[0], grid[-1], strict=True):

@@ -1,0 +1,115 @@
+"""The findings in words, and the page that begins with them."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.reporting.findings import detection_table, write_findings
+from glitchtrace.reporting.page import Section, in_words, title, write_page
+
+CELL = {"dataset": "wine", "model": "linear", "glitch": "uniform", "ratio": "0.1", "estimator": "tracin"}
+
+
+def summary(signal: list[float], rival: list[float]) -> pd.DataFrame:
+    """F1 of CNCI and of 1 − p by seed."""
+    rows = [
+        CELL | {"seed": seed, "signal": name, "metric": metric, "value": value}
+        for name, metric, values in (
+            ("CNCI", "f1", signal), ("one_minus_p", "f1", rival), ("", "contamination", [0.1] * len(signal))
+        )
+        for seed, value in enumerate(values)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def gain(influence: float) -> pd.DataFrame:
+    """Test accuracy of three seeds without repair, after one by influence, and by the oracle."""
+    rows = [
+        CELL
+        | {"seed": seed, "policy": policy, "part": "test", "accuracy": 0.8 + change + 0.001 * seed * change}
+        for policy, change in (("none", 0.0), ("influence", influence), ("oracle", 0.05))
+        for seed in range(3)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("signal", "rival", "ahead"),
+    [
+        ([0.9, 0.91, 0.92], [0.5, 0.52, 0.51], "signal"),
+        ([0.5, 0.52, 0.51], [0.9, 0.91, 0.92], "rival"),
+        ([0.5, 0.9, 0.7], [0.9, 0.5, 0.75], "neither"),
+    ],
+)
+def test_nobody_is_ahead_within_the_noise(signal: list[float], rival: list[float], ahead: str) -> None:
+    row = detection_table(summary(signal, rival)).iloc[0]
+    assert (row["signal"], row["rival"], row["ahead"]) == ("CNCI", "one_minus_p", ahead)
+
+
+def test_one_run_names_nobody() -> None:
+    assert detection_table(summary([0.9], [0.1]))["ahead"].tolist() == ["neither"]
+
+
+@pytest.mark.parametrize(("change", "harm"), [(-0.02, True), (0.02, False)])
+def test_a_repair_that_harms_is_named(tmp_path: Path, change: float, harm: bool) -> None:
+    files.write_parquet(summary([0.5, 0.6, 0.7], [0.8, 0.9, 0.95]), tmp_path / "summary.parquet")
+    files.write_parquet(gain(change), tmp_path / "gain.parquet")
+    write_findings(
+        summary=tmp_path / "summary.parquet",
+        gain=tmp_path / "gain.parquet",
+        findings=tmp_path / "findings.html",
+    )
+    text = (tmp_path / "findings.html").read_text(encoding="utf-8")
+    assert ("Do not repair without measuring" in text) == harm
+    assert ("Wine, Linear head, uniform label noise, 10 %: influence -2.0" in text) == harm
+    assert "<b>oracle</b>" in text
+    assert "+5.0 points on average over 1 setting." in text
+    assert "A plain rival has the higher mean in 1 of 1 setting" in text
+    assert "in 1 of 1 setting.</li>" in text  # 1 − p beside CNCI, without hindsight
+
+
+def test_the_page_begins_with_the_findings_and_shows_tables(tmp_path: Path) -> None:
+    (tmp_path / "findings.html").write_text(
+        "<html><body><h2>What was found</h2></body></html>", encoding="utf-8"
+    )
+    (tmp_path / "t.csv").write_text(
+        "glitch,signal,mean\nclass_dependent@all_classes,one_minus_p,0.123456\n", "utf-8"
+    )
+    (tmp_path / "f.svg").write_text('<svg width="100pt"></svg>', "utf-8")
+    caption = '<p>See <a href="javascript:show(1)">there</a>, <a href="mailto:a@b">a@b</a>.</p>'
+    write_page(
+        tmp_path / "page.html",
+        [
+            Section("Detection", "Signals <&>", caption, [tmp_path / "t.csv", tmp_path / "f.svg"]),
+            Section("Findings", "", "", [tmp_path / "findings.html"]),
+        ],
+        "<p>How.</p>",
+    )
+    text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.index("What was found") < text.index("Signals &lt;&amp;&gt;") < text.index("<td>1 − p</td>")
+    assert "<p>See there, a@b.</p>" in text
+    assert "0.1235" in text
+    assert "mailto" not in text
+    assert "javascript" not in text
+
+
+def test_words_instead_of_names() -> None:
+    cell = {"dataset": "digits", "glitch": "uniform", "ratio": "0.2"}
+    assert title("gallery", cell) == "Most suspicious pictures: Digits, uniform label noise, 20 %"
+    table = in_words(pd.DataFrame({"dataset": ["no such"], "peak_mib": ["1"]}))
+    assert table.to_dict("records") == [{"dataset": "no such", "peak mib": "1"}]
+
+
+@pytest.mark.parametrize("name", ["report.zip", "report"])
+def test_a_page_ends_in_html(tmp_path: Path, name: str) -> None:
+    with pytest.raises(GlitchtraceError, match=r"ends in \.html"):
+        write_page(tmp_path / name, [], "")
+
+
+def test_a_page_shows_no_pdf(tmp_path: Path) -> None:
+    (tmp_path / "f.pdf").write_bytes(b"%PDF")
+    with pytest.raises(GlitchtraceError, match="put svg or png first"):
+        write_page(tmp_path / "p.html", [Section("Detection", "a", "", [tmp_path / "f.pdf"])], "")
