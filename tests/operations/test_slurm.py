@@ -25,6 +25,7 @@ SLURM = [
     "2",
     *QUICK,
 ]
+SHORT = ["--profile", "profiles/slurm_short", *QUICK]
 GENERIC = ["--profile", "profiles/cluster_generic", *QUICK]
 
 
@@ -193,6 +194,16 @@ def test_the_generic_profile_submits_with_sbatch(
     assert contents(checkout.folder) == contents(finished.folder)
     names = [job["JobName"] for job in known_jobs(cluster).values()]
     assert set(stages) <= set(names)
+
+
+def test_short_cells_share_a_submission(finished: Checkout, cluster: dict[str, str], tmp_path: Path) -> None:
+    before = known_jobs(cluster).keys()
+    checkout = Checkout(copy_of_the_checkout(tmp_path / "run"))
+    checkout.run(*SHORT, "--resources", "mem_mb=8000", variables=cluster, cores=2)
+    submitted = [job["JobName"] for number, job in known_jobs(cluster).items() if number not in before]
+    # The sources are fetched one by one; all cells, and all that is made of them, are a submission each.
+    assert sorted(submitted) == ["GROUP", "GROUP", "fetch_data", "fetch_data"]
+    assert contents(checkout.folder) == contents(finished.folder)
 
 
 def test_the_generic_profile_reports_a_job_that_dies(

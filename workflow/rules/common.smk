@@ -1,6 +1,5 @@
 # The configuration, the cells of the grid, and the functions that rules take their inputs and parameters from.
 
-import functools
 import sys
 import time
 from pathlib import Path
@@ -375,13 +374,11 @@ def stage(function, **parameters):
             )
             for key, value in parameters.items()
         }
-        named = registry.named_in({**dict(wildcards.items()), **filled})
-        return _fingerprint(function, *(f"{kind}={name}" for kind, name in named))
+        return provenance.job_fingerprint(
+            function, {**dict(wildcards.items()), **filled}
+        )
 
     return {"stage": function, **parameters, "code": code}
-
-
-_fingerprint = functools.cache(provenance.fingerprint)
 
 
 # --- figures and tables --------------------------------------------------------------------------------------------

@@ -39,7 +39,12 @@ def job_fingerprint(stage: str, parameters: Mapping[str, Any]) -> str:
 
     ``parameters``: the job's parameters with their wildcards filled in; see ``registry.named_in``.
     """
-    return fingerprint(stage, *(f"{kind}={name}" for kind, name in registry.named_in(parameters)))
+    return _of_roots((stage, *(f"{kind}={name}" for kind, name in registry.named_in(parameters))))
+
+
+@cache
+def _of_roots(roots: tuple[str, ...]) -> str:
+    return fingerprint(*roots)
 
 
 def fingerprint(*roots: str) -> str:
@@ -105,7 +110,7 @@ def versions() -> dict[str, str]:
 
 def clear() -> None:
     """Forget what was read of source files: for tests that edit some."""
-    for cached in (_module, _references, _reached, _lines):
+    for cached in (_module, _references, _reached, _lines, _of_roots):
         cached.cache_clear()
     registry._scan.cache_clear()
 

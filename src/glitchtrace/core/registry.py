@@ -27,7 +27,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,7 @@ class _Found:
     blocks: Mapping[str, Mapping[str, Any]]
     entries: Mapping[str, Mapping[str, Entry]]
     files: Mapping[str, Path]
+    naming: dict[str, str] = field(default_factory=dict)
 
 
 def base_name(name: str) -> str:
@@ -302,10 +303,7 @@ def named_in(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
     A key that is a kind or its table (``dataset``, ``datasets``), at any depth, names components: a name, a list of
     names, or a mapping whose keys are names.  None names none.
     """
-    keys = {kind: kind for kind in kinds()}
-    keys.update(tables())
-    for kind, spec in kinds().items():
-        keys.update(dict.fromkeys(spec.get("keys", ()), kind))
+    keys, entries = _naming(), _all().entries
     found: set[tuple[str, str]] = set()
 
     def walk(value: Any) -> None:
@@ -319,17 +317,28 @@ def named_in(parameters: Mapping[str, Any]) -> list[tuple[str, str]]:
                 walk(inner)
 
     walk(parameters)
-    found = {(kind, name) for kind, name in found if name in names(kind)}
+    found = {(kind, name) for kind, name in found if name in entries.get(kind, {})}
     # What a card says the component uses beside what the parameters say.
     waiting = list(found)
     while waiting:
         kind, name = waiting.pop()
-        for used_kind, used in card(kind, name).get("uses", {}).items():
+        for used_kind, used in entries[kind][name].card.get("uses", {}).items():
             for other in used:
                 if (used_kind, other) not in found:
                     found.add((used_kind, other))
                     waiting.append((used_kind, other))
     return sorted(found)
+
+
+def _naming() -> Mapping[str, str]:
+    """Key of parameters → kind that it names: the kind, its table, other keys that it declares."""
+    found = _all()
+    if not found.naming:
+        found.naming.update({kind: kind for kind in found.kinds})
+        found.naming.update(tables())
+        for kind, spec in found.kinds.items():
+            found.naming.update(dict.fromkeys(spec.get("keys", ()), kind))
+    return found.naming
 
 
 def _names(value: Any) -> list[str]:
