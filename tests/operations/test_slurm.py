@@ -146,7 +146,7 @@ def test_the_smoke_grid_submitted_interrupted_and_resumed(
     assert training
     for job in training:
         assert job["NumCPUs"] == "1"
-        assert re.fullmatch(r"15\d\dM", job["MinMemoryNode"]), job["MinMemoryNode"]
+        assert re.fullmatch(r"13\d\dM", job["MinMemoryNode"]), job["MinMemoryNode"]
         # An hour, and the minute that so small a training is given.
         assert job["TimeLimit"] == "01:01:00"
 
@@ -156,8 +156,8 @@ def fetched(checkout: Checkout) -> dict[str, Path]:
     return {path.parent.name: path for path in checkout.folder.glob("results/sources/*/fetch_data.json")}
 
 
-# Above the memory of the first attempt by itself (1.5 GB) and, with torch beside it, below that of the second; above
-# that of the third (4.5 GB).  Nothing may hang on what else the job holds when the scheduler looks.
+# Above the memory of the first attempt by itself (1.3 GB) and, with torch beside it, below that of the second; above
+# that of the third (3.9 GB).  Nothing may hang on what else the job holds when the scheduler looks.
 @pytest.mark.parametrize(("megabytes", "attempts"), [(1700, 2), (6000, 3)])
 def test_a_job_out_of_memory_is_submitted_again_with_more_and_then_reported(
     megabytes: int, attempts: int, finished: Checkout, cluster: dict[str, str], tmp_path: Path

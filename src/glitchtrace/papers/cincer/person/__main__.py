@@ -72,7 +72,13 @@ def open_session(options: argparse.Namespace) -> tuple[Session, Samples]:
     }
     # A file of the person's own is read anew: where it has changed, the session says so.
     if own or not all(Path(path).is_file() for path in stored.values()):
-        fetch_data(dataset=source, data_root=config["data_root"], **stored)
+        fetch_data(
+            dataset=source,
+            features=stored["features"],
+            labels=stored["labels"],
+            description=stored["description"],
+            data_root=config["data_root"],
+        )
     check_arrays(stored)
     protocol = LoopSettings(**settings["loop"][chosen["loop"]])
     repeat = AskingRepeat(
