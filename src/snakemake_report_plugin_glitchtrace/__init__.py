@@ -13,7 +13,7 @@ from snakemake_interface_report_plugins.settings import ReportSettingsBase
 
 
 @dataclass
-class ReportSettings(ReportSettingsBase):
+class ReportSettings(ReportSettingsBase):  # type: ignore[misc]
     """Where the page is written."""
 
     path: Path | None = field(
@@ -22,7 +22,7 @@ class ReportSettings(ReportSettingsBase):
     )
 
 
-class Reporter(ReporterBase):
+class Reporter(ReporterBase):  # type: ignore[misc]
     """Turns the marked files of a run into one page."""
 
     def render(self) -> None:

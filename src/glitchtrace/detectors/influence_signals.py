@@ -194,7 +194,8 @@ def marginal(profiles: Profiles, mi_orientation: str = "positive") -> np.ndarray
     tables = (profiles.cumulative.positive, profiles.cumulative.negative)
     positive, negative = (table.sum(axis=1, dtype=np.float64) for table in tables)
     marginal = positive + negative
-    return marginal if mi_orientation == "positive" else -marginal
+    result: np.ndarray = marginal if mi_orientation == "positive" else -marginal
+    return result
 
 
 def negative_marginal(profiles: Profiles, mi_orientation: str = "positive") -> np.ndarray:
@@ -205,23 +206,27 @@ def negative_marginal(profiles: Profiles, mi_orientation: str = "positive") -> n
 def marginal_absolute(profiles: Profiles) -> np.ndarray:
     """MAI: Σ_j |J_ij|."""
     positive, negative = profiles.cumulative.positive, profiles.cumulative.negative
-    return positive.sum(axis=1, dtype=np.float64) - negative.sum(axis=1, dtype=np.float64)
+    result: np.ndarray = positive.sum(axis=1, dtype=np.float64) - negative.sum(axis=1, dtype=np.float64)
+    return result
 
 
 def average_absolute(profiles: Profiles) -> np.ndarray:
     """AAI: MAI / m."""
-    return marginal_absolute(profiles) / profiles.validation_counts.sum()
+    result: np.ndarray = marginal_absolute(profiles) / profiles.validation_counts.sum()
+    return result
 
 
 def gd_class(profiles: Profiles) -> np.ndarray:
     """GD-class: − min_c Σ_{j ∈ V_c} J_ij over the classes of the training set."""
     influence = profiles.cumulative.positive.astype(np.float64) + profiles.cumulative.negative
-    return -influence[:, profiles.trained].min(axis=1)
+    result: np.ndarray = -influence[:, profiles.trained].min(axis=1)
+    return result
 
 
 def marginal_positive(profiles: Profiles) -> np.ndarray:
     """MPI: Σ_j max(J_ij, 0)."""
-    return profiles.cumulative.positive.sum(axis=1, dtype=np.float64)
+    result: np.ndarray = profiles.cumulative.positive.sum(axis=1, dtype=np.float64)
+    return result
 
 
 def inverse_positive(profiles: Profiles) -> np.ndarray:
@@ -231,12 +236,16 @@ def inverse_positive(profiles: Profiles) -> np.ndarray:
 
 def negative_own(profiles: Profiles) -> np.ndarray:
     """NIL: |N_ic| of the observed class."""
-    return np.abs(profiles.of_own_class(profiles.cumulative.negative))
+    result: np.ndarray = np.abs(profiles.of_own_class(profiles.cumulative.negative))
+    return result
 
 
 def negative_largest(profiles: Profiles) -> np.ndarray:
     """NIL_opt: max_c |N_ic| over the classes of the training set."""
-    return np.abs(profiles.cumulative.negative[:, profiles.trained]).max(axis=1).astype(np.float64)
+    result: np.ndarray = (
+        np.abs(profiles.cumulative.negative[:, profiles.trained]).max(axis=1).astype(np.float64)
+    )
+    return result
 
 
 def positive_count(profiles: Profiles) -> np.ndarray:
@@ -271,13 +280,15 @@ def pcid(profiles: Profiles) -> np.ndarray:
 def cfrank(profiles: Profiles) -> np.ndarray:
     """CFRank: max(r^C_i, r^P_i), ranks 0 … n−1 by CNCI and by PCID, so that each value occurs at most twice."""
     ranks = np.maximum(ascending_ranks(cnci(profiles)), ascending_ranks(pcid(profiles)))
-    return ranks.astype(np.float64)
+    result: np.ndarray = ranks.astype(np.float64)
+    return result
 
 
 def cosine_marginal(profiles: Profiles) -> np.ndarray:
     """−MI / √SI, (n,); 0 where the sample has no influence on itself."""
     size = np.sqrt(profiles.self_influence.astype(np.float64))
-    return np.divide(-marginal(profiles), size, out=np.zeros_like(size), where=size > 0)
+    result: np.ndarray = np.divide(-marginal(profiles), size, out=np.zeros_like(size), where=size > 0)
+    return result
 
 
 def negative_label(profiles: Profiles) -> np.ndarray:
@@ -292,7 +303,8 @@ def verdict(profiles: Profiles) -> np.ndarray:
 
 def _inverse(values: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
-        return np.divide(1.0, values, out=np.full_like(values, np.inf), where=values > 0)
+        result: np.ndarray = np.divide(1.0, values, out=np.full_like(values, np.inf), where=values > 0)
+        return result
 
 
 COMPONENTS = {

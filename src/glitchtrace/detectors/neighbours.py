@@ -167,7 +167,8 @@ def _log_likelihood(rows: np.ndarray, members: np.ndarray) -> np.ndarray:
         chosen = rows[members][own <= np.quantile(own, 0.75)]
         if len(chosen) < 2:
             break
-    return -0.5 * distance - np.log(np.diag(factor)).sum() + np.log(members.mean())
+    result: np.ndarray = -0.5 * distance - np.log(np.diag(factor)).sum() + np.log(members.mean())
+    return result
 
 
 def soft_labels(
@@ -179,7 +180,8 @@ def soft_labels(
         block = np.arange(len(nearest))[:, None]
         weights = np.maximum(similarity, 1e-9) if weighted else np.ones_like(similarity)
         np.add.at(shares[part], (block, labels[nearest]), weights)
-    return shares / shares.sum(axis=1, keepdims=True)
+    result: np.ndarray = shares / shares.sum(axis=1, keepdims=True)
+    return result
 
 
 def nearest_neighbours(features: np.ndarray, neighbours: int) -> np.ndarray:

@@ -45,7 +45,8 @@ def loss(evidence: Evidence) -> Detection:
 
 
 def _own(evidence: Evidence) -> np.ndarray:
-    return evidence.probabilities[np.arange(len(evidence)), evidence.labels]
+    result: np.ndarray = evidence.probabilities[np.arange(len(evidence)), evidence.labels]
+    return result
 
 
 COMPONENTS = {"one_minus_p": one_minus_p, "loss": loss}

@@ -138,7 +138,8 @@ def transition_matrix(given: str | list[list[float]] | None, order: np.ndarray) 
         matrix = _stochastic(given, classes)
     np.fill_diagonal(matrix, 0.0)
     mass = matrix.sum(axis=1, keepdims=True)
-    return np.divide(matrix, mass, out=np.zeros_like(matrix), where=mass > 0)
+    result: np.ndarray = np.divide(matrix, mass, out=np.zeros_like(matrix), where=mass > 0)
+    return result
 
 
 def _stochastic(given: list[list[float]], classes: int) -> np.ndarray:
@@ -173,4 +174,5 @@ def _number_of_sources(settings: Mapping[str, Any], available: int) -> int:
             f"classes_to_contaminate: {wanted} is not a number from 1 to {available} (classes that can "
             "turn into others); give such a number or 'all'"
         )
-    return wanted
+    result: int = wanted
+    return result

@@ -23,7 +23,8 @@ def class_codes(given: Any, columns: int, classes: Any = None, name: str = "labe
     found, own = doors.labels(given, name)
     if classes is None:
         if own.dtype.kind in "iu" and own.min() >= 0 and own.max() < columns:
-            return own[found].astype(np.int64)
+            result: np.ndarray = own[found].astype(np.int64)
+            return result
         if len(own) != columns:
             raise GlitchtraceError(
                 f"{name}: {len(own)} different labels for {columns} columns of probabilities; give classes= in the "
@@ -39,7 +40,8 @@ def class_codes(given: Any, columns: int, classes: Any = None, name: str = "labe
     if missing:
         raise GlitchtraceError(f"{name}: {missing[0]!r} is not among the classes {order}; give all classes")
     places = np.array([order.index(label) for label in own.tolist()], np.int64)
-    return places[found]
+    translated: np.ndarray = places[found]
+    return translated
 
 
 def factors_of_arrays(
@@ -140,7 +142,8 @@ def _head(module: "nn.Module", name: str | None) -> "nn.Module":
         raise GlitchtraceError(
             f"head: there is no linear layer '{wanted}'; linear layers: {', '.join(linear) or 'none'}"
         )
-    return layers[wanted]
+    result: nn.Module = layers[wanted]
+    return result
 
 
 def _pass(

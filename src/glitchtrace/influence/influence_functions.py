@@ -119,7 +119,8 @@ class HeadInfluenceFunctions(Estimator):
 
 def gradients(residual: np.ndarray, features: np.ndarray) -> np.ndarray:
     """Gradients of the losses by the head's weights, e ⊗ h̃, (rows, K·D)."""
-    return (residual[:, :, None] * features[:, None, :]).reshape(len(features), -1)
+    result: np.ndarray = (residual[:, :, None] * features[:, None, :]).reshape(len(features), -1)
+    return result
 
 
 def head_hessian(features: np.ndarray, guess: np.ndarray, damping: float) -> Operator[np.ndarray]:

@@ -21,7 +21,8 @@ class Plan:
     @property
     def kept(self) -> np.ndarray:
         """Samples to train on, bool (n,)."""
-        return self.actions != Action.DROP
+        result: np.ndarray = self.actions != Action.DROP
+        return result
 
     @property
     def relabelled(self) -> int:

@@ -96,7 +96,7 @@ def pretrain(
             x = PictureInputs(_augmented(crops, rows, random)).batch(slice(None)).to(place)
             loss = cross_entropy(network(x), torch.from_numpy(targets[rows]).to(place))
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             losses.append(loss.item())
@@ -138,7 +138,8 @@ def _augmented(crops: np.ndarray, rows: np.ndarray, random: np.random.Generator)
     pictures = crops[rows, down, right]
     flipped = random.random(len(rows)) < 0.5
     pictures[flipped] = pictures[flipped, :, ::-1]
-    return pictures
+    result: np.ndarray = pictures
+    return result
 
 
 def write_weights(network: ResNet20, weights: str | Path, card: str | Path, recipe: dict[str, str]) -> None:

@@ -60,7 +60,7 @@ class AutogradPasses:
         self.network.train()
         self.network.zero_grad()
         loss = torch.nn.functional.cross_entropy(self.network(prepared), targets)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
 
 
 class TorchClassifier:

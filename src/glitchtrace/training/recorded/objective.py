@@ -82,8 +82,8 @@ class State:
             outputs = self.outputs(x, moving)
             with torch.no_grad():
                 guess = probabilities(outputs)
-                residual = forward_mode.unpack_dual(guess).primal - indicators(y, outputs)
-                slope = forward_mode.make_dual(residual / len(y), _tangent(guess) / len(y))
+                residual = forward_mode.unpack_dual(guess).primal - indicators(y, outputs)  # type: ignore[no-untyped-call]
+                slope = forward_mode.make_dual(residual / len(y), _tangent(guess) / len(y))  # type: ignore[no-untyped-call]
             # Not by way of the loss: torch has no formula for the tangent of its gradient, and its way around
             # imports its compiler, 1.3 CPU seconds and 120 MB for each job.
             gradient = torch.autograd.grad(outputs, list(moving.values()), slope)
@@ -96,7 +96,7 @@ class State:
 
     def _moving(self, u: Direction, *, differentiable: bool = False) -> dict[str, Tensor]:
         return {
-            name: forward_mode.make_dual(tensor.detach().requires_grad_(differentiable), part)
+            name: forward_mode.make_dual(tensor.detach().requires_grad_(differentiable), part)  # type: ignore[no-untyped-call]
             for (name, tensor), part in zip(self.parameters.items(), u, strict=True)
         }
 
@@ -115,7 +115,7 @@ def _dual_numbers() -> Iterator[None]:
 
 def _tangent(dual: Tensor) -> Tensor:
     """The tangent of a dual tensor; zero where it does not depend on the direction."""
-    primal, tangent = forward_mode.unpack_dual(dual)
+    primal, tangent = forward_mode.unpack_dual(dual)  # type: ignore[no-untyped-call]
     return torch.zeros_like(primal).detach() if tangent is None else tangent.detach()
 
 
