@@ -1,0 +1,212 @@
+"""Write the numbers of docs/comparison.md from docs/tables/comparison_*.csv, and these from the study's results.
+
+``python docs/comparison.py`` takes the tables and the diagram from the results of
+``config/studies/comparison_small.yaml`` where they are at hand, and then fills the page from the tables alone.
+"""
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from glitchtrace.core import files, registry
+from glitchtrace.core.files import replace_section
+from glitchtrace.evaluation.rank_tests import ALPHA, GROUPS, WRONG_LABELS
+from glitchtrace.reporting.style import human_glitch, human_name, ordered_signals
+from glitchtrace.reporting.tables import markdown_table, write_csv
+
+PAGE = "docs/comparison.md"
+TABLES = Path("docs/tables")
+PICTURE = Path("docs/comparison-ranks.png")
+RESULTS = Path("results")
+STUDY = RESULTS / "studies/comparison_small"
+INFLUENCE = ("published earlier", "parts and ablations", "counterfactual", "improved")
+STAGES = ("train", "cross_fit", "profile_influence", "detect")
+
+
+def main() -> None:
+    """Take what the study has made, and fill every section of the page."""
+    if (STUDY / "tables/ranks.csv").is_file():
+        take()
+    for section, text in sections(*read()).items():
+        replace_section(PAGE, section, text)
+
+
+def take() -> None:
+    """Copy the tables and the diagram of the study, and gather what its cells cost."""
+    for name in ("cells", "ranks"):
+        source = STUDY / "tables" / f"{'comparison' if name == 'cells' else name}.csv"
+        shutil.copyfile(source, TABLES / f"comparison_{name}.csv")
+    shutil.copyfile(STUDY / "figures/ranks.png", PICTURE)
+    costs = files.read_parquet(STUDY / "cost.parquet")
+    keys = costs[["dataset", "model", "glitch", "ratio", "seed"]].drop_duplicates()
+    folds = []
+    for cell in keys.to_dict("records"):
+        folder = RESULTS / "{dataset}/{model}/{glitch}-{ratio}/seed-{seed}".format(**cell)
+        cost = files.read_record(folder / "cross_fit.json")["cost"]
+        folds.append({**cell, "stage": "cross_fit", "cpu_seconds": float(cost["cpu_seconds"])})
+    every = pd.concat([costs, pd.DataFrame(folds)])
+    mean = every[every["stage"].isin(STAGES)].groupby(["dataset", "model", "stage"])["cpu_seconds"]
+    write_csv(mean.agg(["mean", "std", "count"]).reset_index(), TABLES / "comparison_cost.csv")
+
+
+def read() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The committed tables: a row per cell and detector, per group and detector, per data set and stage."""
+    cells, ranks, costs = (
+        pd.read_csv(TABLES / f"comparison_{name}.csv", dtype={"ratio": str})
+        for name in ("cells", "ranks", "cost")
+    )
+    cells["family"] = cells["detector"].map(dict(zip(ranks["detector"], ranks["family"], strict=True)))
+    return cells, ranks, costs
+
+
+def sections(cells: pd.DataFrame, ranks: pd.DataFrame, costs: pd.DataFrame) -> dict[str, str]:
+    """The text of every section of the page."""
+    lost = losses(cells)
+    return {
+        "summary": summary(cells, ranks, costs),
+        "losses": markdown_table(lost) if len(lost) else "In no cell.",
+        "wrong labels": markdown_table(grid(cells[cells["group"] == WRONG_LABELS])),
+        "others": markdown_table(grid(cells[cells["group"] != WRONG_LABELS])),
+        "means": "\n\n".join(
+            f"**{group}**\n\n{markdown_table(means(ranks[ranks['group'] == group]))}" for group in GROUPS
+        ),
+        "cost": markdown_table(cost(costs)),
+    }
+
+
+def label(detector: str) -> str:
+    """The short name of a detector."""
+    return str(registry.card("detector", detector)["label"])
+
+
+def cell_name(row: dict[str, str]) -> str:
+    """A cell as a reader names it."""
+    return f"{human_name('dataset', row['dataset'])}: {human_glitch(row['glitch'], row['ratio'])}"
+
+
+def best(part: pd.DataFrame) -> pd.Series:
+    """The row of the highest mean."""
+    return part.sort_values("mean", ascending=False, kind="stable").iloc[0]
+
+
+def interval(row: pd.Series) -> str:
+    """A difference with its interval."""
+    return f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+
+
+def summary(cells: pd.DataFrame, ranks: pd.DataFrame, costs: pd.DataFrame) -> str:
+    """What wins where, by how much and at what cost; where influence loses."""
+    lines = []
+    for group in GROUPS:
+        rows = ranks[ranks["group"] == group]
+        first, signal = best(rows), best(rows[rows["family"].isin(INFLUENCE)])
+        count = int(first["cells"])
+        lines.append(
+            f"* **{group}** ({count} cells): the highest mean F1 is that of {label(first['detector'])}, "
+            f"{first['mean']:.3f}; it leads in {first['leads']} cells, alone or with others within noise."
+        )
+        if first["family"] in INFLUENCE:
+            rival = best(rows[~rows["family"].isin(INFLUENCE)])
+            lines.append(
+                f"  The best rival without influence is {label(rival['detector'])}, {rival['mean']:.3f}: "
+                f"{interval(rival)}."
+            )
+        else:
+            lines.append(
+                f"  The best influence signal is {label(signal['detector'])}, {signal['mean']:.3f}, "
+                f"{interval(signal)} beside it; it leads in {signal['leads']} cells."
+            )
+        ranked = rows.dropna(subset="rank").sort_values("rank", kind="stable")
+        tied = ranked[ranked["holm"] >= ALPHA]["detector"].tolist()
+        told = ranked[ranked["holm"] < ALPHA]["detector"].tolist()
+        lines.append(
+            f"  By mean rank the families' speakers {', '.join(map(label, tied))} cannot be told apart (Holm, 5 %); "
+            f"behind them: {', '.join(map(label, told)) or 'none'}."
+        )
+    lost = losses(cells)
+    total = len(cells[["dataset", "model", "glitch", "ratio"]].drop_duplicates())
+    lines.append(
+        f"* **Where the influence signals lose**: in {len(lost)} of {total} cells no influence signal is among those "
+        "that lead ([list](#where-the-influence-signals-lose))."
+    )
+    mean = costs.pivot_table(index=["dataset", "model"], columns="stage", values="mean").mean()
+    lines.append(
+        f"* **Cost**, CPU seconds of a cell, mean over data sets: training {mean['train']:.1f}; influence beside it "
+        f"{mean['profile_influence']:.1f}; five further trainings for what is out of fold {mean['cross_fit']:.1f}; "
+        f"all detectors' scores together {mean['detect']:.1f}. What needs only the training, 1 − p and AUM, "
+        "costs nothing more."
+    )
+    return "\n".join(lines)
+
+
+def losses(cells: pd.DataFrame) -> pd.DataFrame:
+    """The cells that no influence signal leads: the best detector, the best signal, and how far it is behind."""
+    rows = []
+    for keys, part in cells.groupby(["group", "dataset", "model", "glitch", "ratio"], sort=False):
+        signals = part[part["family"].isin(INFLUENCE)]
+        if signals["leads"].any():
+            continue
+        first, signal = best(part), best(signals)
+        rows.append(
+            {
+                "cell": cell_name(
+                    dict(zip(["group", "dataset", "model", "glitch", "ratio"], keys, strict=True))
+                ),
+                "best": label(first["detector"]),
+                "F1": f"{first['mean']:.3f}",
+                "missed": f"{100 * first['fnr']:.0f} %",
+                "best influence signal": label(signal["detector"]),
+                "its F1": f"{signal['mean']:.3f}",
+                "behind": f"{signal['mean'] - first['mean']:+.3f}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def grid(part: pd.DataFrame) -> pd.DataFrame:
+    """Mean F1, a row per detector, a column per cell; bold where the detector leads beyond noise."""
+    part = part.assign(cell=[cell_name(row) for row in part.to_dict("records")])
+    rows = []
+    for detector in ordered_signals(part["detector"]):
+        own = part[part["detector"] == detector].set_index("cell")
+        texts = {
+            name: f"**{row['mean']:.3f}**" if row["leads"] else f"{row['mean']:.3f}"
+            for name, row in own.iterrows()
+        }
+        rows.append({"detector": label(detector), **texts})
+    return pd.DataFrame(rows)
+
+
+def means(rows: pd.DataFrame) -> pd.DataFrame:
+    """Mean F1 over cells, difference to the best with interval, leads, and rank and p where one speaks for a family."""
+    return pd.DataFrame(
+        {
+            "detector": label(row["detector"]),
+            "family": row["family"],
+            "mean F1": f"{row['mean']:.3f}",
+            "beside the best [95 %]": interval(row) if row["difference"] else "",
+            "leads": f"{row['leads']} of {row['cells']}",
+            "mean rank": "" if pd.isna(row["rank"]) else f"{row['rank']:.2f}",
+            "p (Holm)": "" if pd.isna(row["holm"]) else f"{row['holm']:.3f}",
+        }
+        for _, row in rows.iterrows()
+    )
+
+
+def cost(costs: pd.DataFrame) -> pd.DataFrame:
+    """CPU seconds of a cell by stage, mean over its glitches and seeds."""
+    wide = costs.pivot_table(index=["dataset", "model"], columns="stage", values="mean")
+    heads = dict(zip(STAGES, ("training", "five folds", "influence", "all detectors"), strict=True))
+    return pd.DataFrame(
+        {
+            "data": human_name("dataset", dataset),
+            "network": human_name("model", model),
+            **{head: f"{row[stage]:.2f}" for stage, head in heads.items()},
+        }
+        for (dataset, model), row in wide.iterrows()
+    )
+
+
+if __name__ == "__main__":
+    main()
