@@ -15,7 +15,7 @@ from glitchtrace.reporting.tables import markdown_table
 
 TABLE = Path("docs/tables/demo.csv")
 CELL = ["dataset", "model", "glitch", "ratio", "estimator"]
-PLAIN = "one_minus_p"
+PLAIN = {"one_minus_p": "1 − p", "AUM": "AUM"}
 SIGNALS = ("CNCI", "SI", "PCID", "CFRank")
 # The picture: both kinds of glitch in one cell.
 PICTURE = ("digits", "mlp", "mixture@mu_ua-native", "seed-1", "CFRank", 12)
@@ -32,7 +32,7 @@ def main() -> None:
     """Write the table, the picture, and the tables of the README."""
     results = Path(sys.argv[1] if len(sys.argv) > 1 else "results")
     summary, gain = (files.read_parquet(results / f"{name}.parquet") for name in ("summary", "gain"))
-    found = summary[(summary["metric"] == "f1") & summary["signal"].isin((PLAIN, *SIGNALS))]
+    found = summary[(summary["metric"] == "f1") & summary["signal"].isin((*PLAIN, *SIGNALS))]
     rows = [found, gains(gain)]
     table = (
         pd.concat(rows).groupby([*CELL, "signal", "metric"], sort=True)["value"].agg(["mean", "std", "count"])
@@ -60,11 +60,13 @@ def gains(gain: pd.DataFrame) -> pd.DataFrame:
 
 
 def detection(table: pd.DataFrame) -> pd.DataFrame:
-    """F1 by cell: 1 − p beside the signals."""
+    """F1 by cell: plain detectors beside the signals."""
     found = table[table["metric"] == "f1"].pivot_table(index=[*CELL], columns="signal", values="mean")
     return pd.DataFrame(
         [
-            named(keys) | {"1 − p": row[PLAIN]} | {name: row[name] for name in SIGNALS}
+            named(keys)
+            | {label: row[name] for name, label in PLAIN.items()}
+            | {name: row[name] for name in SIGNALS}
             for keys, row in found.iterrows()
         ]
     ).round(3)

@@ -4,6 +4,7 @@ import importlib.util
 import re
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -67,12 +68,30 @@ def test_nothing_cites_a_text_that_is_not_here() -> None:
     assert not [file for file in (*SOURCES, *PAGES, *tests) if dead.search(file.read_text(encoding="utf-8"))]
 
 
-def test_the_numbers_of_the_readme_are_those_of_the_committed_table() -> None:
-    spec = importlib.util.spec_from_file_location("demo_page", ROOT / "docs/demo.py")
+def writer(name: str) -> ModuleType:
+    """The program of docs/ that writes a page."""
+    spec = importlib.util.spec_from_file_location(f"{name}_page", ROOT / f"docs/{name}.py")
     assert spec is not None
     assert spec.loader is not None
-    demo = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(demo)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_numbers_of_the_comparison_are_those_of_the_committed_tables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    comparison = writer("comparison")
+    page = (ROOT / comparison.PAGE).read_text(encoding="utf-8")
+    texts = comparison.sections(*comparison.read())
+    assert len(texts) > 4
+    for section, text in texts.items():
+        assert text.strip() in page, f"{section}: run python docs/comparison.py"
+
+
+def test_the_numbers_of_the_readme_are_those_of_the_committed_table() -> None:
+    demo = writer("demo")
     table = pd.read_csv(ROOT / demo.TABLE, dtype={"ratio": str}, keep_default_na=False)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     detection, repair = demo.detection(table), demo.repair(table)

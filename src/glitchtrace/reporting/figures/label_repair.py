@@ -20,7 +20,7 @@ from glitchtrace.reporting.tables import aggregate, write_csv
 METHODS = {"CNCI": ("#D55E00", "////"), "confident learning": ("#2F5F9E", "")}
 MEASURES = {
     "label_repair_accuracy": "true labels proposed,\nshare of the mislabelled",
-    "f1": "F1, exactly k flagged",
+    "f1": "F1, as many flagged as glitches",
 }
 
 
