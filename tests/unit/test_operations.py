@@ -9,6 +9,7 @@ import yaml
 from running import ROOT
 
 from glitchtrace import command
+from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.operations import verify
 from glitchtrace.operations.costs import Costs
@@ -106,9 +107,8 @@ def test_the_cell_of_a_file(file: str, cell: str | None) -> None:
 
 
 def write_record(file: str, stage: str, seconds: float, **wildcards: str) -> None:
-    record = {"schema_version": 1, "stage": stage, "wildcards": wildcards, "cost": {"cpu_seconds": seconds}}
     Path(file).parent.mkdir(parents=True, exist_ok=True)
-    Path(file).write_text(json.dumps(record))
+    files.write_record({"stage": stage, "wildcards": wildcards, "cost": {"cpu_seconds": seconds}}, file)
 
 
 def write_benchmark(file: str, rule: str, seconds: float | None, **wildcards: str) -> None:
@@ -141,8 +141,8 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Costs:
 
 
 def job(rule: str, dataset: str, *names: str) -> Job:
-    files = tuple(f"{CELL.format(dataset)}/{name}" for name in names)
-    return Job(rule, files, ("missing",) * len(names), True, {"dataset": dataset, "model": "linear"})
+    made = tuple(f"{CELL.format(dataset)}/{name}" for name in names)
+    return Job(rule, made, ("missing",) * len(names), True, {"dataset": dataset, "model": "linear"})
 
 
 def removal(study: str, dataset: str) -> Job:
@@ -165,8 +165,8 @@ def test_what_a_study_keeps_for_itself_is_estimated_by_dataset_and_model_too(mea
 def test_a_rule_without_a_record_is_estimated_from_its_benchmarks(measured: Costs) -> None:
     for network, seconds in (("dnn", 7.0), ("other", 5.0)):
         wildcards = {"task": "digits", "network": network}
-        files = (f"results/studies/second/fidelity/digits/{network}.parquet",)
-        assert measured.seconds(Job("measure_fidelity", files, ("missing",), True, wildcards)) == seconds
+        made = (f"results/studies/second/fidelity/digits/{network}.parquet",)
+        assert measured.seconds(Job("measure_fidelity", made, ("missing",), True, wildcards)) == seconds
 
 
 def test_fetching_another_source_is_not_scaled(measured: Costs) -> None:
