@@ -150,7 +150,7 @@ def summary(seeds: int = 4) -> pd.DataFrame:
     ):
         # On seed 0 alone SI is better than CNCI's family, whose choice it is not.
         for signal, value in {"SI": 0.5, "MI": 0.3 + 0.4 * (seed == 0), "knn_vote": 0.9, "CNCI": 0.6}.items():
-            cell = {"dataset": dataset, "glitch": glitch, "seed": seed, "signal": signal}
+            cell = {"dataset": dataset, "glitch": glitch, "seed": str(seed), "signal": signal}
             rows.append(keys | cell | {"value": value + rng.normal(0, 0.01)})
     return pd.DataFrame(rows)
 

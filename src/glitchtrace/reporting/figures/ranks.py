@@ -38,7 +38,8 @@ def plot_ranks(
     GlitchtraceError where seed 0, or any other, is not in the summary.
     """
     found = measured(read_summary(summary), headline)
-    choosing, tested = found[found["seed"] == CHOOSING_SEED], found[found["seed"] != CHOOSING_SEED]
+    first = found["seed"].astype(int) == CHOOSING_SEED
+    choosing, tested = found[first], found[~first]
     if choosing.empty or tested.empty:
         raise GlitchtraceError(
             f"{summary}: seed {CHOOSING_SEED} chooses and the others test; add {'it' if choosing.empty else 'others'}"
