@@ -429,6 +429,22 @@ def test_an_edit_of_a_module_that_is_not_imported_leaves_the_fingerprint(package
     assert fresh_fingerprint() == before
 
 
+# --- profiles ---------------------------------------------------------------------------------------------------
+
+
+def test_the_profile_of_short_cells_groups_every_rule_of_the_grid() -> None:
+    profile = yaml.safe_load((ROOT / "profiles/slurm_short/profile.yaml").read_text())
+    grouped = {entry.partition("=")[0] for entry in profile["groups"]}
+    names = {
+        file.stem: set(re.findall(r"^rule (\w+):", file.read_text(), re.M))
+        for file in (ROOT / "workflow/rules").rglob("*.smk")
+    }
+    rooms = ("detection", "evaluation", "influence", "repair", "report", "glitches")
+    wanted = set().union(*(names[room] for room in rooms)) - {"comparison"}  # a target, no job
+    assert wanted <= grouped
+    assert grouped <= set().union(*names.values())
+
+
 # --- files ------------------------------------------------------------------------------------------------------
 
 
