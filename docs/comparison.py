@@ -12,7 +12,7 @@ import pandas as pd
 from glitchtrace.core import files, registry
 from glitchtrace.core.files import replace_section
 from glitchtrace.evaluation.rank_tests import ALPHA, GROUPS, WRONG_LABELS
-from glitchtrace.reporting.style import human_glitch, human_name, ordered_signals
+from glitchtrace.reporting.style import human_glitch, human_name, of_influence, ordered_signals
 from glitchtrace.reporting.tables import markdown_table, write_csv
 
 PAGE = "docs/comparison.md"
@@ -20,7 +20,6 @@ TABLES = Path("docs/tables")
 PICTURE = Path("docs/comparison-ranks.png")
 RESULTS = Path("results")
 STUDY = RESULTS / "studies/comparison_small"
-INFLUENCE = ("published earlier", "parts and ablations", "counterfactual", "improved")
 STAGES = ("train", "cross_fit", "profile_influence", "detect")
 
 
@@ -56,7 +55,6 @@ def read() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
         pd.read_csv(TABLES / f"comparison_{name}.csv", dtype={"ratio": str})
         for name in ("cells", "ranks", "cost")
     )
-    cells["family"] = cells["detector"].map(dict(zip(ranks["detector"], ranks["family"], strict=True)))
     return cells, ranks, costs
 
 
@@ -100,14 +98,14 @@ def summary(cells: pd.DataFrame, ranks: pd.DataFrame, costs: pd.DataFrame) -> st
     lines = []
     for group in GROUPS:
         rows = ranks[ranks["group"] == group]
-        first, signal = best(rows), best(rows[rows["family"].isin(INFLUENCE)])
+        first, signal = best(rows), best(rows[rows["detector"].map(of_influence)])
         count = int(first["cells"])
         lines.append(
             f"* **{group}** ({count} cells): the highest mean F1 is that of {label(first['detector'])}, "
             f"{first['mean']:.3f}; it leads in {first['leads']} cells, alone or with others within noise."
         )
-        if first["family"] in INFLUENCE:
-            rival = best(rows[~rows["family"].isin(INFLUENCE)])
+        if of_influence(first["detector"]):
+            rival = best(rows[~rows["detector"].map(of_influence)])
             lines.append(
                 f"  The best rival without influence is {label(rival['detector'])}, {rival['mean']:.3f}: "
                 f"{interval(rival)}."
@@ -144,7 +142,7 @@ def losses(cells: pd.DataFrame) -> pd.DataFrame:
     """The cells that no influence signal leads: the best detector, the best signal, and how far it is behind."""
     rows = []
     for keys, part in cells.groupby(["group", "dataset", "model", "glitch", "ratio"], sort=False):
-        signals = part[part["family"].isin(INFLUENCE)]
+        signals = part[part["detector"].map(of_influence)]
         if signals["leads"].any():
             continue
         first, signal = best(part), best(signals)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from glitchtrace.detectors.evidence import Detection, Evidence
+from glitchtrace.influence.closed_form import slices
 
 KIND = "detector"
 CARDS = {
@@ -95,8 +96,7 @@ def forgetting(evidence: Evidence) -> Detection:
 def _blocks(evidence: Evidence) -> Iterator[slice]:
     """Rows in blocks of some MiB: all epochs side by side would be the largest arrays of a job."""
     size = max(1, _BLOCK_VALUES // (evidence.classes * len(evidence.epochs)))
-    for first in range(0, len(evidence), size):
-        yield slice(first, min(first + size, len(evidence)))
+    return slices(0, len(evidence), size)
 
 
 def _own(evidence: Evidence) -> np.ndarray:

@@ -10,13 +10,13 @@ import pandas as pd
 
 from glitchtrace.core import registry
 from glitchtrace.core.files import replacing
+from glitchtrace.evaluation.rank_tests import WRONG_LABELS, group_of
 from glitchtrace.evaluation.statistics import compare
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures.gain import gain_table
 from glitchtrace.reporting.inputs import CELL_KEYS, each_cell, has_several, read_summary, read_table
 from glitchtrace.reporting.page import html_table
 
-_LABELS = "wrong labels"
 _PAIR = ("one_minus_p", "CNCI")
 _RANDOM_OR_PERFECT = ("random", "oracle", "none")
 
@@ -56,9 +56,8 @@ def detection_table(summary: pd.DataFrame, headline: str = "f1") -> pd.DataFrame
             continue
         values = scores.pivot_table(index="seed", columns="signal", values="value")
         means = values.mean().sort_values(ascending=False, kind="stable")
-        plain = {name for name in means.index if "profile" not in registry.card("detector", name)["needs"]}
-        signal = next((name for name in means.index if name not in plain), "")
-        rival = next((name for name in means.index if name in plain), "")
+        signal = next((name for name in means.index if style.of_influence(name)), "")
+        rival = next((name for name in means.index if not style.of_influence(name)), "")
         ahead = "neither"
         if signal and rival and len(values) > 1:
             difference = compare(values[signal].to_numpy(), values[rival].to_numpy()).difference
@@ -89,10 +88,10 @@ def _detection(summary: pd.DataFrame, headline: str) -> Iterator[str]:
     )
     yield '<ul class="key">'
     kinds = settings["glitch"].map(_kind_of_glitch)
-    for kind in sorted(set(kinds), key=lambda name: (name != _LABELS, name)):
+    for kind in sorted(set(kinds), key=lambda name: (name != WRONG_LABELS, name)):
         yield f"<li>{_on_average(summary, settings[kinds == kind], kind, headline)}</li>"
     yield f"<li>{_rivals(settings)}</li>"
-    yield from _fixed_pair(summary, settings[kinds == _LABELS], headline)
+    yield from _fixed_pair(summary, settings[kinds == WRONG_LABELS], headline)
     yield "</ul>"
     yield "<h3>Best detector made of influence, and best plain one</h3>"
     yield (
@@ -111,8 +110,8 @@ def _on_average(summary: pd.DataFrame, settings: pd.DataFrame, kind: str, headli
     rows = summary[(summary["metric"] == headline) & (summary["signal"] != "")].set_index(CELL_KEYS)
     rows = rows[rows.index.isin(keys)]
     means = rows.groupby("signal")["value"].mean().sort_values(ascending=False, kind="stable")
-    plain = [name for name in means.index if "profile" not in registry.card("detector", name)["needs"]]
-    influence = [name for name in means.index if name not in plain]
+    influence = [name for name in means.index if style.of_influence(name)]
+    plain = [name for name in means.index if not style.of_influence(name)]
     told = [f"<b>{_detector(name)}</b> finds {means[name]:.0%}" for name in influence[:1]]
     told += [f"the best plain detector, {_detector(name)}, {means[name]:.0%}" for name in plain[:1]]
     chance = settings["share"].mean()
@@ -151,7 +150,7 @@ def _fixed_pair(summary: pd.DataFrame, settings: pd.DataFrame, headline: str) ->
 
 def _candidates(summary: pd.DataFrame, headline: str) -> str:
     names = set(summary.loc[(summary["metric"] == headline) & (summary["signal"] != ""), "signal"])
-    influence = sum("profile" in registry.card("detector", name)["needs"] for name in names)
+    influence = sum(map(style.of_influence, names))
     return f"{influence} made of influence, {len(names) - influence} plain"
 
 
@@ -260,9 +259,7 @@ def _setting(row: Mapping[Any, Any], several: bool) -> dict[str, str]:
 
 
 def _kind_of_glitch(glitch: str) -> str:
-    return (
-        _LABELS if registry.card("glitch", glitch).get("label_repair") else style.human_name("glitch", glitch)
-    )
+    return WRONG_LABELS if group_of(glitch) == WRONG_LABELS else style.human_name("glitch", glitch)
 
 
 def _detector(name: str) -> str:

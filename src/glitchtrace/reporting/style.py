@@ -226,6 +226,11 @@ def family(signal: str) -> str | None:
     return None
 
 
+def of_influence(detector: str) -> bool:
+    """Whether a detector is made of influence: of profiles, or of the counterfactual gap; any other is plain."""
+    return "profile" in registry.card("detector", detector)["needs"] or family(detector) == "improved"
+
+
 def signal_colour(signal: str) -> str:
     """The colour of a detector; a variant has the colour of its base."""
     name, base = family(signal), registry.base_name(signal)
