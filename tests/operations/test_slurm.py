@@ -169,7 +169,8 @@ def test_a_job_out_of_memory_is_submitted_again_with_more_and_then_reported(
     variables["GLITCHTRACE_WORKER"] = "off"
     done = checkout.run(target, *SLURM, check=False, variables=variables, cores=16)
     output = done.stdout + done.stderr
-    submitted = [job for number, job in sorted(known_jobs(cluster).items()) if number not in before]
+    after = known_jobs(cluster)
+    submitted = [after[number] for number in sorted(after.keys() - before, key=int)]
     memory = [int(job["MinMemoryNode"].rstrip("M")) for job in submitted]
     assert memory == [memory[0] * attempt for attempt in range(1, attempts + 1)], output
     if attempts == 2:
