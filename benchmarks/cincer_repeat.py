@@ -5,8 +5,10 @@ of its own on one thread: CPU seconds of the repeat, of the whole process with i
 Then two repeats run at the same time, and their wall time is compared with that of one; of the convolutional
 network these are repeats of ten arriving samples.
 
-    GLITCHTRACE_DATA=… python benchmarks/cincer_repeat.py breast convnet > cost.md
-    python docs/cincer.py cost.md
+    GLITCHTRACE_DATA=… python benchmarks/cincer_repeat.py
+    python docs/cincer.py
+
+The first writes docs/tables/cincer_cost.csv, the second takes it into docs/cincer.md.
 
 Budget: 6 CPU seconds for breast cancer, 9 CPU minutes for the convolutional network.
 """
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 PROBLEMS = {"breast": ("breast_cancer", "fullnet"), "convnet": ("mnist", "convnet")}
+TARGET = Path(__file__).parents[1] / "docs/tables/cincer_cost.csv"
 AT_ONCE = 2
 ITERATIONS = 100
 # Arriving samples where repeats at the same time are compared with one.
@@ -106,32 +109,31 @@ def measure(problem: str) -> dict[str, Any]:
         several = run_together(folder, problem, range(AT_ONCE), compared)
     wall = max(found["wall"] for found in several)
     return {
-        "repeat": f"{dataset} / {model}",
-        "CPU s": f"{one['repeat']:.1f}",
-        "whole process, CPU s": f"{one['process']:.1f}",
-        "wall s": f"{one['wall']:.1f}",
-        "peak MiB": f"{one['memory']:.0f}",
-        f"{AT_ONCE} at once, CPU s each": (
-            f"{sum(found['repeat'] for found in several) / AT_ONCE:.1f} "
-            f"(alone {alone['repeat']:.1f}; {compared} samples)"
-        ),
-        "speed of all": f"{AT_ONCE * alone['wall'] / wall:.2f}×",
-        "load before": f"{os.getloadavg()[0]:.1f}",
+        "dataset": dataset,
+        "model": model,
+        "cpu_seconds": one["repeat"],
+        "process_cpu_seconds": one["process"],
+        "wall_seconds": one["wall"],
+        "peak_mib": one["memory"],
+        "samples_at_once": compared,
+        "cpu_seconds_at_once": sum(found["repeat"] for found in several) / AT_ONCE,
+        "cpu_seconds_alone": alone["repeat"],
+        "speed_at_once": AT_ONCE * alone["wall"] / wall,
+        "load_before": os.getloadavg()[0],
     }
 
 
 def main() -> None:
-    """Measure the problems named as arguments, all by default, and print a table."""
+    """Measure both problems and write the table."""
     import pandas as pd
 
-    from glitchtrace.reporting.tables import markdown_table
+    from glitchtrace.reporting.tables import write_csv
 
     if sys.argv[1:2] == ["--repeat"]:
         _, _, folder, problem, number, iterations = sys.argv
         print(json.dumps(repeat(Path(folder), problem, int(number), int(iterations))))
         return
-    problems = sys.argv[1:] or list(PROBLEMS)
-    print(markdown_table(pd.DataFrame([measure(problem) for problem in problems])))
+    write_csv(pd.DataFrame([measure(problem) for problem in PROBLEMS]), TARGET)
 
 
 if __name__ == "__main__":

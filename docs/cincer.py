@@ -1,29 +1,29 @@
-"""Fill the tables of docs/cincer.md from the results of its studies and a benchmark (the commands stand in the page).
+"""Fill the tables of docs/cincer.md from docs/tables/cincer_*.csv, and these from the results of its studies.
 
 Of a study that has not run to its end the finished repeats are taken.
 """
 
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pages import Section, remake, result
 
 from glitchtrace.core import paths, registry
-from glitchtrace.core.files import read_parquet, replace_section
+from glitchtrace.core.files import read_parquet
 from glitchtrace.operations.jobs import read_config
 from glitchtrace.papers.cincer import cells
 from glitchtrace.papers.cincer.tables import (
     KEYS,
+    NUMBERS,
     arriving,
     at,
     budget_table,
     correlation_table,
     mean_and_error,
-    numbers,
     precision_table,
     threshold_table,
 )
@@ -31,15 +31,13 @@ from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
 
 PAGE = "docs/cincer.md"
-STUDIES = Path("results/studies")
 PUBLISHED = Path("docs/published/cincer.json")
 # Section of the page -> its studies.
-SECTIONS = {
+COMPARED = {
     "tables": ("cincer_breast", "cincer_adult", "cincer_newsgroups"),
     "pictures": ("cincer_pictures",),
     "convnet": ("cincer_convnet",),
 }
-NOT_RUN = "Its study has not been run yet."
 COLUMNS = {
     "f1_0": "F1 at 0",
     "f1_50": "F1 at 50",
@@ -51,41 +49,47 @@ COLUMNS = {
 
 
 def main() -> None:
-    """Fill every section of the page whose study has been run, and say which has not.
-
-    The output of the benchmark is the file named as argument; without, that section stays as it is.
-    """
-    if len(sys.argv) > 1:
-        replace_section(PAGE, "cost", Path(sys.argv[1]).read_text(encoding="utf-8"))
-    published = json.loads(PUBLISHED.read_text(encoding="utf-8"))
-    traces = {study: _traces(study) for studies in SECTIONS.values() for study in studies}
-    for section, studies in SECTIONS.items():
-        ready = [traces[study] for study in studies if traces[study] is not None]
-        table = comparison(pd.concat(ready), published["runs"]) if ready else None
-        _fill(section, table)
-    ready = [table for table in traces.values() if table is not None]
-    _fill("signs", signs(pd.concat(ready)) if ready else None)
-    measured = _traces("cincer_precision")
-    _fill("precision", None if measured is None else precision(measured, published["precision"]))
-    asked = _traces("cincer_questions")
-    _fill("questions", None if asked is None else questions(asked))
-    silent = _traces("cincer_thresholds")
-    _fill("thresholds", None if silent is None else thresholds(silent))
-    changes = STUDIES / "cincer_influence" / "cincer_influence.parquet"
-    _fill("influence", influence(read_parquet(changes)) if changes.is_file() else None)
+    """Take the tables of the studies that have been run, and fill the page from the committed ones."""
+    remake(PAGE, TABLES, SECTIONS)
 
 
-def comparison(traces: pd.DataFrame, published: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Ours and published, one row each, mean ± population standard deviation / √R over repeats."""
+def published(what: str) -> Sequence[Mapping[str, Any]]:
+    """The published numbers of a kind."""
+    found: Sequence[Mapping[str, Any]] = json.loads(PUBLISHED.read_text(encoding="utf-8"))[what]
+    return found
+
+
+def repeats(traces: pd.DataFrame) -> pd.DataFrame:
+    """The numbers of each repeat of each run, one row each; NaN where it ends before."""
     rows = []
-    for ours in numbers(traces).sort_values(["dataset", "model", "f1_last"]).to_dict("records"):
+    for keys, run in traces.groupby([*KEYS, "repeat"], sort=True):
+        row: dict[str, Any] = dict(zip([*KEYS, "repeat"], keys, strict=True))
+        for name, (column, iteration) in NUMBERS.items():
+            found = at(run, column, iteration)
+            row[name] = float(found[0]) if len(found) else np.nan
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def comparison(*studies: pd.DataFrame) -> pd.DataFrame:
+    """Ours and published, one row each, mean ± population standard deviation / √R over repeats."""
+    known = published("runs")
+    runs = pd.concat(studies).groupby(KEYS, sort=True)
+    found = []
+    for keys, run in runs:
+        row: dict[str, Any] = {**dict(zip(KEYS, keys, strict=True)), "repeats": len(run)}
+        for name in COLUMNS:
+            row[name], row[f"{name}_error"] = mean_and_error(run[name].dropna().to_numpy())
+        found.append(row)
+    rows = []
+    for ours in pd.DataFrame(found).sort_values(["dataset", "model", "f1_last"]).to_dict("records"):
         if (
             registry.base_name(ours["negotiator"]) != ours["negotiator"]
             and "contrastive" in ours["negotiator"]
         ):
             continue
         keys = {key: ours[key] for key in ("dataset", "model", "inspector", "negotiator")}
-        theirs = next((run for run in published if {key: run[key] for key in keys} == keys), None)
+        theirs = next((run for run in known if {key: run[key] for key in keys} == keys), None)
         names = {
             "data": f"{human_name('dataset', keys['dataset'])} / {keys['model']}",
             "method": method(keys["inspector"], keys["negotiator"]),
@@ -99,11 +103,11 @@ def comparison(traces: pd.DataFrame, published: Sequence[Mapping[str, Any]]) -> 
     return pd.DataFrame(rows)
 
 
-def signs(traces: pd.DataFrame) -> pd.DataFrame:
+def signs(*studies: pd.DataFrame) -> pd.DataFrame:
     """The contrastive sign against the published one, paired over repeats: F1 at the end and labels cleaned."""
     rows = []
     keys = ["dataset", "model", "loop", "seed"]
-    for (dataset, model, _, _), runs in traces.groupby(keys, sort=True):
+    for (dataset, model, _, _), runs in pd.concat(studies).groupby(keys, sort=True):
         for negotiator in sorted(runs["negotiator"].unique()):
             other = next(
                 (
@@ -126,12 +130,12 @@ def signs(traces: pd.DataFrame) -> pd.DataFrame:
                 "repeats": len(shared),
             }
             for column, heading in (
-                ("f1", "F1"),
-                ("n_cleaned", "cleaned"),
-                ("n_cleaned_ce", "wrong CE shown"),
+                ("f1_last", "F1"),
+                ("cleaned", "cleaned"),
+                ("wrong_counter_examples", "wrong CE shown"),
             ):
-                first, second = (at(run, column, None) for run in both)
-                digits = 3 if column == "f1" else 1
+                first, second = (run.sort_values("repeat")[column].to_numpy() for run in both)
+                digits = 3 if column == "f1_last" else 1
                 row[f"{heading}, published sign"] = f"{first.mean():.{digits}f}"
                 row[f"{heading}, contrastive"] = f"{second.mean():.{digits}f}"
                 row[f"{heading}, difference"] = _shown(mean_and_error(second - first), digits, signed=True)
@@ -139,30 +143,38 @@ def signs(traces: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def precision(traces: pd.DataFrame, published: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def precisions(traces: pd.DataFrame) -> pd.DataFrame:
+    """Pooled precision of counter-examples, one row per dataset, model and bar."""
+    parts = [
+        precision_table(runs).assign(dataset=dataset, model=model)
+        for (dataset, model), runs in traces.groupby(["dataset", "model"], sort=True)
+    ]
+    return pd.concat(parts)
+
+
+def precision(table: pd.DataFrame) -> pd.DataFrame:
     """Pooled precision of counter-examples, ours and published."""
-    rows = []
-    for (dataset, model), runs in traces.groupby(["dataset", "model"], sort=True):
-        for ours in precision_table(runs).to_dict("records"):
-            keys = {"dataset": dataset, "model": model, "negotiator": ours["negotiator"]}
-            theirs = next((run for run in published if {key: run[key] for key in keys} == keys), None)
-            row = {
-                "data": f"{human_name('dataset', dataset)} / {model}",
-                "method": method("never", ours["negotiator"]),
-                "questions": ours["questions"],
-            }
-            for k in (5, 10):
-                name = f"ce_pr_at_{k}"
-                row[f"Pr@{k}"] = _shown((ours[name], ours[f"{name}_error"]), 3)
-                row[f"Pr@{k}, published"] = "–" if theirs is None else _shown(theirs[name], 3)
-            rows.append(row)
+    known, rows = published("precision"), []
+    for ours in table.to_dict("records"):
+        keys = {key: ours[key] for key in ("dataset", "model", "negotiator")}
+        theirs = next((run for run in known if {key: run[key] for key in keys} == keys), None)
+        row = {
+            "data": f"{human_name('dataset', ours['dataset'])} / {ours['model']}",
+            "method": method("never", ours["negotiator"]),
+            "questions": ours["questions"],
+        }
+        for k in (5, 10):
+            name = f"ce_pr_at_{k}"
+            row[f"Pr@{k}"] = _shown((ours[name], ours[f"{name}_error"]), 3)
+            row[f"Pr@{k}, published"] = "–" if theirs is None else _shown(theirs[name], 3)
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
-def questions(traces: pd.DataFrame) -> pd.DataFrame:
+def questions(table: pd.DataFrame) -> pd.DataFrame:
     """Wrong labels found per question and F1 at each number of questions."""
     rows = []
-    for row in budget_table(traces).to_dict("records"):
+    for row in table.to_dict("records"):
         if row["repeats"] == 1:
             row |= dict.fromkeys(("found_error", "f1_error", "arrived_error"), float("nan"))
         rows.append(
@@ -179,7 +191,7 @@ def questions(traces: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def thresholds(traces: pd.DataFrame) -> pd.DataFrame:
+def thresholds(table: pd.DataFrame) -> pd.DataFrame:
     """The threshold found for each inspector, and what it would flag."""
     return pd.DataFrame(
         {
@@ -192,11 +204,11 @@ def thresholds(traces: pd.DataFrame) -> pd.DataFrame:
             "wrong among them": "–" if np.isnan(row["precision"]) else f"{row['precision']:.3f}",
             "of all wrong": f"{row['recall']:.3f}",
         }
-        for row in threshold_table(arriving(traces)).to_dict("records")
+        for row in table.to_dict("records")
     )
 
 
-def influence(changes: pd.DataFrame) -> pd.DataFrame:
+def influence(table: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of each negotiator's scores with the effect of leaving samples out."""
     return pd.DataFrame(
         {
@@ -208,7 +220,25 @@ def influence(changes: pd.DataFrame) -> pd.DataFrame:
             "Spearman": _shown((row["spearman"], row["spearman_error"]), 3),
             "least": f"{row['spearman_least']:.3f}",
         }
-        for row in correlation_table(changes).to_dict("records")
+        for row in table.to_dict("records")
+    )
+
+
+def cost(table: pd.DataFrame) -> pd.DataFrame:
+    """What one repeat costs, and two at once."""
+    return pd.DataFrame(
+        {
+            "repeat": f"{human_name('dataset', row['dataset'])} / {row['model']}",
+            "CPU s": f"{row['cpu_seconds']:.1f}",
+            "whole process, CPU s": f"{row['process_cpu_seconds']:.1f}",
+            "wall s": f"{row['wall_seconds']:.1f}",
+            "peak MiB": f"{row['peak_mib']:.0f}",
+            "2 at once, CPU s each": f"{row['cpu_seconds_at_once']:.1f} (alone {row['cpu_seconds_alone']:.1f}; "
+            f"{row['samples_at_once']} samples)",
+            "speed of all": f"{row['speed_at_once']:.2f}×",
+            "load before": f"{row['load_before']:.1f}",
+        }
+        for row in table.to_dict("records")
     )
 
 
@@ -244,8 +274,48 @@ def _traces(study: str) -> pd.DataFrame | None:
     return pd.concat(found, ignore_index=True) if found else None
 
 
-def _fill(section: str, table: pd.DataFrame | None) -> None:
-    replace_section(PAGE, section, NOT_RUN if table is None or table.empty else markdown_table(table))
+def _taken(study: str, make: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[], pd.DataFrame | None]:
+    return lambda: None if (traces := _traces(study)) is None else make(traces)
+
+
+def _correlations() -> pd.DataFrame | None:
+    changes = result("cincer_influence", "cincer_influence.parquet")
+    return None if changes is None else correlation_table(changes)
+
+
+def _of(make: Callable[..., pd.DataFrame]) -> Callable[..., str]:
+    return lambda *tables: markdown_table(make(*tables))
+
+
+def _command(*studies: str) -> str:
+    return ", ".join(f"`{study}.yaml`" for study in studies)
+
+
+STUDIES = tuple(study for studies in COMPARED.values() for study in studies)
+TABLES = {
+    **{f"{study}_repeats": _taken(study, repeats) for study in STUDIES},
+    "cincer_precision": _taken("cincer_precision", precisions),
+    "cincer_questions": _taken("cincer_questions", budget_table),
+    "cincer_thresholds": _taken("cincer_thresholds", lambda traces: threshold_table(arriving(traces))),
+    "cincer_influence": _correlations,
+}
+SECTIONS = {
+    **{
+        section: Section(tuple(f"{study}_repeats" for study in studies), _of(comparison), _command(*studies))
+        for section, studies in COMPARED.items()
+    },
+    "signs": Section(tuple(f"{study}_repeats" for study in STUDIES), _of(signs), _command(*STUDIES)),
+    **{
+        name: Section((f"cincer_{name}",), _of(make), _command(f"cincer_{name}"))
+        for name, make in (
+            ("precision", precision),
+            ("influence", influence),
+            ("thresholds", thresholds),
+            ("questions", questions),
+        )
+    },
+    "cost": Section(("cincer_cost",), _of(cost), "`python benchmarks/cincer_repeat.py`"),
+}
 
 
 if __name__ == "__main__":

@@ -1,34 +1,20 @@
-"""Fill the tables of docs/cleansing.md from the results of its studies and a benchmark (commands in the page)."""
-
-import sys
-from pathlib import Path
+"""Fill the tables of docs/cleansing.md from docs/tables/cleansing_*.csv, and these from the results of its studies."""
 
 import pandas as pd
+from pages import Section, remake, result
 
-from glitchtrace.core.files import read_parquet, replace_section
 from glitchtrace.papers.cleansing.comparison import gain_table
 from glitchtrace.papers.cleansing.figures import agreement_table
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
 
 PAGE = "docs/cleansing.md"
-STUDIES = Path("results/studies")
-GAIN = STUDIES / "cleansing_mnist/cleansing/gain.parquet"
-REMOVAL = STUDIES / "cleansing_mnist/cleansing/removal.parquet"
 FEWER = 100  # removals of the second table: half the number of wrong labels
-FIDELITY = STUDIES / "cleansing_fidelity/fidelity/fidelity.parquet"
 
 
 def main() -> None:
-    """Fill the sections whose results are there; the output of the benchmark is the file named as argument."""
-    if GAIN.is_file():
-        replace_section(PAGE, "removal", markdown_table(removal(read_parquet(GAIN))))
-    if REMOVAL.is_file():
-        replace_section(PAGE, "fewer", markdown_table(removal(at_fixed(read_parquet(REMOVAL), FEWER))))
-    if FIDELITY.is_file():
-        replace_section(PAGE, "fidelity", markdown_table(fidelity(read_parquet(FIDELITY))))
-    if len(sys.argv) > 1:
-        replace_section(PAGE, "cost", Path(sys.argv[1]).read_text(encoding="utf-8"))
+    """Take the tables of the studies that have been run, and fill the page from the committed ones."""
+    remake(PAGE, TABLES, SECTIONS)
 
 
 def removal(gain: pd.DataFrame) -> pd.DataFrame:
@@ -64,10 +50,8 @@ def at_fixed(table: pd.DataFrame, removed: int) -> pd.DataFrame:
 
 def fidelity(table: pd.DataFrame) -> pd.DataFrame:
     """τ and Jaccard index, mean ± standard deviation over trials, one row per task, network and method."""
-    found = agreement_table(table)
-    found = found[found["measure"].isin(["tau", "jaccard"])]
     rows = []
-    for (task, network, method), part in found.groupby(["task", "network", "method"], sort=False):
+    for (task, network, method), part in table.groupby(["task", "network", "method"], sort=False):
         values = part.set_index("measure")
         row = {
             "task": human_name("fidelity_task", task),
@@ -83,6 +67,59 @@ def fidelity(table: pd.DataFrame) -> pd.DataFrame:
         rows.append(row)
     return pd.DataFrame(rows)
 
+
+def cost(table: pd.DataFrame) -> str:
+    """What scoring costs, and how far the published loop's scores lie from ours."""
+    shown = pd.DataFrame(
+        {
+            "scope": row["scope"],
+            "stored parameters (MB)": "" if pd.isna(row["stored_mb"]) else f"{row['stored_mb']:.3f}",
+            "CPU seconds": f"{row['cpu_seconds']:.1f}",
+            "memory (MB)": "" if pd.isna(row["memory_mb"]) else f"{row['memory_mb']:.0f}",
+        }
+        for row in table.to_dict("records")
+    )
+    difference = table["difference"].max()
+    return (
+        f"{markdown_table(shown)}\n\n"
+        f"The loop's scores differ from ours by {difference:.1e} of the largest score at most."
+    )
+
+
+def _gain() -> pd.DataFrame | None:
+    return result("cleansing_mnist", "cleansing/gain.parquet")
+
+
+def _fewer() -> pd.DataFrame | None:
+    table = result("cleansing_mnist", "cleansing/removal.parquet")
+    return None if table is None else at_fixed(table, FEWER)
+
+
+def _agreement() -> pd.DataFrame | None:
+    table = result("cleansing_fidelity", "fidelity/fidelity.parquet")
+    if table is None:
+        return None
+    found = agreement_table(table)
+    return found[found["measure"].isin(["tau", "jaccard"])]
+
+
+TABLES = {
+    "cleansing_removal": _gain,
+    "cleansing_fewer": _fewer,
+    "cleansing_agreement": _agreement,
+}
+SECTIONS = {
+    "removal": Section(
+        ("cleansing_removal",), lambda gain: markdown_table(removal(gain)), "`cleansing_mnist.yaml`"
+    ),
+    "fewer": Section(
+        ("cleansing_fewer",), lambda gain: markdown_table(removal(gain)), "`cleansing_mnist.yaml`"
+    ),
+    "fidelity": Section(
+        ("cleansing_agreement",), lambda found: markdown_table(fidelity(found)), "`cleansing_fidelity.yaml`"
+    ),
+    "cost": Section(("cleansing_cost",), cost, "`python benchmarks/sgd_influence.py`"),
+}
 
 if __name__ == "__main__":
     main()

@@ -1,56 +1,55 @@
-"""Fill the tables of docs/mnist.md from the results of its studies (the commands stand in the page)."""
+"""Fill the tables of docs/mnist.md from docs/tables/mnist*_seeds.csv, and these from the results of its studies."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pandas as pd
+from pages import Section, remake, result
 
 from glitchtrace.core import registry
-from glitchtrace.core.files import replace_section
 from glitchtrace.evaluation.statistics import compare, share_of_oracle_gain
 from glitchtrace.reporting.style import ordered_policies, ordered_signals
 from glitchtrace.reporting.tables import markdown_table, mean_and_deviation, summary_table
 
 PAGE = "docs/mnist.md"
-STUDIES = Path("results/studies")
 OLD = ("SI", "MAI", "GD_class")
 MIXED = ("CFRank", "CNCI", "PCID")
-SECTIONS = (
-    "detection",
-    "networks",
-    "anomalies",
-    "anomalies with the published label rule",
-    "mixed",
-    "repair",
+METRICS = (
+    "f1",
+    "validation_accuracy",
+    "label_repair_accuracy",
+    "characterisation_accuracy_mislabelled",
+    "characterisation_accuracy_anomalous",
+    "foreign_class",
+    "host_label",
 )
 
 
 def main() -> None:
-    """Fill every section of the page whose study has been run, and say which has not."""
-    studies = {name: _read(name, "summary") for name in ("mnist", "mnist_anomalies", "mnist_label_rule")}
-    ready = [table for table in studies.values() if table is not None]
-    mixed_study = _read("mnist_mixed", "summary")
-    summary = pd.concat(ready)
-    sections = {"detection": detection(summary), "networks": networks(summary)}
-    if studies["mnist_anomalies"] is not None:
-        sections["anomalies"] = anomalies(studies["mnist_anomalies"], "far_anomalies")
-    if studies["mnist_label_rule"] is not None:
-        table = anomalies(studies["mnist_label_rule"], "far_anomalies@label_equals_class")
-        sections["anomalies with the published label rule"] = table
-    if mixed_study is not None:
-        sections["mixed"] = mixed(mixed_study)
-    gain = _read("mnist", "gain")
-    if gain is not None:
-        sections["repair"] = repair(gain)
-    for section in SECTIONS:
-        text = markdown_table(sections[section]) if section in sections else "Its study has not been run yet."
-        replace_section(PAGE, section, text)
+    """Take the tables of the studies that have been run, and fill the page from the committed ones."""
+    remake(PAGE, TABLES, SECTIONS)
 
 
-def networks(summary: pd.DataFrame) -> pd.DataFrame:
+def _seeds(study: str) -> Callable[[], pd.DataFrame | None]:
+    """The values of every seed that the page needs of a study."""
+
+    def take() -> pd.DataFrame | None:
+        summary = result(study, "summary.parquet")
+        return None if summary is None else summary[summary["metric"].isin(METRICS)].dropna(subset=["value"])
+
+    return take
+
+
+def _gain() -> pd.DataFrame | None:
+    gain = result("mnist", "gain.parquet")
+    if gain is None:
+        return None
+    return gain.loc[gain["part"] == "test", ["glitch", "seed", "part", "policy", "accuracy", "loss"]]
+
+
+def networks(*studies: pd.DataFrame) -> pd.DataFrame:
     """Validation accuracy, repair proposals and characterisation, one row per glitch."""
     return summary_table(
-        summary,
+        pd.concat(studies),
         {
             "validation accuracy": ("", "validation_accuracy"),
             "label repair right (CNCI)": ("CNCI", "label_repair_accuracy"),
@@ -60,8 +59,9 @@ def networks(summary: pd.DataFrame) -> pd.DataFrame:
     ).drop(columns=["dataset", "model"])
 
 
-def detection(summary: pd.DataFrame) -> pd.DataFrame:
+def detection(*studies: pd.DataFrame) -> pd.DataFrame:
     """F1 of every signal, one column per glitch."""
+    summary = pd.concat(studies)
     found = summary[summary["metric"] == "f1"]
     rows = []
     for signal in ordered_signals(found["signal"].unique()):
@@ -136,14 +136,36 @@ def repair(gain: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _read(study: str, table: str) -> pd.DataFrame | None:
-    file = STUDIES / study / f"{table}.parquet"
-    return pd.read_parquet(file) if file.is_file() else None
-
-
 def _wide(rows: pd.DataFrame, column: str, names: Sequence[str]) -> pd.DataFrame:
     return rows.pivot_table(index="seed", columns=column, values="value")[list(names)]
 
+
+def _of(make: Callable[..., pd.DataFrame], *arguments: str) -> Callable[..., str]:
+    return lambda *tables: markdown_table(make(*tables, *arguments))
+
+
+# One kind of glitch each.
+SINGLE = ("mnist", "mnist_anomalies", "mnist_label_rule")
+TABLES = {
+    **{f"{study}_seeds": _seeds(study) for study in (*SINGLE, "mnist_mixed")},
+    "mnist_gain": _gain,
+}
+_SINGLE = tuple(f"{study}_seeds" for study in SINGLE)
+_COMMANDS = "`mnist.yaml`, `mnist_anomalies.yaml` and `mnist_label_rule.yaml`"
+SECTIONS = {
+    "detection": Section(_SINGLE, _of(detection), _COMMANDS),
+    "networks": Section(_SINGLE, _of(networks), _COMMANDS),
+    "anomalies": Section(
+        ("mnist_anomalies_seeds",), _of(anomalies, "far_anomalies"), "`mnist_anomalies.yaml`"
+    ),
+    "anomalies with the published label rule": Section(
+        ("mnist_label_rule_seeds",),
+        _of(anomalies, "far_anomalies@label_equals_class"),
+        "`mnist_label_rule.yaml`",
+    ),
+    "mixed": Section(("mnist_mixed_seeds",), _of(mixed), "`mnist_mixed.yaml`"),
+    "repair": Section(("mnist_gain",), _of(repair), "`mnist.yaml`"),
+}
 
 if __name__ == "__main__":
     main()

@@ -1,18 +1,16 @@
-"""Fill the tables of docs/rdia.md from the results of its studies (the commands stand in the page)."""
+"""Fill the tables of docs/rdia.md from docs/tables/rdia_*.csv, and these from the results of its studies."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import pandas as pd
+from pages import Section, remake, result
 
-from glitchtrace.core.files import replace_section
-from glitchtrace.papers.rdia_ls.figures import rdia_ls_table
+from glitchtrace.evaluation.statistics import estimate
+from glitchtrace.papers.rdia_ls.figures import KEYS, rdia_ls_table
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
 
 PAGE = "docs/rdia.md"
-SECTIONS = ("thresholds", "methods", "harmful", "cancer", "digits", "rdia_ls", "lost")
-STUDIES = Path("results/studies")
 NOISES = {"clean": "0", "0.2": "20 %", "0.5": "50 %", "0.8": "80 %"}
 ALPHAS = {"0.01": "alpha_0_01", "0.002": "alpha_0_002", "0.0002": "alpha_0_0002"}
 STARTS = {
@@ -22,36 +20,29 @@ STARTS = {
     "rdia_ls@mnist_by_label_start": "ranked within labels",
 }
 PUBLISHED_LS = {"mnist": "87.85 ± 0.21", "cifar10_jpeg": "25.35 ± 0.17"}
+MEASURES = ("best_by_40", "best", "last", "mean")
 
 
 def main() -> None:
-    """Fill every section of the page whose study has been run, and name those that stay as they are."""
-    sections: dict[str, str] = {}
-    for section, study, table, format_table in (
-        ("thresholds", "rdia_mnist17", "rdia_thresholds", thresholds),
-        ("methods", "rdia_mnist17", "rdia_baselines", methods),
-        ("harmful", "rdia_mnist17", "rdia", harmful),
-        ("cancer", "rdia_cancer", "rdia_baselines", cancer),
-        ("digits", "rdia_digits", "rdia_baselines", digits),
-    ):
-        file = STUDIES / study / "tables" / f"{table}.csv"
-        if file.is_file():
-            sections[section] = markdown_table(format_table(pd.read_csv(file, dtype={"ratio": str})))
-    histories = [
-        _read(study, "rdia_ls")
-        for study in ("rdia_ls", "rdia_ls_baselines", "rdia_ls_cifar10", "rdia_ls_cifar10_short")
+    """Take the tables of the studies that have been run, and fill the page from the committed ones."""
+    remake(PAGE, TABLES, SECTIONS)
+
+
+def _table(study: str, name: str) -> Callable[[], pd.DataFrame | None]:
+    return lambda: result(study, f"tables/{name}.csv")
+
+
+def _seeds(study: str) -> Callable[[], pd.DataFrame | None]:
+    return lambda: None if (found := result(study, "rdia_ls.parquet")) is None else seeds(found)
+
+
+def seeds(histories: pd.DataFrame) -> pd.DataFrame:
+    """What ``rdia_ls_table`` says of every seed alone."""
+    parts = [
+        rdia_ls_table(part).assign(seed=int(str(seed)))
+        for seed, part in histories.groupby("seed", observed=True)
     ]
-    ready = [table for table in histories if table is not None]
-    if ready:
-        sections["rdia_ls"] = markdown_table(selections(pd.concat(ready)))
-    starts = _read("rdia_ls_lost_classes", "rdia_ls")
-    if starts is not None:
-        sections["lost"] = markdown_table(lost_classes(starts))
-    for section, text in sections.items():
-        replace_section(PAGE, section, text)
-    kept = [section for section in SECTIONS if section not in sections]
-    if kept:
-        print(f"{PAGE}: not run, left as it is: {', '.join(kept)}")
+    return pd.concat(parts)[[*KEYS, "selection", "seed", "epochs", "lost", *MEASURES]]
 
 
 def thresholds(table: pd.DataFrame) -> pd.DataFrame:
@@ -113,44 +104,37 @@ def harmful(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def selections(histories: pd.DataFrame) -> pd.DataFrame:
+def selections(*studies: pd.DataFrame) -> pd.DataFrame:
     """Test accuracy of RDIA-LS and what it is compared with, beside the published one."""
     rows = []
-    for row in rdia_ls_table(histories).to_dict("records"):
-        name = str(row["dataset"]).partition("@")[0]
-        published = PUBLISHED_LS.get(name, "–") if row["selection"].startswith("rdia_ls") else "–"
-        rows.append(
-            {
-                "data": human_name("dataset", row["dataset"]),
-                "method": human_name("selection", row["selection"]),
-                "seeds": row["seeds"],
-                "of which lose a class": row["lost"],
-                "epochs": row["epochs"] - 1,
-                **{
-                    heading: _percent(row[measure], row[f"{measure}_std"])
-                    for heading, measure in (
-                        ("best of epochs 0–40", "best_by_40"),
-                        ("best", "best"),
-                        ("mean of the last ten", "last"),
-                        ("mean of all epochs", "mean"),
-                    )
-                },
-                "published": published,
-            }
-        )
+    for (dataset, *_, selection), group in pd.concat(studies).groupby([*KEYS, "selection"]):
+        published = PUBLISHED_LS.get(str(dataset).partition("@")[0], "–")
+        row = {
+            "data": human_name("dataset", dataset),
+            "method": human_name("selection", selection),
+            "seeds": len(group),
+            "of which lose a class": group["lost"].sum(),
+            "epochs": group["epochs"].max() - 1,
+        }
+        for heading, measure in (
+            ("best of epochs 0–40", "best_by_40"),
+            ("best", "best"),
+            ("mean of the last ten", "last"),
+            ("mean of all epochs", "mean"),
+        ):
+            found = estimate(group[measure].to_numpy())
+            row[heading] = _percent(found.mean, found.standard_deviation)
+        rows.append(row | {"published": published if selection.startswith("rdia_ls") else "–"})
     return pd.DataFrame(rows)
 
 
-def lost_classes(histories: pd.DataFrame) -> pd.DataFrame:
+def lost_classes(table: pd.DataFrame) -> pd.DataFrame:
     """Best test accuracy of every seed in the first epochs; in brackets where a class is lost (``rdia_ls_table``)."""
     rows = []
     for selection, name in STARTS.items():
-        chosen = histories[histories["selection"] == selection]
         row: dict[str, object] = {"RDIA-LS": name}
-        for seed in sorted(chosen["seed"].astype(int).unique()):
-            (found,) = rdia_ls_table(chosen[chosen["seed"].astype(int) == seed]).to_dict("records")
-            best = f"{found['best']:.1f}"
-            row[f"seed {seed}"] = f"({best})" if found["lost"] else best
+        for found in table[table["selection"] == selection].sort_values("seed").itertuples():
+            row[f"seed {found.seed}"] = f"({found.best:.1f})" if found.lost else f"{found.best:.1f}"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -168,10 +152,40 @@ def _percent(mean: float, deviation: float) -> str:
     return f"{mean:.2f}" if pd.isna(deviation) else f"{mean:.2f} ± {deviation:.2f}"
 
 
-def _read(study: str, table: str) -> pd.DataFrame | None:
-    file = STUDIES / study / f"{table}.parquet"
-    return pd.read_parquet(file) if file.is_file() else None
+def _of(make: Callable[..., pd.DataFrame]) -> Callable[..., str]:
+    return lambda *tables: markdown_table(make(*tables))
 
+
+TABLES = {
+    "rdia_mnist17_thresholds": _table("rdia_mnist17", "rdia_thresholds"),
+    "rdia_mnist17_methods": _table("rdia_mnist17", "rdia_baselines"),
+    "rdia_mnist17_relabelled": _table("rdia_mnist17", "rdia"),
+    "rdia_cancer_methods": _table("rdia_cancer", "rdia_baselines"),
+    "rdia_digits_methods": _table("rdia_digits", "rdia_baselines"),
+    **{
+        f"{study}_seeds": _seeds(study)
+        for study in (
+            "rdia_ls",
+            "rdia_ls_baselines",
+            "rdia_ls_cifar10",
+            "rdia_ls_cifar10_short",
+            "rdia_ls_lost_classes",
+        )
+    },
+}
+SECTIONS = {
+    "thresholds": Section(("rdia_mnist17_thresholds",), _of(thresholds), "`rdia_mnist17.yaml`"),
+    "methods": Section(("rdia_mnist17_methods",), _of(methods), "`rdia_mnist17.yaml`"),
+    "harmful": Section(("rdia_mnist17_relabelled",), _of(harmful), "`rdia_mnist17.yaml`"),
+    "cancer": Section(("rdia_cancer_methods",), _of(cancer), "`rdia_cancer.yaml`"),
+    "digits": Section(("rdia_digits_methods",), _of(digits), "`rdia_digits.yaml`"),
+    "rdia_ls": Section(
+        ("rdia_ls_seeds", "rdia_ls_baselines_seeds", "rdia_ls_cifar10_short_seeds"),
+        _of(selections),
+        "`rdia_ls.yaml`, `rdia_ls_baselines.yaml` and `rdia_ls_cifar10_short.yaml`",
+    ),
+    "lost": Section(("rdia_ls_lost_classes_seeds",), _of(lost_classes), "`rdia_ls_lost_classes.yaml`"),
+}
 
 if __name__ == "__main__":
     main()

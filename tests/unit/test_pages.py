@@ -1,5 +1,6 @@
 """What pages and docstrings point at exists: files, sections, commands."""
 
+import importlib
 import importlib.util
 import re
 from functools import cache
@@ -88,6 +89,22 @@ def test_the_numbers_of_the_comparison_are_those_of_the_committed_tables(
     assert len(texts) > 4
     for section, text in texts.items():
         assert text.strip() in page, f"{section}: run python docs/comparison.py"
+
+
+@pytest.mark.parametrize("name", ["cincer", "cleansing", "mnist", "rdia"])
+def test_the_numbers_of_a_page_are_those_of_its_committed_tables(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    page, pages = writer(name), importlib.import_module("pages")
+    marked = re.findall(r"<!-- ([\w ]+): begin -->", (ROOT / page.PAGE).read_text(encoding="utf-8"))
+    # The cost of a cell of MNIST is printed by its benchmark.
+    assert set(page.SECTIONS) == set(marked) - ({"cost"} if name == "mnist" else set())
+    for section, text in pages.texts(page.PAGE, page.SECTIONS).items():
+        assert text.strip() == pages.standing(page.PAGE, section), f"{section}: run python docs/{name}.py"
+    tables = {table for section in page.SECTIONS.values() for table in section.tables}
+    assert tables - set(page.TABLES) <= {f"{name}_cost"}, "a table that nothing makes"
 
 
 def test_the_numbers_of_the_readme_are_those_of_the_committed_table() -> None:
