@@ -99,6 +99,7 @@ pathvars:
     study=paths.study_folder(CONFIG["study"]),
     detectors=paths.choice_folder(CONFIG["detectors"], beside=CONFIG["counters"]),
     policies=paths.choice_folder(CONFIG["policies"], "repair-"),
+    truth=paths.truth_folder(CONFIG["truth"]),
     logs="<results>/logs",
     benchmarks="<results>/benchmarks",
 

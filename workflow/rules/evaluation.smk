@@ -120,3 +120,99 @@ rule compare_signals:
         ),
     script:
         "../scripts/run_stage.py"
+
+
+# --- truth: the cell trained again without some of its samples, and how well each estimator foretells it -----------
+
+
+rule retrain_subsets:
+    input:
+        checkpoints=rules.train.output.checkpoints,
+        features=source_files(rules.fetch_data.output.features),
+        beside=beside_training,
+        split=rules.prepare_data.output.split,
+        glitch=rules.inject_glitch.output.glitch,
+        stored=stored_features,
+    output:
+        truth=paths.TRUTH,
+        record=paths.record(paths.TRUTH, "retrain_subsets"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/<truth>/retrain_subsets.log",
+    benchmark:
+        "<benchmarks>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/<truth>/retrain_subsets.jsonl"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(training_memory),
+        # In both orders, without subsets of three sizes and without single samples.
+        runtime=lasting(
+            training_minutes(6 * CONFIG["truth"]["subsets"] + 2 * CONFIG["truth"]["left_out"])
+        ),
+    params:
+        **stage(
+            "evaluation.truth:retrain_subsets",
+            dataset="{dataset}",
+            model="{model}",
+            model_settings=model_settings,
+            training=training_settings,
+            seed=number("seed"),
+            subsets=CONFIG["truth"]["subsets"],
+            left_out=CONFIG["truth"]["left_out"],
+        ),
+    script:
+        "../scripts/run_stage.py"
+
+
+rule measure_truth:
+    input:
+        truth=rules.retrain_subsets.output.truth,
+        influence=rules.compute_influence.output.influence,
+    output:
+        fidelity=paths.TRUTH_MEASURES,
+        record=paths.record(paths.TRUTH_MEASURES, "measure_truth"),
+    log:
+        "<logs>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}/{estimator}/<truth>/measure_truth.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(600),
+    params:
+        **stage(
+            "evaluation.truth:measure_truth",
+        ),
+    script:
+        "../scripts/run_stage.py"
+
+
+rule summarise_truth:
+    input:
+        tables=each(GRID.rows(), rules.measure_truth.output.fidelity),
+        records=each(GRID.rows(), rules.compute_influence.output.record),
+    output:
+        summary=paths.TRUTH_SUMMARY,
+    log:
+        "<logs>/summarise_truth/<study>/summary.log",
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(600),
+    params:
+        **stage(
+            "evaluation.truth:summarise_truth",
+            cells=GRID.rows(),
+        ),
+    script:
+        "../scripts/run_stage.py"
+
+
+rule truth:
+    input:
+        answering(
+            "truth",
+            "fidelity",
+            where(GRID, rules.summarise_truth.output.summary),
+        ),
+    localrule: True

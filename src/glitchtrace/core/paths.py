@@ -1,13 +1,14 @@
 """Where every file lies: path templates and wildcard patterns, used by rules, library and tests.
 
-Templates carry Snakemake's path variables (``<results>``, ``<study>``, ``<detectors>``, ``<logs>``) and wildcards.
+Templates carry Snakemake's path variables (``<results>``, ``<study>``, ``<detectors>``, ``<truth>``, ``<logs>``) and
+wildcards.
 ``<results>`` is the results folder; ``<study>`` is the same folder for the default configuration, one of its own
 for a named study, so that two studies share their cells and never overwrite each other's summaries.
 """
 
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from glitchtrace.core.errors import GlitchtraceError
 
@@ -67,6 +68,9 @@ CELL = f"{TRAINING}/{{estimator}}"
 INFLUENCE = f"{CELL}/influence.npy"
 PROFILE = f"{CELL}/profile.safetensors"
 EPOCHS = f"{CELL}/epochs.parquet"
+# Truth by retraining, and how well an estimator foretells it; <truth> holds the numbers of trainings.
+TRUTH = f"{TRAINING}/<truth>/truth.safetensors"
+TRUTH_MEASURES = f"{CELL}/<truth>/truth.parquet"
 # What depends on the choice of policies or of detectors; the default choice lies in the cell's own folder.
 REPAIR = f"{CELL}<policies>"
 REPAIRED = f"{REPAIR}/repaired.parquet"
@@ -118,6 +122,7 @@ DATASET_GAIN = "<study>/{dataset}/gain.parquet"
 DATASET_COST = "<study>/{dataset}/cost.parquet"
 SUMMARY = "<study>/summary.parquet"
 COMPARISON = "<study>/comparison.parquet"
+TRUTH_SUMMARY = "<study>/truth.parquet"
 STUDY_GAIN = "<study>/gain.parquet"
 FINDINGS = "<study>/findings.html"
 STUDY_COST = "<study>/cost.parquet"
@@ -151,11 +156,13 @@ def fill(
     study: str | None = None,
     detectors: str | Sequence[str] = "default",
     policies: str | Sequence[str] = "default",
+    truth: str = "truth-40-100",
     **wildcards: object,
 ) -> str:
     """A template with its path variables and wildcards filled in.
 
-    ``study`` is the name of a study, None for the default configuration; ``detectors`` and ``policies`` its choices.
+    ``study`` is the name of a study, None for the default configuration; ``detectors`` and ``policies`` its choices,
+    ``truth`` the folder of its retraining.
     Raises GlitchtraceError for a wildcard value that its pattern refuses: such a name could leave the results folder.
     """
     for name, value in wildcards.items():
@@ -165,6 +172,7 @@ def fill(
         "<study>": study_folder(study),
         "<detectors>": choice_folder(detectors),
         "<policies>": choice_folder(policies, "repair-"),
+        "<truth>": truth,
         "<logs>": "<results>/logs",
         "<results>": results,
     }
@@ -194,6 +202,11 @@ def choice_folder(
     if names == ["default"]:
         return ""
     return f"+{prefix}all" if names == ["all"] else f"+{prefix}{zlib.crc32(' '.join(names).encode()):08x}"
+
+
+def truth_folder(chosen: Mapping[str, int]) -> str:
+    """The folder of the truth by retraining, by how many ``subsets`` and single samples (``left_out``) are left out."""
+    return f"truth-{chosen['subsets']}-{chosen['left_out']}"
 
 
 def audit_name(data: str) -> str:

@@ -320,15 +320,22 @@ class Metagradient(Estimator):
 
 def repeated_steps(cell: EstimatorInputs, smallest_batch: int = 1) -> list[np.ndarray]:
     """The rows of each step of the training of a cell, in the order of ``training.sgd.train``."""
-    from glitchtrace.training.sgd import batches
-
     assert cell.training is not None
     factors = cell.factors
     order = generator(cell.training["seed"], "loader")
+    return steps_of(order, len(factors.train), factors.epochs, factors.batch_size, smallest_batch)
+
+
+def steps_of(
+    order: np.random.Generator, samples: int, epochs: int, batch_size: int, smallest_batch: int = 1
+) -> list[np.ndarray]:
+    """The rows of each step of a training whose order is drawn from ``order``; see ``training.sgd.train``."""
+    from glitchtrace.training.sgd import batches
+
     return [
         rows
-        for _ in range(factors.epochs)
-        for rows in batches(order.permutation(len(factors.train)), factors.batch_size, smallest_batch)
+        for _ in range(epochs)
+        for rows in batches(order.permutation(samples), batch_size, smallest_batch)
     ]
 
 

@@ -51,13 +51,13 @@ def train_cell(
         features=features, split=split, glitch=glitch, dataset=dataset, view=view(model), stored=stored
     )
     network = build(cell, model, settings).to(place)
-    learner = _learner(network)
+    trained = learner(network)
     parts = {
-        "train": Part(_seen(network, cell.train, evaluation_batch, place), cell.train_labels, cell.kinds),
-        "validation": Part(_seen(network, cell.validation, evaluation_batch, place), cell.validation_labels),
+        "train": Part(seen(network, cell.train, evaluation_batch, place), cell.train_labels, cell.kinds),
+        "validation": Part(seen(network, cell.validation, evaluation_batch, place), cell.validation_labels),
     }
     recorder = Recorder(
-        learner,
+        trained,
         parts,
         learning_rate=training["learning_rate"],
         batch_size=training["batch_size"],
@@ -72,13 +72,13 @@ def train_cell(
 
     samples, labels = parts["train"].samples, cell.train_labels
     train(
-        learner,
+        trained,
         samples,
         labels,
         **training,
         seed=seed,
         device=place,
-        smallest_batch=learner.smallest_batch,
+        smallest_batch=trained.smallest_batch,
         on_epoch=after_epoch,
     )
     write_checkpoints(states, checkpoints)
@@ -109,16 +109,16 @@ def fit_cell(
     place = choose(device)
     rows = np.arange(len(labels))[keep_rows]
     network = build(cell, model, settings).to(place)
-    samples = _seen(network, ChosenSamples(cell.train, rows), evaluation_batch, place)
-    learner = _learner(network)
+    samples = seen(network, ChosenSamples(cell.train, rows), evaluation_batch, place)
+    trained = learner(network)
     train(
-        learner,
+        trained,
         samples,
         labels[rows],
         **training,
         seed=seed,
         device=place,
-        smallest_batch=learner.smallest_batch,
+        smallest_batch=trained.smallest_batch,
     )
     network.eval()
     return network
@@ -140,12 +140,12 @@ def build(cell: CellData, model: str, settings: Mapping[str, Any]) -> Network:
     return network
 
 
-def _learner(network: Network) -> Network:
+def learner(network: Network) -> Network:
     """What is passed in training: with frozen features the head alone, shared with ``network``."""
     return Head(network.head) if network.frozen_features else network
 
 
-def _seen(network: Network, samples: Samples, evaluation_batch: int, device: torch.device) -> Samples:
+def seen(network: Network, samples: Samples, evaluation_batch: int, device: torch.device) -> Samples:
     """The samples as the learner takes them: frozen features are computed once, here."""
     if not network.frozen_features:
         return samples
