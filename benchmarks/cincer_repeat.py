@@ -15,7 +15,6 @@ Budget: 6 CPU seconds for breast cancer, 9 CPU minutes for the convolutional net
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -35,6 +34,7 @@ ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENB
 def repeat(folder: Path, problem: str, number: int, iterations: int) -> dict[str, float]:
     """One repeat of the published run with Top Fisher, read from and written to ``folder``."""
     from glitchtrace.core.files import read_parquet
+    from glitchtrace.core.jobs import peak_kib
     from glitchtrace.operations.jobs import read_config
     from glitchtrace.papers.cincer.stage import clean_interactively
 
@@ -65,7 +65,7 @@ def repeat(folder: Path, problem: str, number: int, iterations: int) -> dict[str
         "repeat": ended - started,
         "process": time.process_time(),
         "wall": over - wall,
-        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "memory": peak_kib() / 1024,
         "f1": float(last["f1"]),
         "cleaned": int(last["n_cleaned"]),
     }

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from glitchtrace.core.jobs import peak_kib
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.jury import Jury, noise, promise
 from glitchtrace.detectors.jury.heads import SoftmaxFolds
@@ -344,8 +345,6 @@ def put(values: np.ndarray, where: np.ndarray, others: np.ndarray) -> np.ndarray
 
 def limits_part() -> Iterator[tuple[str, dict[str, object]]]:
     """Rows of jury_limits.csv: size against CPU seconds and memory, one process per size (argument n:d:K)."""
-    import resource
-
     n, width, classes = (int(part) for part in sys.argv[2].split(":"))
     rng = generator(0, "jury benchmark limits")
     centres = rng.normal(size=(classes, width)) * (0.25 if classes <= 10 else 0.4)
@@ -362,7 +361,7 @@ def limits_part() -> Iterator[tuple[str, dict[str, object]]]:
             "columns": width,
             "classes": classes,
             "cpu_seconds": round(time.process_time() - start, 1),
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            "peak_mb": peak_kib() // 1024,
             "f1": f1(verdict.log_odds, wrong),
             "number": verdict.number.share,
             "low": verdict.number.low,

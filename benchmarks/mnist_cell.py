@@ -12,7 +12,6 @@ prints CPU seconds (imports included), peak memory and F1 of both chains.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -241,11 +240,13 @@ def measure(chain: str) -> dict[str, float]:
     """Run one chain in this process, on one thread, and return its cost and F1."""
     import torch
 
+    from glitchtrace.core.jobs import peak_kib
+
     torch.set_num_threads(1)
     results = CHAINS[chain]()
     return {
         "CPU seconds": time.process_time(),
-        "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak MiB": peak_kib() / 1024,
         **results,
     }
 

@@ -10,7 +10,6 @@ cell files read and results written included), its peak memory, and the test log
 """
 
 import json
-import resource
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ import scipy.sparse
 import scipy.stats  # noqa: F401
 
 from glitchtrace.core import registry
+from glitchtrace.core.jobs import peak_kib
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.glitches.stage import inject_glitch
@@ -85,7 +85,7 @@ def main() -> None:
                 "relabelling and retraining, CPU seconds": round(ended - measured, 2),
                 "together": round(ended - started, 2),
                 "whole process with imports and raw data": round(time.process_time(), 2),
-                "peak MiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                "peak MiB": round(peak_kib() / 1024),
                 "relabelled": int(gain["relabelled"]),
                 "test log loss": round(float(gain["log_loss"]), 4),
             },

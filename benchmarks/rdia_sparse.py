@@ -7,12 +7,12 @@ rows, the solver's products and residual, and the peak memory of the process.
 """
 
 import json
-import resource
 import time
 
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from glitchtrace.core.jobs import peak_kib
 from glitchtrace.papers.rdia.influence import measure
 from glitchtrace.papers.rdia.regression import Regression
 
@@ -43,7 +43,7 @@ def main() -> None:
                 **{f"{stage}, CPU seconds": seconds for stage, seconds in stages.items()},
                 "products": found.solution.iterations,
                 "residual": found.solution.residual,
-                "peak MiB": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+                "peak MiB": round(peak_kib() / 1024),
             },
             indent=1,
         )
