@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace.core import registry
+from glitchtrace.core import complaints, registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.seeding import generator
 from glitchtrace.data import doors
 from glitchtrace.detectors import evidence as pieces
 from glitchtrace.detectors.stage import score_table
@@ -133,32 +134,40 @@ def influence(
         Where shapes, types, values or labels do not fit, in one line.
     """
     if hasattr(features, "named_modules"):
+        if validation is not None:
+            raise GlitchtraceError(
+                "validation: with a module give two loaders, influence(module, training, validation)"
+            )
         factors = factors_of_module(
             features, probabilities, labels, head=head, checkpoints=checkpoints, learning_rates=learning_rates
         )
         columns = factors.train.probabilities[0].shape[1]
+        names = np.arange(columns) if classes is None else doors.class_names(classes, columns)
     else:
+        if head is not None or checkpoints is not None:
+            raise GlitchtraceError(
+                "head, checkpoints: they are of a module; with arrays give features and probabilities by checkpoint"
+            )
         if probabilities is None or labels is None:
             raise GlitchtraceError("influence needs features, probabilities and labels; give all three")
+        doors.same_order(features=features, probabilities=probabilities, labels=labels)
         columns = doors.checkpoints(probabilities)[0].shape[1]
-        train = (features, probabilities, class_codes(labels, columns, classes))
-        other = train if validation is None else _validation(validation, columns, classes)
+        codes, names = _coded(labels, probabilities, columns, classes, "labels")
+        train = (features, probabilities, codes)
+        other = train if validation is None else _validation(validation, columns, names)
         if other[1] is None:
             raise GlitchtraceError(
                 "validation: influence needs probabilities; give (features, probabilities, labels)"
             )
         factors = factors_of_arrays(*train, *other, learning_rates)
-    names = _class_names(labels, columns, classes)
-    settings = complete_settings(
-        "tracin",
-        {
-            "include_bias": include_bias,
-            "counterfactual_include_bias": include_bias,
-            "counterfactual_epochs": counterfactual_epochs,
-            "exclude_own_class": exclude_own_class,
-        },
-    )
-    return Influence(factors, names, settings)
+    chosen = {
+        "include_bias": include_bias,
+        "counterfactual_include_bias": include_bias,
+        "counterfactual_epochs": counterfactual_epochs,
+        "exclude_own_class": exclude_own_class,
+    }
+    complaints.check_settings("estimator", "tracin", chosen, "influence")
+    return Influence(factors, names, complete_settings("tracin", chosen))
 
 
 def detect(
@@ -218,10 +227,13 @@ def detect(
     """
     if y is None:
         raise GlitchtraceError("detect needs the labels of the samples; give y=")
+    generator(seed, "detect")  # a seed that is none ends here, whether or not a detector draws
+    tables = dict(features) if isinstance(features, Mapping) else {"features": features}
+    doors.same_order(X=X, y=y, probabilities=probabilities, out_of_fold=out_of_fold, **tables)
     given = [part for part in (probabilities, out_of_fold) if part is not None]
     if given:
         columns = doors.checkpoints(given[0])[0].shape[1]
-        labels, names = class_codes(y, columns, classes, "y"), _class_names(y, columns, classes)
+        labels, names = _coded(y, given[0], columns, classes, "y")
     else:
         labels, names = doors.labels(y, "y")
         columns = len(names)
@@ -229,7 +241,7 @@ def detect(
     representations = {
         name: part for name, part in {**representations, "input": X}.items() if part is not None
     }
-    other = None if validation is None else _validation(validation, columns, classes)
+    other = None if validation is None else _validation(validation, columns, names)
 
     def profiles() -> Profiles:
         first = next(iter(representations.values()))
@@ -252,6 +264,7 @@ def detect(
         read_pictures=None if pictures is None else lambda: pictures,
         seed=seed,
     )
+    _check(evidence, representations)
     if detectors is None:
         chosen = [
             name
@@ -261,7 +274,12 @@ def detect(
         if not chosen:
             raise GlitchtraceError("detect: no detector can do with labels alone; give probabilities= or X=")
     else:
-        chosen = registry.chosen("detector", detectors)
+        chosen = _chosen(detectors)
+    if settings is not None:
+        if not isinstance(settings, Mapping) or any(name not in chosen for name in settings):
+            raise GlitchtraceError(f"settings: give them by detector of this call: {', '.join(chosen)}")
+        for name, own in settings.items():
+            complaints.check_settings("detector", name, own, f"settings.{name}")
     return _table(evidence, chosen, settings or {}, names)
 
 
@@ -285,13 +303,39 @@ def _evidence_of(found: Influence) -> pieces.Evidence:
     )
 
 
-def _validation(given: Any, columns: int, classes: Any) -> tuple[Any, Any, np.ndarray]:
+def _check(evidence: pieces.Evidence, representations: Mapping[str, Any]) -> None:
+    """Check what was given, whether or not a detector reads it: rows that do not fit are a mistake in any case."""
+    for name, part in representations.items():
+        doors.check_features(part, "X" if name == "input" else f"features '{name}'", rows=len(evidence))
+    for need, piece in (("epochs", "epochs"), ("out_of_fold", "out_of_fold"), ("validation", "validation")):
+        if evidence.has(need):
+            getattr(evidence, piece)
+    if evidence.has("pictures"):
+        _ = evidence.pictures
+
+
+def _chosen(detectors: str | Sequence[str]) -> list[str]:
+    """The names of a choice.  Raises GlitchtraceError for what is no name, and for none."""
+    asked = [detectors] if isinstance(detectors, str) else list(detectors)
+    for name in asked:
+        if not isinstance(name, str):
+            raise GlitchtraceError(f"detectors: {name!r} is no name; give names, 'default' or 'all'")
+    if not asked:
+        raise GlitchtraceError("detectors: none is named; name one, or leave detectors= out")
+    return registry.chosen("detector", asked)
+
+
+def _validation(given: Any, columns: int, classes: np.ndarray) -> tuple[Any, Any, np.ndarray]:
+    """Validation samples, their labels by the classes of the training samples."""
+    if isinstance(given, str | Mapping) or hasattr(given, "columns"):
+        given = None
     try:
         features, probabilities, labels = given
     except (TypeError, ValueError):
         raise GlitchtraceError(
             "validation: give three arrays, (features, probabilities or None, labels)"
         ) from None
+    doors.same_order(features=features, probabilities=probabilities, labels=labels)
     return features, probabilities, class_codes(labels, columns, classes, "validation labels")
 
 
@@ -301,14 +345,22 @@ def _beside(given: tuple[Any, Any, np.ndarray], name: str) -> pieces.Validation:
     return pieces.Validation(labels, {name: doors.features(features, "validation features")}, seen)
 
 
-def _class_names(labels: Any, columns: int, classes: Any) -> np.ndarray:
+def _coded(
+    given: Any, probabilities: Any, columns: int, classes: Any, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as columns of the probabilities, (n,), and the label of each column, (K,).
+
+    Without ``classes``, columns of a table that are named by the labels are taken by their names.
+    """
+    own = doors.labels(given, name)[1]
+    if classes is None and hasattr(probabilities, "columns"):
+        named = list(probabilities.columns)
+        if set(own.tolist()) <= set(named):
+            classes = named
+    codes = class_codes(given, columns, classes, name)
     if classes is not None:
-        return np.asarray(classes)
-    if hasattr(labels, "__iter__") and not hasattr(labels, "dataset"):
-        own = doors.labels(labels)[1]
-        if len(own) == columns:
-            return own
-    return np.arange(columns)
+        return codes, doors.class_names(classes, columns)
+    return codes, own if len(own) == columns else np.arange(columns)
 
 
 def _no_network() -> Problem:

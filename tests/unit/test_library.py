@@ -159,3 +159,84 @@ def test_labels_of_text_come_back(digits: dict[str, np.ndarray]) -> None:
 def test_detect_refuses_in_one_line(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(GlitchtraceError, match=message):
         glitchtrace.detect(**arguments)  # type: ignore[arg-type]
+
+
+ROWS, LABELS, CHANCES = np.arange(12.0).reshape(6, 2), np.array([0, 1, 2] * 2), np.full((6, 3), 1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"X": ROWS[:5]}, "X has 5 rows for 6 samples"),
+        ({"X": ROWS + np.inf}, "X: row 0 holds a value that is not finite"),
+        ({"X": pd.DataFrame(ROWS, index=[5, 4, 3, 2, 1, 0]), "y": pd.Series(LABELS)}, "in another order"),
+        ({"out_of_fold": CHANCES * 2}, "out_of_fold: row 0 sums to 2"),
+        ({"pictures": ROWS}, "pictures have shape"),
+        ({"validation": (ROWS[:2], None, [0, 7])}, "7 is not among the classes"),
+        ({"detectors": []}, "none is named"),
+        ({"detectors": [3]}, "3 is no name"),
+        ({"settings": {"knn_vote": {}}}, "settings: give them by detector"),
+        ({"detectors": ["knn_vote"], "settings": {"knn_vote": {"k": 1}}, "X": ROWS}, "knn_vote: unknown key 'k'"),
+        ({"detectors": ["knn_vote"], "settings": {"knn_vote": {"neighbours": -1}}, "X": ROWS}, "neighbours: -1"),
+        ({"seed": -1}, "-1 is no seed"),
+        ({"seed": 1.5}, "1.5 is no seed"),
+        ({"X": ROWS[:1], "y": [0], "classes": [0, 1, 2], "probabilities": CHANCES[:1],
+          "detectors": ["knn_vote"]}, "one sample has no others"),
+        ({"X": np.ones((6, 2)), "out_of_fold": CHANCES, "detectors": ["jury"]}, "none can vouch for another"),
+    ],
+)  # fmt: skip
+def test_what_is_given_is_checked_whether_or_not_it_is_read(
+    arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        glitchtrace.detect(**{"y": LABELS, "probabilities": CHANCES, **arguments})  # type: ignore[arg-type]
+
+
+def test_labels_of_validation_are_classes_of_the_training_samples() -> None:
+    names = np.array(["a", "b", "c"])[LABELS]
+    found = glitchtrace.influence(ROWS, CHANCES, names, (ROWS[:2], CHANCES[:2], ["c", "a"]))
+    assert found.factors.validation.labels.tolist() == [2, 0]
+    with pytest.raises(GlitchtraceError, match="validation labels: 5 is not among the classes"):
+        glitchtrace.influence(ROWS, CHANCES, LABELS, (ROWS[:3], CHANCES[:3], [5, 6, 7]))
+
+
+def test_named_columns_are_taken_by_their_names() -> None:
+    chances = np.array([[0.7, 0.2, 0.1]] * 6)
+    table = pd.DataFrame(chances[:, [2, 0, 1]], columns=[2, 0, 1])
+    one = glitchtrace.detect(y=LABELS, probabilities=chances)
+    other = glitchtrace.detect(y=LABELS, probabilities=table)
+    pd.testing.assert_frame_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("batch", "options", "message"),
+    [
+        ([(torch.zeros(3, 4), torch.tensor([0.5, 1, 2]))], {}, "row 0 is 0.5"),
+        ([(torch.zeros(3, 4), torch.tensor([0, 1, 3]))], {}, "row 2 is 3; with 3 classes"),
+        ([(torch.zeros(3, 4), torch.tensor([0, 1]))], {}, "has 2 rows for 3 samples"),
+        ([(torch.zeros(3, 2), torch.tensor([0, 1, 2]))], {}, "does not take inputs of shape"),
+        ([torch.zeros(3, 4)], {}, "no pair"),
+        ([("a", "b")], {}, "no pair"),
+        ([], {}, "gives no sample"),
+        (None, {}, "loader is missing"),
+        ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"checkpoints": []}, "none is given"),
+        ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"checkpoints": [{"a": 1}]}, "no state of the module"),
+        ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"head": "0"}, "name the last layer"),
+        ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"learning_rates": [1, 2]}, "for 1 checkpoints"),
+        ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"include_bias": "no"}, "include_bias: 'no'"),
+        ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"validation": 3}, "give two loaders"),
+    ],
+)  # fmt: skip
+def test_a_module_and_its_loaders_are_checked(
+    batch: object, options: dict[str, object], message: str
+) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+    with pytest.raises(GlitchtraceError, match=message) as caught:
+        glitchtrace.influence(module, batch, batch, **options)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
+def test_a_module_in_half_precision_is_read() -> None:
+    module = torch.nn.Linear(4, 3).bfloat16()
+    batch = [(torch.ones(3, 4, dtype=torch.bfloat16), torch.tensor([0, 1, 2]))]
+    assert glitchtrace.influence(module, batch, batch).matrix().dtype == np.float32

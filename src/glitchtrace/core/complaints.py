@@ -135,3 +135,21 @@ Validator = jsonschema.validators.extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
 )
+
+
+def check_settings(kind: str, name: str, given: Mapping[str, Any], where: str) -> None:
+    """Raise KeyedError for settings of a component that its card does not have, or of another type or range.
+
+    For settings by other ways than a configuration, whose schema holds them already; ``where`` is what the caller
+    calls them.
+    """
+    if not isinstance(given, Mapping):
+        raise study_files.KeyedError(f"{where}: {_brief(given)} are no settings; give a mapping", [where])
+    known = registry.settings(kind, name)
+    schema = {"type": "object", "additionalProperties": False, "properties": known}
+    errors = list(Validator(schema).iter_errors(dict(given)))
+    if errors:
+        error = explained(jsonschema.exceptions.best_match(errors))
+        said = str(error)
+        said = f": {said.removeprefix('config: ')}" if said.startswith("config: ") else f".{said}"
+        raise study_files.KeyedError(f"{where}{said}", [where, *error.path])

@@ -5,6 +5,7 @@ GlitchtraceError that names the argument, the row where there is one, and the re
 the argument; ``rows`` the number of samples that it must have, None where it decides the number itself.
 """
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from glitchtrace.core.errors import GlitchtraceError
 
 # Rows of probabilities may miss 1 by what float16 rounds of a thousand classes.
 _SUM_TOLERANCE = 2e-3
+# Whole numbers up to here are exact in float64.
+_EXACT = 2**53
+# Features beyond overflow in products of two rows.
+_LARGEST = {np.dtype(np.float32): 1e17, np.dtype(np.float64): 1e150}
 
 
 def labels(given: Any, name: str = "labels", *, rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -23,20 +28,22 @@ def labels(given: Any, name: str = "labels", *, rows: int | None = None) -> tupl
     """
     array = _vector(given, name, rows)
     if array.dtype.kind == "O":
-        missing = [value is None or value != value for value in array.tolist()]
-        if any(missing):
-            raise GlitchtraceError(f"{name}: row {missing.index(True)} has no label; drop it or fill it in")
-        if len({type(value) for value in array.tolist()}) > 1:
-            raise GlitchtraceError(f"{name} mixes text and numbers; give labels of one type")
-        array = np.array(array.tolist())
+        array = _of_one_type(array.tolist(), name)
     if array.dtype.kind == "f":
-        whole = np.isfinite(array) & (array == np.rint(array))
+        wide = array.astype(np.float64)
+        whole = np.isfinite(wide) & (wide == np.rint(wide)) & (np.abs(wide) <= _EXACT)
         if not whole.all():
             row = int(np.argmin(whole))
-            raise GlitchtraceError(f"{name}: row {row} is {array[row]}; a label is a whole number or text")
+            raise GlitchtraceError(
+                f"{name}: row {row} is {array[row]}; a label is a whole number or text, above 2**53 an integer"
+            )
         array = array.astype(np.int64)
     if array.dtype.kind not in "iubUS":
         raise GlitchtraceError(f"{name} has type {array.dtype}; a label is a whole number or text")
+    if array.dtype.kind in "US":
+        empty = np.char.str_len(array) == 0
+        if empty.any():
+            raise GlitchtraceError(f"{name}: row {int(np.argmax(empty))} has no label; drop it or fill it in")
     classes, codes = np.unique(array, return_inverse=True)
     return codes.astype(np.int64), classes
 
@@ -61,11 +68,11 @@ def codes(given: Any, classes: int, name: str = "labels", *, rows: int | None = 
 def probabilities(
     given: Any, name: str = "probabilities", *, rows: int | None = None, classes: int | None = None
 ) -> np.ndarray:
-    """Class probabilities (n, K), in the floating-point type that they have (float64 for integers).
+    """Class probabilities (n, K), float32 where they come in single or half precision, else float64.
 
     Raises GlitchtraceError for another shape, a value outside 0 … 1 or not finite, and a row that does not sum to 1.
     """
-    array = _matrix(given, name, rows)
+    array = _floats(_matrix(_numbers(given, name), name, rows))
     if classes is not None and array.shape[1] != classes:
         raise GlitchtraceError(
             f"{name} has {array.shape[1]} columns for {classes} classes; give one per class"
@@ -91,14 +98,12 @@ def checkpoints(
 
     Raises GlitchtraceError as ``probabilities``, and where there is no checkpoint.
     """
-    several = isinstance(given, list | tuple) and all(np.ndim(part) == 2 for part in given) and len(given)
-    if not several and np.ndim(given) != 3:
+    parts = of_checkpoints(given, name)
+    if parts is None:
         return (probabilities(given, name, rows=rows, classes=classes),)
-    if not len(given):
-        raise GlitchtraceError(f"{name} holds no checkpoint; give at least one")
     found = [
         probabilities(part, f"{name}[{place}]", rows=rows, classes=classes)
-        for place, part in enumerate(given)
+        for place, part in enumerate(parts)
     ]
     if len({part.shape for part in found}) > 1:
         raise GlitchtraceError(
@@ -107,18 +112,115 @@ def checkpoints(
     return tuple(found)
 
 
-def features(given: Any, name: str = "features", *, rows: int | None = None) -> np.ndarray:
-    """One row of numbers per sample, (n, d), in the floating-point type that it has (float64 for integers).
+def class_names(given: Any, columns: int, name: str = "classes") -> np.ndarray:
+    """The label of each of K columns of probabilities, (K,).
 
-    More dimensions (pictures) are flattened.  Raises GlitchtraceError for another shape, for values that are not
-    finite, and for text.
+    ``columns`` is K.  Raises GlitchtraceError for another number of them, a missing one, and one that stands twice.
+    """
+    array = _vector(given, name, None)
+    if len(array) != columns:
+        raise GlitchtraceError(
+            f"{name}: {len(array)} names for {columns} columns of probabilities; give one each"
+        )
+    codes_of, distinct = labels(array, name)
+    if len(distinct) < columns:
+        twice = distinct[int(np.argmax(np.bincount(codes_of)))]
+        raise GlitchtraceError(f"{name}: {twice!r} stands twice; give each column a label of its own")
+    result: np.ndarray = distinct[codes_of]
+    return result
+
+
+def of_checkpoints(given: Any, name: str) -> list[Any] | None:
+    """The arrays of T checkpoints, from (T, n, c) or a list of (n, c); None of what is one array.
+
+    Raises GlitchtraceError where there is no checkpoint.
+    """
+    several = (
+        isinstance(given, list | tuple)
+        and len(given)
+        and all(
+            getattr(part, "ndim", None) == 2 or (isinstance(part, list | tuple) and _ndim(part) == 2)
+            for part in given
+        )
+    )
+    if not several and _ndim(given) != 3:
+        return None
+    if not len(given):
+        raise GlitchtraceError(f"{name} holds no checkpoint; give at least one")
+    return list(given)
+
+
+def features(given: Any, name: str = "features", *, rows: int | None = None) -> np.ndarray:
+    """One row of numbers per sample, (n, d): float32 where it comes in single or half precision, else float64.
+
+    More dimensions (pictures) are flattened.  Raises GlitchtraceError as ``check_features``.
+    """
+    return _floats(check_features(given, name, rows=rows))
+
+
+def check_features(given: Any, name: str = "features", *, rows: int | None = None) -> np.ndarray:
+    """The same in the type that it comes in, checked and not converted.
+
+    Raises GlitchtraceError for another shape, no column, values that are missing, not finite, or too large for
+    products or exactness, and for text.
     """
     array = _numbers(given, name)
     if array.ndim > 2:
         array = array.reshape(len(array), -1)
     array = _matrix(array, name, rows)
+    if not array.shape[1]:
+        raise GlitchtraceError(f"{name} has no column; give at least one number per sample")
     _finite(array, name)
+    exact = array.dtype.kind in "iub"
+    limit = _EXACT if exact else _LARGEST[_float_type(array.dtype)]
+    if array.dtype.kind != "b" and max(float(array.max()), -float(array.min())) > limit:
+        row = int(np.argmax((np.abs(array.astype(np.float64)) > limit).any(axis=1)))
+        reason = "floating-point numbers do not keep it" if exact else "products of rows overflow"
+        raise GlitchtraceError(
+            f"{name}: row {row} holds a value beyond {limit:.0e}, and {reason}; shift or scale the column"
+        )
     return array
+
+
+def rates(given: Any, checkpoints: int, name: str = "learning_rates") -> np.ndarray:
+    """The weight of each of T checkpoints, (T,) float64, from one number or T.
+
+    Raises GlitchtraceError for another number of them, for one that is negative or not finite, and where all are 0.
+    """
+    array = _plain(given, name)
+    if array.dtype.kind not in "fiu":
+        raise GlitchtraceError(f"{name} has type {array.dtype}; give numbers, one per checkpoint")
+    if array.shape not in ((), (checkpoints,)):
+        raise GlitchtraceError(
+            f"{name} has shape {array.shape} for {checkpoints} checkpoints; give one number or ({checkpoints},)"
+        )
+    found = np.broadcast_to(array.astype(np.float64), (checkpoints,))
+    wrong = ~(np.isfinite(found) & (found >= 0))
+    if wrong.any():
+        raise GlitchtraceError(f"{name} holds {found[wrong][0]:g}; a rate is a finite number, at least 0")
+    if not found.any():
+        raise GlitchtraceError(f"{name}: all are 0, so no checkpoint counts; give one above 0")
+    return found
+
+
+def same_order(**given: Any) -> None:
+    """Raise GlitchtraceError where two tables have the same index in another order: rows are taken by their place."""
+    indexed = {
+        name: part.index
+        for name, part in given.items()
+        if hasattr(part, "index") and hasattr(part.index, "sort_values")
+    }
+    for (name, index), (other, beside) in itertools.pairwise(indexed.items()):
+        if len(index) == len(beside) and not index.equals(beside):
+            try:
+                shuffled = index.sort_values().equals(beside.sort_values())
+            except TypeError:  # an index of mixed types has no order
+                shuffled = False
+            if shuffled:
+                raise GlitchtraceError(
+                    f"{name} and {other} have the same index in another order, and rows are taken by their place; "
+                    f"give {other}.loc[{name}.index]"
+                )
 
 
 def scores(given: Any, name: str = "scores", *, rows: int | None = None) -> np.ndarray:
@@ -136,7 +238,7 @@ def scores(given: Any, name: str = "scores", *, rows: int | None = None) -> np.n
 
 
 def _vector(given: Any, name: str, rows: int | None) -> np.ndarray:
-    array = np.asarray(given)
+    array = _plain(given, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -144,8 +246,7 @@ def _vector(given: Any, name: str, rows: int | None) -> np.ndarray:
     return _counted(array, name, rows)
 
 
-def _matrix(given: Any, name: str, rows: int | None) -> np.ndarray:
-    array = _numbers(given, name)
+def _matrix(array: np.ndarray, name: str, rows: int | None) -> np.ndarray:
     if array.ndim != 2:
         raise GlitchtraceError(f"{name} has shape {array.shape}; give one row per sample, (n, columns)")
     return _counted(array, name, rows)
@@ -154,10 +255,101 @@ def _matrix(given: Any, name: str, rows: int | None) -> np.ndarray:
 def _numbers(given: Any, name: str) -> np.ndarray:
     if hasattr(given, "toarray"):  # scipy.sparse
         given = given.toarray()
-    array = np.asarray(given)
+    array = _plain(given, name)
+    if array.dtype.kind == "O" and array.ndim:
+        array = _numbers_of_objects(array, name)
+    if array.dtype.kind == "c":
+        raise GlitchtraceError(f"{name} has type {array.dtype}; give real numbers")
     if array.dtype.kind not in "fiub":
         raise GlitchtraceError(f"{name} has type {array.dtype}; encode text and categories as numbers first")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    return array
+
+
+def _plain(given: Any, name: str) -> np.ndarray:
+    """An array of NumPy of what is given: tensors leave their graph and device; a masked value is a missing one."""
+    if hasattr(given, "detach"):
+        given = given.detach().cpu()
+        given = given.float() if str(given.dtype) == "torch.bfloat16" else given
+    elif isinstance(given, list | tuple) and any(hasattr(part, "detach") for part in given):
+        given = [_plain(part, name) for part in given]
+    if isinstance(given, np.ma.MaskedArray):
+        hidden = np.ma.getmaskarray(given)
+        if hidden.any():
+            place = np.argwhere(hidden)[0]
+            raise GlitchtraceError(f"{name}: {_place(place)} is masked; drop it or fill it in")
+    try:
+        return np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise GlitchtraceError(
+            f"{name} cannot be read as an array ({str(error).splitlines()[0]}); give rows of one length"
+        ) from None
+
+
+def _of_one_type(values: list[Any], name: str) -> np.ndarray:
+    """Labels that came as objects."""
+    missing = [_is_missing(value) for value in values]
+    if any(missing):
+        raise GlitchtraceError(f"{name}: row {missing.index(True)} has no label; drop it or fill it in")
+    kinds = [type(value) for value in values]
+    if len(set(kinds)) > 1:
+        row = next(row for row, kind in enumerate(kinds) if kind is not kinds[0])
+        raise GlitchtraceError(
+            f"{name}: row 0 is {values[0]!r} and row {row} is {values[row]!r}; give labels of one type"
+        )
+    array = np.array(values)
+    if array.dtype.kind == "O" or array.ndim != 1:
+        raise GlitchtraceError(
+            f"{name}: row 0 is {values[0]!r}; a label is a whole number (within 64 bits) or text"
+        )
+    return array
+
+
+def _numbers_of_objects(array: np.ndarray, name: str) -> np.ndarray:
+    """Numbers that came as objects, float64."""
+    flat = array.ravel()
+    for number, value in enumerate(flat.tolist()):
+        place = np.unravel_index(number, array.shape)
+        if _is_missing(value):
+            raise GlitchtraceError(f"{name}: {_place(place)} is missing; drop it or fill it in")
+        if not isinstance(value, int | float):
+            raise GlitchtraceError(
+                f"{name}: {_place(place)} is {str(value)[:40]!r}; encode text and categories as numbers first"
+            )
+        if isinstance(value, int) and abs(value) > _EXACT:
+            raise GlitchtraceError(
+                f"{name}: {_place(place)} is {value}, and floating-point numbers do not keep it; shift or scale it"
+            )
+    return flat.astype(np.float64).reshape(array.shape)
+
+
+def _ndim(given: Any) -> int:
+    try:
+        return int(np.ndim(given))
+    except (TypeError, ValueError):  # rows of several lengths
+        return 1
+
+
+def _place(place: Any) -> str:
+    return ", ".join(
+        f"{word} {index}" for word, index in zip(("row", "column"), map(int, place), strict=False)
+    )
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value stands for none: None, NaN, NaT, pandas.NA."""
+    try:
+        return value is None or bool(value != value)
+    except (TypeError, ValueError):  # pandas.NA is neither true nor false
+        return True
+
+
+def _float_type(dtype: np.dtype) -> np.dtype:
+    """The type in which numbers are computed with: half precision overflows at 65,504."""
+    return np.dtype(np.float32 if dtype in (np.float16, np.float32) else np.float64)
+
+
+def _floats(array: np.ndarray) -> np.ndarray:
+    return array.astype(_float_type(array.dtype), copy=False)
 
 
 def _counted(array: np.ndarray, name: str, rows: int | None) -> np.ndarray:

@@ -102,6 +102,8 @@ class Evidence:
     def representations(self) -> dict[str, np.ndarray]:
         """Features by the name of their representation, each (n, d); the first is the one to use."""
         given = _read(self.read_representations, "features")
+        if len(self) < 2:
+            raise GlitchtraceError("one sample has no others to be compared with; give at least two")
         return {
             name: doors.features(part, f"features '{name}'", rows=len(self)) for name, part in given.items()
         }

@@ -31,11 +31,7 @@ def class_codes(given: Any, columns: int, classes: Any = None, name: str = "labe
                 "order of the columns"
             )
         return found
-    order = list(np.asarray(classes).tolist())
-    if len(order) != columns:
-        raise GlitchtraceError(
-            f"classes: {len(order)} names for {columns} columns of probabilities; give one each"
-        )
+    order = doors.class_names(classes, columns).tolist()
     missing = [label for label in own.tolist() if label not in order]
     if missing:
         raise GlitchtraceError(f"{name}: {missing[0]!r} is not among the classes {order}; give all classes")
@@ -61,18 +57,15 @@ def factors_of_arrays(
     """
     train = _part("", features, probabilities, labels)
     validation = _part("validation ", validation_features, validation_probabilities, validation_labels)
-    epochs = len(train.probabilities)
-    rates = np.broadcast_to(
-        np.asarray(1.0 if learning_rates is None else learning_rates, np.float64), (epochs,)
-    )
+    rates = doors.rates(1.0 if learning_rates is None else learning_rates, len(train.probabilities))
     return Factors(learning_rates=rates, batch_size=1, train=train, validation=validation)
 
 
 def _part(name: str, features: Any, probabilities: Any, labels: np.ndarray) -> Part:
     rows = len(labels)
     seen = doors.checkpoints(probabilities, f"{name}probabilities", rows=rows)
-    several = isinstance(features, list | tuple) or np.ndim(features) == 3
-    given = list(features) if several else [features]
+    several = doors.of_checkpoints(features, f"{name}features")
+    given = [features] if several is None else several
     arrays = tuple(doors.features(part, f"{name}features", rows=rows) for part in given)
     return Part(arrays, seen, doors.codes(labels, seen[0].shape[1], f"{name}labels", rows=rows))
 
@@ -96,15 +89,30 @@ def factors_of_module(
     import torch
 
     layer = _head(module, head)
+    for part, loader in (("train", train), ("validation", validation)):
+        if not isinstance(loader, Iterable):
+            raise GlitchtraceError(
+                f"the {part} loader is missing; give influence(module, training, validation)"
+            )
     states = [None] if checkpoints is None else list(checkpoints)
+    if not states:
+        raise GlitchtraceError(
+            "checkpoints: none is given; give state dictionaries, or leave checkpoints= out"
+        )
     before = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
     mode = module.training
     passes: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {"train": [], "validation": []}
     try:
         module.eval()
-        for state in states:
+        for place, state in enumerate(states):
             if state is not None:
-                module.load_state_dict(state)
+                try:
+                    module.load_state_dict(state)
+                except (RuntimeError, TypeError, AttributeError) as error:
+                    reason = " ".join(str(error).split())
+                    raise GlitchtraceError(
+                        f"checkpoints[{place}] is no state of the module ({reason}); give module.state_dict()"
+                    ) from None
             with torch.inference_mode():
                 for part, loader in (("train", train), ("validation", validation)):
                     passes[part].append(_pass(module, layer, loader))
@@ -157,15 +165,49 @@ def _pass(
     handle = layer.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
     rows = []
     try:
-        for inputs, labels in loader:
+        for number, batch in enumerate(loader):
+            if not isinstance(batch, list | tuple) or len(batch) != 2 or not hasattr(batch[0], "to"):
+                raise GlitchtraceError(
+                    f"batch {number} of a loader is no pair (inputs, labels) of a tensor and its labels; give such"
+                )
+            inputs, labels = batch
             seen.clear()
-            module(inputs.to(place))
+            try:
+                answer = module(inputs.to(place))
+            except RuntimeError as error:
+                raise GlitchtraceError(
+                    f"batch {number}: the module does not take inputs of shape {tuple(inputs.shape)} and type "
+                    f"{inputs.dtype} ({str(error).splitlines()[0]}); give a loader of its inputs"
+                ) from None
+            if not seen:
+                raise GlitchtraceError("head: the module does not pass through this layer; name another")
             features, logits = seen[-1]
-            chances = torch.softmax(logits.double(), dim=1).to(logits.dtype)
-            rows.append(tuple(part.cpu().numpy() for part in (features, chances, torch.as_tensor(labels))))
+            if logits.ndim != 2:
+                raise GlitchtraceError(
+                    f"head: its output has shape {tuple(logits.shape)}; influence needs (samples, classes)"
+                )
+            if getattr(answer, "shape", logits.shape) != logits.shape:
+                raise GlitchtraceError(
+                    f"head: it gives {logits.shape[1]} numbers for a sample, the module {tuple(answer.shape[1:])}; "
+                    "name the last layer"
+                )
+            chances = torch.softmax(logits.double(), dim=1)
+            exact = logits.dtype in (torch.float32, torch.float64)
+            kind = logits.dtype if exact else torch.float32  # NumPy has no bfloat16
+            known = doors.codes(
+                _whole(labels), logits.shape[1], f"labels of batch {number}", rows=len(inputs)
+            )
+            rows.append((features.to(kind).cpu().numpy(), chances.to(kind).cpu().numpy(), known))
     finally:
         handle.remove()
     if not rows:
         raise GlitchtraceError("a loader gives no sample; give at least one batch")
     seen_features, seen_chances, seen_labels = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-    return seen_features, seen_chances, seen_labels.astype(np.int64)
+    return seen_features, seen_chances, seen_labels
+
+
+def _whole(labels: Any) -> np.ndarray:
+    """Labels of a batch as integers where they are whole numbers."""
+    found, classes = doors.labels(labels)
+    whole: np.ndarray = classes[found]
+    return whole

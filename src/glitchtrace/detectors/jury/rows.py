@@ -101,6 +101,10 @@ def find_units(views: Mapping[str, np.ndarray], groups: np.ndarray | None) -> np
 def deal_folds(units: np.ndarray, labels: np.ndarray, count: int, seed: int) -> np.ndarray:
     """The fold (N,) of each row: units whole, classes spread evenly, sizes as even as whole units allow."""
     _, first, sizes = np.unique(units, return_index=True, return_counts=True)
+    if len(first) < 2:
+        raise GlitchtraceError(
+            "all rows are equal or of one group, so none can vouch for another; give others"
+        )
     shuffled = generator(seed, "jury folds").permutation(len(first))
     order = shuffled[np.lexsort((labels[first[shuffled]], -sizes[shuffled]))]
     fold = np.empty(len(first), dtype=np.int64)
