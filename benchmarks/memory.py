@@ -35,15 +35,27 @@ class Size:
     epochs: int
 
 
-SIZES = (
-    Size(1000, 250, 10, 2, 5),
-    Size(5000, 1250, 64, 10, 5),
-    Size(5000, 1250, 64, 10, 100),
-    Size(20_000, 5000, 64, 100, 5),
-    Size(20_000, 5000, 64, 1000, 5),
-    Size(20_000, 5000, 768, 10, 7),
-    Size(60_000, 10_000, 784, 10, 7),
-)
+# What the constants of core/resources.py were fitted on, and what was measured after they were fixed.
+SIZES = {
+    "fitted": (
+        Size(1000, 250, 10, 2, 5),
+        Size(5000, 1250, 64, 10, 5),
+        Size(5000, 1250, 64, 10, 100),
+        Size(20_000, 5000, 64, 100, 5),
+        Size(20_000, 5000, 64, 1000, 5),
+        Size(20_000, 5000, 768, 10, 7),
+        Size(60_000, 10_000, 784, 10, 7),
+    ),
+    "held out": (
+        Size(2000, 500, 30, 20, 30),
+        Size(8000, 2000, 200, 50, 10),
+        Size(12_000, 4000, 16, 300, 3),
+        Size(30_000, 3000, 512, 2, 20),
+        Size(40_000, 8000, 128, 200, 4),
+    ),
+}
+# Rows above which the detectors beyond the signals take minutes, and are not measured.
+MOST_ROWS_OF_ALL = 5000
 # Stage -> the names of its detectors or policies, where it has some.
 STAGES = ("train", "compute_influence", "profile_influence", "detect", "detect all", "repair")
 DATASET = "wine"  # the card of a table; its rows are not read
@@ -162,21 +174,22 @@ def _defaults(kind: str, name: str) -> dict[str, Any]:
 
 def declared(stage: str, size: Size) -> int:
     """MiB that the rule asks for."""
-    return resources.mib(stage.partition(" ")[0], **asdict(size))
+    stage, _, every = stage.partition(" ")
+    return resources.mib(stage, families=bool(every), **asdict(size))
 
 
 def measured() -> Iterator[dict[str, Any]]:
     """A row per size and stage."""
-    for size in SIZES:
+    for part, size in ((part, size) for part, sizes in SIZES.items() for size in sizes):
         with tempfile.TemporaryDirectory() as folder:
             _own_process("prepare", folder, size)
             for stage in STAGES:
-                if stage == "detect all" and size.rows > 20_000:
-                    continue  # minutes
+                if stage == "detect all" and size.rows > MOST_ROWS_OF_ALL:
+                    continue
                 peak = _own_process(stage, folder, size)
                 asked = declared(stage, size)
                 yield {
-                    "stage": stage, **asdict(size), "peak MiB": round(peak), "declared MiB": asked,
+                    "stage": stage, "size": part, **asdict(size), "peak MiB": round(peak), "declared MiB": asked,
                     "declared / peak": round(asked / peak, 2),
                 }  # fmt: skip
 
@@ -215,7 +228,7 @@ def main() -> int:
         table.to_csv(options.table, index=False)
     missed = table[(table["declared / peak"] - 1).abs() > BUDGET]
     many = table[(table["classes"] >= 1000) & (table["peak MiB"] > MANY_CLASSES_MIB)]
-    for name, found in (("declared outside 25 % of the peak", missed), ("above 2 GiB", many)):
+    for name, found in (("declared outside 25 % of the peak", missed), ("1,000 classes above 2 GiB", many)):
         print(f"{name}: {len(found)} of {len(table)}")
     return int(bool(len(missed) or len(many)))
 

@@ -14,7 +14,7 @@ DAY_MINUTES = 24 * 60
 _LEAST = 60
 # MiB of the imports of a stage; of a network that is more than a head; of the detectors beyond the signals, and for
 # each of their rows.
-_BASES = {"train": 650, "compute_influence": 55, "profile_influence": 55, "detect": 140, "repair": 140}
+_BASES = {"train": 650, "compute_influence": 50, "profile_influence": 52, "detect": 140, "repair": 140}
 _NETWORK = 250
 _FAMILIES, _FAMILIES_ROW = 1000, 0.1
 # Inputs of the head by what the model reads, where no setting says so; models whose inputs of the head do not change.
@@ -44,11 +44,13 @@ def mib(
     classes: int,
     epochs: int,
     changing: bool = False,
+    families: bool = False,
 ) -> int:
     """MiB of a stage of a cell: its imports, and the arrays that it holds at its peak.
 
     ``rows`` and ``validation``: samples; ``columns``: inputs of the head; ``changing``: whether training changes
-    them.  Source: the sums of arrays in the stages, measured by ``benchmarks/memory.py``.
+    them; ``families``: whether detectors beyond the signals score.  Source: the sums of arrays in the stages, measured
+    by ``benchmarks/memory.py``.
     """
     factors = 4 * (rows + validation) * (classes * epochs + columns * (epochs if changing else 1))
     table = 16 * rows * classes  # four class sums
@@ -61,7 +63,8 @@ def mib(
         held = factors + table * max(2 * alone + 2, alone + 4)
     else:
         held = factors + table * (alone + 3) + 16 * rows * classes
-    return math.ceil(_SPARE * (_BASES[stage] + held / 2**20))
+    found = math.ceil(_SPARE * (_BASES[stage] + held / 2**20))
+    return found + (_FAMILIES + int(rows * _FAMILIES_ROW) if families else 0)
 
 
 def training(
@@ -96,7 +99,7 @@ def detection(
     """MiB of scoring or repairing a cell: profiles, factors, and what detectors beyond the signals import and hold."""
     size = _size(dataset, model, settings)
     families = any(not registry.card("detector", name).get("default") for name in detectors)
-    return mib("detect", **size) + (_FAMILIES + int(size["rows"] * _FAMILIES_ROW) if families else 0)
+    return mib("detect", families=families, **size)
 
 
 def _size(dataset: str, model: str, settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
