@@ -84,6 +84,11 @@ verify: $(READY) ## Recompute a random cell elsewhere and compare its bytes (STU
 faults: ## Put the table of the last `make test-operations` run by .ci/run into docs/faults.md
 	$(BIN)/python docs/faults.py .ci/operations.xml
 
+.PHONY: fuzz
+fuzz: $(READY) ## One bit at random in every kind of file, TRIALS or 1,000 times, and the table of docs/faults.md
+	$(BIN)/python tests/helpers/fuzzing.py --trials $(or $(TRIALS),1000) --table docs/tables/fuzz.csv
+	$(BIN)/python docs/faults.py
+
 .PHONY: lint
 lint: $(READY) ## Style and types
 	$(BIN)/ruff check .

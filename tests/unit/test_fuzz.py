@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fuzzing import KINDS, flipped
 
@@ -15,3 +16,8 @@ def test_a_flipped_bit_is_refused_in_one_line_or_does_no_harm(name: str, tmp_pat
     assert not raised
     assert outcomes["refused"] + outcomes["harmless"] + outcomes["noticed"] == TRIALS
     assert outcomes["refused"], "the bits reach the content"
+
+
+def test_the_table_has_every_kind() -> None:
+    table = pd.read_csv(Path(__file__).parents[2] / "docs/tables/fuzz.csv")
+    assert table["kind of file"].tolist() == [*KINDS], "run make fuzz"

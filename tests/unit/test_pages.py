@@ -107,6 +107,15 @@ def test_the_numbers_of_a_page_are_those_of_its_committed_tables(
     assert tables - set(page.TABLES) <= {f"{name}_cost"}, "a table that nothing makes"
 
 
+def test_no_flipped_bit_of_the_page_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    faults = writer("faults")
+    assert faults.flipped() in (ROOT / faults.PAGE).read_text(encoding="utf-8"), "run python docs/faults.py"
+    table = pd.read_csv(faults.FUZZ)
+    assert (table["trials"] >= 1000).all()
+    assert not table[["accepted", "traceback"]].to_numpy().any()
+
+
 def test_the_numbers_of_the_readme_are_those_of_the_committed_table() -> None:
     demo = writer("demo")
     table = pd.read_csv(ROOT / demo.TABLE, dtype={"ratio": str}, keep_default_na=False)
