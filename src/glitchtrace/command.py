@@ -3,22 +3,33 @@
 import argparse
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
 from glitchtrace.audit.console import add_parsers
 from glitchtrace.core.errors import GlitchtraceError
 
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of Unicode
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; returns 0, or 1 after a line that says what is wrong."""
     given = _parser().parse_args(arguments)
     try:
-        print(_answer(given))
+        print(_shown(_answer(given)))
     except GlitchtraceError as error:
-        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        print(f"error: {_shown(' '.join(str(error).splitlines()))}", file=sys.stderr)
         return 1
     return 0
+
+
+def _shown(text: str) -> str:
+    """Text whose signs only show: what steers a console or turns its lines, as a cell of data may hold, is escaped."""
+    return "".join(
+        sign if sign == "\n" or unicodedata.category(sign) not in _STEERING else ascii(sign)[1:-1]
+        for sign in text
+    )
 
 
 def _answer(given: argparse.Namespace) -> str:

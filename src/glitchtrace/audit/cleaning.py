@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FLAG = "glitchtrace_flag"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _ACTIONS = ("relabel", "drop", "flag", "keep")
 
 

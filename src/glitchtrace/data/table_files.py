@@ -314,8 +314,9 @@ def _encoding(path: Path) -> str:
 
 def _beginning(path: Path, encoding: str) -> str:
     try:
+        "".encode(encoding)  # refuses codecs that are not of text, such as base64
         decoder = codecs.getincrementaldecoder(encoding)()
-    except LookupError:
+    except (LookupError, ValueError, TypeError):
         raise GlitchtraceError(
             f"{path}: unknown encoding '{encoding}'; give one such as utf-8 or latin-1"
         ) from None
