@@ -91,3 +91,23 @@ def test_a_folder_is_audited_where_it_lies(tmp_path: Path) -> None:
     assert found.verdict["right/broken.jpg"] == "corrupted"
     assert {path: hashlib.sha256(path.read_bytes()).digest() for path in folder.rglob("*.*")} == before
     assert not list((tmp_path / "out").rglob("*.png"))
+
+
+def test_pictures_that_were_saved_anew_leak(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        blocks = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+        picture = Image.fromarray(np.kron(blocks, np.ones((8, 8, 1), dtype=np.uint8)))
+        place = tmp_path / "train" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        picture.save(place / f"{number}.png")
+        (tmp_path / "test").mkdir(exist_ok=True)
+        if number == 3:
+            picture.save(tmp_path / "test/same.bmp")
+        if number == 4:
+            picture.save(tmp_path / "test/again.jpg", quality=95)
+    found = audit_path(
+        tmp_path / "train", side=32, trusted=str(tmp_path / "test"), gain_repeats=0
+    ).issues.set_index("id")
+    assert found.leak_of[found.leak_of != ""].to_dict() == {"b/3.png": "same.bmp", "a/4.png": "again.jpg"}
+    assert found.evidence["a/4.png"].startswith("nearly the same content")

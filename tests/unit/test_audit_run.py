@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 import glitchtrace
 from glitchtrace.audit import example
-from glitchtrace.audit.run import audit_path
+from glitchtrace.audit.run import audit_path, run_audit
 from glitchtrace.command import main
 from glitchtrace.core.errors import GlitchtraceError
 
@@ -118,6 +118,88 @@ def test_rows_that_leak_into_the_trusted_file_are_named(tmp_path: Path) -> None:
     assert set(found.row[found.verdict == "leak"]) == {5, 17}
 
 
+@pytest.mark.parametrize("form", ["csv", "npy"])
+def test_near_leaks_are_told_from_equal_ones_and_need_no_labels(tmp_path: Path, form: str) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(120, 12)).astype(np.float32).astype(np.float64)
+    other = np.concatenate([X[[7]], X[[30]] + 1e-4, X[[50]] + 0.3, rng.normal(size=(9, 12))])
+    y = rng.integers(0, 2, 120)
+    settings: dict[str, str] = {"trusted": str(tmp_path / f"test.{form}")}
+    if form == "csv":
+        kind = rng.choice(["u", "v"], 120)
+        frame = pd.DataFrame(X).rename(columns=str).assign(kind=kind, name=[f"p{n}" for n in range(120)], y=y)
+        frame.to_csv(tmp_path / "train.csv", index=False)
+        more = pd.DataFrame(other).rename(columns=str).assign(kind=[*kind[[7, 30, 50]], *["w"] * 9])
+        more.assign(name=[f"q{n}" for n in range(12)]).to_csv(tmp_path / "test.csv", index=False)
+        settings |= {"label": "y", "id": "name"}
+    else:
+        np.save(tmp_path / "train.npy", X)
+        np.save(tmp_path / "y.npy", y)
+        np.save(tmp_path / "test.npy", other.astype(np.float32))
+        settings |= {"labels": str(tmp_path / "y.npy")}
+    found = audit_path(tmp_path / f"train.{form}", gain_repeats=0, **settings).issues.set_index("row")
+    assert set(found.index[found.verdict == "leak"]) == {7, 30}
+    assert found.leak_of[[7, 30]].tolist() == (["q0", "q1"] if form == "csv" else ["0", "1"])
+    assert found.suspicion[[7, 30]].tolist() == [1.0, 0.95]
+    assert "nearly the same content" in found.evidence[30]
+
+
+def test_near_duplicates_are_found_in_a_table_of_many_columns(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(300, 40))
+    X[200:220] = X[:20] + 3e-4 * rng.uniform(-1, 1, (20, 40))
+    X[220:230] = X[20:30] + 0.01
+    frame = pd.DataFrame(X).rename(columns=str).assign(y=rng.integers(0, 2, 300))
+    found = glitchtrace.audit(frame, label="y", gain_repeats=0).issues
+    assert set(found.row[found.duplicate_of != ""]) == set(range(200, 220))
+
+
+def test_with_times_the_past_alone_judges() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    y = (X[:, 0] > 0).astype(int)
+    times = rng.permutation(400).astype(float)
+    late = times >= 320
+    new = late & (X[:, 0] > 1)
+    y[new] = 2  # a class that the past does not know accuses nobody
+    found = glitchtrace.audit(X, y, time=times, gain_repeats=0)
+    issues = found.issues.set_index("row")
+    unknown = issues.suspicion.isna()
+    assert set(issues.index[unknown]) == set(np.flatnonzero((times < 80) | new))
+    assert set(issues.verdict[unknown]) == {"clean"}
+    assert set(issues.evidence[unknown]) == {"its label was not judged"}
+    assert found.summary["facts"]["without_past"] == unknown.sum()
+    assert "earlier folds" in found.summary["facts"]["judges"]
+    # What comes later changes nothing of what was said before.
+    later = y.copy()
+    later[times >= 240] = rng.integers(0, 2, (times >= 240).sum())
+    from glitchtrace.audit.cross_fit import cross_fit, folds_of
+    from glitchtrace.audit.representation import Representation, standardised
+
+    views = Representation(standardised(X), None, "")
+    fold = folds_of(y, 5, 0, None, times)
+    one, two = (
+        cross_fit(views, each, 3, fold, table=False, seed=0, past=True).experts for each in (y, later)
+    )
+    early = (times >= 80) & (times < 240)
+    for name in set(one) & set(two):
+        np.testing.assert_array_equal(one[name][early], two[name][early])
+
+
+def test_what_nobody_could_judge_has_no_suspicion(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(200, 3)), columns=list("abc")).assign(y=rng.integers(0, 2, 200))
+    frame.loc[3, ["a", "b", "c"]] = frame.loc[9, ["a", "b", "c"]]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    found = audit_path(tmp_path / "t.csv", label="y", out=tmp_path / "out", gain_repeats=0)
+    issues = found.issues.set_index("row")
+    assert "unjudged" in found.summary["facts"]
+    assert issues.suspicion[9] == 1.0
+    assert issues.suspicion[issues.verdict == "clean"].isna().all()
+    assert pd.read_csv(tmp_path / "out/issues.csv").suspicion.isna().sum() == issues.suspicion.isna().sum()
+    assert "NaN" not in (tmp_path / "out/report.html").read_text()
+
+
 def test_the_same_input_gives_the_same_bytes_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     path = example.write(tmp_path)
     for name in ("one", "two"):
@@ -126,6 +208,23 @@ def test_the_same_input_gives_the_same_bytes_and_goes_on_where_it_stopped(tmp_pa
     assert files
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+
+
+def test_a_job_that_is_killed_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = example.write(tmp_path)
+    settings = {"label": "diagnosis", "gain_repeats": 1}
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("glitchtrace.audit.outputs.write", lambda *a: pytest.fail("killed"))
+        with pytest.raises(pytest.fail.Exception):
+            run_audit(data=str(path), settings=settings, issues=str(out / "issues.parquet"))
+    monkeypatch.setattr("glitchtrace.audit.detection.cross_fit", lambda *a, **k: pytest.fail("again"))
+    monkeypatch.setattr("glitchtrace.audit.gain.measure", lambda *a, **k: pytest.fail("again"))
+    run_audit(data=str(path), settings=settings, issues=str(out / "issues.parquet"))
+    assert (out / "report.html").is_file()
+    assert not (out / "stages").exists()
 
 
 @pytest.mark.parametrize(

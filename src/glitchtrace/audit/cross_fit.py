@@ -75,11 +75,13 @@ def cross_fit(
     table: bool,
     seed: int,
     judging: bool = True,
+    past: bool = False,
     tick: Callable[[float], None] = lambda share: None,
 ) -> CrossFit:
     """Compare the learners on held-out rows, then let the best ones judge all rows out of fold, if they are to.
 
-    ``y``: (n,) codes or numbers of the rows.  Without ``judging`` there are no experts, only losses.
+    ``y``: (n,) codes or numbers of the rows.  Without ``judging`` there are no experts, only losses.  ``past``: a
+    row is judged by earlier folds alone; the first fold has none, and its rows get the shares of the classes.
     """
     candidates = learners(len(y), views.lines.shape[1], classes, table)
     chosen = np.arange(len(y))
@@ -89,7 +91,7 @@ def cross_fit(
     losses: dict[str, float] = {}
     experts: dict[str, np.ndarray] = {}
     for number, learner in enumerate(candidates):
-        found = _out_of_fold(learner, views, y, classes, fold, chosen, seed, folds=None if whole else 2)
+        found = _out_of_fold(learner, views, y, classes, fold, chosen, seed, None if whole else 2, past)
         seen = np.isfinite(found).reshape(len(found), -1).all(axis=1)
         losses[learner.name] = loss(y[chosen][seen], found[seen], classes)
         if whole:
@@ -102,7 +104,9 @@ def cross_fit(
     if not whole:
         for number, name in enumerate(kept):
             learner = next(each for each in candidates if each.name == name)
-            experts[name] = _out_of_fold(learner, views, y, classes, fold, np.arange(len(y)), seed)
+            experts[name] = _out_of_fold(
+                learner, views, y, classes, fold, np.arange(len(y)), seed, None, past
+            )
             tick(0.5 + 0.5 * (number + 1) / len(kept))
     return CrossFit({name: experts[name] for name in kept}, losses, order[0], fold)
 
@@ -124,12 +128,17 @@ def _out_of_fold(
     fold: np.ndarray,
     rows: np.ndarray,
     seed: int,
-    folds: int | None = None,
+    folds: int | None,
+    past: bool,
 ) -> np.ndarray:
     found = np.full((len(rows), classes) if classes else len(rows), np.nan)
-    for number in np.unique(fold)[:folds]:
+    numbers = np.unique(fold)[::-1] if past else np.unique(fold)  # the last have the longest past
+    for number in numbers[:folds]:
         inside = fold[rows] == number
-        train = rows[~inside]
+        train = rows[fold[rows] < number] if past else rows[~inside]
+        if not len(train):
+            found[inside] = np.bincount(y, minlength=classes) / len(y) if classes else np.median(y)
+            continue
         if not inside.any() or (classes and len(np.unique(y[train])) < 2):
             found[inside] = 1 / classes if classes else np.median(y)
             continue
@@ -138,11 +147,20 @@ def _out_of_fold(
 
 
 def neighbour_vote(
-    neighbours: np.ndarray, distances: np.ndarray, y: np.ndarray, classes: int, fold: np.ndarray
+    neighbours: np.ndarray,
+    distances: np.ndarray,
+    y: np.ndarray,
+    classes: int,
+    fold: np.ndarray,
+    past: bool = False,
 ) -> np.ndarray:
-    """Probabilities (n, K) from the labels of neighbours in other folds, each weighing exp(−d²/mean d²)."""
+    """Probabilities (n, K) from the labels of neighbours in other folds, each weighing exp(−d²/mean d²).
+
+    ``past``: in earlier folds alone.
+    """
     scale = max(float((distances**2).mean()), 1e-12)
-    weights = np.exp(-(distances**2) / scale) * (fold[neighbours] != fold[:, None])
+    theirs, own = fold[neighbours], fold[:, None]
+    weights = np.exp(-(distances**2) / scale) * (theirs < own if past else theirs != own)
     votes = np.zeros((len(y), classes))
     for column in range(neighbours.shape[1]):
         np.add.at(votes, (np.arange(len(y)), y[neighbours[:, column]]), weights[:, column])

@@ -8,7 +8,7 @@ import numpy as np
 
 from glitchtrace.audit import neighbourhood
 from glitchtrace.audit.cross_fit import CrossFit, cross_fit, folds_of, neighbour_vote
-from glitchtrace.audit.judgement import judge, judge_by_jury, judge_numbers, jury_sits
+from glitchtrace.audit.judgement import Judgement, judge, judge_by_jury, judge_numbers, jury_sits
 from glitchtrace.audit.learners import floored, learners, predict
 from glitchtrace.audit.representation import Representation
 from glitchtrace.audit.samples import Samples
@@ -49,7 +49,14 @@ def detect(
         near, distances = neighbourhood.nearest(views.lines, neighbourhood.NEIGHBOURS, settings.seed)
     tick(0.1)
     matrix = views.lines if views is not None else None
-    twins = neighbourhood.duplicates(samples.hashes, matrix, near, distances, table=samples.kind == "table")
+    twins = neighbourhood.duplicates(
+        samples.hashes,
+        matrix,
+        near,
+        distances,
+        table=samples.kind == "table",
+        small=None if views is None else views.small,
+    )
     far, far_probability, far_flags = np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool)
     if views is not None and n >= 20:
         far, far_probability, far_flags = neighbourhood.far_rows(
@@ -87,11 +94,17 @@ def detect(
         for row in map(int, np.flatnonzero(np.isnan(samples.target) & (odd == ""))):
             odd[row], odd_probability[row] = "its label is missing", 1.0
     leak_of = np.full(n, "", dtype=object)
+    leak_exact = np.zeros(n, dtype=bool)
     if samples.trusted is not None:
-        places = neighbourhood.leaks(samples.hashes, _trusted_hashes(samples))
+        places, leak_exact = neighbourhood.leaks(
+            samples.hashes, samples.trusted.hashes, matrix, None if views is None else views.trusted, distances,
+            table=samples.kind == "table", seed=settings.seed, small=None if views is None else views.small,
+            others_small=None if views is None else views.trusted_small,
+        )  # fmt: skip
         for row in map(int, np.flatnonzero(places >= 0)):
             leak_of[row] = str(samples.trusted.ids[places[row]])
         facts["leaks"] = int((places >= 0).sum())
+        facts["leaks_exact"] = int(leak_exact.sum())
     supporters: list[list[int]] = [[] for _ in range(n)]
     if samples.labels is not None and near.size:
         for row in map(int, np.flatnonzero(found.flags | (found.wrong > 0.2))):
@@ -100,7 +113,7 @@ def detect(
     evidence = Evidence(
         found.wrong, found.score, found.flags, found.proposed, found.confidence, found.observed_confidence, far,
         far_probability, far_flags, odd, odd_probability, np.where(twins.twin, twins.cluster, -1), twins.exact,
-        not twins.by_chance, leak_of, supporters, int(near.shape[1]), helps, hurts,
+        not twins.by_chance, leak_of, leak_exact, found.judged, supporters, int(near.shape[1]), helps, hurts,
         {"label": found.score, "distance": far, **found.more},
     )  # fmt: skip
     return Detection(evidence, facts, judged, fold, best, groups)
@@ -108,7 +121,7 @@ def detect(
 
 @dataclass
 class _Labels:
-    """Findings about labels, (n,) each; ``p``: (n, K) over all classes."""
+    """Findings about labels, (n,) each; ``p``: (n, K) over all classes; ``judged``: whether a judge has looked."""
 
     wrong: np.ndarray
     score: np.ndarray
@@ -118,6 +131,7 @@ class _Labels:
     confidence: np.ndarray
     observed_confidence: np.ndarray
     p: np.ndarray
+    judged: np.ndarray
     more: dict[str, np.ndarray]
 
     @classmethod
@@ -125,7 +139,7 @@ class _Labels:
         zero = np.zeros(n)
         return cls(
             zero.copy(), zero.copy(), np.zeros(n, dtype=bool), np.full(n, "", dtype=object), np.full(n, -1),
-            zero.copy(), zero.copy(), np.zeros((n, classes)), {},
+            zero.copy(), zero.copy(), np.zeros((n, classes)), np.zeros(n, dtype=bool), {},
         )  # fmt: skip
 
 
@@ -191,6 +205,7 @@ def _classes(
     fold[rows] = _fold(samples, rows, y, groups, settings)
     best = None
     experts: dict[str, np.ndarray] = {}
+    seen = np.ones(len(rows), dtype=bool)
     if samples.probabilities is not None:
         experts["your model"] = floored(samples.probabilities[rows][:, used])
         facts["judges"] = "your model's probabilities; nothing was trained"
@@ -212,19 +227,29 @@ def _classes(
         if by_jury:
             facts["judges"] = "a jury of kernels, neighbours, softmax regression and, of tables, trees"
             units = None if groups is None else groups[rows]
-            found = judge_by_jury(part, y, classes, units, settings.max_false, settings.seed)
+            found = _by_jury(samples, part, y, classes, units, settings, store)
         else:
-            facts["judges"] = "the best learners and a vote of neighbours in other folds"
-            experts.update(fitted.experts)
+            past = samples.times is not None
+            where = "earlier" if past else "other"
+            facts["judges"] = f"the best learners and a vote of neighbours in {where} folds"
+            if past:
+                seen = _known_before(y, classes, fold[rows])
+                facts["without_past"] = int((~seen).sum())
+                if len(np.unique(y[seen])) < 2:
+                    facts["unjudged"] = "no stretch of time has two classes before it"
+                    return _Labels.nothing(n, whole), fold, None
+            experts.update({name: values[seen] for name, values in fitted.experts.items()})
             if near.size and len(rows) == n:
-                experts["neighbours"] = neighbour_vote(near, distances, y, classes, fold)
-            found = judge(experts, y, classes, settings.max_false, settings.seed)
+                experts["neighbours"] = neighbour_vote(near, distances, y, classes, fold, past)[seen]
+            found = judge(experts, y[seen], classes, settings.max_false, settings.seed)
+            rows, y = rows[seen], y[seen]
     facts["weights"] = found.weights
     facts["number"] = {"estimate": found.number, "low": found.low, "high": found.high}
     facts["condition"] = found.condition
     result = _Labels.nothing(n, whole)
     result.wrong[rows], result.score[rows], result.flags[rows] = found.wrong, found.score, found.flags
-    result.score[~judged] = found.score.min() if len(rows) else 0
+    result.judged[rows] = True
+    result.score[~result.judged] = found.score.min() if len(rows) else 0
     names = np.array(samples.class_names, dtype=object)
     result.proposed_code[rows] = used[found.proposed]
     result.confidence[rows] = found.confidence
@@ -233,11 +258,12 @@ def _classes(
     for name, values in experts.items():
         result.more[name.replace(" ", "_")] = np.zeros(n)
         result.more[name.replace(" ", "_")][rows] = 1 - values[np.arange(len(y)), y]
+    rows = np.flatnonzero(judged)
     lost = np.flatnonzero(labels < 0)
     if len(lost) and views is not None and best is not None:
         learner = next(
             each
-            for each in learners(len(y), views.lines.shape[1], classes, views.trees is not None)
+            for each in learners(len(rows), views.lines.shape[1], classes, views.trees is not None)
             if each.name == best
         )
         values = predict(
@@ -254,6 +280,36 @@ def _classes(
     known = result.proposed_code >= 0
     result.proposed[known] = names[result.proposed_code[known]]
     return result, fold, best
+
+
+def _by_jury(
+    samples: Samples,
+    part: Representation,
+    y: np.ndarray,
+    classes: int,
+    units: np.ndarray | None,
+    settings: Settings,
+    store: Store,
+) -> Judgement:
+    """``judge_by_jury``, taken over from an earlier run where nothing that it depends on has changed."""
+
+    def make() -> Made:
+        found = vars(judge_by_jury(part, y, classes, units, settings.max_false, settings.seed))
+        arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+        return arrays, {name: value for name, value in found.items() if name not in arrays}
+
+    parts = [samples.digest, part.said, settings.seed, settings.max_false, len(y)]
+    made, record = store.stage("jury", "glitchtrace.audit.judgement:judge_by_jury", parts, make)
+    found: dict[str, Any] = {**made, **record}
+    return Judgement(**found)
+
+
+def _known_before(y: np.ndarray, classes: int, fold: np.ndarray) -> np.ndarray:
+    """Rows (n,) whose class has ``_RARE`` rows or more in earlier folds: who judges knows the past alone."""
+    counts = np.zeros((int(fold.max()) + 2, classes), dtype=np.int64)
+    np.add.at(counts, (fold + 1, y), 1)
+    known: np.ndarray = np.cumsum(counts, axis=0)[fold, y] >= _RARE
+    return known
 
 
 def _entropy(y: np.ndarray) -> float:
@@ -296,10 +352,15 @@ def _numbers(
     facts["learner"] = candidates[fitted.best]
     facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
     predictions = np.mean(list(fitted.experts.values()), axis=0)
+    if samples.times is not None:  # the first stretch has no past from which it could be judged
+        seen = fold[rows] > fold[rows].min()
+        facts["without_past"] = int((~seen).sum())
+        rows, y, predictions = rows[seen], y[seen], predictions[seen]
     found = judge_numbers(predictions, (y - middle) / spread, settings.max_false)
     facts["number"] = {"estimate": found.number, "low": found.low, "high": found.high}
     facts["condition"] = found.condition
     result.wrong[rows], result.score[rows], result.flags[rows] = found.wrong, found.score, found.flags
+    result.judged[rows] = True
     result.observed_confidence[rows] = 1 - found.wrong
     result.confidence[rows] = found.wrong
     result.proposed[rows] = [f"{value:.4g}" for value in found.proposed * spread + middle]
@@ -322,7 +383,7 @@ def _cross_fit(
     def make() -> Made:
         found = cross_fit(
             part, y, classes, fold, table=part.trees is not None, seed=settings.seed, judging=judging,
-            tick=lambda share: tick(0.15 + 0.7 * share),
+            past=samples.times is not None, tick=lambda share: tick(0.15 + 0.7 * share),
         )  # fmt: skip
         return found.experts, {"losses": found.losses, "best": found.best}
 
@@ -337,7 +398,7 @@ def _influence(
     """Rows that the label of each suspect helps and hurts; nothing for numbers."""
     if samples.labels is None or views is None or not found.flags.any():
         return {}, {}
-    rows = np.flatnonzero(judged)
+    rows = np.flatnonzero(judged & found.judged)
     place = {int(row): number for number, row in enumerate(rows)}
     suspects = [int(row) for row in np.argsort(-found.score, kind="stable")[:_EXPLAINED] if found.flags[row]]
     pairs = neighbourhood.influence(
@@ -351,16 +412,3 @@ def _influence(
     helps = {row: [int(rows[j]) for j in best] for row, (best, _) in zip(suspects, pairs, strict=True)}
     hurts = {row: [int(rows[j]) for j in worst] for row, (_, worst) in zip(suspects, pairs, strict=True)}
     return helps, hurts
-
-
-def _trusted_hashes(samples: Samples) -> np.ndarray:
-    """Digests of the trusted rows over the same columns as those of the audited rows."""
-    from glitchtrace.audit.samples import hash_rows
-
-    trusted = samples.trusted
-    assert trusted is not None
-    if samples.kind == "table":
-        assert trusted.table is not None
-        columns = [trusted.table.column(column.name, column.role) for column in samples.columns]
-        return hash_rows(columns, len(trusted))
-    return trusted.hashes

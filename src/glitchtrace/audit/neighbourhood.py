@@ -10,8 +10,12 @@ from glitchtrace.core.seeding import generator
 
 NEIGHBOURS = 15
 _EXACT_ROWS = 30_000  # beyond, neighbours are looked for in the nearest cells of an inverted file
-_FINE = 1e-3  # of a standard deviation: numeric rows within it are near duplicates
+_FINE = 1e-3  # of a standard deviation: numeric rows of which no cell is farther apart are near duplicates
 _NEAR = 0.03  # of the usual distance to a neighbour: pictures within it are near duplicates
+# Of the contrast: neighbours whose small grey pictures differ by less are one picture saved twice.  Copies as JPEG of
+# quality 75 differ by .02 to .06, different digits or garments by .08 at least (3,000 of each).
+_ALIKE = 0.05
+_PARTNERS = 5  # nearest trusted rows that are looked at
 _CHANCE = 0.1  # a table of which more rows have an equal twin is made of few different rows
 
 
@@ -32,14 +36,16 @@ class Duplicates:
         return twin
 
 
-def nearest(matrix: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices and distances (n, count) of the nearest other rows, ascending."""
+def nearest(
+    matrix: np.ndarray, count: int, seed: int, others: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices and distances (n, count) of the nearest other rows, or of the nearest rows of ``others``, ascending."""
     import faiss
 
     faiss.omp_set_num_threads(1)
-    rows = np.ascontiguousarray(matrix, dtype=np.float32)
+    rows = np.ascontiguousarray(matrix if others is None else others, dtype=np.float32)
     n, width = rows.shape
-    count = min(count, n - 1)
+    count = min(count, n - (others is None))
     if n <= _EXACT_ROWS:
         index: Any = faiss.IndexFlatL2(width)
     else:
@@ -50,6 +56,10 @@ def nearest(matrix: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, np.n
         index.train(rows[np.sort(chosen)])
         index.nprobe = 8
     index.add(rows)
+    if others is not None:
+        squared, found = index.search(np.ascontiguousarray(matrix, dtype=np.float32), count)
+        squared[found < 0], found[found < 0] = np.inf, 0
+        return found.astype(np.int64), np.sqrt(np.maximum(squared, 0))
     squared, found = index.search(rows, count + 1)
     # A row may stand anywhere among its exact twins: take it out by name, else the last.
     own = found == np.arange(n)[:, None]
@@ -68,32 +78,63 @@ def duplicates(
     distances: np.ndarray,
     *,
     table: bool,
+    small: np.ndarray | None = None,
 ) -> Duplicates:
     """Clusters of equal and nearly equal rows.
 
-    Equal: the same digest of content.  Near: for pictures and arrays a neighbour at less than 3 % of the median
-    distance to the nearest neighbour; for tables the same cell of a grid of 0.001 standard deviations.
+    Equal: the same digest of content.  Near: neighbours that are ``close``.
     """
     n = len(hashes)
     _, first, codes = np.unique(np.asarray(hashes, dtype=str), return_index=True, return_inverse=True)
     twins = n - len(first)
     by_chance = table and twins > _CHANCE * n
     edges = [np.stack([np.arange(n), first[codes]], axis=1)]
-    if table and matrix is not None and not by_chance:
-        for shift in (0.0, 0.5):
-            grid = np.floor(matrix / _FINE + shift).astype(np.int64)
-            total = np.zeros(n, dtype=np.uint64)
-            for column in range(grid.shape[1]):
-                mixed = grid[:, column].astype(np.uint64) * np.uint64(0xBF58476D1CE4E5B9)
-                total = (total ^ (mixed >> np.uint64(31)) ^ mixed) * np.uint64(0x9E3779B97F4A7C15)
-            _, place, inverse = np.unique(total, return_index=True, return_inverse=True)
-            edges.append(np.stack([np.arange(n), place[inverse]], axis=1))
-    elif not table and distances.size:
-        usual = float(np.median(distances[:, 0]))
-        rows, columns = np.nonzero(distances < _NEAR * usual)
-        edges.append(np.stack([rows, neighbours[rows, columns]], axis=1))
+    if matrix is not None and distances.size and not by_chance:
+        edges.append(
+            close(
+                matrix, matrix, neighbours, distances, distances, table=table, small=small, others_small=small
+            )
+        )
     cluster = connected(n, np.concatenate(edges))
     return Duplicates(cluster, codes == codes[cluster], by_chance)
+
+
+def close(
+    matrix: np.ndarray,
+    others: np.ndarray,
+    neighbours: np.ndarray,
+    distances: np.ndarray,
+    usual: np.ndarray,
+    *,
+    table: bool,
+    small: np.ndarray | None = None,
+    others_small: np.ndarray | None = None,
+) -> np.ndarray:
+    """Pairs (m, 2) of a row of ``matrix`` (n, d) and a neighbour of it in ``others`` that nearly equals it.
+
+    ``neighbours``, ``distances``: (n, k) as of ``nearest``; ``usual``: distances of rows to their neighbours among
+    themselves.  Tables: no cell differs by more than 0.001 standard deviations.  Pictures and arrays: the distance
+    is less than 3 % of the median distance to the nearest neighbour, or the small grey pictures (n, 256) differ by
+    less than 5 % of their contrast (root mean square).
+    """
+    if not table:
+        alike = distances < _NEAR * float(np.median(usual[:, 0]))
+        if small is not None and others_small is not None:
+            spread, others_spread = small.std(axis=1), others_small.std(axis=1)
+            for column in range(neighbours.shape[1]):
+                there = neighbours[:, column]
+                apart = np.sqrt(((small - others_small[there]) ** 2).mean(axis=1))
+                alike[:, column] |= apart < _ALIKE * np.minimum(spread, others_spread[there])
+        rows, columns = np.nonzero(alike)
+        return np.stack([rows, neighbours[rows, columns]], axis=1)
+    rows, columns = np.nonzero(distances <= 2 * _FINE * matrix.shape[1] ** 0.5)
+    pairs = np.stack([rows, neighbours[rows, columns]], axis=1)
+    kept = [
+        np.abs(matrix[block[:, 0]] - others[block[:, 1]]).max(axis=1) <= _FINE
+        for block in np.array_split(pairs, len(pairs) // 2**16 + 1)
+    ]
+    found: np.ndarray = pairs[np.concatenate(kept)]
+    return found
 
 
 def connected(n: int, edges: np.ndarray) -> np.ndarray:
@@ -109,12 +150,36 @@ def connected(n: int, edges: np.ndarray) -> np.ndarray:
     return found
 
 
-def leaks(hashes: np.ndarray, trusted: np.ndarray) -> np.ndarray:
-    """The row (n,) of the trusted data with the same content, −1 where there is none."""
+def leaks(
+    hashes: np.ndarray,
+    trusted: np.ndarray,
+    matrix: np.ndarray | None,
+    others: np.ndarray | None,
+    usual: np.ndarray,
+    *,
+    table: bool,
+    seed: int,
+    small: np.ndarray | None = None,
+    others_small: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The row (n,) of the trusted data that a row equals, or nearly equals; −1 where there is none.
+
+    ``matrix`` (n, d), ``others`` (m, d): both in one representation, or None where only equal content is looked
+    for.  ``usual``: as of ``close``.  Also returns (n,) whether the content is equal.
+    """
     place: dict[str, int] = {}
     for row, value in enumerate(trusted):
         place.setdefault(str(value), row)
-    return np.array([place.get(str(value), -1) for value in hashes], dtype=np.int64)
+    found = np.array([place.get(str(value), -1) for value in hashes], dtype=np.int64)
+    exact = found >= 0
+    if matrix is not None and others is not None and len(others) and usual.size:
+        near, distances = nearest(matrix, _PARTNERS, seed, others)
+        pairs = close(
+            matrix, others, near, distances, usual, table=table, small=small, others_small=others_small
+        )
+        fresh = pairs[~exact[pairs[:, 0]]][::-1]  # the nearest is written last
+        found[fresh[:, 0]] = fresh[:, 1]
+    return found, exact
 
 
 def far_rows(

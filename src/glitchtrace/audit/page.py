@@ -125,7 +125,7 @@ def _data(samples: Samples, table: "pd.DataFrame", summary: Mapping[str, Any]) -
     # Every kind has its place on the page, however many another kind has.
     share = max(1, _ROWS // max(found.verdict.nunique(), 1))
     first = found.groupby("verdict", sort=False).head(share)
-    clean = table[(table.verdict == verdicts.CLEAN) & (table.observed != "")].head(_NEXT)
+    clean = table[(table.verdict == verdicts.CLEAN) & table.suspicion.notna()].head(_NEXT)
     import pandas as pd
 
     chosen = pd.concat([first, clean]).sort_values("rank", kind="stable")

@@ -14,7 +14,7 @@ from glitchtrace.audit.settings import Settings
 from glitchtrace.audit.store import Store
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data import table_files
-from glitchtrace.data.picture_folders import SUFFIXES, Pictures, read_folder, squares
+from glitchtrace.data.picture_folders import SUFFIXES, Pictures, find_pictures, read_folder, squares
 from glitchtrace.data.table_files import Dialect
 
 _BATCH = 25
@@ -33,21 +33,36 @@ def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
     if settings.task == "auto":
         column = replace(column, role="categorical")
     labels, class_names, target, notes = targets(column, observed, settings, str(path), "label")
-    content = hashlib.sha256()
-    for row in range(len(pictures)):
-        try:
-            content.update(hashlib.sha256(pictures.path(row).read_bytes()).digest())
-        except OSError:
-            content.update(b"unreadable")
     ids = np.array(pictures.files, dtype=object)
     if settings.group or settings.time or settings.id:
         raise GlitchtraceError(
             f"{path}: id, group and time name columns of tables; leave them out for pictures"
         )
     return Samples(
-        "pictures", str(path), ids, np.arange(len(pictures)), _digest(ids, observed, content.hexdigest()), labels,
+        "pictures", str(path), ids, np.arange(len(pictures)), _digest(ids, observed, _content(pictures)), labels,
         class_names, target, pictures=pictures, notes=tuple(notes),
     )  # fmt: skip
+
+
+def read_unlabelled(path: Path) -> Samples:
+    """Samples of a picture folder whose labels are not asked for."""
+    files = find_pictures(path)
+    pictures = Pictures(path, files, ("",) * len(files))
+    return Samples(
+        "pictures", str(path), np.array(files, dtype=object), np.arange(len(files)),
+        _digest(np.array(files, dtype=object), _content(pictures)), pictures=pictures,
+    )  # fmt: skip
+
+
+def _content(pictures: Pictures) -> str:
+    """A digest of the files as they lie."""
+    content = hashlib.sha256()
+    for row in range(len(pictures)):
+        try:
+            content.update(hashlib.sha256(pictures.path(row).read_bytes()).digest())
+        except OSError:
+            content.update(b"unreadable")
+    return content.hexdigest()
 
 
 def _labels_file(settings: Settings, dialect: Dialect) -> dict[str, str]:
@@ -96,18 +111,29 @@ def represent(
     odd = {int(row): text for row, text in record["odd"].items()}
     hashes = np.array(record["hashes"], dtype=object)
     samples = replace(samples, hashes=hashes, odd={**odd, **samples.odd})
+    trusted: dict[str, np.ndarray] | None = None
     if samples.trusted is not None and samples.trusted.pictures is not None:
         other = samples.trusted.pictures
-        found = [digest for _, _, digest, _, _ in squares(other, 16, range(len(other)))]
-        samples = replace(samples, trusted=replace(samples.trusted, hashes=np.array(found, dtype=object)))
+        trusted, seen = store.stage(
+            "trusted_pictures",
+            "glitchtrace.audit.picture_samples:_seen",
+            [samples.trusted.digest, choice],
+            lambda: _seen(other, settings, embed, tick),
+        )
+        found = np.array(seen["hashes"], dtype=object)
+        samples = replace(samples, trusted=replace(samples.trusted, hashes=found))
     if not embed:
         return samples, Representation(np.zeros((len(samples), 1), dtype=np.float32), None, "none")
-    parts = _reduced(arrays, list(odd), settings.seed)
+    parts, others = _reduced(arrays, list(odd), settings.seed, trusted)
     ends = np.cumsum([part.shape[1] for part in parts.values()]).tolist()
     cuts = tuple(
         (name, end - part.shape[1], end) for (name, part), end in zip(parts.items(), ends, strict=True)
     )
-    return samples, Representation(np.concatenate(list(parts.values()), axis=1), None, record["said"], cuts)
+    return samples, Representation(
+        np.concatenate(list(parts.values()), axis=1), None, record["said"], cuts,
+        np.concatenate(list(others.values()), axis=1) if others else None,
+        arrays["small"], None if trusted is None else trusted["small"],
+    )  # fmt: skip
 
 
 def _seen(
@@ -134,9 +160,10 @@ def _seen(
             flush()
             tick((row + 1) / len(pictures))
     flush()
-    odd.update(_at_sight(np.array(statistics), odd))
+    seen = np.array(statistics)
+    odd.update(_at_sight(seen, odd))
     arrays = {name: np.concatenate(blocks) for name, blocks in found.items()}
-    arrays["statistics"] = np.array(statistics)
+    arrays["statistics"], arrays["small"] = seen[:, :6], seen[:, 6:].astype(np.float32)
     return arrays, {
         "hashes": hashes,
         "odd": {str(row): text for row, text in sorted(odd.items())},
@@ -190,13 +217,18 @@ def _at_sight(statistics: np.ndarray, broken: dict[int, str]) -> dict[int, str]:
     return found
 
 
-def _reduced(arrays: dict[str, np.ndarray], broken: list[int], seed: int) -> dict[str, np.ndarray]:
-    """The main directions of each representation, each brought to one size; broken pictures do not count."""
+def _reduced(
+    arrays: dict[str, np.ndarray], broken: list[int], seed: int, trusted: dict[str, np.ndarray] | None
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The main directions of each representation, each brought to one size; broken pictures do not count.
+
+    Also the trusted pictures along the same directions.
+    """
     from sklearn.decomposition import PCA
 
-    parts = {}
+    parts, others = {}, {}
     for name, features in arrays.items():
-        if name == "statistics":
+        if name in ("statistics", "small"):
             continue
         kept = np.setdiff1d(np.arange(len(features)), np.array(broken, dtype=np.int64))
         kept = kept if len(kept) > 1 else np.arange(len(features))
@@ -207,4 +239,6 @@ def _reduced(arrays: dict[str, np.ndarray], broken: list[int], seed: int) -> dic
         found = fit.fit(features[kept]).transform(features)
         scale = max(float(np.sqrt((found[kept] ** 2).sum(axis=1).mean())), 1e-9)
         parts[name] = (found / scale * np.sqrt(size)).astype(np.float32)
-    return parts
+        if trusted is not None:
+            others[name] = (fit.transform(trusted[name]) / scale * np.sqrt(size)).astype(np.float32)
+    return parts, others

@@ -1,5 +1,6 @@
 """The audit whole: one implementation behind the command, the Python function and the rule of the workflow."""
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,11 +110,16 @@ def audit_path(
 
 
 def run_audit(*, data: str, settings: Mapping[str, Any], issues: str | Path, **_: Any) -> None:
-    """Stage: audit ``data`` and write everything into the folder of ``issues``."""
-    chosen = from_mapping(settings)
-    with Progress(False) as bar:
+    """Stage: audit ``data`` and write everything into the folder of ``issues``.
+
+    What a killed job had computed lies in ``stages`` until a later one has taken it over and ended; nothing that is
+    not declared stays.
+    """
+    chosen, folder = from_mapping(settings), Path(issues).parent
+    with Progress(False, logged=True) as bar:
         bar.step("read")
-        _run(read(data, chosen), chosen, Path(issues).parent, bar, data, resumed=False)
+        _run(read(data, chosen), chosen, folder, bar, data)
+    shutil.rmtree(folder / "stages", ignore_errors=True)
 
 
 def default_folder(path: str | Path) -> Path:
@@ -158,13 +164,12 @@ def _run(
     out: Path | None,
     bar: Progress,
     source: str | None,
-    resumed: bool = True,
 ) -> Findings:
     if len(samples) < 2:
         raise GlitchtraceError(
             f"{samples.name}: {len(samples)} row; an audit compares rows: give at least two"
         )
-    store = Store(out / "stages" if out is not None and resumed else None)
+    store = Store(out / "stages" if out is not None else None)
     bar.step("represent")
     samples, views = _represent(samples, settings, store, bar)
     bar.step("detect")
@@ -190,12 +195,19 @@ def _represent(
         if views.said == "none":
             views = None
     elif samples.kind == "table" and samples.columns:
-        views = of_columns(samples.columns, settings.seed)
+        views = of_columns(
+            samples.columns, settings.seed, () if samples.trusted is None else samples.trusted.columns
+        )
     if samples.features is not None:
-        lines = standardised(samples.features)
+        trusted = None if samples.trusted is None else samples.trusted.features
+        every = samples.features if trusted is None else np.concatenate([samples.features, trusted])
+        lines = standardised(every, len(samples))
         narrow = samples.kind == "arrays" and settings.features is None and lines.shape[1] <= 100
         said = f"features as given, {samples.features.shape[1]} columns"
-        views = Representation(lines, samples.features if narrow else None, said)
+        views = Representation(
+            lines[: len(samples)], samples.features if narrow else None, said,
+            trusted=None if trusted is None else lines[len(samples) :],
+        )  # fmt: skip
     return samples, views
 
 
@@ -214,7 +226,7 @@ def _gain(
         return gain.unmeasured(str(found.facts["unjudged"]))
     if views is None or losses is None:
         return gain.unmeasured("there is no learner that could be trained with and without the repairs")
-    rows = np.flatnonzero(found.judged)
+    rows = np.flatnonzero(found.judged)  # rows before which nothing lies train, too
     classes = 0
     y: np.ndarray
     if samples.labels is not None:

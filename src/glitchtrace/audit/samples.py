@@ -110,29 +110,74 @@ def with_extras(samples: Samples, settings: Settings, path: Path | None = None) 
             digest=_digest(samples.digest, found),
         )
     if settings.trusted:
-        other = replace(
-            settings, trusted=None, features=None, probabilities=None, group=None, time=None, id=None
-        )
-        trusted = read(settings.trusted, other)
-        if trusted.kind != samples.kind:
-            raise GlitchtraceError(
-                f"{settings.trusted}: these are {trusted.kind}, the audited data {samples.kind}; give the same kind"
-            )
-        if samples.kind == "table":
-            check_same_columns(samples, trusted)
+        trusted = read_trusted(settings.trusted, samples, settings)
         samples = replace(samples, trusted=trusted, digest=_digest(samples.digest, trusted.digest))
     return samples
 
 
-def check_same_columns(samples: Samples, trusted: Samples) -> None:
-    """Raise GlitchtraceError where the trusted table lacks a column."""
-    assert samples.table is not None
-    assert trusted.table is not None
-    for column in samples.columns:
-        if column.name not in trusted.table.names:
+def read_trusted(path: str | Path, samples: Samples, settings: Settings) -> Samples:
+    """The samples of a trusted or test file, of the kind of ``samples``; they need no labels.
+
+    Raises GlitchtraceError where they cannot be read, are of another kind or lack a column.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise GlitchtraceError(f"{path}: there is no such file or folder; correct the path")
+    kind = "pictures" if path.is_dir() else "arrays" if path.suffix == ".npy" else "table"
+    if kind != samples.kind:
+        raise GlitchtraceError(
+            f"{path}: these are {kind}, the audited data {samples.kind}; give the same kind"
+        )
+    if kind == "pictures":
+        from glitchtrace.audit.picture_samples import read_unlabelled
+
+        return read_unlabelled(path)
+    if kind == "arrays":
+        assert samples.features is not None
+        features = load_array(path, "features")
+        check_features(features, None, str(path))
+        if features.shape[1] != samples.features.shape[1]:
             raise GlitchtraceError(
-                f"{trusted.name}: column '{column.name}' is missing; give a file with the same columns"
+                f"{path}: {features.shape[1]} columns where the audited array has {samples.features.shape[1]}; "
+                "give the same columns"
             )
+        features = features.astype(np.float32)
+        hashes = hash_features(features)
+        return Samples(
+            "arrays", str(path), numbered(len(features), 0), hashes, _digest(hashes), features=features
+        )
+    dialect = Dialect(settings.delimiter, settings.encoding, settings.decimal, settings.header)
+    known = samples.columns[0].name if samples.columns else settings.label  # a row that holds it is a header
+    table = table_files.read_table(path, dialect, known)
+    columns = []
+    for column in samples.columns:
+        if column.name not in table.names:
+            raise GlitchtraceError(
+                f"{path}: column '{column.name}' is missing; give a file with the same columns"
+            )
+        columns.append(_like(table.column(column.name, column.role), column, len(table), str(path)))
+    named = settings.id is not None and settings.id in table.names
+    ids = table.text(str(settings.id)) if named else numbered(len(table), table.first_row)
+    hashes = hash_rows(columns, len(table))
+    return Samples("table", str(path), ids, hashes, _digest(hashes, ids), columns=tuple(columns), table=table)
+
+
+def _like(column: Column, first: Column, rows: int, origin: str) -> Column:
+    """A column with the role of the audited one, whatever its own cells say."""
+    if first.role == "embedding":
+        if column.role != "embedding" or column.values.shape[1] != first.values.shape[1]:
+            raise GlitchtraceError(
+                f"{origin}: column '{first.name}' holds no lists of {first.values.shape[1]} numbers; correct it"
+            )
+        return column
+    if len(column.values) == rows and (
+        column.role == first.role or first.role not in ("categorical", "text")
+    ):
+        return replace(column, role=first.role)
+    empty: dict[str, np.ndarray] = {
+        "categorical": np.full(rows, -1, dtype=np.int32), "text": np.full(rows, "", dtype=object)
+    }  # fmt: skip
+    return Column(first.name, first.role, empty.get(first.role, np.full(rows, np.nan)))
 
 
 def from_table(table: Table, settings: Settings) -> Samples:
@@ -241,9 +286,7 @@ def from_arrays(X: Any, y: Any, settings: Settings, name: str = "arrays") -> Sam
     column = table_files.typed("labels", stored)
     observed = table_files._as_text(stored)
     labels, class_names, target, notes = targets(column, observed, settings, name, "labels")
-    hashes = np.array(
-        [hashlib.blake2b(row.tobytes(), digest_size=8).hexdigest() for row in features], dtype=object
-    )
+    hashes = hash_features(features)
     return Samples(
         "arrays", name, numbered(len(features), 0), hashes, _digest(hashes, observed), labels, class_names, target,
         features=features, notes=tuple(notes),
@@ -353,6 +396,13 @@ def hash_rows(columns: Sequence[Column], rows: int) -> np.ndarray:
             each = pd.util.hash_array(values.astype(np.float64) + 0.0)
         total = total * np.uint64(0x9E3779B97F4A7C15) + each
     return total
+
+
+def hash_features(features: np.ndarray) -> np.ndarray:
+    """A digest (n,) of each row of an array."""
+    return np.array(
+        [hashlib.blake2b(row.tobytes(), digest_size=8).hexdigest() for row in features], dtype=object
+    )
 
 
 def load_array(path: str | Path, what: str) -> np.ndarray:

@@ -31,7 +31,8 @@ class Evidence:
     ``wrong``, ``score``, ``flags``, ``proposed`` (text), ``confidence``, ``observed_confidence``: of the label.
     ``far``, ``far_probability``, ``far_flags``: of belonging nowhere.  ``odd``: what is wrong at sight.
     ``twin_of``, ``exact``: duplicates.  ``leak_of``: ids in the trusted data.  ``supporters``: per row the neighbours
-    with the proposed label.  ``looked``: how many neighbours were asked.
+    with the proposed label.  ``looked``: how many neighbours were asked.  ``leak_exact``: whether the content is equal.
+    ``judged``: whether a judge has looked at the label.
     """
 
     wrong: np.ndarray
@@ -49,6 +50,8 @@ class Evidence:
     exact: np.ndarray
     twin_judged: bool
     leak_of: np.ndarray
+    leak_exact: np.ndarray
+    judged: np.ndarray
     supporters: Sequence[Sequence[int]]
     looked: int
     helps: dict[int, list[int]]
@@ -75,13 +78,16 @@ def issues(samples: Samples, evidence: Evidence) -> "pd.DataFrame":
     verdict[leak] = LEAK
     suspicion = np.maximum(suspicion, evidence.far_probability * far)
     suspicion = np.maximum(suspicion, evidence.odd_probability)
-    suspicion[leak | (judged_twin & evidence.exact)] = 1.0
-    suspicion[judged_twin & ~evidence.exact] = np.maximum(suspicion, 0.95)[judged_twin & ~evidence.exact]
+    near = (judged_twin & ~evidence.exact) | (leak & ~evidence.leak_exact)
+    suspicion[near] = np.maximum(suspicion, 0.95)[near]
+    suspicion[(leak & evidence.leak_exact) | (judged_twin & evidence.exact)] = 1.0
     place = {name: number for number, name in enumerate(VERDICTS)}
     kind = np.array([place[value] for value in verdict])
     order = np.lexsort((np.arange(n), -evidence.score, -np.round(suspicion, 9), kind == place[CLEAN]))
     rank = np.empty(n, dtype=np.int64)
     rank[order] = np.arange(1, n + 1)
+    # Nothing is known of a label that nobody has judged: no number stands for that, 0 least of all.
+    suspicion[~evidence.judged & (verdict == CLEAN)] = np.nan
     observed = samples.observed()
     table = pd.DataFrame(
         {
@@ -125,7 +131,8 @@ def _ids(samples: Samples, rows: Sequence[int]) -> str:
 def _sentence(samples: Samples, evidence: Evidence, observed: np.ndarray, row: int, verdict: str) -> str:
     parts = []
     if verdict == LEAK:
-        parts.append(f"the same content stands in the trusted data as {evidence.leak_of[row]}")
+        what = "the same" if evidence.leak_exact[row] else "nearly the same"
+        parts.append(f"{what} content stands in the trusted data as {evidence.leak_of[row]}")
     if evidence.odd[row]:
         parts.append(str(evidence.odd[row]))
     first = int(evidence.twin_of[row])
@@ -145,4 +152,6 @@ def _sentence(samples: Samples, evidence: Evidence, observed: np.ndarray, row: i
             parts.append(f"{votes} of {evidence.looked} neighbours are {evidence.proposed[row]}")
         share = f"{100 * evidence.observed_confidence[row]:.0f} %"
         parts.append(f"models that have not seen it give its label {share}")
+    if not evidence.judged[row] and verdict == CLEAN:
+        parts.append("its label was not judged")
     return "; ".join(parts)

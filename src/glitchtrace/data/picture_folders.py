@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _MOST_PIXELS = 2 * 10**8  # a picture that unpacks to more is taken for broken
 
+_SMALL = 16  # side of the grey picture that tells a copy saved anew from another picture
+
 
 @dataclass(frozen=True)
 class Pictures:
@@ -34,13 +36,8 @@ class Pictures:
         return self.folder / self.files[row]
 
 
-def read_folder(folder: str | Path, labels: Mapping[str, str] | None = None) -> Pictures:
-    """Find the pictures of a folder.
-
-    ``labels``: file, relative to the folder -> label; without it the label is the first folder below.  Raises
-    GlitchtraceError where there are no pictures, or a labelled file is missing.
-    """
-    folder = Path(folder)
+def find_pictures(folder: Path) -> tuple[str, ...]:
+    """Paths below ``folder`` of its pictures, sorted.  Raises GlitchtraceError where there are none."""
     try:
         found = sorted(
             path.relative_to(folder).as_posix()
@@ -53,13 +50,24 @@ def read_folder(folder: str | Path, labels: Mapping[str, str] | None = None) -> 
         raise GlitchtraceError(
             f"{folder}: no pictures ({', '.join(SUFFIXES[:3])}, …) lie in this folder; give another"
         )
+    return tuple(found)
+
+
+def read_folder(folder: str | Path, labels: Mapping[str, str] | None = None) -> Pictures:
+    """Find the pictures of a folder.
+
+    ``labels``: file, relative to the folder -> label; without it the label is the first folder below.  Raises
+    GlitchtraceError where there are no pictures, or a labelled file is missing.
+    """
+    folder = Path(folder)
+    found = find_pictures(folder)
     if labels is None:
         named = tuple(file.partition("/")[0] if "/" in file else "" for file in found)
         if not any(named):
             raise GlitchtraceError(
                 f"{folder}: the pictures lie in no class subfolders; make a subfolder per class, or give --labels FILE"
             )
-        return Pictures(folder, tuple(found), named)
+        return Pictures(folder, found, named)
     have = set(found)
     missing = [file for file in labels if file not in have]
     if missing:
@@ -126,7 +134,7 @@ def squares(
     """For each row: (row, pixels (side, side, 3) uint8 or None, digest of the pixels, what is wrong, statistics).
 
     Pictures are stretched to a square.  Statistics: brightness, contrast, sharpness, distinct grey levels, width and
-    height of the original.
+    height of the original, then the 256 grey levels of the picture at 16 × 16 pixels.
     """
     from PIL import Image
 
@@ -141,7 +149,7 @@ def squares(
                 None,
                 hashlib.blake2b(f"broken {row}".encode(), digest_size=16).hexdigest(),
                 reason,
-                np.zeros(6),
+                np.zeros(6 + _SMALL**2),
             )
             continue
         digest = hashlib.blake2b(
@@ -157,6 +165,7 @@ def squares(
                 len(np.unique(grey.astype(np.uint8))),
                 picture.width,
                 picture.height,
+                *grey.reshape(_SMALL, 64 // _SMALL, _SMALL, 64 // _SMALL).mean(axis=(1, 3)).ravel(),
             ]
         )
         pixels = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
