@@ -257,3 +257,26 @@ def test_the_autoencoder_of_pictures_reconstructs_what_is_frequent() -> None:
     assert scores.argmax() == 5
     with pytest.raises(GlitchtraceError, match="uint8"):
         detect("picture_autoencoder", Evidence(evidence.labels, 2, read_pictures=lambda: pictures / 255))
+
+
+def test_a_detector_is_given_the_representation_that_its_settings_name() -> None:
+    rng = np.random.default_rng(3)
+    labels = np.arange(60) % 3
+    views = {"head": rng.normal(size=(60, 4)), "stage5": rng.normal(size=(60, 7))}
+    held = Validation(np.arange(9) % 3, {name: part[:9] for name, part in views.items()})
+    both = Evidence(labels, 3, read_representations=lambda: views, read_validation=lambda: held)
+    for name in ("knn_vote", "knn_shapley", "mahalanobis"):
+        for view, part in views.items():
+            alone = Evidence(
+                labels,
+                3,
+                read_representations=lambda part=part: {"only": part},
+                read_validation=lambda part=part: Validation(held.labels, {"only": part[:9]}),
+            )
+            found = detect(name, both, {"representation": view}).scores
+            np.testing.assert_array_equal(found, detect(name, alone).scores)
+        np.testing.assert_array_equal(
+            detect(name, both).scores, detect(name, both, {"representation": "head"}).scores
+        )
+    with pytest.raises(GlitchtraceError, match="representation 'stage4' is not at hand; known: head, stage5"):
+        detect("knn_vote", both, {"representation": "stage4"})

@@ -3,11 +3,16 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from running import folder_with_config, planned, snakemake
 from safetensors.numpy import load_file
+
+from glitchtrace.core import paths
+from glitchtrace.data.feature_store import FeatureStore, of_samples
+from glitchtrace.detectors.evidence import Evidence, detect
 
 # A small ViT, of which the pictures are counted, and a small ConvNeXt; both make 64 features.
 BACKBONES = {"timm@small": "test_vit", "timm@convnext": "test_convnext"}
@@ -135,3 +140,30 @@ def test_a_recorded_training_of_the_head_is_cleansed_on_features(folder: Path) -
     assert set(removal["part"]) == {"validation", "test"}
     assert removal["accuracy"].between(0, 1).all()
     write(folder, STUDY)
+
+
+def test_a_detector_sees_another_representation_that_the_backbone_keeps(folder: Path) -> None:
+    model, detectors = "efficientnet_lite0@two", ["knn_vote", "knn_vote@stage5"]
+    study = {
+        **STUDY,
+        "grid": [{**STUDY["grid"][0], "models": [model]}],
+        "models": {model: {"representations": ["penultimate", "stage5"], "side": 32}},
+        "detectors": detectors,
+        "detector_settings": {"knn_vote@stage5": {"representation": "stage5"}},
+        "repair": False,
+    }
+    cell = {"dataset": "digits@few", "model": model, "glitch": "uniform", "ratio": "0.2", "seed": 0}
+    target = paths.fill(paths.SCORES, **cell, estimator="tracin", detectors=detectors)
+    write(folder, study)
+    run(folder, target)
+    write(folder, STUDY)
+    scores = pd.read_parquet(folder / target)
+    host = folder / paths.fill(paths.SOURCE_FEATURES, source="digits")
+    store = FeatureStore.named(host, folder / paths.fill(paths.FEATURES, **cell))
+    samples = pd.read_parquet(folder / paths.fill(paths.GLITCH, **cell))
+    for name, representation in zip(detectors, ("penultimate", "stage5"), strict=True):
+        rows = store.read(of_samples(samples), representation)
+        labels = samples["label"].to_numpy()
+        evidence = Evidence(labels, 10, read_representations=lambda rows=rows: {"only": rows})
+        np.testing.assert_array_equal(scores[name], detect("knn_vote", evidence).scores)
+    assert (scores[detectors[0]] != scores[detectors[1]]).any()

@@ -242,6 +242,35 @@ def of_frozen(wildcards):
     return [wildcards] if frozen(wildcards.model) else []
 
 
+def further_representations(wildcards):
+    """Parameter function: representations beside the head's inputs that the backbone keeps and a detector asks for."""
+    kept = SETTINGS["model"][wildcards.model].get("representations", [])
+    names = fitting(wildcards)
+    if any(registry.card("detector", name).get("views") == "all" for name in names):
+        asked = set(kept)
+    else:
+        asked = {
+            SETTINGS["detector"].get(name, {}).get("representation") for name in names
+        }
+    return [name for name in kept if name in asked and name != "penultimate"]
+
+
+def of_further(wildcards):
+    """The wildcards, where a detector asks for a representation beside the head's inputs."""
+    return [wildcards] if further_representations(wildcards) else []
+
+
+further_features = each(of_further, paths.FEATURES)
+further_split = each(of_further, paths.SPLIT)
+
+
+def further_sources(*templates):
+    """Input function: files of the cell's sources, where a detector asks for a representation of its own."""
+    return lambda wildcards: (
+        source_files(*templates)(wildcards) if of_further(wildcards) else []
+    )
+
+
 # What says that the features of the cell's pictures are at hand, without and with the test pictures.
 stored_features = each(of_frozen, paths.FEATURES)
 stored_test_features = each(of_frozen, paths.FEATURES, paths.TEST_FEATURES)

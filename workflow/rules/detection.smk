@@ -53,6 +53,10 @@ rule detect:
     input:
         **evidence(DETECTORS, COUNTERS),
         glitch=rules.inject_glitch.output.glitch,
+        features=further_sources(rules.fetch_data.output.features),
+        beside=further_sources(*BESIDE),
+        split=further_split,
+        stored=further_features,
     output:
         **({"numbers": paths.NUMBERS} if COUNTERS else {}),
         scores=paths.SCORES,
@@ -69,6 +73,8 @@ rule detect:
         **stage(
             "detectors.stage:detect_cell",
             detectors=fitting,
+            dataset="{dataset}",
+            representations=further_representations,
             counters=COUNTERS,
             settings=detector_settings(DETECTORS),
             estimator_settings=settings("estimator"),

@@ -16,13 +16,14 @@ CARDS = {
         "needs": ["features"],
         "finds": "anomaly",
         "family": "anomalies",
-        "shares": "neighbours",
+        "shares": ["neighbours", "representation"],
     },
     "mahalanobis": {
         "label": "Mahalanobis",
         "summary": "Mahalanobis distance to the nearest class mean, one shrunk covariance for all classes.",
         "needs": ["features"],
         "finds": "anomaly",
+        "shares": "representation",
         "family": "anomalies",
     },
     "isolation_forest": {
@@ -30,6 +31,7 @@ CARDS = {
         "summary": "How easily a sample is isolated by random cuts (scikit-learn).",
         "needs": ["features"],
         "finds": "anomaly",
+        "shares": "representation",
         "family": "anomalies",
         "settings": {"trees": {"type": "integer", "minimum": 1, "description": "Trees.", "default": 100}},
     },
@@ -39,7 +41,7 @@ CARDS = {
         "needs": ["features"],
         "finds": "anomaly",
         "family": "anomalies",
-        "shares": "neighbours",
+        "shares": ["neighbours", "representation"],
         "defaults": {"neighbours": 20},
     },
     "ecod": {
@@ -47,6 +49,7 @@ CARDS = {
         "summary": "Tail probabilities of the empirical distributions of all features (PyOD).",
         "needs": ["features"],
         "finds": "anomaly",
+        "shares": "representation",
         "family": "anomalies",
     },
     "autoencoder": {
@@ -54,6 +57,7 @@ CARDS = {
         "summary": "Reconstruction error of an autoencoder of the features (PyOD).",
         "needs": ["features"],
         "finds": "anomaly",
+        "shares": "representation",
         "family": "anomalies",
         "settings": {
             "epochs": {

@@ -3,7 +3,9 @@
 Keys of a detector's card beside those of every card: ``label``, its short name in figures; ``needs``, the pieces of
 ``evidence.Evidence`` that it reads; ``finds``, what it is made for: ``label`` (wrong labels), ``anomaly`` or ``both``;
 ``family``, beside whom it stands in figures; ``default``, whether it is scored where nothing is said; ``reads``,
-settings of the estimator that it takes besides its own.  A counter estimates how many labels are wrong.
+settings of the estimator that it takes besides its own; ``views``, ``all`` where it reads every representation at hand.
+A detector that shares ``representation`` is given one of them, as its only one.  A counter estimates how many labels
+are wrong.
 """
 
 KINDS = {
@@ -18,6 +20,17 @@ KINDS = {
                     "minimum": 1,
                     "description": "Neighbours that count.",
                     "default": 10,
+                }
+            },
+            "representation": {
+                "representation": {
+                    "type": ["string", "null"],
+                    "description": (
+                        "Features to use: null those that the model's head sees, or the name of another "
+                        "representation that the model keeps (`stage5` of `efficientnet_lite0` with "
+                        "`representations: [penultimate, stage5]`)."
+                    ),
+                    "default": None,
                 }
             },
             "damping": {

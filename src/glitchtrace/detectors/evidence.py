@@ -5,7 +5,7 @@ card of a detector says in ``needs`` which pieces it reads, and the workflow mak
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -113,6 +113,26 @@ class Evidence:
         """The first representation, (n, d)."""
         return next(iter(self.representations.values()))
 
+    def seen_as(self, representation: str) -> "Evidence":
+        """The same evidence with one representation alone.  Raises GlitchtraceError where it is not at hand."""
+
+        def one(parts: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            if representation not in parts:
+                raise GlitchtraceError(
+                    f"representation '{representation}' is not at hand; known: {', '.join(parts)}; keep it with the "
+                    "model's setting representations"
+                )
+            return {representation: parts[representation]}
+
+        def validation() -> Validation:
+            return replace(self.validation, representations=one(self.validation.representations))
+
+        return replace(
+            self,
+            read_representations=lambda: one(self.representations),
+            read_validation=None if self.read_validation is None else validation,
+        )
+
     @cached_property
     def out_of_fold(self) -> np.ndarray:
         """Class probabilities (n, K), each row by a model that has not seen the sample."""
@@ -195,10 +215,11 @@ def detect(name: str, evidence: Evidence, settings: Mapping[str, Any] | None = N
             raise GlitchtraceError(f"detector '{name}' needs {NEEDS[need]}; give them or leave it out")
     known = {*registry.settings("detector", name), *card.get("reads", ())}
     options = {key: value for key, value in (settings or {}).items() if key in known}
+    view = options.pop("representation", None)
     component = registry.load("detector", name)
     function = component if callable(component) else component.detect
     try:
-        found = function(evidence, **options)
+        found = function(evidence if view is None else evidence.seen_as(view), **options)
         answer = found if isinstance(found, Detection) else Detection(found)
     except GlitchtraceError as error:
         raise GlitchtraceError(f"detector '{name}': {error}") from None

@@ -18,7 +18,7 @@ CARDS = {
         "needs": ["features"],
         "finds": "label",
         "family": "neighbours",
-        "shares": "neighbours",
+        "shares": ["neighbours", "representation"],
     },
     "simifeat": {
         "label": "SimiFeat",
@@ -26,7 +26,7 @@ CARDS = {
         "needs": ["features"],
         "finds": "label",
         "family": "neighbours",
-        "shares": "neighbours",
+        "shares": ["neighbours", "representation"],
     },
     "knn_shapley": {
         "label": "KNN-Shapley",
@@ -34,13 +34,14 @@ CARDS = {
         "needs": ["features", "validation"],
         "finds": "both",
         "family": "neighbours",
-        "shares": "neighbours",
+        "shares": ["neighbours", "representation"],
     },
     "relation_graph": {
         "label": "relation graph",
         "summary": "Relations to samples of other labels against those of the own (Neural Relation Graph).",
         "needs": ["features", "probabilities"],
         "finds": "label",
+        "shares": "representation",
         "family": "neighbours",
     },
     "aled": {
@@ -48,6 +49,7 @@ CARDS = {
         "summary": "Log likelihood ratio of the best other class, Gaussians in the space of class means (after ALED).",
         "needs": ["features"],
         "finds": "label",
+        "shares": "representation",
         "family": "neighbours",
         "settings": {
             "ensembles": {

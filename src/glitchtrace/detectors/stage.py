@@ -1,6 +1,6 @@
 """Stage: the scores of all detectors of one cell, in one table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,10 @@ import pandas as pd
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.cells import load_cell
+from glitchtrace.data.preprocess import Inputs
 from glitchtrace.data.sources import Sources
+from glitchtrace.data.split import TRAIN, VALIDATION
 from glitchtrace.detectors.evidence import Detection, Evidence, Validation, detect
 from glitchtrace.detectors.number import Number, count
 from glitchtrace.influence.factors import Factors, load_factors
@@ -38,6 +41,11 @@ def detect_cell(
     factors: Sequence[str | Path] = (),
     out_of_fold: Sequence[str | Path] = (),
     pictures: Sequence[str | Path] = (),
+    features: Sequence[str | Path] = (),
+    split: Sequence[str | Path] = (),
+    stored: Sequence[str | Path] = (),
+    dataset: str = "",
+    representations: Sequence[str] = (),
     counters: Sequence[str] = (),
     numbers: str | Path | None = None,
 ) -> None:
@@ -45,14 +53,22 @@ def detect_cell(
 
     ``detectors``: registered names; ``settings``: detector → its settings; ``estimator_settings`` those of the
     estimator.  ``profile``, ``factors`` and ``out_of_fold`` are the files of the evidence that these detectors need,
-    one or none of each; ``pictures`` the ``features.npy`` of the sources.  Columns beside the scores:
+    one or none of each; ``pictures`` the ``features.npy`` of the sources.  ``representations``: names of those that a
+    frozen backbone keeps beside what its head sees and that a detector asks for, read from ``stored`` with the
+    ``features`` of the sources and the ``split`` of ``dataset``.  Columns beside the scores:
     ``{detector}/proposed_label``, ``/confidence``, ``/flagged``, ``/kind`` and ``/posterior_{kind}``; the label that
     CNCI proposes is ``proposed_label``, the kind that CFRank tells ``verdict``.  ``numbers``: where ``counters`` are
     asked, their table: counter, count, low, high.  Raises GlitchtraceError for an unknown detector and for evidence
     that cannot be read or is of other samples.
     """
     evidence = read_evidence(
-        glitch=glitch, profile=profile, factors=factors, out_of_fold=out_of_fold, pictures=pictures, seed=seed
+        glitch=glitch,
+        profile=profile,
+        factors=factors,
+        out_of_fold=out_of_fold,
+        pictures=pictures,
+        kept=[(name, _kept(name, features, split[0], glitch, dataset, stored)) for name in representations],
+        seed=seed,
     )
     answers = {
         name: detect(name, evidence, {**estimator_settings, **settings.get(name, {})}) for name in detectors
@@ -77,9 +93,12 @@ def read_evidence(
     factors: Sequence[str | Path] = (),
     out_of_fold: Sequence[str | Path] = (),
     pictures: Sequence[str | Path] = (),
+    kept: Sequence[tuple[str, Callable[[str], np.ndarray]]] = (),
     seed: int = 0,
 ) -> Evidence:
     """The evidence of one cell, read from its files as detectors ask for it; labels are those observed.
+
+    ``kept``: further representations, each a name and the function that reads a part of the cell.
 
     Raises GlitchtraceError where a file is of other samples, when it is read.
     """
@@ -95,7 +114,11 @@ def read_evidence(
 
     def validation() -> Validation:
         part = fitting().validation
-        return Validation(part.labels, {"head": part.features_at(-1)}, part.probabilities[-1])
+        views = {"head": part.features_at(-1)} | {name: read(VALIDATION) for name, read in kept}
+        return Validation(part.labels, views, part.probabilities[-1])
+
+    def representations() -> dict[str, np.ndarray]:
+        return {"head": fitting().train.features_at(-1)} | {name: read(TRAIN) for name, read in kept}
 
     def cross_fitted() -> np.ndarray:
         tensors = files.read_tensors(out_of_fold[0])
@@ -106,13 +129,39 @@ def read_evidence(
         labels,
         int(labels.max()) + 1 if not factors else fitting().train.probabilities[0].shape[1],
         read_epochs=(lambda: fitting().train.probabilities) if factors else None,
-        read_representations=(lambda: {"head": fitting().train.features_at(-1)}) if factors else None,
+        read_representations=representations if factors else None,
         read_validation=validation if factors else None,
         read_out_of_fold=cross_fitted if out_of_fold else None,
         read_profiles=(lambda: load_profiles(profile[0])) if profile else None,
         read_pictures=(lambda: Sources(pictures).samples(samples)) if pictures else None,
         seed=seed,
     )
+
+
+def _kept(
+    name: str,
+    features: Sequence[str | Path],
+    split: str | Path,
+    glitch: str | Path,
+    dataset: str,
+    stored: Sequence[str | Path],
+) -> Callable[[str], np.ndarray]:
+    """The function that reads one representation of a part, (n, d), from what a frozen backbone has stored."""
+
+    def read(part: str) -> np.ndarray:
+        data = load_cell(
+            features=features,
+            split=split,
+            glitch=glitch,
+            dataset=dataset,
+            view="features",
+            stored=stored,
+            representation=name,
+        )
+        inputs: Inputs = {TRAIN: data.train, VALIDATION: data.validation}[part]
+        return inputs.batch(slice(None)).numpy()
+
+    return read
 
 
 def score_table(labels: np.ndarray, answers: Mapping[str, Detection]) -> pd.DataFrame:

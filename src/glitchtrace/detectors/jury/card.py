@@ -15,6 +15,7 @@ CARDS = {
         "needs": ["features"],
         "finds": "label",
         "family": "jury",
+        "views": "all",
         "settings": {
             "max_false": {
                 "type": "number",
@@ -31,6 +32,7 @@ CARDS = {
         "needs": ["features", "validation"],
         "finds": "both",
         "family": "jury",
+        "views": "all",
         "settings": {
             "max_false": {
                 "type": "number",
