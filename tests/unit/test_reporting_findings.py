@@ -59,7 +59,7 @@ def test_a_repair_that_harms_is_named(tmp_path: Path, change: float, harm: bool)
     files.write_parquet(gain(change), tmp_path / "gain.parquet")
     write_findings(
         summary=tmp_path / "summary.parquet",
-        gain=tmp_path / "gain.parquet",
+        gain=[tmp_path / "gain.parquet"],
         findings=tmp_path / "findings.html",
     )
     text = (tmp_path / "findings.html").read_text(encoding="utf-8")
@@ -69,6 +69,14 @@ def test_a_repair_that_harms_is_named(tmp_path: Path, change: float, harm: bool)
     assert "+5.0 points on average over 1 setting." in text
     assert "A plain rival has the higher mean in 1 of 1 setting" in text
     assert "in 1 of 1 setting.</li>" in text  # 1 − p beside CNCI, without hindsight
+
+
+def test_a_study_without_repairs_has_findings_of_detection_alone(tmp_path: Path) -> None:
+    files.write_parquet(summary([0.5, 0.6, 0.7], [0.8, 0.9, 0.95]), tmp_path / "summary.parquet")
+    write_findings(summary=tmp_path / "summary.parquet", findings=tmp_path / "findings.html")
+    text = (tmp_path / "findings.html").read_text(encoding="utf-8")
+    assert "A plain rival has the higher mean in 1 of 1 setting" in text
+    assert "trained again" not in text
 
 
 def test_the_page_begins_with_the_findings_and_shows_tables(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ GLITCHED_SETS = grid.glitched_sets(GRID)
 rule describe_findings:
     input:
         summary=rules.summarise_study.output.summary,
-        gain=rules.summarise_study_gain.output.gain if CONFIG["repair"] else [],
+        gain=where(CONFIG["repair"], rules.summarise_study_gain.output.gain),
     output:
         findings=table_file(paths.FINDINGS, "findings", "Findings", "page"),
     log:

@@ -25,11 +25,7 @@ KINDS = {
             "representation": {
                 "representation": {
                     "type": ["string", "null"],
-                    "description": (
-                        "Features to use: null those that the model's head sees, or the name of another "
-                        "representation that the model keeps (`stage5` of `efficientnet_lite0` with "
-                        "`representations: [penultimate, stage5]`)."
-                    ),
+                    "description": "Features to use; null: what the head sees.",
                     "default": None,
                 }
             },

@@ -1,7 +1,7 @@
 """The findings of a study in words: what was found, what repairing was worth, where it harmed, where rivals win."""
 
 import html
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +22,20 @@ _RANDOM_OR_PERFECT = ("random", "oracle", "none")
 
 
 def write_findings(
-    *, summary: str | Path, findings: str | Path, headline: str = "f1", gain: str | Path | None = None
+    *,
+    summary: str | Path,
+    findings: str | Path,
+    headline: str = "f1",
+    gain: Sequence[str | Path] = (),
 ) -> None:
     """Stage: write the findings of a study as a page that needs nothing else.
 
-    ``summary`` and ``gain`` are its ``summary.parquet`` and ``gain.parquet`` (None without repairs), ``headline`` is
-    the metric that is compared.  Raises GlitchtraceError where a table cannot be read.
+    ``summary`` is its ``summary.parquet``, ``gain`` holds its ``gain.parquet`` or, without repairs, nothing;
+    ``headline`` is the metric that is compared.  Raises GlitchtraceError where a table cannot be read.
     """
     parts = list(_detection(read_summary(summary), headline))
-    if gain is not None:
-        parts += _repair(gain_table(read_table(gain, [*CELL_KEYS, "seed", "policy", "part", "accuracy"])))
+    for file in gain:
+        parts += _repair(gain_table(read_table(file, [*CELL_KEYS, "seed", "policy", "part", "accuracy"])))
     text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Findings</title></head>\n<body>'
     )
