@@ -9,6 +9,7 @@ nothing; a real edit re-runs the jobs that use it and what follows.  Dates of fi
 import ast
 import hashlib
 import os
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -32,6 +33,7 @@ _PACKAGES = (
 # What a card says for readers; its settings reach a job as parameters.
 _UNREAD = ("summary", "shown_by", "settings", "defaults", "shares", "citation", "licence", "source")
 _DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+_STATEMENT = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 def job_fingerprint(stage: str, parameters: Mapping[str, Any]) -> str:
@@ -146,8 +148,8 @@ def _module(name: str) -> _Module:
     if file is None:
         raise ModuleNotFoundError(name)
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | _DEFINITION) and ast.get_docstring(node) is not None:
+    for node in _statements(tree):
+        if isinstance(node, ast.Module | _DEFINITION) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
     definitions: dict[str, list[ast.stmt | ast.expr]] = {}
     always: list[ast.stmt] = []
@@ -171,6 +173,17 @@ def _module(name: str) -> _Module:
         _imported(name, tree),
         tuple(always),
     )
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """The tree and the statements in it, in the order of ``ast.walk``, which spends its time on expressions."""
+    waiting = deque([tree])
+    while waiting:
+        node = waiting.popleft()
+        yield node
+        for block in vars(node).values():
+            if isinstance(block, list) and block and isinstance(block[0], _STATEMENT):
+                waiting.extend(block)
 
 
 def _defined(statement: ast.stmt) -> Iterator[str]:
@@ -217,7 +230,7 @@ def _imported(module: str, tree: ast.AST) -> dict[str, tuple[str, str | None]]:
     """Local name -> (module of ours, name in it or None for the module itself), wherever it is imported."""
     found: dict[str, tuple[str, str | None]] = {}
     package = module.rpartition(".")[0]
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 neighbour = f"{package}.{alias.name}"
