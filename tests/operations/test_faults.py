@@ -15,25 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running import Checkout, contents, started_jobs
+from running import CELL_STAGES, Checkout, contents, started_jobs
 
 from glitchtrace.core import worker
 
 FAULTS = str(Path(__file__).parents[1] / "helpers/faults")
-STAGES = (
-    "fetch_data",
-    "prepare_data",
-    "inject_glitch",
-    "train",
-    "compute_influence",
-    "profile_influence",
-    "detect",
-    "evaluate_cell",
-    "repair_cell",
-    "retrain",
-    "summarise_study",
-    "plot_gain",
-)
+STAGES = ("fetch_data", "prepare_data", "inject_glitch", *CELL_STAGES, "summarise_study", "plot_gain")
 Note = Callable[..., None]
 
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import yaml
-from running import Checkout, copy_of_the_checkout
+from running import CELL_STAGES, Checkout, copy_of_the_checkout
 
 SUMMARY = "results/studies/smoke/{}summary.parquet"
 BEFORE_SIGNALS = {
@@ -18,15 +18,6 @@ BEFORE_SIGNALS = {
     "train",
     "compute_influence",
     "profile_influence",
-}
-OF_A_CELL = {
-    "train",
-    "compute_influence",
-    "profile_influence",
-    "detect",
-    "evaluate_cell",
-    "repair_cell",
-    "retrain",
 }
 
 
@@ -56,13 +47,13 @@ def test_one_dataset_again_from_its_start(copy: Checkout) -> None:
     assert {jobs[rule] for rule in ("prepare_data", "inject_glitch", "train", "evaluate_cell")} == {1}
     assert not {"fetch_data", "summarise_study"} & set(jobs)
     everything = copy.planned()
-    assert {everything[rule] for rule in OF_A_CELL} == {1}, "the other dataset is whole"
+    assert {everything[rule] for rule in CELL_STAGES} == {1}, "the other dataset is whole"
 
 
 def test_one_cell_again(copy: Checkout) -> None:
     shutil.rmtree(copy.folder / "results/iris/linear/uniform-0.1/seed-1")
     jobs = copy.planned()
-    assert {rule: jobs[rule] for rule in OF_A_CELL} == dict.fromkeys(OF_A_CELL, 1)
+    assert {rule: jobs[rule] for rule in CELL_STAGES} == dict.fromkeys(CELL_STAGES, 1)
     assert not {"fetch_data", "prepare_data", "inject_glitch"} & set(jobs)
 
 
@@ -88,7 +79,7 @@ def test_one_seed_added(copy: Checkout) -> None:
     study = copy.folder / "config/studies/smoke.yaml"
     study.write_text(study.read_text().replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
     jobs = copy.planned()
-    assert {rule: jobs[rule] for rule in OF_A_CELL} == dict.fromkeys(OF_A_CELL, 1)
+    assert {rule: jobs[rule] for rule in CELL_STAGES} == dict.fromkeys(CELL_STAGES, 1)
     assert jobs["prepare_data"] == jobs["inject_glitch"] == 1
     assert jobs["fetch_data"] == 0
 

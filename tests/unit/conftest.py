@@ -1,5 +1,6 @@
 """What several unit tests read."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,3 +22,14 @@ def source(tmp_path: Path) -> Path:
         folder / "source.json",
     )
     return folder / "features.npy"
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Sums of one thread: their last bits do not depend on the machine."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

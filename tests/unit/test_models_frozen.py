@@ -18,6 +18,8 @@ from glitchtrace.models import backbone_weights, efficientnet_lite
 from glitchtrace.models.backbones import COMPONENTS
 from glitchtrace.models.frozen import Backbone, OwnInput
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 VIT, CONVNEXT = COMPONENTS["vit_b16"], COMPONENTS["convnext_tiny"]
 SETTINGS = {
     "backbone": "test_vit",
@@ -30,14 +32,6 @@ SETTINGS = {
 
 def backbone(**changed: object) -> Backbone:
     return COMPONENTS["timm"].backbone({**SETTINGS, **changed})
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import torch
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models import resnet20
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 DEFAULTS = {key: fragment["default"] for key, fragment in resnet20.CARD["settings"].items()}
 RANDOM = {**DEFAULTS, "weights": "random"}
 
@@ -14,14 +16,6 @@ def build(shape=(3, 32, 32), classes=10, **settings):
 
 def pictures(*shape: int) -> torch.Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(("shortcut", "count"), [("padding", 269_722), ("convolution", 272_474)])

@@ -18,15 +18,9 @@ from glitchtrace.models.tabular import COMPONENTS, build_ft_transformer, build_t
 from glitchtrace.training.sgd import batches, train
 from glitchtrace.training.stage import build, train_cell, view
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def complete(model: str, **changes) -> dict:

@@ -11,13 +11,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models import resnet20, weights
 from glitchtrace.training.pretrain import BORDER, _augmented, _crops, pretrain
 
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from glitchtrace.training.checkpoints import read_checkpoints
 from glitchtrace.training.evaluation import evaluate
 from glitchtrace.training.stage import build, fit_cell, train_cell, view
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 CLASSES = 3
 TRAINING = {"learning_rate": 0.05, "batch_size": 16, "epochs": 3}
@@ -24,14 +26,6 @@ MODELS = {
     "resnet20": {"weights": "random"},
     "resnet20@frozen": {"weights": "random", "trainable_layers": [], "freeze_bn_stats": True},
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -33,14 +33,7 @@ def compare_signals(*, summary: str, comparison: str, metric: str = "f1") -> Non
                 | {
                     "signal": signal,
                     "other": other,
-                    "count": found.difference.count,
-                    "difference": found.difference.mean,
-                    "low": found.difference.low,
-                    "high": found.difference.high,
-                    "p_value": found.p_value,
-                    "wins": found.wins,
-                    "ties": found.ties,
-                    "losses": found.losses,
+                    **found.columns(),
                 }
             )
     files.write_parquet(pd.DataFrame(rows), comparison)

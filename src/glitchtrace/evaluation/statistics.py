@@ -38,6 +38,19 @@ class Comparison:
     ties: int
     losses: int
 
+    def columns(self) -> dict[str, float]:
+        """The columns of a table of comparisons: seeds, difference with its interval, p-value, who won how often."""
+        return {
+            "count": self.difference.count,
+            "difference": self.difference.mean,
+            "low": self.difference.low,
+            "high": self.difference.high,
+            "p_value": self.p_value,
+            "wins": self.wins,
+            "ties": self.ties,
+            "losses": self.losses,
+        }
+
 
 @dataclass(frozen=True)
 class Share:

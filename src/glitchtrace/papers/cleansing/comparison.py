@@ -55,14 +55,7 @@ def gain_table(removal: pd.DataFrame) -> pd.DataFrame:
                             "method": method,
                             "against": control,
                             "measure": measure,
-                            "count": found.difference.count,
-                            "difference": found.difference.mean,
-                            "low": found.difference.low,
-                            "high": found.difference.high,
-                            "p_value": found.p_value,
-                            "wins": found.wins,
-                            "ties": found.ties,
-                            "losses": found.losses,
+                            **found.columns(),
                             "removed": float(choice["removed"].mean()),
                         }
                     )
