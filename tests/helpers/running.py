@@ -1,11 +1,15 @@
 """The workflow as a user runs it, in a folder of its own: calls, planned and finished jobs, files to compare."""
 
+import atexit
 import collections
+import functools
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +47,72 @@ def copy_of_the_checkout(folder: Path) -> Path:
 
 def snakemake(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run this checkout's workflow in a folder."""
-    return finish([*SNAKEMAKE, *arguments], folder, check=check)
+    command = [*SNAKEMAKE, *arguments]
+    if "--dry-run" not in arguments:
+        return finish(command, folder, check=check)
+    done = _planner()(command, folder)
+    if check and done.returncode:
+        raise AssertionError(done.stdout + done.stderr)
+    return done
+
+
+# A process that has imported Snakemake and read the code of every stage; each call is a child of it, so that a
+# plan does not pay for both again.
+_PLANNER = """
+import json, os, sys
+import snakemake.cli
+from glitchtrace.core import provenance, registry, resources
+for kind in registry.kinds():
+    for name in registry.names(kind):
+        provenance.fingerprint(f"{kind}={name}")
+for line in sys.stdin:
+    command, folder, environment, output = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        for number, name in ((0, os.devnull), (1, f"{output}/stdout"), (2, f"{output}/stderr")):
+            os.dup2(os.open(name, os.O_RDWR | os.O_CREAT), number)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = command
+        sys.exit(snakemake.cli.main())
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class _Planner:
+    """Calls of Snakemake that start no job, each in a child of one process."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _PLANNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        atexit.register(self.close)
+
+    def __call__(self, command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+        """The answer to a call in a folder."""
+        assert self.process.stdin
+        assert self.process.stdout
+        with tempfile.TemporaryDirectory() as output:
+            asked = [command, str(folder), dict(os.environ), output]
+            self.process.stdin.write(json.dumps(asked) + "\n")
+            self.process.stdin.flush()
+            status = int(self.process.stdout.readline())
+            texts = [Path(output, name).read_text() for name in ("stdout", "stderr")]
+        return subprocess.CompletedProcess(command, status, *texts)
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+@functools.cache
+def _planner() -> _Planner:
+    return _Planner()
 
 
 def finish(
@@ -60,7 +129,9 @@ def finish(
 
 def planned(folder: Path, *arguments: str) -> collections.Counter[str]:
     """Jobs per rule that a call would run."""
-    return planned_jobs(snakemake(folder, *arguments, "--cores", "2", "--dry-run"))
+    return planned_jobs(
+        snakemake(folder, *arguments, "--cores", "2", "--dry-run", "--quiet", "rules", "reason")
+    )
 
 
 def planned_jobs(dry_run: subprocess.CompletedProcess[str]) -> collections.Counter[str]:

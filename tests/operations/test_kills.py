@@ -77,9 +77,10 @@ def test_kills_at_random_times_lose_nothing_and_change_nothing(
         assert contents(copy.folder) == expected
         whole += 1
         begin_anew(copy.folder)
-    unlock(copy.folder)
+    copy.run("--unlock")
     copy.run()
     assert contents(copy.folder) == expected
+    assert copy.planned() == collections.Counter()
     assert not list((copy.folder / "results").rglob(".*.*")), "remains of a killed job"
     text = f"{kills} kills ({struck['working']} while jobs ran), {whole + 1} whole runs of equal bytes"
     record_property("kills", text)

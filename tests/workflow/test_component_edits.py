@@ -6,6 +6,7 @@ The jobs are those of real plans; the edits are made in a copy of the package, w
 import ast
 import collections
 import functools
+import itertools
 import json
 import re
 import shutil
@@ -20,49 +21,60 @@ from running import ROOT, folder_with_config
 
 from glitchtrace.core import provenance, registry
 
-# The default study, and a small one of each paper.
-STUDIES = (None, "cleansing_smoke", "cleansing_fidelity", "cincer_smoke", "rdia_digits", "rivals_digits")
+# Small studies of each paper, beside the default one.
+STUDIES = ("cleansing_smoke", "cleansing_fidelity", "cincer_smoke", "rdia_digits", "rivals_digits")
 # What a component takes from the module of another: an edit of the second changes what the first does.
 BORROWED = {
     ("detector", "picture_autoencoder"): ("cleansing_method", "autoencoder"),
     ("estimator", "tracin"): ("cleansing_method", "tracin"),
     ("learner", "logistic"): ("relabelling", "rdia"),
 }
-# Snakemake in a process of its own, which notes what every job is fingerprinted by.
+# Snakemake in a process of its own, a child for each study, which notes what every job is fingerprinted by.
 RECORDING = """
-import json, sys
+import json, os, sys
+from snakemake.cli import main
 from glitchtrace.core import provenance
-jobs, real = {}, provenance.job_fingerprint
+jobs = {}
 def recorded(stage, parameters):
     jobs[json.dumps([stage, parameters], sort_keys=True, default=list)] = None
-    return real(stage, parameters)
+    return ""
 provenance.job_fingerprint = recorded
-from snakemake.cli import main
-try:
-    main()
-finally:
-    open("jobs.txt", "w").write("\\n".join(jobs))
+command = sys.argv[1:]
+for number, file in enumerate(["", *sys.stdin.read().split()]):
+    if os.fork() == 0:
+        sys.argv = ["snakemake", *command, *(["--configfile", file] if file else [])]
+        try:
+            sys.exit(main())
+        finally:
+            open(f"jobs-{number}.txt", "w").write("\\n".join(jobs))
+    assert os.wait()[1] == 0, file
 """
 
 Job = tuple[str, dict[str, Any]]
 
 
-def planned_jobs(folder: Path, study: str | None) -> list[Job]:
-    """Stage and parameters of every job of a study, wildcards among them."""
-    given = ["--configfile", str(ROOT / f"config/studies/{study}.yaml")] if study else []
-    command = ["--snakefile", str(ROOT / "Snakefile"), "--cores", "1", "--dry-run", "--quiet", *given]
+def planned_jobs(folder: Path) -> list[Job]:
+    """Stage and parameters of every job of the studies, wildcards among them."""
+    command = ["--snakefile", str(ROOT / "Snakefile"), "--cores", "1", "--dry-run", "--quiet"]
+    files = "\n".join(str(ROOT / f"config/studies/{study}.yaml") for study in STUDIES)
     done = subprocess.run(
-        [sys.executable, "-c", RECORDING, *command], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-c", RECORDING, *command],
+        cwd=folder,
+        input=files,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
-    return [tuple(json.loads(line)) for line in (folder / "jobs.txt").read_text().splitlines()]
+    lines = [(folder / f"jobs-{number}.txt").read_text().splitlines() for number in range(len(STUDIES) + 1)]
+    return [tuple(json.loads(line)) for line in itertools.chain(*lines)]
 
 
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> list[Job]:
     """The jobs of the studies, and one for each component that none of them names."""
     folder = folder_with_config(tmp_path_factory.mktemp("plans"))
-    found = [job for study in STUDIES for job in planned_jobs(folder, study)]
+    found = planned_jobs(folder)
     by_names: dict[tuple[str, frozenset[tuple[str, str]]], Job] = {}
     for stage, parameters in found:
         by_names.setdefault((stage, frozenset(named(parameters))), (stage, parameters))
