@@ -1,26 +1,27 @@
-"""The workflow as a user runs it: bad configurations, a smoke run, partial reruns, kill and resume."""
+"""The workflow as a user runs it: bad configurations, a smoke run, partial reruns."""
 
 import collections
-import os
 import re
+import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
-from running import CELL_STAGES, ROOT, SMOKE, SNAKEMAKE, contents, folder_with_config, planned, snakemake
+from running import CELL_STAGES, ROOT, SMOKE, folder_with_config, planned, snakemake
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the smoke study has run to its end."""
     folder = folder_with_config(tmp_path_factory.mktemp("smoke"))
-    snakemake(folder, *SMOKE, "--cores", "2")
+    done = snakemake(folder, *SMOKE, "--cores", "2")
+    (folder / "said.txt").write_text(done.stdout + done.stderr)
     return folder
 
 
@@ -104,6 +105,23 @@ def test_a_diverged_training_says_so_in_one_line_and_leaves_nothing_half_written
     assert not list(folder.rglob("*.safetensors"))
 
 
+# --- commands of the README ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", re.findall(r"^snakemake (.*?) *(?:#.*)?$", README, re.M))
+def test_a_call_that_the_readme_shows_has_jobs(command: str, tmp_path: Path) -> None:
+    assert planned(folder_with_config(tmp_path / "run"), *shlex.split(command)).total()
+
+
+@pytest.mark.parametrize(
+    "target", sorted(set(re.findall(r"(?:^|`)make ([a-z_-]+(?: STUDY=\w+)?)", README, re.M)))
+)
+def test_a_target_of_make_that_the_readme_names_exists(target: str) -> None:
+    make = ["make", "--dry-run", "--assume-old=.venv/ready", *target.split()]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 # --- the smoke run ----------------------------------------------------------------------------------------------
 
 
@@ -116,6 +134,11 @@ def test_the_smoke_run_makes_every_target(finished: Path) -> None:
     assert f1["value"].between(0, 1).all()
     assert list((study / "figures").rglob("*.svg"))
     assert len(list(finished.rglob("influence.npy"))) == 3
+
+
+def test_a_run_ends_with_what_the_readme_says_that_it_found(finished: Path) -> None:
+    (example,) = re.findall(r"^```\n(What was found.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert example in (finished / "said.txt").read_text()
 
 
 def test_a_second_call_has_nothing_to_do(finished: Path) -> None:
@@ -171,27 +194,3 @@ def test_one_more_seed_adds_its_cells_only(results: Path) -> None:
     jobs = planned(results, "--configfile", "smoke.yaml")
     assert {rule: jobs[rule] for rule in CELL_STAGES} == dict.fromkeys(CELL_STAGES, 1)
     assert jobs["fetch_data"] == 0
-
-
-def test_a_killed_run_resumes_and_ends_with_the_same_bytes(finished: Path, tmp_path: Path) -> None:
-    folder = folder_with_config(tmp_path / "run")
-    process = subprocess.Popen(
-        [*SNAKEMAKE, *SMOKE, "--cores", "2"],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 200
-    while not list(folder.rglob("split.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    snakemake(folder, *SMOKE, "--unlock")
-    snakemake(folder, *SMOKE, "--cores", "2")
-    assert planned(folder, *SMOKE) == collections.Counter()
-    ours = contents(folder)
-    assert ours
-    for path, content in ours.items():
-        assert content == (finished / path).read_bytes(), path
