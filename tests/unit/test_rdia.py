@@ -686,6 +686,17 @@ def test_from_files_to_the_gain_of_a_repair(files):
         assert (files.folder / name.replace("-a", "-b")).read_bytes() == content
 
 
+def test_each_part_is_measured_on_its_own_samples(files):
+    measure_rdia(**files.inputs, **files.made, learner="logistic", settings=LEARNER)
+    _, one = relabel(files, "erm", "one")
+    split = pd.read_parquet(files.inputs["split"])
+    other = {"validation": "test", "test": "validation"}
+    write_parquet(split.assign(part=split["part"].replace(other)), files.inputs["split"])
+    _, two = relabel(files, "erm", "two")
+    pd.testing.assert_frame_equal(one.sort_index(), two.rename(index=other).sort_index())
+    assert one["log_loss"].nunique() == 2
+
+
 def test_a_threshold_is_chosen_by_the_validation_loss_after_retraining(files):
     measure_rdia(**files.inputs, **files.made, learner="logistic", settings=LEARNER)
     alphas = [0.5, 0.01, 0.0]

@@ -515,6 +515,18 @@ def test_every_method_trains_from_files(files, selection):
     assert history(files, selection, seed=1)["loss"].iloc[1] != found["loss"].iloc[1]
 
 
+def test_each_part_of_the_files_is_measured_on_its_own_samples(files):
+    one = history(files, gamma=0.2)
+    split = pd.read_parquet(files["split"])
+    other = {"validation": "test", "test": "validation"}
+    write_parquet(split.assign(part=split["part"].replace(other)), files["split"])
+    two = history(files, gamma=0.2)
+    for column in ("accuracy", "worst_class_accuracy"):
+        assert (one[f"test_{column}"] == two[f"validation_{column}"]).all()
+        assert (one[f"validation_{column}"] == two[f"test_{column}"]).all()
+    assert (one["test_accuracy"] != one["validation_accuracy"]).any()
+
+
 def test_gamma_is_chosen_by_the_validation_accuracy(files):
     alone = {gamma: history(files, gamma=gamma) for gamma in (0.05, 0.9)}
     chosen = history(files, gamma=None, gammas=[0.05, 0.9])

@@ -196,6 +196,27 @@ def test_repair_by_the_truth_helps_and_influence_helps_more_than_chance(gain):
     assert loss["oracle"] < loss["influence"] < loss["none"] < loss["random"]
 
 
+def test_each_part_is_measured_on_its_own_samples(cell):
+    split = pd.read_parquet(cell.path("split.parquet"))
+    other = {"validation": "test", "test": "validation"}
+    write_parquet(split.assign(part=split["part"].replace(other)), cell.path("swapped.parquet"))
+    cell.write_plan("kept.parquet", "keep")
+    one = cell.retrain("kept.parquet", "one.parquet")
+    retrain(
+        **{**cell.inputs, "split": cell.path("swapped.parquet")},
+        **cell.options,
+        repaired=cell.path("kept.parquet"),
+        gain=cell.path("two.parquet"),
+    )
+    two = (
+        pd.read_parquet(cell.path("two.parquet"))
+        .set_index(["policy", "part"])
+        .rename(index=other, level="part")
+    )
+    pd.testing.assert_frame_equal(one.sort_index(), two.sort_index())
+    assert one["loss"].nunique() == 2
+
+
 def test_no_repair_has_the_accuracy_of_the_training_at_hand(cell, gain):
     history = pd.read_parquet(cell.path("history.parquet"))
     last = history[(history["part"] == "validation") & (history["kind"] == "all")].iloc[-1]
