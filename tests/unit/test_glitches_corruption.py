@@ -21,7 +21,7 @@ from glitchtrace.data.pictures import pictures
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.data.raw_files import RawFile
 from glitchtrace.data.sources import Sources
-from glitchtrace.glitches import corruption, human_labels, mixture, published_corruption
+from glitchtrace.glitches import corruption, human_labels, mixture, official_labels, published_corruption
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.glitches.stage import inject_glitch
 from glitchtrace.glitches.table import Foreign, clean_table, counts
@@ -384,13 +384,13 @@ def test_human_labels_follow_the_rows_and_those_that_differ_are_mislabelled():
 @pytest.mark.parametrize(
     ("rows", "labels", "message"),
     [
-        ([0, 7], None, "row 7 has no human label: the 6 training pictures"),
+        ([0, 7], None, "row 7 has no human label: the first 6 rows of the source"),
         (
             [0, 1],
             np.array([1, 1, 1]),
-            "the official labels of the human annotations are not those of the dataset",
+            "the labels beside the human annotations are not those of the dataset",
         ),
-        ([1, 4], None, "no human label of 2 samples differs"),
+        ([1, 4], None, "no label of 2 samples differs between people"),
     ],
 )
 def test_samples_without_human_labels_are_refused(rows, labels, message):
@@ -408,6 +408,40 @@ def test_the_five_sets_have_the_noise_that_their_authors_publish(tmp_path, data_
     assert shares == {"aggregate": 9.01, "worst": 40.21, "random1": 17.23, "random2": 18.12, "random3": 17.64}
     labels = registry.load("dataset", "cifar10_lossless").load(data_root).labels[:4000]
     assert (people["clean"][:4000] == labels).all()
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "rows", "wrong"),
+    [
+        ("cifar10h", 10000, 77),  # published: 99.21 % agree with the first of the highest votes; two are tied
+        ("mnist_checked", 10000, 15),
+        ("cifar10_checked", 10000, 54),
+        ("newsgroups_checked", 7532, 82),
+    ],
+)
+def test_official_labels_are_wrong_where_people_say_so(name, rows, wrong, tmp_path, data_root):
+    annotations.fetch_annotations(annotations=tmp_path / "people.parquet", name=name, data_root=data_root)
+    people = pd.read_parquet(tmp_path / "people.parquet")
+    assert (len(people), int((people["official"] != people["clean"]).sum())) == (rows, wrong)
+    assert registry.card("dataset", name)["rows"] == {"all": rows}
+    table = clean_table(
+        pd.DataFrame({"row": np.arange(rows), "part": "train"}), people["clean"].to_numpy(), name
+    )
+    found = official_labels.inject(
+        table, ratio=0.0, seed=0, classes=10, settings={}, foreign={}, annotations=people
+    )
+    assert counts(found) == {"clean": rows - wrong, "mislabelled": wrong}
+    np.testing.assert_array_equal(found["label"], people["official"])
+
+
+@pytest.mark.data
+def test_a_checked_part_holds_the_pictures_of_the_official_one(data_root):
+    whole = registry.load("dataset", "mnist").load(data_root)
+    part = registry.load("dataset", "mnist_checked").load(data_root)
+    part.check("mnist_checked")
+    np.testing.assert_array_equal(part.features, whole.features[60000:])
+    assert (part.labels != whole.labels[60000:]).sum() == 15
 
 
 def test_human_labels_are_for_cifar10_in_its_official_order_alone():

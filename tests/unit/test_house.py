@@ -95,6 +95,7 @@ VALUES = {
     "negotiator": "top_fisher",
     "repeat": 3,
     "refit": "optimum",
+    "annotation": "cifar10n",
 }
 
 

@@ -226,9 +226,11 @@ def host_features(wildcards):
 
 
 def annotation_files(wildcards):
-    """Input function: the table of human labels, where the glitch reads it."""
-    needed = registry.card("glitch", wildcards.glitch).get("annotations")
-    return files_of([{}] if needed else [], paths.ANNOTATIONS)
+    """Input function: the table of human labels that the glitch reads, if any."""
+    name = registry.card("glitch", wildcards.glitch).get("annotations")
+    if name == "dataset":
+        name = registry.base_name(wildcards.dataset)
+    return files_of([{"annotation": name}] if name else [], paths.ANNOTATIONS)
 
 
 def probed_features(wildcards):

@@ -64,7 +64,7 @@ rule fetch_annotations:
         annotations=paths.ANNOTATIONS,
         record=paths.record(paths.ANNOTATIONS, "fetch_annotations"),
     log:
-        "<logs>/fetch_annotations/cifar10n.log",
+        "<logs>/fetch_annotations/{annotation}.log",
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -74,6 +74,7 @@ rule fetch_annotations:
     params:
         **stage(
             "data.annotations:fetch_annotations",
+            name="{annotation}",
         ),
     script:
         "../scripts/run_stage.py"

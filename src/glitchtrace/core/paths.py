@@ -17,6 +17,7 @@ NAME = r"[a-z][a-z0-9_]*(?:@[a-z0-9_]+)?"
 # ``clean`` = no glitch injected; ``native`` = the glitch itself fixes its ratio (a mixture, real noise).
 WILDCARDS = {
     "source": NAME,
+    "annotation": NAME,
     "backbone": r"[a-z][a-z0-9_]*-[0-9a-f]{12}",
     "dataset": NAME,
     "model": NAME,
@@ -47,7 +48,7 @@ SOURCE_FEATURES = f"{_SOURCE}/features.npy"
 SPARSE_FEATURES = f"{_SOURCE}/features.npz"
 SOURCE_LABELS = f"{_SOURCE}/labels.npy"
 SOURCE_DESCRIPTION = f"{_SOURCE}/source.json"
-ANNOTATIONS = "<results>/sources/annotations/cifar10n.parquet"
+ANNOTATIONS = "<results>/sources/annotations/{annotation}/labels.parquet"
 
 SPLIT = "<results>/{dataset}/seed-{seed}/split.parquet"
 GLITCH = "<results>/{dataset}/{glitch}-{ratio}/seed-{seed}/glitch.parquet"

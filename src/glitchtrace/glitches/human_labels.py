@@ -19,14 +19,14 @@ CARD = {
     "foreign": False,
     # Only these are in the order of the annotations.
     "datasets": ["cifar10", "cifar10_jpeg", "cifar10_lossless"],
-    "annotations": True,
+    "annotations": "cifar10n",
     "settings": {
         "annotation": {
             "type": "string",
             "enum": ["aggregate", "worst", "random1", "random2", "random3"],
             "description": (
-                "Set of labels: of one annotator in three (`random1` … `random3`), the majority of the three "
-                "(`aggregate`), or a wrong one wherever one of the three is wrong (`worst`)."
+                "The label of one annotator (`random1` … `random3`), of most of the three (`aggregate`), or a wrong "
+                "one wherever there is one (`worst`)."
             ),
             "default": "aggregate",
         }
@@ -50,12 +50,17 @@ def inject(
     ``annotations``: see ``data.annotations``.  Raises GlitchtraceError where the samples are not annotated, and
     where no label differs.
     """
+    return relabel(table, annotations, settings["annotation"])
+
+
+def relabel(table: pd.DataFrame, annotations: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Give every clean sample its label of the set ``name``; see ``inject``."""
     candidates = clean_rows(table)
     own = table["label"].to_numpy()[candidates]
-    human = labels_of_rows(annotations, table["row"].to_numpy()[candidates], own, settings["annotation"])
-    wrong = np.flatnonzero(human != own)
+    given = labels_of_rows(annotations, table["row"].to_numpy()[candidates], own, name)
+    wrong = np.flatnonzero(given != own)
     if not len(wrong):
         raise GlitchtraceError(
-            f"no human label of {len(own)} samples differs from the official one; use more samples"
+            f"no label of {len(own)} samples differs between people and the official ones; use more samples"
         )
-    return mislabel(table, candidates[wrong], human[wrong])
+    return mislabel(table, candidates[wrong], given[wrong])

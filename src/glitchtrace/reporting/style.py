@@ -127,6 +127,7 @@ _NAMES = {
     "far_anomalies": "far anomalies",
     "near_anomalies": "near anomalies",
     "human_labels": "human labels",
+    "official_labels": "official labels, checked by people",
     "mixture@mu_ua": "uniform label noise and far anomalies",
     "tracin": "TracIn",
     "captum_tracincp": "captum TracInCP",
