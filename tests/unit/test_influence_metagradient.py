@@ -111,6 +111,30 @@ def test_blocks_of_queries_change_nothing(memory: float) -> None:
     np.testing.assert_allclose(parts, whole, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_walk_of_a_basis_serves_all_queries(form: dict[str, float]) -> None:
+    record = metagradient.record_training(**problem(), **form)
+    rows, labels = (np.concatenate([part] * 3) for part in queries())
+    assert metagradient.basis_size(record) == 10
+    expected = metagradient.influence_matrix(record, rows, labels)
+    opened = metagradient.of_head(record, rows, labels)
+    ((_, found),) = opened.blocks()
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+    other = (record.labels + 1) % CLASSES
+    ((_, found),) = opened.blocks(other)
+    by_walk = np.concatenate(
+        [part.under(other) for _, part in metagradient.walk(record, rows, labels)], axis=1
+    )
+    np.testing.assert_allclose(found, by_walk, rtol=1e-6, atol=1e-7)
+    own = np.diagonal(metagradient.influence_matrix(record, record.inputs, record.labels))
+    np.testing.assert_allclose(opened.self_influence(), own, rtol=1e-10)
+    # A memory of nothing: a vector of the basis at a time, and no more than one is held.
+    small = metagradient.of_head(record, rows, labels, memory_mib=1e-3)
+    np.testing.assert_allclose(small.self_influence(), own, rtol=1e-10)
+    ((_, found),) = small.blocks()
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+
+
 def test_one_step_from_its_own_checkpoint_is_tracin() -> None:
     given, asked = problem(steps=1), queries()
     given["batches"], given["rates"] = [np.arange(SAMPLES)], np.array([0.01])

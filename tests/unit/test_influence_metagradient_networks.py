@@ -205,6 +205,32 @@ def test_a_network_that_draws_is_refused_in_one_line() -> None:
         metagradient.open_cell(cell(network=network), {})
 
 
+def test_a_walk_of_hours_is_refused_before_it_begins_and_one_of_minutes_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given, _ = problem()
+    given["batches"], given["rates"] = given["batches"] * 100, np.full(100 * STEPS, 0.01)
+    record_ = networks.record_training(**given)
+    # 4·6 + 6·5 + 5·3 products of two operations each, six times per sample of a step and query; 6 ms a step.
+    passed = sum(len(rows) for rows in given["batches"])
+    seconds = 6 * 2 * 69 * passed * 1000 / 2e10 + 0.006 * 100 * STEPS
+    assert networks.walk_minutes(record_, 1000) == pytest.approx(seconds / 60)
+    networks.check_cost(record_, 10**6, "validation samples", 120)
+    assert not caplog.messages
+    networks.check_cost(record_, 10**9, "validation samples", 10**9)
+    assert "validation samples takes about" in caplog.messages[0]
+    with pytest.raises(
+        GlitchtraceError, match=r"for self influence, takes about .* hours .*most_minutes \(120\)"
+    ):
+        networks.check_cost(record_, 10**9, "training samples, for self influence,", 120)
+
+
+def test_the_setting_is_the_limit_of_the_estimator() -> None:
+    opened = metagradient.open_cell(cell("mlp"), {"most_minutes": 1e-6})
+    with pytest.raises(GlitchtraceError, match="raise it, take fewer samples or epochs"):
+        opened.self_influence()
+
+
 def test_what_does_not_fit_is_refused() -> None:
     given, _ = problem()
     with pytest.raises(GlitchtraceError, match="7 steps has 1 rates"):

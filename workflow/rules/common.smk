@@ -517,7 +517,9 @@ def training_minutes(trainings=1):
 
 def influence_minutes(wildcards):
     """Minutes of an influence job."""
-    return resources.influence_minutes(wildcards.dataset, wildcards.model, SETTINGS)
+    return resources.influence_minutes(
+        wildcards.dataset, wildcards.model, wildcards.estimator, SETTINGS
+    )
 
 
 def extraction_minutes(wildcards):

@@ -90,7 +90,12 @@ def influence(
     found = mib(stage, **_size(dataset, model, settings))
     if registry.base_name(estimator) == "tracin" and settings["estimator"][estimator]["layers"] == "head":
         return found
-    return found + training(dataset, model, settings, epochs=1)
+    walked = (
+        settings["estimator"][estimator]["memory_mib"]
+        if registry.base_name(estimator) == "metagradient"
+        else 0
+    )
+    return found + training(dataset, model, settings, epochs=1) + math.ceil(_SPARE * walked)
 
 
 def detection(
@@ -129,11 +134,24 @@ def training_minutes(
     return _minutes(trainings * epochs * each * sum(grid.sizes(dataset, settings["dataset"][dataset])))
 
 
-def influence_minutes(dataset: str, model: str, settings: Mapping[str, Mapping[str, Any]]) -> int:
-    """Minutes to ask for where the influence of every class goes back through a training, the costliest estimator."""
+def influence_minutes(
+    dataset: str, model: str, estimator: str, settings: Mapping[str, Mapping[str, Any]]
+) -> int:
+    """Minutes to ask for where the influence of every class goes back through a training, the costliest estimator.
+
+    The walks of a network, with its validation and its training samples, take at most what their setting lets them.
+    """
+    if _walks_network(model, estimator):
+        return _minutes(60 * 2 * settings["estimator"][estimator]["most_minutes"])
     # A file of the user's own has as many classes as its labels say; ten are reckoned with before it is read.
     classes = registry.card("dataset", dataset)["classes"] or 10
     return training_minutes(dataset, model, settings, 1 + 2 * classes)
+
+
+def _walks_network(model: str, estimator: str) -> bool:
+    """Whether the metagradient goes through layers before the head."""
+    frozen = registry.base_name(model) in _FROZEN or registry.card("model", model)["view"] == "features"
+    return registry.base_name(estimator) == "metagradient" and not frozen
 
 
 def extraction_minutes(dataset: str, settings: Mapping[str, Mapping[str, Any]]) -> int:

@@ -37,6 +37,12 @@ CARD = {
             "type": "number",
             "exclusiveMinimum": 0,
         },
+        "most_minutes": {
+            "description": "Estimated minutes above which a network is refused.",
+            "default": 120,
+            "type": "number",
+            "exclusiveMinimum": 0,
+        },
     },
 }
 MEMORY_MIB = 256.0
@@ -123,22 +129,56 @@ def walk(
             f"queries of shape {queries.shape} do not fit inputs of {record.inputs.shape[1]} columns"
         )
     _check_labels("query_labels", query_labels, len(queries), record.classes)
+    classes, dtype = record.classes, record.inputs.dtype
+    for columns in _column_blocks(record, len(queries), memory_mib):
+        chosen, labels = queries[columns], query_labels[columns]
+        residual = probabilities(chosen, record.states[-1]) - np.eye(classes, dtype=dtype)[labels]
+        # a = ∂L_j/∂θ_T, as (D, block, K): the products of a step have the queries and classes side by side.
+        adjoint = np.ascontiguousarray(chosen.T[:, :, None] * residual[None], dtype=dtype)
+        yield columns, _walk_block(record, adjoint)
+
+
+def walk_basis(record: RecordedHead, *, memory_mib: float = MEMORY_MIB) -> Iterator[tuple[slice, Walked]]:
+    """Walk the training backwards for a basis of all losses of the last weights, in place of queries.
+
+    The walk is linear in a = ∂L/∂θ_T, and the columns of a of every query sum to 0 over the classes: (K − 1)·D vectors,
+    E_kd − E_Kd, span them, k first.  Their walk serves any number of queries: see ``basis_coordinates``.
+    """
+    classes, width = record.classes, record.inputs.shape[1]
+    for columns in _column_blocks(record, basis_size(record), memory_mib):
+        numbers = np.arange(columns.start, columns.stop)
+        adjoint = np.zeros((width, len(numbers), classes), record.inputs.dtype)
+        adjoint[numbers % width, np.arange(len(numbers)), numbers // width] = 1
+        adjoint[numbers % width, np.arange(len(numbers)), classes - 1] = -1
+        yield columns, _walk_block(record, adjoint)
+
+
+def basis_size(record: RecordedHead) -> int:
+    """(K − 1)·D, the number of walks that serve all queries."""
+    return (record.classes - 1) * int(record.inputs.shape[1])
+
+
+def basis_coordinates(record: RecordedHead, queries: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """∂L_j/∂θ_T of some queries in the basis of ``walk_basis``, (m, (K − 1)·D)."""
+    residual = probabilities(queries, record.states[-1])
+    residual -= np.eye(record.classes, dtype=residual.dtype)[labels]
+    found: np.ndarray = (residual[:, :-1, None] * queries[:, None, :]).reshape(len(queries), -1)
+    return found
+
+
+def _column_blocks(record: RecordedHead, columns: int, memory_mib: float) -> Iterator[slice]:
     samples, width = record.inputs.shape
     # Sums and mean of all samples, adjoints a and c, and the products of one batch.
     largest = max(len(rows) for rows in record.batches)
     bytes_each = record.inputs.itemsize * record.classes * (samples * 1.2 + 3 * width + 4 * largest)
     size = max(1, int(memory_mib * 2**20 / bytes_each))
-    for start in range(0, len(queries), size):
-        columns = slice(start, min(start + size, len(queries)))
-        yield columns, _walk_block(record, queries[columns], query_labels[columns])
+    for start in range(0, columns, size):
+        yield slice(start, min(start + size, columns))
 
 
-def _walk_block(record: RecordedHead, queries: np.ndarray, query_labels: np.ndarray) -> Walked:
-    samples, width = record.inputs.shape
-    classes, block, dtype = record.classes, len(queries), record.inputs.dtype
-    # a = ∂L_j/∂θ_T, as (D, block, K): the products of a step have the queries and classes side by side.
-    residual = probabilities(queries, record.states[-1]) - np.eye(classes, dtype=dtype)[query_labels]
-    adjoint = np.ascontiguousarray(queries.T[:, :, None] * residual[None], dtype=dtype)
+def _walk_block(record: RecordedHead, adjoint: np.ndarray) -> Walked:
+    """The walk from some a at the end of the training, (D, block, K), which it changes."""
+    samples, (width, block, classes), dtype = len(record.inputs), adjoint.shape, record.inputs.dtype
     velocity = np.zeros_like(adjoint) if record.momentum else None
     mean = np.zeros((samples, block), dtype)
     sums = np.zeros((samples, block, classes), dtype)
@@ -246,24 +286,58 @@ def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
                 if validation
                 else (cell.problem.train, training.labels)
             )
+            what = "validation samples" if validation else "training samples, for self influence,"
+            networks.check_cost(training, len(labels), what, complete["most_minutes"])
             return networks.walk(training, queries, labels, memory_mib=memory)
 
         return Metagradient(of_network, training.labels, query_labels, training.classes, memory_mib=memory)
     record = _repeated(cell)
     queries = _with_ones(factors.validation.features[0], record)
+    return of_head(record, queries, query_labels, memory_mib=memory)
 
-    def of_head(validation: bool) -> Iterator[tuple[slice, Walked]]:
-        if validation:
-            return walk(record, queries, query_labels, memory_mib=memory)
-        return walk(record, record.inputs, record.labels, memory_mib=memory)
 
-    return Metagradient(of_head, record.labels, query_labels, record.classes, memory_mib=memory)
+def of_head(
+    record: RecordedHead, queries: np.ndarray, query_labels: np.ndarray, *, memory_mib: float = MEMORY_MIB
+) -> "Metagradient":
+    """The estimator of a recorded head: a walk of its queries, or of a basis where that is less."""
+
+    def walked(validation: bool) -> Iterator[tuple[slice, Walked]]:
+        asked = (queries, query_labels) if validation else (record.inputs, record.labels)
+        return walk(record, *asked, memory_mib=memory_mib)
+
+    size = basis_size(record)
+    held = record.inputs.itemsize * len(record.inputs) * size * (record.classes + 1)
+    basis = Basis(
+        lambda: walk_basis(record, memory_mib=memory_mib),
+        lambda: basis_coordinates(record, queries, query_labels),
+        lambda: basis_coordinates(record, record.inputs, record.labels),
+        of_queries=size <= len(queries) and held <= memory_mib * 2**20,
+        of_selves=size <= len(record.inputs),
+    )
+    return Metagradient(
+        walked, record.labels, query_labels, record.classes, memory_mib=memory_mib, basis=basis
+    )
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The walk of a basis in place of queries, and the queries in it: fewer walks where these are many.
+
+    ``of_queries``, ``of_selves``: whether it is less than a walk of the validation samples, of the training samples.
+    """
+
+    walk: Callable[[], Iterator[tuple[slice, Walked]]]
+    queries: Callable[[], np.ndarray]
+    selves: Callable[[], np.ndarray]
+    of_queries: bool
+    of_selves: bool
 
 
 class Metagradient(Estimator):
     """Influence through a training; it has no checkpoints, so that all of it counts as one.
 
-    ``walked``: the walk with the validation samples as queries, or (False) with the training samples; ``labels`` (n,).
+    ``walked``: the walk with the validation samples as queries, or (False) with the training samples; ``labels`` (n,);
+    ``basis``: of a head, the walk that may stand in for both.
     """
 
     def __init__(
@@ -274,8 +348,9 @@ class Metagradient(Estimator):
         classes: int,
         *,
         memory_mib: float,
+        basis: Basis | None = None,
     ) -> None:
-        self._walked, self._labels = walked, labels
+        self._walked, self._labels, self._basis = walked, labels, basis
         self._queries, self._classes, self._memory_mib = len(query_labels), classes, memory_mib
         self._kept: list[tuple[slice, Walked]] | None = None
 
@@ -285,9 +360,14 @@ class Metagradient(Estimator):
         """All rows and J, (n, m), in one block; see ``Estimator.blocks``."""
         chosen = self._labels if labels is None else labels
         _check_labels("labels", chosen, len(self._labels), self._classes)
-        matrix = np.empty((len(chosen), self._queries), np.float32)
-        for columns, walked in self._walk():
-            matrix[:, columns] = walked.under(chosen)
+        matrix = np.zeros((len(chosen), self._queries), np.float32)
+        if self._basis and self._basis.of_queries:
+            coordinates = self._basis.queries()
+            for columns, walked in self._walk():
+                matrix += walked.under(chosen) @ coordinates[:, columns].T
+        else:
+            for columns, walked in self._walk():
+                matrix[:, columns] = walked.under(chosen)
         yield slice(0, len(chosen)), matrix
 
     def epoch_blocks(self) -> Iterator[tuple[slice, int, np.ndarray]]:
@@ -297,20 +377,27 @@ class Metagradient(Estimator):
 
     def self_influence_per_epoch(self) -> np.ndarray:
         """Influence of each training sample on its own loss, (1, n) float64: a walk with all of them as queries."""
-        selves = np.empty(len(self._labels))
+        selves = np.zeros(len(self._labels))
+        if self._basis and self._basis.of_selves:
+            coordinates = self._basis.selves()
+            for columns, walked in self._walk() if self._basis.of_queries else self._basis.walk():
+                selves += np.vecdot(walked.under(self._labels), coordinates[:, columns])
+            return selves[None]
         for columns, walked in self._walked(False):
             selves[columns] = np.diagonal(walked.under(self._labels)[columns])
         return selves[None]
 
     def _walk(self) -> Iterator[tuple[slice, Walked]]:
-        """The walk over the queries, kept where it fits into the memory: counterfactual labels then cost nothing."""
+        """The walk over queries or basis, kept where it fits into the memory: other labels then cost nothing."""
         if self._kept is not None:
             yield from self._kept
             return
-        kept: list[tuple[slice, Walked]] = []
+        of_basis = self._basis is not None and self._basis.of_queries
         entries = len(self._labels) * self._queries * (self._classes + 1)
-        fits = 4 * entries <= self._memory_mib * 2**20
-        for part in self._walked(True):
+        # A basis that stands in for queries is no larger than they are, and fits.
+        fits = of_basis or 4 * entries <= self._memory_mib * 2**20
+        kept: list[tuple[slice, Walked]] = []
+        for part in self._basis.walk() if self._basis and of_basis else self._walked(True):
             if fits:
                 kept.append(part)
             yield part

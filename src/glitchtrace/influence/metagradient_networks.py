@@ -10,6 +10,7 @@ Networks whose training draws (dropout) or keeps statistics (BatchNorm) are refu
 function of the parameters alone.  Source: docs/methods/metagradient.md#small-networks.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ from glitchtrace.models.network import Network
 from glitchtrace.training.sgd import Samples
 
 Parameters = tuple[Tensor, ...]
+
+# Measured on one thread: operations in a second (9 to 80 thousand million: small networks the fewest), seconds that a
+# step takes whatever its size; minutes from which on a job says what it will take.
+_FLOPS, _STEP, _WORTH_SAYING = 2e10, 0.006, 10
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -186,8 +192,9 @@ def walk(
     """Walk the training backwards for all queries, in blocks of them that fit into ``memory_mib`` MiB."""
     parameters = sum(part.numel() for part in record.last)
     largest = max(len(rows) for rows in record.batches)
-    width = record.samples.batch(np.arange(1)).numel()
-    entries = 4 * parameters + 1.2 * len(record.labels) * (record.classes + 1) + 6 * largest * width
+    # What a pass along one direction holds of a sample is about five times the values in the network.
+    held = 5 * largest * _values(record)
+    entries = 4 * parameters + 1.2 * len(record.labels) * (record.classes + 1) + held
     size = max(1, int(memory_mib * 2**20 / (record.last[0].element_size() * entries)))
     for start in range(0, len(query_labels), size):
         columns = slice(start, min(start + size, len(query_labels)))
@@ -195,6 +202,53 @@ def walk(
             # The first dual tensor imports decompositions for which torch still uses its own deprecated compiler.
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
             yield columns, _walk_block(record, queries.batch(columns), query_labels[columns])
+
+
+def walk_minutes(record: RecordedNetwork, queries: int) -> float:
+    """Minutes of one thread that a walk of so many queries takes, to a factor of about four; see docs/methods.
+
+    A step costs six forward passes of its batch for each query, and something of its own.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        _logits(record.network, record.last, record.samples.batch(np.arange(1)).to(record.last[0].dtype))
+    passed = sum(len(rows) for rows in record.batches)
+    seconds = 6 * counter.get_total_flops() * passed * queries / _FLOPS + _STEP * len(record.batches)
+    return seconds / 60
+
+
+def check_cost(record: RecordedNetwork, queries: int, what: str, most: float) -> None:
+    """Log what a walk will cost where it takes minutes; raise GlitchtraceError where more than ``most`` of them."""
+    minutes = walk_minutes(record, queries)
+    text = f"the metagradient of this network with {queries} {what} takes about {_duration(minutes)} of one thread"
+    if minutes > most:
+        raise GlitchtraceError(
+            f"{text}, more than estimators.metagradient.most_minutes ({most:g}); raise it, take fewer samples or "
+            "epochs, a model whose head alone is trained, or the estimator tracin"
+        )
+    if minutes > _WORTH_SAYING:
+        _log.warning("%s", text)
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.0f} hours"
+
+
+def _values(record: RecordedNetwork) -> int:
+    """Numbers of a sample that a pass through the network keeps: its inputs and what layers hand on."""
+    x = record.samples.batch(np.arange(1)).to(record.last[0].dtype)
+    leaves = tuple(part.detach().requires_grad_() for part in record.last)
+    kept = {part.data_ptr(): 0 for part in leaves} | {x.data_ptr(): x.numel()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.setdefault(tensor.data_ptr(), tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        outputs = _logits(record.network, leaves, x)
+    return sum(kept.values()) + outputs.numel()
 
 
 def _walk_block(record: RecordedNetwork, queries: Tensor, query_labels: np.ndarray) -> Walked:
