@@ -8,7 +8,7 @@ every influence signal at the known number of wrong labels.
 
     python benchmarks/fidelity_detection.py wine
 
-writes docs/tables/fidelity_detection.csv for the named data sets.  Source: docs/methods/metagradient.md#measured.
+writes docs/tables/fidelity_detection.csv for the named data sets.  Source: docs/fidelity.md.
 """
 
 import sys

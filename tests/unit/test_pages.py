@@ -116,6 +116,18 @@ def test_no_flipped_bit_of_the_page_is_accepted(monkeypatch: pytest.MonkeyPatch)
     assert not table[["accepted", "traceback"]].to_numpy().any()
 
 
+def test_the_numbers_of_the_fidelity_page_are_those_of_the_committed_tables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    fidelity = writer("fidelity")
+    page = (ROOT / fidelity.PAGE).read_text(encoding="utf-8")
+    texts = fidelity.sections(*fidelity.read())
+    assert len(texts) > 3
+    for section, text in texts.items():
+        assert text.strip() in page, f"{section}: run python docs/fidelity.py"
+
+
 def test_the_numbers_of_the_readme_are_those_of_the_committed_table() -> None:
     demo = writer("demo")
     table = pd.read_csv(ROOT / demo.TABLE, dtype={"ratio": str}, keep_default_na=False)
