@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from fidelity import rank_correlations
 from torch.nn.functional import cross_entropy
 
 from glitchtrace.core import registry
@@ -28,6 +27,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
 from glitchtrace.data.preprocess import VectorInputs, standardisation
 from glitchtrace.detectors.evidence import Evidence, detect
+from glitchtrace.evaluation.truth import rank_correlations
 from glitchtrace.influence import metagradient_networks as networks
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs, Problem
 from glitchtrace.influence.factors import assemble_factors
