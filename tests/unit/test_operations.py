@@ -29,32 +29,17 @@ SUMMARY = "\n".join(
         ("sum", "today", "summarise", "s.log", "ok", "update pending"),
     ]
 )
-FORCED = """
-[Sat Nov 21 20:14:42 2026]
-rule train:
-    input: split
-    output: a/checkpoints, a/factors
-    log: a.log
-    reason: Forced execution
-rule train:
-    output: b/checkpoints, b/factors
-    jobid: 2
-    wildcards: dataset=b, ratio=0.1, seed=0
-    resources: mem_mb=1500, tmpdir=<TBD>
-rule train:
-    output: c/checkpoints, c/factors
-[Sat Nov 21 20:14:43 2026]
-localrule summarise:
-    input: a/checkpoints, b/checkpoints, c/checkpoints
-    output: sum
-localrule all:
-    input: sum
-    reason: Forced execution
+LISTED = """
+["train", ["a/checkpoints", "a/factors"], {}]
+["train", ["b/checkpoints", "b/factors"], {"dataset": "b", "ratio": "0.1", "seed": "0"}]
+["train", ["c/checkpoints", "c/factors"], {}]
+["summarise", ["sum"], {}]
+["all", [], {}]
 """
 
 
 def test_the_jobs_of_a_study_with_their_files_and_states() -> None:
-    first, second, third, last = parse_jobs(SUMMARY, FORCED)
+    first, second, third, last = parse_jobs(SUMMARY + LISTED)
     assert first == Job("train", ("a/checkpoints", "a/factors"), ("ok", "ok"), pending=False)
     assert (second.pending, second.reason) == (True, "missing")
     assert second.wildcards == {"dataset": "b", "ratio": "0.1", "seed": "0"}

@@ -1,5 +1,6 @@
 """The jobs of a study as Snakemake sees them, with their files and how they are."""
 
+import json
 import os
 import re
 import subprocess
@@ -44,49 +45,56 @@ def options(study: str | None) -> list[str]:
     return ["--configfile", study] if study else []
 
 
+# Snakemake's summary with what it does not say, from the same plan: the files and wildcards of each job, in an order
+# in which they can run.
+_LISTING = """
+import json
+from snakemake.cli import main
+from snakemake.dag import DAG
+summary = DAG.summary
+async def listed(dag, detailed=False):
+    async for line in summary(dag, detailed):
+        yield line
+    for level in dag.toposorted():
+        for job in sorted(level, key=lambda job: (job.rule.name, [str(file) for file in job.output])):
+            yield json.dumps([job.rule.name, [str(file) for file in job.output], dict(job.wildcards_dict)])
+DAG.summary = listed
+main()
+"""
+
+
 def read_jobs(study: str | None) -> list[Job]:
     """Every job of a study, by the file of its configuration (None: the default), in the current folder.
 
     Raises GlitchtraceError where the workflow refuses the configuration.
     """
-    # Two questions at once: how each file is, and which files one job makes (the summary knows that, by the log,
-    # only of files that exist).
-    summary, forced = (_ask(study, option) for option in (["--summary"], ["--dry-run", "--forceall"]))
-    return parse_jobs(_answer(summary), _answer(forced))
-
-
-def _ask(study: str | None, question: Sequence[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*program(), *question, "--nolock", *options(study)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    done = subprocess.run(
+        [sys.executable, "-c", _LISTING, "--summary", "--nolock", *options(study)],
+        capture_output=True,
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
+        check=False,
     )
-
-
-def _answer(asked: subprocess.Popen[str]) -> str:
-    output, errors = asked.communicate()
-    if asked.returncode:
-        lines = [line for line in errors.splitlines() if line.strip()] or ["no message"]
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
         raise GlitchtraceError(f"snakemake refuses the study: {lines[-1].strip()}")
-    return output
+    return parse_jobs(done.stdout)
 
 
-def parse_jobs(summary: str, forced: str) -> list[Job]:
-    """The jobs in the output of ``--summary`` (a row per file) and ``--dry-run --forceall`` (a block per job)."""
-    lines = [line.split("\t") for line in summary.splitlines() if "\t" in line]
-    rows = {line[0]: dict(zip(lines[0], line, strict=False)) for line in lines[1:]}
+def parse_jobs(listing: str) -> list[Job]:
+    """The jobs in a summary (a row per file) that is followed by a line of JSON per job; see ``read_jobs``."""
+    rows = [line.split("\t") for line in listing.splitlines() if "\t" in line]
+    files = {row[0]: dict(zip(rows[0], row, strict=False)) for row in rows[1:]}
     jobs = []
-    for rule, block in re.findall(r"^(?:local)?rule (\w+):\n((?:    .*\n?)+)", forced, re.MULTILINE):
-        said = dict(re.findall(r"^    (\w+): (.*)$", block, re.MULTILINE))
-        if "output" not in said:
+    for line in listing.splitlines():
+        if not line.startswith("["):
             continue
-        files = tuple(said["output"].split(", "))
-        own = [rows[file] for file in files]
+        rule, output, wildcards = json.loads(line)
+        own = [files[file] for file in output]
         states = tuple(row["status"] for row in own)
-        wildcards = dict(re.findall(r"(\w+)=([^,]*)", said.get("wildcards", "")))
-        jobs.append(Job(rule, files, states, any(row["plan"] == PENDING for row in own), wildcards))
+        if own:
+            pending = any(row["plan"] == PENDING for row in own)
+            jobs.append(Job(rule, tuple(output), states, pending, wildcards))
     return jobs
 
 
