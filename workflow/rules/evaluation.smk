@@ -147,7 +147,9 @@ rule retrain_subsets:
         mem_mb=growing(training_memory),
         # In both orders, without subsets of three sizes and without single samples.
         runtime=lasting(
-            training_minutes(6 * CONFIG["truth"]["subsets"] + 2 * CONFIG["truth"]["left_out"])
+            training_minutes(
+                6 * CONFIG["truth"]["subsets"] + 2 * CONFIG["truth"]["left_out"]
+            )
         ),
     params:
         **stage(
