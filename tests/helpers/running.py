@@ -45,10 +45,14 @@ def copy_of_the_checkout(folder: Path) -> Path:
     return folder
 
 
-def snakemake(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run this checkout's workflow in a folder."""
+def snakemake(
+    folder: Path, *arguments: str, check: bool = True, starts_jobs: bool | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run this checkout's workflow in a folder; by default what is neither a plan nor a lint starts jobs."""
     command = [*SNAKEMAKE, *arguments]
-    if "--dry-run" not in arguments:
+    if starts_jobs is None:
+        starts_jobs = not {"--dry-run", "--lint"} & set(arguments)
+    if starts_jobs:
         return finish(command, folder, check=check)
     done = _planner()(command, folder)
     if check and done.returncode:

@@ -81,7 +81,7 @@ def test_every_compute_rule_runs_its_stage_by_the_one_script() -> None:
 def test_a_bad_configuration_stops_before_any_job(text: str, message: str, tmp_path: Path) -> None:
     folder = folder_with_config(tmp_path / "run")
     (folder / "mine.yaml").write_text(text)
-    done = snakemake(folder, "--configfile", "mine.yaml", "--cores", "1", check=False)
+    done = snakemake(folder, "--configfile", "mine.yaml", "--cores", "1", check=False, starts_jobs=False)
     assert done.returncode
     lines = [line for line in (done.stdout + done.stderr).splitlines() if message in line]
     assert len(lines) == 1, done.stdout + done.stderr

@@ -293,7 +293,7 @@ def _references(module: str, symbol: str) -> tuple[tuple[str, str], ...]:
 
     def visit(node: ast.AST) -> None:
         if isinstance(node, ast.Attribute):
-            chain = ast.unparse(node).split(".") if _dotted(node) else []
+            chain = _chain(node)
             for length in range(len(chain) - 1, 0, -1):
                 local = ".".join(chain[:length])
                 if local in found.imports and found.imports[local][1] is None:
@@ -309,7 +309,10 @@ def _references(module: str, symbol: str) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(named))
 
 
-def _dotted(node: ast.AST) -> bool:
+def _chain(node: ast.AST) -> list[str]:
+    """The names of ``a.b.c``, from left to right; none where it begins with anything but a name."""
+    names = []
     while isinstance(node, ast.Attribute):
+        names.append(node.attr)
         node = node.value
-    return isinstance(node, ast.Name)
+    return [node.id, *reversed(names)] if isinstance(node, ast.Name) else []
