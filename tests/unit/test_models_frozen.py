@@ -232,6 +232,22 @@ def test_downloads_go_to_the_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert backbone_weights.folder() == tmp_path / "weights"
 
 
+def test_an_earlier_download_that_was_altered_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GLITCHTRACE_DATA", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", pytest.fail)
+    files = {
+        VIT: tmp_path / "weights/vit_b_16-c867db91.pth",
+        COMPONENTS["timm"]: tmp_path / "weights/models--timm--resnet18.a1_in1k/blobs" / ("ab" * 32),
+    }
+    for component, file in files.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"other")
+        with pytest.raises(GlitchtraceError, match=f"{file.name}: truncated or altered .*delete it"):
+            component.backbone({**SETTINGS, "weights": "pretrained", "backbone": "resnet18.a1_in1k"})
+
+
 # --- EfficientNet-Lite and the picture's side ------------------------------------------------------------------------
 
 

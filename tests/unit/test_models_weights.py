@@ -1,5 +1,6 @@
 import hashlib
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
@@ -174,8 +175,19 @@ def test_an_earlier_download_is_read_without_a_network(offline, monkeypatch, tmp
     }
     (tmp_path / "weights").mkdir()
     torch.save({"state_dict": foreign} if wrapped else foreign, tmp_path / "weights" / FOREIGN_FILE)
+    content = (tmp_path / "weights" / FOREIGN_FILE).read_bytes()
+    name = f"made-{hashlib.sha256(content).hexdigest()[:8]}.pt"
+    (tmp_path / "weights" / FOREIGN_FILE).rename(tmp_path / "weights" / name)
+    monkeypatch.setitem(
+        weights.TABLE, "chenyaofo", replace(weights.TABLE["chenyaofo"], url=f"https://x/{name}")
+    )
     monkeypatch.setenv("GLITCHTRACE_DATA", str(tmp_path))
     assert_body(build(weights="chenyaofo", shortcut="convolution"), state)
+    altered = bytearray(content)
+    altered[len(altered) // 2] ^= 1
+    (tmp_path / "weights" / name).write_bytes(altered)
+    with pytest.raises(GlitchtraceError, match=f"{name}: truncated or altered"):
+        build(weights="chenyaofo", shortcut="convolution")
 
 
 class Malicious:
@@ -189,7 +201,7 @@ def test_a_foreign_file_that_is_no_weights_is_refused_unexecuted(offline, monkey
     (tmp_path / "weights" / FOREIGN_FILE).write_bytes(content)
     monkeypatch.setenv("GLITCHTRACE_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(GlitchtraceError, match=f"{FOREIGN_FILE} cannot be read .*delete it") as caught:
+    with pytest.raises(GlitchtraceError, match=f"{FOREIGN_FILE}: truncated or altered .*delete it") as caught:
         build(weights="chenyaofo", shortcut="convolution")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "executed").exists()

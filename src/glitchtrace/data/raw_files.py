@@ -1,6 +1,7 @@
 """Raw files of datasets: where they lie, whether they are the right ones, and where to get them."""
 
 import hashlib
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -77,6 +78,21 @@ def verify(path: Path, expected: str) -> None:
             f"{path}: truncated or altered ({expected} expected, {found} found); replace it by the original, "
             "or delete it to have it downloaded again where that is possible"
         )
+
+
+def verify_named(path: Path) -> None:
+    """Raise GlitchtraceError unless a download has the SHA-256 that its name says: ``net-0a1b2c3d.pth``, or in full.
+
+    The hubs check it when the file comes and never again.  A name without a digest says nothing.
+    """
+    named = re.search(r"(?:^|-)([0-9a-f]{64}|(?<=-)[0-9a-f]{8})$", path.stem)
+    if named and path.is_file():
+        digest = checksum(path, "sha256")
+        if not digest.startswith(f"sha256:{named[1]}"):
+            raise GlitchtraceError(
+                f"{path}: truncated or altered (SHA-256 {digest[7:15]}… found, {named[1][:8]}… in its name); delete "
+                "it to download it again"
+            )
 
 
 def checksum(path: Path, algorithm: str) -> str:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.raw_files import cache_folder
+from glitchtrace.data.raw_files import cache_folder, verify_named
 from glitchtrace.models.network import check_tensors
 
 Made = TypeVar("Made")
@@ -85,7 +85,11 @@ def load_tensors(body: nn.Module, heads: Sequence[str], tensors: Mapping[str, Te
 
 
 def download(url: str) -> Mapping[str, Tensor]:
-    """The tensors behind ``url``, kept in ``folder()``.  Raises GlitchtraceError where they cannot be had."""
+    """The tensors behind ``url``, kept in ``folder()``.  Raises GlitchtraceError where they cannot be had.
+
+    So it does where a file of an earlier download has been altered since.
+    """
+    verify_named(folder() / url.rpartition("/")[2])
     try:
         tensors: Mapping[str, Tensor] = torch.hub.load_state_dict_from_url(
             url, str(folder()), map_location="cpu", progress=False, check_hash=True, weights_only=True

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.raw_files import verify_named
 from glitchtrace.models import backbone_weights
 from glitchtrace.models.frozen import Backbone, OwnInput, head
 from glitchtrace.models.network import Head
@@ -159,6 +160,11 @@ def _pretrained(name: str) -> nn.Module:
     import timm
 
     cache = backbone_weights.folder()
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.hf_hub_id:
+        # Files of the hub lie there under their SHA-256.
+        for file in (cache / f"models--{config.hf_hub_id.replace('/', '--')}" / "blobs").glob("*"):
+            verify_named(file)
     try:
         return timm.create_model(name, pretrained=True, num_classes=0, cache_dir=cache)
     # Hubs report what they cannot reach as OSError, timm unknown tags and networks without weights as RuntimeError.

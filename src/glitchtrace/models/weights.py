@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.raw_files import cache_folder, verify
+from glitchtrace.data.raw_files import cache_folder, verify, verify_named
 
 PACKAGE_FOLDER = Path(__file__).parent / "weights"
 _HEADS = ("head.", "linear.", "fc.")
@@ -123,6 +123,7 @@ def _read_published(name: str, published: Published, data_root: str | Path | Non
 def _download(name: str, url: str, folder: Path) -> dict[str, Tensor]:
     """The tensors behind ``url``, read from ``folder`` where an earlier download left them."""
     file = folder / url.rpartition("/")[2]
+    verify_named(file)
     try:
         tensors: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
             url, str(folder), map_location="cpu", progress=False, check_hash=True, weights_only=True
