@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import yaml
@@ -249,6 +250,26 @@ def test_two_studies_may_not_mean_different_things_by_one_variant(written: Path)
     written.write_text(text % "0.25")
     with pytest.raises(GlitchtraceError, match=r"mine.yaml:9: models.linear@a.*made with 0.5, not 0.25"):
         completed(written)
+
+
+def test_results_that_cannot_be_written_are_one_line(written: Path) -> None:
+    written.write_text(STUDY)
+    whole = completed(written)
+    cell = "wine/linear/uniform-0.1/seed-0/tracin"
+    recorded.write(whole)
+    recorded.check_folders(whole, [cell])
+    Path("results/wine").mkdir()
+    Path("results/wine/linear").touch()
+    with pytest.raises(GlitchtraceError, match=r"^results/wine/linear is a file where a folder"):
+        recorded.check_folders(whole, [cell])
+    other = {**whole, "pathvars": {"results": "results/wine/linear"}}
+    with pytest.raises(GlitchtraceError, match=r"cannot be written there .*another folder"):
+        recorded.write(other)
+    with (
+        mock.patch.object(recorded.tempfile, "TemporaryDirectory", side_effect=OSError(30, "Read-only", "x")),
+        pytest.raises(GlitchtraceError, match="Read-only"),
+    ):
+        recorded.write(whole)
 
 
 def test_what_all_studies_share_may_change_and_is_recorded_anew(written: Path) -> None:

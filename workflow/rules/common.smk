@@ -58,6 +58,11 @@ SETTINGS = CONFIG["settings"]
 GRID = grid.Grid(
     cell.wildcards() for cell in checked(grid.cells, CONFIG["grid"], SETTINGS)
 )
+checked(
+    recorded.check_folders,
+    CONFIG,
+    [paths.CELL.removeprefix("<results>/").format(**cell) for cell in GRID.rows()],
+)
 CELL_KEYS = tuple(grid.AXES.values())
 DETECTORS = registry.chosen("detector", CONFIG["detectors"])
 COUNTERS = registry.chosen("counter", CONFIG["counters"])

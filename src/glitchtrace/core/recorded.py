@@ -4,7 +4,9 @@ A path names components, not their settings.  ``<results>/settings/<kind>/<name>
 name was run, so that a study, ``--config`` or a workflow around this one cannot put other content into the same path.
 """
 
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,13 +40,40 @@ def check(resolved: Mapping[str, Any], of_all: Mapping[str, Any]) -> None:
             )
 
 
+def check_folders(resolved: Mapping[str, Any], cells: Iterable[str]) -> None:
+    """Raise GlitchtraceError where a file stands in the place of a folder of ``cells``, below the results."""
+    results = _folder(resolved).parent
+    folders = {above for cell in cells for above in (results / cell, *(results / cell).parents)}
+    for folder in sorted(folders):
+        if folder.is_file():
+            raise GlitchtraceError(f"{folder} is a file where a folder of results should be; move it away")
+
+
 def write(resolved: Mapping[str, Any]) -> None:
-    """Record the settings of a study that is about to run."""
+    """Record the settings of a study that is about to run.
+
+    Raises GlitchtraceError where nothing can be written among the results: no job has to run to find that out.
+    """
+    results = _folder(resolved).parent
     for place, now in _entries(resolved):
         file = _folder(resolved) / f"{'/'.join(place)}.json"
         if not file.is_file() or files.read_record(file).get("settings") != now:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            files.write_record({"settings": now}, file)
+            with _writable(results):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                files.write_record({"settings": now}, file)
+    with _writable(results), tempfile.TemporaryDirectory(dir=_folder(resolved)):
+        pass  # the records may be there already
+
+
+@contextmanager
+def _writable(results: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise GlitchtraceError(
+            f"{results}: results cannot be written there ({error.strerror}: {error.filename}); make the folder "
+            "writable, or set pathvars: {results: <another folder>}"
+        ) from None
 
 
 def _folder(resolved: Mapping[str, Any]) -> Path:
