@@ -92,6 +92,10 @@ def cell(tmp_path: Path) -> dict[str, Any]:
         "descriptions": [tmp_path / "sources" / name / "source.json" for name in pictures],
         "figures": [tmp_path / "out" / f"gallery.{suffix}" for suffix in ("svg", "pdf", "png")],
         "dataset": "digits",
+        "model": "mlp",
+        "planted": "uniform",
+        "ratio": "0.1",
+        "seed": 3,
         "signal": "CFRank",
         "size": 8,
     }
@@ -115,13 +119,17 @@ def test_the_stage_shows_the_right_pictures(cell: dict[str, Any], monkeypatch: p
     monkeypatch.setattr(gallery, "draw_gallery", record)
     gallery.plot_gallery(**cell)
     # Scores rise with the position: the two foreign pictures come first, then the digits backwards.
-    assert [lines[2] for lines in drawn["captions"]] == ["foreign: flower", "foreign: china"] + [
+    assert [lines[0] for lines in drawn["captions"][:2]] == ["score: 9", "score: 8"]
+    assert [lines[3] for lines in drawn["captions"]] == ["foreign: flower", "foreign: china"] + [
         f"true: {digit}" for digit in load_digits().target[7:1:-1]
     ]
     assert list(drawn["finds"]) == [True, True, False, False, False, False, False, True]
     assert drawn["images"].shape == (8, 8, 8)
     np.testing.assert_array_equal(drawn["images"][2], np.load(cell["features"][0])[7])
-    assert drawn["title"] == "Digits: most suspicious by CFRank"
+    assert drawn["title"].splitlines() == [
+        "Digits: most suspicious by CFRank, the highest score first",
+        "MLP, uniform label noise, 10 %, seed 3",
+    ]
 
 
 def test_finds_and_false_alarms_differ_in_more_than_colour() -> None:
@@ -139,6 +147,7 @@ def test_finds_and_false_alarms_differ_in_more_than_colour() -> None:
 @pytest.mark.parametrize("count", [1, 7, 24])
 def test_pictures_and_captions_do_not_touch(count: int) -> None:
     lines = [
+        "score: -0.00123",
         "label: T-shirt/top",
         "proposed: T-shirt/top",
         "foreign: a class with a long name",

@@ -179,12 +179,15 @@ def trainings(wildcards):
     return GRID.trainings(dataset=wildcards.dataset, glitch=wildcards.glitch)
 
 
+def first_cell(wildcards):
+    """The cell of the wildcards with the first seed of the grid, in the order of its folders."""
+    keys = {key: wildcards[key] for key in CELL_KEYS if key != "seed"}
+    return min(GRID.rows(**keys), key=lambda cell: f"{cell['seed']}/")
+
+
 def first_seed(template):
     """Input function: the file of the first seed of the grid for the wildcards' cell."""
-    keys = [key for key in CELL_KEYS if key != "seed"]
-    return lambda wildcards: min(
-        files_of(GRID.rows(**{key: wildcards[key] for key in keys}), template)
-    )
+    return lambda wildcards: min(files_of([first_cell(wildcards)], template))
 
 
 # --- inputs and parameters of one job ------------------------------------------------------------------------------

@@ -275,6 +275,10 @@ rule plot_gallery:
         **stage(
             "reporting.figures.gallery:plot_gallery",
             dataset="{dataset}",
+            model="{model}",
+            planted="{glitch}",
+            ratio="{ratio}",
+            seed=lambda wildcards: int(first_cell(wildcards)["seed"]),
             signal=lambda wildcards: registry.card("glitch", wildcards.glitch).get(
                 "shown_by", "CNCI"
             ),

@@ -31,10 +31,16 @@ def plot_gallery(
     descriptions: Sequence[str | Path],
     figures: Sequence[str | Path],
     dataset: str,
+    model: str,
+    planted: str,
+    ratio: str,
+    seed: int,
     signal: str,
     size: int,
 ) -> None:
     """Stage: draw the ``size`` samples of one cell that ``signal`` finds most suspicious.
+
+    The head says which cell it is: ``dataset``, ``model``, the glitch that was ``planted`` at ``ratio``, ``seed``.
 
     ``scores`` and ``glitch`` are the scores and the sample table of the cell; ``features`` and
     ``descriptions`` are the features.npy and source.json of its sources, the host's first.  Raises
@@ -51,10 +57,16 @@ def plot_gallery(
     shown = samples.iloc[first].assign(proposed_label=scored["proposed_label"].to_numpy()[first])
     folders = [Path(path).parent.name for path in descriptions]
     names = dict(zip(folders, [source["classes"] for source in sources], strict=True))
-    captions = [caption(row, names, host=sources[0]["classes"]) for row in shown.itertuples()]
+    scored_as = scored[signal].to_numpy()[first]
+    captions = [
+        [f"score: {score:.3g}", *caption(row, names, host=sources[0]["classes"])]
+        for score, row in zip(scored_as, shown.itertuples(), strict=True)
+    ]
     finds = (shown["kind"] != Kind.CLEAN).to_numpy()
     title = (
-        f"{style.human_name('dataset', dataset)}: most suspicious by {style.human_name('detector', signal)}"
+        f"{style.human_name('dataset', dataset)}: most suspicious by {style.human_name('detector', signal)}, "
+        f"the highest score first\n{style.human_name('model', model)}, {style.human_glitch(planted, ratio)}, "
+        f"seed {seed}"
     )
     style.save(draw_gallery(pictures(shown, features), captions, finds, title=title), figures)
 
@@ -84,7 +96,7 @@ def draw_gallery(
     """
     columns = min(_COLUMNS, max(len(images), 3))  # a title needs the width of three
     rows = -(-len(images) // columns)
-    figure = style.new_figure(_CELL_INCHES * columns, 1.5 * rows + 0.8)
+    figure = style.new_figure(_CELL_INCHES * columns, 1.72 * rows + 1.0)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat[len(images) :]:
         axes.set_visible(False)
@@ -96,7 +108,8 @@ def draw_gallery(
             spine.set(**(_FOUND if find else _FALSE_ALARM))
         text = "\n".join(shortened(line) for line in lines)
         axes.set_xlabel(text, loc="left", fontsize=_TEXT_POINTS, linespacing=1.15, multialignment="left")
-    figure.suptitle(style.wrapped(title, _CELL_INCHES * columns, 9.0))
+    lines = [style.wrapped(line, _CELL_INCHES * columns, 9.0) for line in title.splitlines()]
+    figure.suptitle("\n".join(lines))
     found = int(np.sum(finds))
     handles = [
         Patch(facecolor="none", label=f"✓ glitch: {found} of {len(finds)}", **_FOUND),
