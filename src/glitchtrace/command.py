@@ -21,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GlitchtraceError as error:
         print(f"error: {_shown(' '.join(str(error).splitlines()))}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, a folder that may not be written
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {_shown(f'{place}{error.strerror or error}')}; mend this and repeat", file=sys.stderr)
+        return 1
     return 0
 
 

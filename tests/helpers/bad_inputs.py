@@ -14,7 +14,6 @@ import faulthandler
 import gzip
 import io
 import json
-import os
 import re
 import shutil
 import sys
@@ -101,8 +100,8 @@ HEADER = ["a", "b", "c", "y"]
 
 
 def asked(file: str, label: str = "y", *more: str) -> list[str]:
-    """The command without its measurement of gain."""
-    return ["audit", "{here}/" + file, "--label", label, "--gain-repeats", "0", *more]
+    """The command with few folds and without its measurement of gain, which is what costs time."""
+    return ["audit", "{here}/" + file, "--label", label, "--folds", "2", "--gain-repeats", "0", *more]
 
 
 @st.composite
@@ -139,7 +138,7 @@ def cells_and_quoting(draw: st.DrawFn) -> Case:
 def headers(draw: st.DrawFn) -> Case:
     """Names that are doubled, empty, formulas, markup, numbers, very long, too many, or all that there is."""
     kind = draw(st.integers(0, 6))
-    count = draw(st.integers(0, 45))
+    count = draw(st.integers(0, 25))
     header = list(draw(st.lists(names, min_size=4, max_size=4)))
     if kind == 0:
         header = [draw(names)] * 4
@@ -193,7 +192,7 @@ def delimiters_and_line_ends(draw: st.DrawFn) -> Case:
 @st.composite
 def encodings(draw: st.DrawFn) -> Case:
     """Encodings found wrongly, given wrongly or unknown, zero bytes, bytes of anything, and broken gzip."""
-    rows = [[f"é{cell}" if draw(st.integers(0, 9)) == 0 else cell for cell in row] for row in plain_rows(40)]
+    rows = [[f"é{cell}" if draw(st.integers(0, 9)) == 0 else cell for cell in row] for row in plain_rows(24)]
     text = written([HEADER, *rows])
     codec = draw(
         st.sampled_from(
@@ -229,7 +228,7 @@ def encodings(draw: st.DrawFn) -> Case:
 @st.composite
 def labels(draw: st.DrawFn) -> Case:
     """Thousands of classes, one class, classes of one row, none, numbers as classes, formulas, markup, paths."""
-    count = draw(st.sampled_from([2, 3, 21, 60, 60, 200]))
+    count = draw(st.sampled_from([2, 3, 21, 24, 24, 60]))
     kind = draw(st.integers(0, 9))
     if kind == 0:
         count = 10_000
@@ -270,7 +269,7 @@ def labels(draw: st.DrawFn) -> Case:
 @st.composite
 def values(draw: st.DrawFn) -> Case:
     """Columns that are missing, constant, doubled, enormous, beyond every date, or one huge field."""
-    count = draw(st.sampled_from([5, 30, 60]))
+    count = draw(st.sampled_from([5, 21, 21, 60]))
     rng = np.random.default_rng(draw(st.integers(0, 9)))
     makers: list[Callable[[int], str]] = [
         lambda row: "",
@@ -356,11 +355,11 @@ def empty_and_short(draw: st.DrawFn) -> Case:
 @st.composite
 def options(draw: st.DrawFn) -> Case:
     """A good table under options that do not fit it."""
-    text = written([HEADER, *plain_rows(40)]).encode()
+    text = written([HEADER, *plain_rows(24)]).encode()
     extra = {
         "t.csv": text,
         "other.csv": written([["q", "y"], ["1", "c0"]]).encode(),
-        "p.npy": _npy(np.full((40, 2), 0.5)),
+        "p.npy": _npy(np.full((24, 2), 0.5)),
     }
     pool = [
         ["--task", "numbers"], ["--max-false", "0"], ["--max-false", "nan"], ["--max-false", "2"], ["--folds", "1"],
@@ -433,7 +432,7 @@ def _columns_of_arrow(count: int, rng: np.random.Generator) -> list[pa.Array]:
 @st.composite
 def stored_tables(draw: st.DrawFn) -> Case:
     """Parquet and Feather: lists, structs, maps, zones, categories, huge dates, doubled names, flipped bytes."""
-    count = draw(st.sampled_from([0, 1, 2, 25, 50]))
+    count = draw(st.sampled_from([0, 1, 2, 25, 25]))
     every = _columns_of_arrow(count, np.random.default_rng(0))
     chosen = draw(st.lists(st.integers(0, len(every) - 1), min_size=1, max_size=5))
     found_names = [draw(st.sampled_from(["a", "b", "c", "=1", "<b>", ""])) for _ in chosen] + ["y"]
@@ -478,7 +477,7 @@ def stored_tables(draw: st.DrawFn) -> Case:
 @st.composite
 def arrays(draw: st.DrawFn) -> Case:
     """Arrays of every type and shape, labels and probabilities that do not fit them, and broken files."""
-    count = draw(st.sampled_from([0, 1, 2, 30, 60]))
+    count = draw(st.sampled_from([0, 1, 2, 24, 24]))
     rng = np.random.default_rng(0)
     table = rng.normal(size=(count, 3))
     hole = table.copy()
@@ -539,6 +538,11 @@ def arrays(draw: st.DrawFn) -> Case:
     return Case(files, ["audit", "{here}/x.npy", *labelled, "--gain-repeats", "0", *more])
 
 
+def _place(draw: st.DrawFn, content: bytes) -> int:
+    """A place in the bytes of a file whose length depends on its encoder, so that no draw depends on it."""
+    return draw(st.integers(0, 9999)) * len(content) // 10_000
+
+
 def _picture(draw: st.DrawFn, rng: np.random.Generator) -> tuple[str, bytes]:
     """Name's ending and bytes of one picture."""
     size = (draw(st.integers(1, 40)), draw(st.integers(1, 40)))
@@ -577,15 +581,15 @@ def _picture(draw: st.DrawFn, rng: np.random.Generator) -> tuple[str, bytes]:
     stream = io.BytesIO()
     try:
         made.save(stream, form, **more)
-    except (OSError, ValueError, KeyError):
+    except Exception:  # what a writer of pictures cannot write is written as PNG
         stream = io.BytesIO()
         made.convert("RGB").save(stream, "PNG")
     content = stream.getvalue()
     damage = draw(st.integers(0, 11))
     if damage == 0:
-        content = content[: draw(st.integers(0, len(content)))]
+        content = content[: _place(draw, content)]
     elif damage == 1:
-        place = draw(st.integers(0, len(content) - 1))
+        place = _place(draw, content)
         content = (
             content[:place] + bytes([content[place] ^ (1 << draw(st.integers(0, 7)))]) + content[place + 1 :]
         )
@@ -726,7 +730,7 @@ def reviewed_lists(draw: st.DrawFn) -> Case:
 
 
 KINDS: Mapping[str, tuple[st.SearchStrategy[Case], float]] = {
-    "cells and quoting": (cells_and_quoting(), 0.14),
+    "cells and quoting": (cells_and_quoting(), 0.17),
     "headers": (headers(), 0.1),
     "delimiters and line ends": (delimiters_and_line_ends(), 0.1),
     "encodings, zero bytes, gzip": (encodings(), 0.1),
@@ -736,7 +740,7 @@ KINDS: Mapping[str, tuple[st.SearchStrategy[Case], float]] = {
     "options": (options(), 0.06),
     "Parquet and Feather": (stored_tables(), 0.1),
     "arrays": (arrays(), 0.08),
-    "folders of pictures": (pictures(), 0.06),
+    "folders of pictures": (pictures(), 0.03),
     "reviewed lists": (reviewed_lists(), 0.04),
 }
 _reached: list[str] = []
@@ -883,15 +887,10 @@ def tried(name: str, trials: int, number: int, place: Path, faults: list[str]) -
         found, text = outcome(case, folder)
         counts[found] += 1
         if found not in ("refused", "audited"):
-            faults.append(f"{name}: {found}: {text[-1500:]}\n  {str(case)[:1200]}")
-            kept = os.environ.get("GLITCHTRACE_KEEP")
-            if kept:
-                shutil.copytree(
-                    folder,
-                    Path(kept) / f"{name}-{len(faults)}".replace(" ", "-"),
-                    symlinks=True,
-                    dirs_exist_ok=True,
-                )
+            faults.append(
+                f"{name}: {found}: {text[-1500:]}\n  {case.arguments} {case.links} {str(case.files)[:1500]}"
+            )
+            print(faults[-1], file=sys.stderr, flush=True)
 
     one()
     return counts
@@ -920,7 +919,7 @@ def command() -> int:
     watch_network()
     faulthandler.enable()
     table, faults = run(given_options.trials, given_options.seed, given_options.kinds)
-    print(table.to_string(index=False), *faults, sep="\n\n")
+    print(table.to_string(index=False))
     if given_options.table:
         table.to_csv(given_options.table, index=False, lineterminator="\n")
     return int(bool(faults))

@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import strategies as st
 from sklearn.datasets import load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -152,6 +154,33 @@ def test_near_duplicates_are_found_in_a_table_of_many_columns(tmp_path: Path) ->
     frame = pd.DataFrame(X).rename(columns=str).assign(y=rng.integers(0, 2, 300))
     found = glitchtrace.audit(frame, label="y", gain_repeats=0).issues
     assert set(found.row[found.duplicate_of != ""]) == set(range(200, 220))
+
+
+@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.given(
+    codes=st.lists(st.integers(0, 9), min_size=3, max_size=60),
+    table=st.booleans(),
+    step=st.sampled_from([0.0, 1e-4, 1.0]),
+)
+def test_duplicates_are_a_partition_of_the_rows(codes: list[int], table: bool, step: float) -> None:
+    from glitchtrace.audit import neighbourhood
+
+    n = len(codes)
+    matrix = (
+        np.array(codes, dtype=np.float32)[:, None]
+        + np.float32(step) * np.arange(n, dtype=np.float32)[:, None]
+    )
+    hashes = np.array([f"{value!r}" for value in matrix[:, 0].tolist()], dtype=object)
+    near, distances = neighbourhood.nearest(matrix, neighbourhood.NEIGHBOURS, 0)
+    found = neighbourhood.duplicates(hashes, matrix, near, distances, table=table)
+    # The first row of a cluster stands for it and for itself; the copies and the first rows are all rows, once.
+    assert (found.cluster <= np.arange(n)).all()
+    assert (found.cluster[found.cluster] == found.cluster).all()
+    assert found.twin.sum() + len(set(found.cluster)) == n
+    for row, first in enumerate(found.cluster):
+        assert found.exact[row] == (hashes[row] == hashes[first])
+    for value in set(hashes):
+        assert len(set(found.cluster[hashes == value])) == 1
 
 
 def test_with_times_the_past_alone_judges() -> None:

@@ -169,6 +169,13 @@ def _run(
         raise GlitchtraceError(
             f"{samples.name}: {len(samples)} row; an audit compares rows: give at least two"
         )
+    if out is not None:
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise GlitchtraceError(
+                f"{out}: no folder can be made here ({error.strerror}); give another --out"
+            ) from None
     store = Store(out / "stages" if out is not None else None)
     bar.step("represent")
     samples, views = _represent(samples, settings, store, bar)
