@@ -1,10 +1,16 @@
-"""Errors that people found: the audit beside cleanlab's scores, docs/tables/audit_human.csv.
+"""Errors that people found: the audit beside cleanlab, docs/tables/audit_human.csv.
 
-python benchmarks/audit_human.py SET …        of MNIST, CIFAR-10, "20 Newsgroups"
+python benchmarks/audit_human.py SET …                of MNIST, CIFAR-10, "20 Newsgroups"
+python benchmarks/audit_human.py features SET FILE    the same from features, which go into FILE.npz for Datalab
+ENV/bin/python benchmarks/audit_human.py datalab SET … FILE.npz …
 
 Each adds its lines to the table; delete it to begin anew.  Needs GLITCHTRACE_DATA.  The test sets come with
 cross-validated probabilities, which both are given; a row is wrong where fewer than three of five people chose its
 label.  People saw only rows that confident learning had proposed, which favours its kin: all others count as right.
+
+Features: those of the audit (EfficientNet-Lite1 at 128 pixels; directions of TF-IDF), on which both learn the labels
+of the test set itself.  Datalab is run by an environment of its own, which needs neither glitchtrace nor this
+checkout: uv venv ENV; uv pip install --python ENV/bin/python 'cleanlab[datalab]==2.9.0'.
 """
 
 import json
@@ -15,9 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-
-from glitchtrace.audit.judgement import judge
-from glitchtrace.audit.learners import floored
 
 TABLE = Path("docs/tables/audit_human.csv")
 CHECKED = {"MNIST": "mnist", "CIFAR-10": "cifar10", "20 Newsgroups": "20news"}
@@ -30,14 +33,14 @@ def cleanlab_score(labels: np.ndarray, probabilities: np.ndarray, adjusted: bool
     return -get_label_quality_scores(labels, probabilities, adjust_pred_probs=adjusted)
 
 
-def lines(name: str, given: str, wrong: np.ndarray, scores: dict[str, tuple[np.ndarray, float]]) -> None:
+def lines(name: str, kind: str, wrong: np.ndarray, scores: dict[str, tuple[np.ndarray, float]]) -> None:
     """Add the rows of one set."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     for method, (score, seconds) in scores.items():
         record = {
             "set": name,
-            "given": given,
+            "given": kind,
             "rows": len(wrong),
             "wrong": int(wrong.sum()),
             "method": method,
@@ -54,8 +57,8 @@ def timed(make) -> tuple[np.ndarray, float]:
     return make(), time.process_time() - start
 
 
-def checked(name: str, stem: str) -> None:
-    """One test set whose candidates people have looked at."""
+def given(stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Labels (n,), cross-validated probabilities (n, K) and which labels people refused (n,) of one test set."""
     root = Path(os.environ["GLITCHTRACE_DATA"]) / "labels/label_errors"
     with np.load(root / f"{stem}_test_cv_probs.npz") as z:
         probabilities = z["pyx"].astype(np.float64)
@@ -64,16 +67,116 @@ def checked(name: str, stem: str) -> None:
     wrong = np.zeros(len(labels), dtype=bool)
     for each in json.loads((root / f"{stem}_mturk.json").read_text()):
         wrong[int(each["id"])] = int(each["mturk"]["given"]) < 3
-    classes = probabilities.shape[1]
+    return labels, probabilities, wrong
+
+
+def checked(name: str, stem: str) -> None:
+    """One test set whose candidates people have looked at."""
+    from glitchtrace.audit.judgement import judge
+    from glitchtrace.audit.learners import floored
+
+    labels, probabilities, wrong = given(stem)
     experts = {"your model": floored(probabilities)}
     scores = {
-        "glitchtrace": timed(lambda: judge(experts, labels, classes, 0.1, 0).score),
+        "glitchtrace": timed(lambda: judge(experts, labels, probabilities.shape[1], 0.1, 0).score),
         "cleanlab": timed(lambda: cleanlab_score(labels, probabilities, False)),
         "cleanlab, adjusted": timed(lambda: cleanlab_score(labels, probabilities, True)),
     }
     lines(name, "probabilities", wrong, scores)
 
 
+def from_features(name: str, stem: str, target: Path) -> None:
+    """The audit of the labels of one test set from its features, which are kept for Datalab."""
+    import tempfile
+
+    from glitchtrace.audit.run import audit_path
+
+    labels, _, wrong = given(stem)
+    root = Path(os.environ["GLITCHTRACE_DATA"])
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        if stem == "20news":
+            table = pd.read_parquet(root / "text/20newsgroups_bydate.parquet")
+            table = table[table.split == "test"]
+            table.assign(y=labels.astype(str))[["text", "y"]].to_parquet(folder / "set.parquet", index=False)
+            data, settings = folder / "set.parquet", {"label": "y", "text": "text"}
+        else:
+            data, settings = folder / "set", {}
+            for row, picture in enumerate(pictures(stem, root)):
+                (data / str(labels[row])).mkdir(parents=True, exist_ok=True)
+                picture.save(data / str(labels[row]) / f"{row}.png")
+        features, found, seconds = audited(audit_path, data, settings)
+    rows = (
+        found.row.to_numpy() if stem == "20news" else found.id.map(lambda id: int(Path(id).stem)).to_numpy()
+    )
+    score, order = np.empty(len(labels)), np.empty(len(labels), dtype=np.int64)
+    score[rows] = found.score_label
+    order[rows] = found.row
+    lines(name, "features", wrong, {"glitchtrace": (score, seconds)})
+    np.savez(target, name=name, features=features[order], labels=labels, wrong=wrong)
+
+
+def audited(audit_path, data: Path, settings: dict[str, str]) -> tuple[np.ndarray, pd.DataFrame, float]:
+    """What the audit saw of each row, what it says of them, and the seconds it took."""
+    from unittest import mock
+
+    from glitchtrace.audit import run
+
+    seen = []
+
+    def represent(*given):
+        seen.append(run_represent(*given))
+        return seen[-1]
+
+    run_represent = run._represent
+    start = time.process_time()
+    with mock.patch.object(run, "_represent", represent):
+        found = audit_path(data, gain_repeats=0, **settings).issues
+    return seen[0][1].lines, found, time.process_time() - start
+
+
+def pictures(stem: str, root: Path):
+    """The pictures of a test set in their official order."""
+    import io
+    import itertools
+
+    from PIL import Image
+
+    if stem == "mnist":
+        from glitchtrace.data.datasets.idx import read_idx
+
+        yield from map(Image.fromarray, read_idx(root / "MNIST/raw/t10k-images-idx3-ubyte.gz", 3))
+        return
+    with np.load(root / "CIFAR10/cifar10_test_jpeg.npz") as z:
+        content, offsets = z["jpeg"].tobytes(), z["offsets"]
+    for first, end in itertools.pairwise(offsets):
+        yield Image.open(io.BytesIO(content[first:end]))
+
+
+def datalab(name: str, kind: str, labels: np.ndarray, wrong: np.ndarray, **evidence: np.ndarray) -> None:
+    """Datalab's label score from ``features`` or ``pred_probs``; higher is more suspicious."""
+    from cleanlab import Datalab
+
+    def score() -> np.ndarray:
+        lab = Datalab({"label": labels}, label_name="label", verbosity=0)
+        lab.find_issues(**evidence, issue_types={"label": {}})
+        return -lab.get_issues("label")["label_score"].to_numpy()
+
+    lines(name, kind, wrong, {"Datalab": timed(score)})
+
+
 if __name__ == "__main__":
-    for given in sys.argv[1:]:
-        checked(given, CHECKED[given])
+    what, *rest = sys.argv[1:]
+    if what == "features":
+        from_features(rest[0], CHECKED[rest[0]], Path(rest[1]))
+    elif what == "datalab":
+        for each in rest:
+            if each in CHECKED:
+                labels, probabilities, wrong = given(CHECKED[each])
+                datalab(each, "probabilities", labels, wrong, pred_probs=probabilities)
+            else:
+                with np.load(each) as z:
+                    datalab(str(z["name"]), "features", z["labels"], z["wrong"], features=z["features"])
+    else:
+        for each in (what, *rest):
+            checked(each, CHECKED[each])
