@@ -1,71 +1,91 @@
-"""Write the numbers of docs/comparison.md from docs/tables/comparison_*.csv, and these from the study's results.
+"""Write the numbers of docs/comparison.md from docs/tables/comparison_*.csv, and these from the studies' results.
 
-``python docs/comparison.py`` takes the tables and the diagram from the results of
-``config/studies/comparison_small.yaml`` where they are at hand, and then fills the page from the tables alone.
+``python docs/comparison.py`` takes the values of every seed, and what cells cost, from the results of those studies of
+``STUDIES`` that have been run; a cell measured again replaces the old one. Then it draws the diagram and fills the page
+from the committed tables alone.
 """
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
+from pages import FOLDER, result, table
 
 from glitchtrace.core import files, registry
 from glitchtrace.core.files import replace_section
-from glitchtrace.evaluation.rank_tests import ALPHA, GROUPS, WRONG_LABELS
+from glitchtrace.evaluation.rank_tests import ALPHA, CELL_KEYS, GROUPS, WRONG_LABELS
+from glitchtrace.reporting import style
+from glitchtrace.reporting.figures.ranks import Comparison, compare_detectors, draw_ranks
 from glitchtrace.reporting.style import human_glitch, human_name, of_influence, ordered_signals
 from glitchtrace.reporting.tables import markdown_table, write_csv
 
 PAGE = "docs/comparison.md"
-TABLES = Path("docs/tables")
 PICTURE = Path("docs/comparison-ranks.png")
 RESULTS = Path("results")
-STUDY = RESULTS / "studies/comparison_small"
+STUDIES = ("comparison", "comparison_small", "comparison_tables", "comparison_pictures")
+SEEDS, COST = "comparison_seeds", "comparison_cost"
 STAGES = ("train", "cross_fit", "profile_influence", "detect")
+METRIC = "f1"
 
 
 def main() -> None:
-    """Take what the study has made, and fill every section of the page."""
-    if (STUDY / "tables/ranks.csv").is_file():
-        take()
-    for section, text in sections(*read()).items():
+    """Take what the studies have made, draw, and fill every section of the page."""
+    for study in STUDIES:
+        take(study)
+    compared, costs = read()
+    style.save(draw_ranks(compared.cells, compared.chosen), [PICTURE])
+    for section, text in sections(compared, costs).items():
         replace_section(PAGE, section, text)
 
 
-def take() -> None:
-    """Copy the tables and the diagram of the study, and gather what its cells cost."""
-    for name in ("cells", "ranks"):
-        source = STUDY / "tables" / f"{'comparison' if name == 'cells' else name}.csv"
-        shutil.copyfile(source, TABLES / f"comparison_{name}.csv")
-    shutil.copyfile(STUDY / "figures/ranks.png", PICTURE)
-    costs = files.read_parquet(STUDY / "cost.parquet")
+def take(study: str) -> None:
+    """Put the values of every seed of a study that has been run, and what its cells cost, into the tables."""
+    summary, costs = result(study, "summary.parquet"), result(study, "cost.parquet")
+    if summary is None or costs is None:
+        return
+    found = summary[(summary["metric"] == METRIC) & (summary["signal"] != "")]
+    found = found.assign(seed="seed_" + found["seed"].astype(str))
+    wide = found.pivot_table(index=[*CELL_KEYS, "signal"], columns="seed", values="value").reset_index()
+    _merge(SEEDS, wide, CELL_KEYS)
     keys = costs[["dataset", "model", "glitch", "ratio", "seed"]].drop_duplicates()
     folds = []
     for cell in keys.to_dict("records"):
         folder = RESULTS / "{dataset}/{model}/{glitch}-{ratio}/seed-{seed}".format(**cell)
-        cost = files.read_record(folder / "cross_fit.json")["cost"]
-        folds.append({**cell, "stage": "cross_fit", "cpu_seconds": float(cost["cpu_seconds"])})
+        spent = files.read_record(folder / "cross_fit.json")["cost"]
+        folds.append({**cell, "stage": "cross_fit", "cpu_seconds": float(spent["cpu_seconds"])})
     every = pd.concat([costs, pd.DataFrame(folds)])
     mean = every[every["stage"].isin(STAGES)].groupby(["dataset", "model", "stage"])["cpu_seconds"]
-    write_csv(mean.agg(["mean", "std", "count"]).reset_index(), TABLES / "comparison_cost.csv")
+    _merge(COST, mean.agg(["mean", "std", "count"]).reset_index(), ["dataset", "model"])
 
 
-def read() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The committed tables: a row per cell and detector, per group and detector, per data set and stage."""
-    cells, ranks, costs = (
-        pd.read_csv(TABLES / f"comparison_{name}.csv", dtype={"ratio": str})
-        for name in ("cells", "ranks", "cost")
-    )
-    return cells, ranks, costs
+def _merge(name: str, found: pd.DataFrame, keys: list[str]) -> None:
+    """Write a table with new rows; of the old ones those stay whose keys are not among the new."""
+    old = table(name)
+    if old is not None:
+        new = set(found[keys].itertuples(index=False, name=None))
+        kept = [key not in new for key in old[keys].itertuples(index=False, name=None)]
+        found = pd.concat([old[kept], found])
+    write_csv(found.sort_values(list(found.columns[: len(keys) + 1]), kind="stable"), FOLDER / f"{name}.csv")
 
 
-def sections(cells: pd.DataFrame, ranks: pd.DataFrame, costs: pd.DataFrame) -> dict[str, str]:
+def read() -> tuple[Comparison, pd.DataFrame]:
+    """The comparison made of the committed values, and the cost per data set and stage."""
+    wide, costs = table(SEEDS), table(COST)
+    assert wide is not None
+    assert costs is not None
+    long = wide.melt([*CELL_KEYS, "signal"], var_name="seed").dropna(subset="value")
+    long = long.assign(seed=long["seed"].str.removeprefix("seed_"), metric=METRIC)
+    return compare_detectors(long, METRIC, SEEDS), costs
+
+
+def sections(compared: Comparison, costs: pd.DataFrame) -> dict[str, str]:
     """The text of every section of the page."""
+    cells, ranks = compared.cells, compared.ranks
     lost = losses(cells)
     return {
         "summary": summary(cells, ranks, costs),
         "losses": markdown_table(lost) if len(lost) else "In no cell.",
-        "wrong labels": markdown_table(grid(cells[cells["group"] == WRONG_LABELS])),
-        "others": markdown_table(grid(cells[cells["group"] != WRONG_LABELS])),
+        "wrong labels": grids(cells[cells["group"] == WRONG_LABELS]),
+        "others": grids(cells[cells["group"] != WRONG_LABELS]),
         "means": "\n\n".join(
             f"**{group}**\n\n{markdown_table(means(ranks[ranks['group'] == group]))}" for group in GROUPS
         ),
@@ -162,18 +182,20 @@ def losses(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def grid(part: pd.DataFrame) -> pd.DataFrame:
-    """Mean F1, a row per detector, a column per cell; bold where the detector leads beyond noise."""
-    part = part.assign(cell=[cell_name(row) for row in part.to_dict("records")])
-    rows = []
-    for detector in ordered_signals(part["detector"]):
-        own = part[part["detector"] == detector].set_index("cell")
-        texts = {
-            name: f"**{row['mean']:.3f}**" if row["leads"] else f"{row['mean']:.3f}"
-            for name, row in own.iterrows()
-        }
-        rows.append({"detector": label(detector), **texts})
-    return pd.DataFrame(rows)
+def grids(part: pd.DataFrame) -> str:
+    """Mean F1 per data set and network: a row per detector, a column per glitch; bold where it leads beyond noise."""
+    texts = []
+    for (dataset, model), own in part.groupby(["dataset", "model"]):
+        own = own.assign(text=own["mean"].map("{:.3f}".format))
+        own["text"] = own["text"].where(~own["leads"], "**" + own["text"] + "**")
+        own["glitch"] = [human_glitch(*pair) for pair in zip(own["glitch"], own["ratio"], strict=True)]
+        wide = own.pivot_table(index="detector", columns="glitch", values="text", aggfunc="first")
+        ordered = wide.loc[ordered_signals(wide.index)]
+        table = ordered.rename(index=label).rename_axis(columns=None).reset_index()
+        texts.append(
+            f"**{human_name('dataset', dataset)}**, {human_name('model', model)}\n\n{markdown_table(table)}"
+        )
+    return "\n\n".join(texts)
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:

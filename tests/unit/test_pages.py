@@ -83,6 +83,7 @@ def test_the_numbers_of_the_comparison_are_those_of_the_committed_tables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
     comparison = writer("comparison")
     page = (ROOT / comparison.PAGE).read_text(encoding="utf-8")
     texts = comparison.sections(*comparison.read())

@@ -1,6 +1,7 @@
 """Mean ranks of detectors over the cells of a study: critical-difference diagrams and their tables."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -37,19 +38,34 @@ def plot_ranks(
     row per cell and detector, ``ranks``: a row per group and detector, see ``evaluation.rank_tests``.  Raises
     GlitchtraceError where seed 0, or any other, is not in the summary.
     """
-    found = measured(read_summary(summary), headline)
+    found = compare_detectors(read_summary(summary), headline, str(summary))
+    write_csv(found.cells, cells)
+    write_csv(found.ranks, ranks)
+    style.save(draw_ranks(found.cells, found.chosen), figures)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row per cell and detector, a row per group and detector, and who speaks for the families of each group."""
+
+    cells: pd.DataFrame
+    ranks: pd.DataFrame
+    chosen: dict[str, list[str]]
+
+
+def compare_detectors(summary: pd.DataFrame, headline: str, source: str) -> Comparison:
+    """The comparison that ``plot_ranks`` draws; ``source`` names the summary in messages."""
+    found = measured(summary, headline)
     first = found["seed"].astype(int) == CHOOSING_SEED
     choosing, tested = found[first], found[~first]
     if choosing.empty or tested.empty:
         raise GlitchtraceError(
-            f"{summary}: seed {CHOOSING_SEED} chooses and the others test; add {'it' if choosing.empty else 'others'}"
+            f"{source}: seed {CHOOSING_SEED} chooses and the others test; add {'it' if choosing.empty else 'others'}"
         )
     families = {name: family_of(name) for name in found["signal"].unique()}
     chosen = chosen_by_seed(choosing, families)
     table = cell_table(tested)
-    write_csv(table, cells)
-    write_csv(rank_table(table, chosen, families), ranks)
-    style.save(draw_ranks(table, chosen), figures)
+    return Comparison(table, rank_table(table, chosen, families), chosen)
 
 
 def family_of(detector: str) -> str:
