@@ -8,9 +8,15 @@ import io
 from pathlib import Path
 
 import bad_inputs
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
+from glitchtrace.audit.samples import from_arrays
+from glitchtrace.audit.settings import Settings
 from glitchtrace.command import main
+from glitchtrace.core.errors import GlitchtraceError
 
 
 @pytest.mark.parametrize("kind", bad_inputs.KINDS)
@@ -43,3 +49,37 @@ def test_a_console_is_told_nothing_that_steers_it(tmp_path: Path) -> None:
     with contextlib.redirect_stderr(error):
         assert main(["audit", str(tmp_path / "t.csv"), "--label", "y"]) == 1
     assert "a\\x1b[31m\\u202e, b" in error.getvalue()
+
+
+ROWS, LABELS = np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "message"),
+    [
+        (np.ma.masked_array(ROWS, mask=ROWS == 3), LABELS, "row 1, column 1 is masked"),
+        (ROWS, np.ma.masked_array(LABELS, mask=LABELS == 1), "labels: row 1 is masked"),
+        (ROWS + 2.0**40, LABELS, "column 0: its values differ by less than single precision keeps"),
+        (ROWS + 1e9, LABELS, "subtract their mean first"),
+        (ROWS, LABELS * 1j, "labels: type complex128"),
+        (ROWS, [[1], [2, 3]], "rows of one length"),
+        (pd.DataFrame(ROWS), pd.Series(LABELS, index=range(5, -1, -1)), "in another order"),
+        (pd.DataFrame(ROWS), LABELS[:5], "5 rows where the data have 6"),
+    ],
+)
+def test_arrays_and_frames_are_checked(X: object, y: object, message: str) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        from_arrays(X, y, Settings())
+
+
+def test_labels_of_any_kind_are_read() -> None:
+    for y in (
+        torch.tensor(LABELS, dtype=torch.bfloat16), pd.Series(LABELS, dtype="Int64"), LABELS.astype(object),
+        pd.Series(["0", "1"] * 3, dtype="string"), LABELS[:, None], [0, 2**70] * 3,
+    ):  # fmt: skip
+        found = from_arrays(torch.tensor(ROWS, requires_grad=True), y, Settings())
+        assert found.labels is not None
+        assert found.labels.tolist() == LABELS.tolist()
+    missing = from_arrays(ROWS, pd.Series(["a", pd.NA, "b"] * 2, dtype="string"), Settings())
+    assert missing.labels is not None
+    assert missing.labels.tolist() == [0, -1, 1, 0, -1, 1]

@@ -17,6 +17,7 @@ from glitchtrace.audit.settings import Settings, from_mapping
 from glitchtrace.audit.store import Store
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.paths import audit_name
+from glitchtrace.data import doors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def audit(
     if isinstance(X, (str, Path)):
         return audit_path(X, out=out, progress=progress, **settings)
     arrays = {
-        key: np.asarray(settings.pop(key))
+        key: doors.plain(settings.pop(key), key)
         for key in ("probabilities", "features", "group", "time")
         if settings.get(key) is not None and not isinstance(settings[key], str)
     }

@@ -10,7 +10,7 @@ import numpy as np
 
 from glitchtrace.audit.settings import Settings
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data import table_files
+from glitchtrace.data import doors, table_files
 from glitchtrace.data.table_files import Column, Dialect, Table
 
 if TYPE_CHECKING:
@@ -65,6 +65,10 @@ class Samples:
             return np.array(["" if np.isnan(v) else f"{v:.6g}" for v in self.target], dtype=object)
         names = np.array([*self.class_names, ""], dtype=object)
         return names[self.labels]  # −1 is the last: ""
+
+
+# What single precision may change of a column, in its standard deviations.
+_MOST_LOST = 1e-2
 
 
 def read(path: str | Path, settings: Settings, dialect: Dialect | None = None) -> Samples:
@@ -249,14 +253,15 @@ _WHY = {
 
 def from_arrays(X: Any, y: Any, settings: Settings, name: str = "arrays") -> Samples:
     """Samples of features (n, d) and labels (n,), scikit-learn's conventions; a frame is read as a table."""
+    doors.same_order(X=X, y=y)
     if hasattr(X, "columns") and hasattr(X, "iloc"):
         frame = X.copy(deep=False)
         label = settings.label
         if y is not None:
             label = "label" if "label" not in frame.columns else "label (y)"
-            values = np.asarray(y.astype(object) if hasattr(y, "astype") else y, dtype=object)
+            values = _labels(y)
             _aligned(len(values), len(frame), "labels")
-            frame[label] = [None if v is None or v != v else v for v in values]
+            frame[label] = [None if doors.is_missing(v) else v for v in values.tolist()]
         if label is None:
             raise GlitchtraceError(
                 "audit: say which labels to judge: audit(X, y), or audit(frame, label='column')"
@@ -264,24 +269,22 @@ def from_arrays(X: Any, y: Any, settings: Settings, name: str = "arrays") -> Sam
         if len(frame) == 0:
             raise GlitchtraceError("X: the frame has no rows; give at least two")
         return from_table(table_files.from_frame(frame, name), replace(settings, label=label))
-    features = np.asarray(X)
+    features = doors.plain(X, name)
     if features.ndim != 2:
         raise GlitchtraceError(f"{name}: features of shape {features.shape}; give a matrix (rows, columns)")
     check_features(features, None, name)
     if y is None:
         raise GlitchtraceError("audit: say which labels to judge: audit(X, y)")
-    values = np.asarray(y.astype(object) if hasattr(y, "astype") else y)
-    if values.ndim != 1:
-        raise GlitchtraceError(f"labels: shape {values.shape}; give one label a row")
+    values = _labels(y)
     _aligned(len(values), len(features), "labels")
     features = features.astype(np.float32)
     import pyarrow as pa
 
     try:
         stored = pa.chunked_array([pa.array(values, from_pandas=True)])
-    except (pa.ArrowException, TypeError, ValueError):
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
         stored = pa.chunked_array(
-            [pa.array([None if v is None or v != v else str(v) for v in values], pa.string())]
+            [pa.array([None if doors.is_missing(v) else str(v) for v in values.tolist()], pa.string())]
         )
     column = table_files.typed("labels", stored)
     observed = table_files._as_text(stored)
@@ -291,6 +294,19 @@ def from_arrays(X: Any, y: Any, settings: Settings, name: str = "arrays") -> Sam
         "arrays", name, numbered(len(features), 0), hashes, _digest(hashes, observed), labels, class_names, target,
         features=features, notes=tuple(notes),
     )  # fmt: skip
+
+
+def _labels(y: Any) -> np.ndarray:
+    """Labels (n,), one a row."""
+    # As objects: nullable integers of pandas become floating-point numbers otherwise.
+    values = doors.plain(y.astype(object) if hasattr(y, "iloc") else y, "labels")
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 1:
+        raise GlitchtraceError(f"labels: shape {values.shape}; give one label a row")
+    if values.dtype.kind in "cV":
+        raise GlitchtraceError(f"labels: type {values.dtype}; a label is a number or text")
+    return values
 
 
 def targets(
@@ -432,12 +448,22 @@ def check_features(features: np.ndarray, rows: int | None, origin: str) -> None:
             f"{origin}: features of shape {features.shape}; give at least two rows and one column"
         )
     with np.errstate(over="ignore"):
-        wrong = ~np.isfinite(features.astype(np.float32))
+        single = features.astype(np.float32)
+    wrong = ~np.isfinite(single)
     if wrong.any():
         row, column = map(int, np.argwhere(wrong)[0])
         raise GlitchtraceError(
             f"{origin}, row {row}, column {column}: {features[row, column]} is not finite; replace it"
         )
+    if features.dtype.itemsize > 4:
+        wide = features.astype(np.float64)
+        lost = np.abs(single - wide).max(axis=0) > _MOST_LOST * wide.std(axis=0)
+        lost &= np.ptp(wide, axis=0) > 0
+        if lost.any():
+            raise GlitchtraceError(
+                f"{origin}, column {int(lost.argmax())}: its values differ by less than single precision keeps; "
+                "subtract their mean first"
+            )
 
 
 def check_probabilities(found: np.ndarray, samples: Samples, origin: str) -> np.ndarray:

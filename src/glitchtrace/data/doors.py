@@ -187,7 +187,7 @@ def rates(given: Any, checkpoints: int, name: str = "learning_rates") -> np.ndar
 
     Raises GlitchtraceError for another number of them, for one that is negative or not finite, and where all are 0.
     """
-    array = _plain(given, name)
+    array = plain(given, name)
     if array.dtype.kind not in "fiu":
         raise GlitchtraceError(f"{name} has type {array.dtype}; give numbers, one per checkpoint")
     if array.shape not in ((), (checkpoints,)):
@@ -238,7 +238,7 @@ def scores(given: Any, name: str = "scores", *, rows: int | None = None) -> np.n
 
 
 def _vector(given: Any, name: str, rows: int | None) -> np.ndarray:
-    array = _plain(given, name)
+    array = plain(given, name)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -255,7 +255,7 @@ def _matrix(array: np.ndarray, name: str, rows: int | None) -> np.ndarray:
 def _numbers(given: Any, name: str) -> np.ndarray:
     if hasattr(given, "toarray"):  # scipy.sparse
         given = given.toarray()
-    array = _plain(given, name)
+    array = plain(given, name)
     if array.dtype.kind == "O" and array.ndim:
         array = _numbers_of_objects(array, name)
     if array.dtype.kind == "c":
@@ -265,13 +265,13 @@ def _numbers(given: Any, name: str) -> np.ndarray:
     return array
 
 
-def _plain(given: Any, name: str) -> np.ndarray:
+def plain(given: Any, name: str) -> np.ndarray:
     """An array of NumPy of what is given: tensors leave their graph and device; a masked value is a missing one."""
     if hasattr(given, "detach"):
         given = given.detach().cpu()
         given = given.float() if str(given.dtype) == "torch.bfloat16" else given
     elif isinstance(given, list | tuple) and any(hasattr(part, "detach") for part in given):
-        given = [_plain(part, name) for part in given]
+        given = [plain(part, name) for part in given]
     if isinstance(given, np.ma.MaskedArray):
         hidden = np.ma.getmaskarray(given)
         if hidden.any():
@@ -287,7 +287,7 @@ def _plain(given: Any, name: str) -> np.ndarray:
 
 def _of_one_type(values: list[Any], name: str) -> np.ndarray:
     """Labels that came as objects."""
-    missing = [_is_missing(value) for value in values]
+    missing = [is_missing(value) for value in values]
     if any(missing):
         raise GlitchtraceError(f"{name}: row {missing.index(True)} has no label; drop it or fill it in")
     kinds = [type(value) for value in values]
@@ -309,7 +309,7 @@ def _numbers_of_objects(array: np.ndarray, name: str) -> np.ndarray:
     flat = array.ravel()
     for number, value in enumerate(flat.tolist()):
         place = np.unravel_index(number, array.shape)
-        if _is_missing(value):
+        if is_missing(value):
             raise GlitchtraceError(f"{name}: {_place(place)} is missing; drop it or fill it in")
         if not isinstance(value, int | float):
             raise GlitchtraceError(
@@ -335,7 +335,7 @@ def _place(place: Any) -> str:
     )
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
     """Whether a value stands for none: None, NaN, NaT, pandas.NA."""
     try:
         return value is None or bool(value != value)
