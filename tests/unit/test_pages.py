@@ -159,3 +159,14 @@ def test_the_rules_of_the_architecture_are_there() -> None:
     named = set(re.findall(r"`(\w+)`", table[1]))
     assert len(named) > 20
     assert named <= rules, "run `make docs`"
+
+
+def test_the_bad_inputs_of_the_page_are_those_of_the_table_and_without_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    audit = writer("audit")
+    page = (ROOT / audit.PAGE).read_text(encoding="utf-8")
+    for section, text in audit.sections().items():
+        assert text.strip() in page, f"{section}: run python docs/audit.py"
+    assert not pd.read_csv(ROOT / "docs/tables/audit_inputs.csv")[list(audit.OUTCOMES[2:])].to_numpy().any()
