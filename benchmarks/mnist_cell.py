@@ -3,11 +3,13 @@
 The cell: 10 % of MNIST (6,000 training and 1,000 validation pictures), ResNet-20 with the published
 CIFAR-10 weights, 10 % uniform label noise, seed 0, learning rate 0.1, batch 128, 7 epochs.  Each chain runs
 in a process of its own, from raw data to the F1 of the signals; the plain chain holds everything in memory
-and writes nothing.  Both use the same rows, labels and order of batches, so their F1 must agree.
+and writes nothing.  Both use the same rows, labels and order of batches, so their F1 must agree.  A third chain
+makes the same cell and five more of other label noise on a shared trunk: its F1 and its files are those of the cell
+alone.
 
     GLITCHTRACE_DATA=… python benchmarks/mnist_cell.py
 
-prints CPU seconds (imports included), peak memory and F1 of both chains.
+prints CPU seconds (imports included), peak memory and F1 of the chains, and what a further cell costs.
 """
 
 import json
@@ -29,100 +31,123 @@ LEARNING_RATE = 0.1
 BATCH = 128
 EPOCHS = 7
 EVALUATION_BATCH = 100
+# The cell, and further ones of the same pictures.
+CELLS = (
+    ("uniform", RATIO),
+    ("uniform", 0.05),
+    ("uniform", 0.2),
+    ("uniform", 0.3),
+    ("class_dependent", RATIO),
+    ("none", "clean"),
+)
 SIGNALS = ("SI", "MI", "MAI", "GD_class", "CNCI", "PCID")
 
 
-def glitchtrace_chain() -> dict[str, float]:
-    """The stage functions of the workflow, one after the other."""
-    import pandas as pd
+def alone() -> dict[str, Any]:
+    """The stage functions of the workflow, one after the other, for one cell without a shared trunk."""
+    with tempfile.TemporaryDirectory() as name:
+        source = prepared(Path(name))
+        return cell_of(source, Path(name), CELLS[0])
 
+
+def together() -> dict[str, Any]:
+    """The same for all cells, which share their trunk; the results are those of the first."""
+    with tempfile.TemporaryDirectory() as name:
+        source = prepared(Path(name))
+        first, *_ = [cell_of(source, Path(name), noise, share_trunk=True) for noise in CELLS]
+        return first
+
+
+def prepared(folder: Path) -> Path:
+    """Fetch and split MNIST; the folder of the source."""
     from glitchtrace.data.fetch import fetch_data
     from glitchtrace.data.prepare import prepare_data
+
+    source = folder / "sources" / "mnist"
+    features, labels, description = (source / stem for stem in ("features.npy", "labels.npy", "source.json"))
+    fetch_data(dataset="mnist", features=features, labels=labels, description=description)
+    prepare_data(
+        dataset="mnist",
+        labels=labels,
+        description=description,
+        split=folder / "split.parquet",
+        seed=SEED,
+        settings={"subset_ratio": SUBSET},
+    )
+    return source
+
+
+def cell_of(source: Path, folder: Path, noise: tuple[str, Any], share_trunk: bool = False) -> dict[str, Any]:
+    """One cell from its glitch to its F1."""
+    import pandas as pd
+
+    from glitchtrace.core import files
     from glitchtrace.detectors.stage import detect_cell
     from glitchtrace.evaluation.detection import f1_known_ratio
     from glitchtrace.glitches.stage import inject_glitch
     from glitchtrace.influence.stage import profile_influence
     from glitchtrace.training.stage import train_cell
 
-    with tempfile.TemporaryDirectory() as name:
-        source = Path(name) / "sources" / "mnist"
-        file = {
-            stem: Path(name) / stem
-            for stem in (
-                "split.parquet",
-                "glitch.parquet",
-                "checkpoints.safetensors",
-                "factors.safetensors",
-                "history.parquet",
-                "profile.safetensors",
-                "signals.parquet",
-            )
-        }
-        features, labels, description = (
-            source / stem for stem in ("features.npy", "labels.npy", "source.json")
+    glitch, checkpoints, factors, history, profile, found = (
+        folder / "-".join(map(str, noise)) / stem
+        for stem in (
+            "glitch.parquet",
+            "checkpoints.safetensors",
+            "factors.safetensors",
+            "history.parquet",
+            "profile.safetensors",
+            "scores.parquet",
         )
-        settings = model_settings()
-        fetch_data(dataset="mnist", features=features, labels=labels, description=description)
-        prepare_data(
-            dataset="mnist",
-            labels=labels,
-            description=description,
-            split=file["split.parquet"],
-            seed=SEED,
-            settings={"subset_ratio": SUBSET},
-        )
-        inject_glitch(
-            split=file["split.parquet"],
-            labels=[labels],
-            descriptions=[description],
-            glitch=file["glitch.parquet"],
-            dataset="mnist",
-            name="uniform",
-            ratio=RATIO,
-            seed=SEED,
-            settings={},
-        )
-        cell: dict[str, Any] = {
-            "features": [features],
-            "split": file["split.parquet"],
-            "glitch": file["glitch.parquet"],
-            "checkpoints": file["checkpoints.safetensors"],
-            "factors": file["factors.safetensors"],
-            "dataset": "mnist",
-            "model": "resnet20",
-        }
-        train_cell(
-            **cell,
-            history=file["history.parquet"],
-            settings=settings,
-            training={"learning_rate": LEARNING_RATE, "batch_size": BATCH, "epochs": EPOCHS},
-            seed=SEED,
-            evaluation_batch=EVALUATION_BATCH,
-        )
-        profile_influence(
-            **cell,
-            profile=file["profile.safetensors"],
-            model_settings=settings,
-            estimator="tracin",
-            settings={},
-        )
-        detect_cell(
-            glitch=file["glitch.parquet"],
-            profile=[file["profile.safetensors"]],
-            scores=file["scores.parquet"],
-            detectors=SIGNALS,
-            settings={},
-            estimator_settings={},
-            seed=SEED,
-        )
-        scores = pd.read_parquet(file["scores.parquet"])
-        glitch = pd.read_parquet(file["glitch.parquet"])["kind"].to_numpy() != 0
-        history = pd.read_parquet(file["history.parquet"])
-        last = history[(history["epoch"] == EPOCHS) & (history["part"] == "validation")]
-        return {
-            "validation accuracy": float(last["accuracy"].iloc[0]),
-            **{signal: f1_known_ratio(scores[signal].to_numpy(), glitch) for signal in SIGNALS},
-        }
+    )
+    settings = model_settings()
+    inject_glitch(
+        split=folder / "split.parquet",
+        labels=[source / "labels.npy"],
+        descriptions=[source / "source.json"],
+        glitch=glitch,
+        dataset="mnist",
+        name=noise[0],
+        ratio=noise[1],
+        seed=SEED,
+        settings={},
+    )
+    cell: dict[str, Any] = {
+        "features": [source / "features.npy"],
+        "split": folder / "split.parquet",
+        "glitch": glitch,
+        "checkpoints": checkpoints,
+        "factors": factors,
+        "dataset": "mnist",
+        "model": "resnet20",
+    }
+    train_cell(
+        **cell,
+        history=history,
+        settings=settings,
+        training={"learning_rate": LEARNING_RATE, "batch_size": BATCH, "epochs": EPOCHS},
+        seed=SEED,
+        evaluation_batch=EVALUATION_BATCH,
+        share_trunk=share_trunk,
+    )
+    profile_influence(**cell, profile=profile, model_settings=settings, estimator="tracin", settings={})
+    detect_cell(
+        glitch=glitch,
+        profile=[profile],
+        scores=found,
+        detectors=SIGNALS,
+        settings={},
+        estimator_settings={},
+        seed=SEED,
+    )
+    print(f"{noise}: {time.process_time():.1f} CPU s", file=sys.stderr)
+    scores = pd.read_parquet(found)
+    wrong = pd.read_parquet(glitch)["kind"].to_numpy() != 0
+    last = pd.read_parquet(history).query("epoch == @EPOCHS and part == 'validation'")
+    return {
+        "validation accuracy": float(last["accuracy"].iloc[0]),
+        **{signal: f1_known_ratio(scores[signal].to_numpy(), wrong) for signal in SIGNALS if wrong.any()},
+        "files": "-".join(files.crc32(path) for path in (checkpoints, factors, history, profile, found)),
+    }
 
 
 def plain_chain() -> dict[str, float]:
@@ -233,10 +258,10 @@ def model_settings() -> dict[str, Any]:
     return {**defaults, "weights": "akamaster"}
 
 
-CHAINS = {"plain": plain_chain, "glitchtrace": glitchtrace_chain}
+CHAINS = {"plain": plain_chain, "alone": alone, "six cells": together}
 
 
-def measure(chain: str) -> dict[str, float]:
+def measure(chain: str) -> dict[str, Any]:
     """Run one chain in this process, on one thread, and return its cost and F1."""
     import torch
 
@@ -263,9 +288,18 @@ def main() -> None:
             command, env=os.environ | one_thread, check=True, stdout=subprocess.PIPE, text=True
         )
         columns[chain] = json.loads(process.stdout)
+    identical = columns["alone"].pop("files") == columns["six cells"].pop("files")
     print(f"{'':20}" + "".join(f"{chain:>14}" for chain in columns))
     for row in columns["plain"]:
         print(f"{row:20}" + "".join(f"{column[row]:14.3f}" for column in columns.values()))
+    cost = {chain: column["CPU seconds"] for chain, column in columns.items()}
+    further = cost["six cells"] - cost["alone"]
+    print(
+        f"alone / plain: {cost['alone'] / cost['plain']:.2f}; five further cells / alone: {further / cost['alone']:.2f}"
+    )
+    print(
+        f"files of the cell alone and on the shared trunk: {'the same bytes' if identical else 'DIFFERENT'}"
+    )
 
 
 if __name__ == "__main__":

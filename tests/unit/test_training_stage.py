@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,8 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.influence.factors import load_factors
+from glitchtrace.models.resnet20 import ResNet20
+from glitchtrace.training import trunk as trunk_module
 from glitchtrace.training.checkpoints import read_checkpoints
 from glitchtrace.training.evaluation import evaluate
 from glitchtrace.training.stage import build, fit_cell, train_cell, view
@@ -257,3 +260,92 @@ def test_auto_takes_the_processor_where_there_is_no_gpu(cell_files, tmp_path, mo
     first = run(cell_files, tmp_path / "cpu", "linear", device="cpu")
     second = run(cell_files, tmp_path / "auto", "linear", device="auto")
     assert first["factors"].read_bytes() == second["factors"].read_bytes()
+
+
+# --- cells that share their trunk -----------------------------------------------------------------------------------
+
+TRUNKS = {
+    "published": {},
+    "two blocks": {"trainable_layers": ["layer3.1"]},
+    "head": {"trainable_layers": []},
+    "fixed statistics": {"freeze_bn_stats": True},
+}
+
+
+@pytest.fixture
+def own_files(cell_files, tmp_path):
+    """The cell in a results folder of its own."""
+    shutil.copytree(cell_files["split"].parent / "sources", tmp_path / "sources")
+    return {**cell_files, "features": [tmp_path / "sources/mnist/features.npy"]}
+
+
+@pytest.mark.parametrize("trained", TRUNKS)
+def test_cells_on_a_shared_trunk_have_the_bytes_of_cells_alone(own_files, tmp_path, trained, monkeypatch):
+    settings = {**complete("resnet20"), **TRUNKS[trained]}
+    options = {"settings": settings, "training": TRAINING, "seed": 0, "evaluation_batch": 20}
+    other = pd.read_parquet(own_files["glitch"])
+    other["label"] = (other["label"] + 1) % CLASSES
+    other.to_parquet(tmp_path / "other.parquet")
+    cells = {"first": own_files, "second": {**own_files, "glitch": tmp_path / "other.parquet"}}
+    alone = {
+        name: run(cell, tmp_path / name / "alone", "resnet20", **options) for name, cell in cells.items()
+    }
+    assert not (tmp_path / "trunks").exists()
+    passed = []
+    trunk = ResNet20.trunk
+    monkeypatch.setattr(ResNet20, "trunk", lambda self, x: passed.append(len(x)) or trunk(self, x))
+    for name, cell in cells.items():
+        found = run(cell, tmp_path / name / "shared", "resnet20", **options, share_trunk=True)
+        for file, path in alone[name].items():
+            assert path.read_bytes() == found[file].read_bytes(), (name, file)
+        # Three epochs of 50 samples in training and 75 in evaluation, and one picture to know the form.
+        assert sum(passed) == (3 * 125 + 1 if name == "first" else 1)
+        passed.clear()
+    data = load_cell(**own_files, view="pictures")
+    labels = (data.train_labels + 1) % CLASSES
+    for kept, looked_at in ((np.ones(50, dtype=bool), 1), (np.arange(50) > 4, 0)):  # the second cannot share
+        first, second = (
+            fit_cell(data, labels, kept, model="resnet20", **options, trunks=folder)
+            for folder in (None, tmp_path / "trunks")
+        )
+        for name, tensor in first.checkpoint().items():
+            np.testing.assert_array_equal(second.checkpoint()[name], tensor, err_msg=name)
+        assert sum(passed) == looked_at
+        passed.clear()
+
+
+def test_a_trunk_that_is_damaged_or_of_other_pictures_is_not_used(own_files, tmp_path):
+    alone = run(own_files, tmp_path / "alone", "resnet20")
+    first = run(own_files, tmp_path / "first", "resnet20", share_trunk=True)
+    (kept,) = (tmp_path / "trunks").glob("*/trunk.npy")
+    content = bytearray(kept.read_bytes())
+    content[5000] ^= 1
+    kept.write_bytes(content)
+    second = run(own_files, tmp_path / "second", "resnet20", share_trunk=True)
+    for name, path in alone.items():
+        assert path.read_bytes() == first[name].read_bytes() == second[name].read_bytes()
+    run(own_files, tmp_path / "seed", "resnet20", share_trunk=True, seed=1)
+    assert len(list((tmp_path / "trunks").glob("*/trunk.npy"))) == 2
+    table = pd.read_parquet(own_files["glitch"])
+    table.loc[[0, 1], "row"] = table.loc[[1, 0], "row"].to_numpy()
+    table.to_parquet(tmp_path / "moved.parquet")
+    run({**own_files, "glitch": tmp_path / "moved.parquet"}, tmp_path / "moved", "resnet20", share_trunk=True)
+    assert len(list((tmp_path / "trunks").glob("*/trunk.npy"))) == 2
+
+
+def test_the_longest_unused_trunk_gives_way(own_files, tmp_path, monkeypatch):
+    def kept() -> set:
+        return {path.parent for path in (tmp_path / "trunks").glob("*/trunk.npy")}
+
+    size = 4 * 3 * 125 * 64 * 2 * 2
+    monkeypatch.setattr(trunk_module, "TOGETHER", 2 * size + 4000)
+    run(own_files, tmp_path / "cell", "resnet20", share_trunk=True, seed=0)
+    zero = kept()
+    for seed in (1, 0, 2):
+        run(own_files, tmp_path / "cell", "resnet20", share_trunk=True, seed=seed)
+    assert len(kept()) == 2
+    assert kept() > zero
+    monkeypatch.setattr(trunk_module, "LARGEST", size - 1)
+    before = kept()
+    run(own_files, tmp_path / "cell", "resnet20", share_trunk=True, seed=3)
+    assert kept() == before

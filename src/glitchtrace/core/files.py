@@ -10,10 +10,11 @@ here; only its form is checked.
 
 import glob
 import json
+import math
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,64 @@ def mapped_npy(target: str | Path, *, shape: tuple[int, ...], dtype: "DTypeLike"
         yield array
         array.flush()
         _seal(temporary)
+
+
+@contextmanager
+def appended_npy(
+    target: str | Path, *, shape: tuple[int, ...], dtype: "DTypeLike"
+) -> "Iterator[Callable[[np.ndarray], None]]":
+    """Yield a function that appends rows to a temporary array, which becomes ``target`` on success.
+
+    No more than the rows of one call are held.  Raises ValueError where they do not make up ``shape``.
+    """
+    import numpy as np
+
+    with replacing(target) as temporary:
+        left = shape[0]
+        with open(temporary, "wb") as stream:
+            header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_2_0(stream, header)
+
+            def append(rows: "np.ndarray") -> None:
+                nonlocal left
+                if rows.shape[1:] != shape[1:] or rows.dtype != np.dtype(dtype):
+                    raise ValueError(f"rows of {rows.dtype} {rows.shape} do not fit {shape}")
+                left -= len(rows)
+                stream.write(np.ascontiguousarray(rows).data)
+
+            yield append
+        if left:
+            raise ValueError(f"{left} rows of {shape} are missing")
+        _seal(temporary)
+
+
+class NpyRows:
+    """An array in a file, of which consecutive rows are read; unlike a mapped one it adds nothing to the memory.
+
+    The file may be removed while it is open.  Raises GlitchtraceError where it is truncated or altered.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        mapped = read_npy(path, memory_mapped=True)
+        self.shape, self.dtype = mapped.shape, mapped.dtype
+        self._path = path
+        self._start = int(mapped.offset)  # type: ignore[attr-defined]
+        self._descriptor = os.open(path, os.O_RDONLY)
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+    def read(self, start: int, stop: int) -> "np.ndarray":
+        """Rows from ``start`` to before ``stop``."""
+        import numpy as np
+
+        rows = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        content: Any = rows.reshape(-1).view(np.uint8)
+        width = math.prod(self.shape[1:]) * self.dtype.itemsize
+        if os.preadv(self._descriptor, [content], self._start + start * width) != rows.nbytes:
+            raise _unreadable(self._path, "npy", "it is cut off")
+        return rows
 
 
 def read_npy(path: str | Path, *, memory_mapped: bool = False) -> "np.ndarray":

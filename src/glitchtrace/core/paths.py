@@ -56,6 +56,8 @@ GLITCH = "<results>/{dataset}/{glitch}-{ratio}/seed-{seed}/glitch.parquet"
 # Features of a frozen backbone, kept per picture; {backbone} is the model's base name with the digest of what the
 # features depend on.
 FEATURE_STORE = "<results>/features/{source}/{backbone}"
+# What cells that differ in labels alone leave to each other while a run lasts.
+TRUNKS = "<results>/trunks"
 TEST_FEATURES = "<results>/{dataset}/{model}/seed-{seed}/test_features.json"
 
 TRAINING = "<results>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}"
@@ -135,6 +137,7 @@ LOOP_INFLUENCE = "<study>/cincer_influence.parquet"
 RESERVED = (
     "sources",
     "features",
+    "trunks",
     "studies",
     "figures",
     "tables",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -30,6 +31,11 @@ class Inputs(ABC):
 
     def __len__(self) -> int:
         return len(self._stored)
+
+    @property
+    def crc32(self) -> int:
+        """CRC-32 of the samples as they are stored, in their order."""
+        return zlib.crc32(np.ascontiguousarray(self._stored).data)
 
     @abstractmethod
     def batch(self, rows: np.ndarray | slice) -> torch.Tensor:

@@ -32,6 +32,8 @@ class Network(nn.Module):
             that their running statistics do not drift.
         smallest_batch: samples that a training step needs at least; more than 1 where BatchNorm would see a
             single value.
+        evaluation_rows: samples whose activations stay in the cache of a processor: an evaluation takes no more at
+            a time, and its outputs are the same bits; None where the batch makes no difference.
         last_block: name of the module before pooling and head, whose input serves the influence option
             ``counterfactual_features: last_block_input``; None where the network has no such block.
     """
@@ -41,6 +43,7 @@ class Network(nn.Module):
     frozen_features: bool = False
     freeze_bn_stats: bool = False
     smallest_batch: int = 1
+    evaluation_rows: int | None = None
     last_block: str | None = None
 
     def features(self, x: Tensor) -> Tensor:
@@ -60,6 +63,18 @@ class Network(nn.Module):
                 if isinstance(module, _BatchNorm) and not module.weight.requires_grad:
                     module.eval()
         return self
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """What no training changes but for its order: ``features(x) = tail().features(trunk(x))``.
+
+        In training the statistics of its BatchNorm layers move with the pictures of each batch; labels never reach
+        it.  Only a network whose ``tail`` is not None has one.
+        """
+        raise NotImplementedError
+
+    def tail(self) -> "Network | None":
+        """The layers from the first trained one on, shared with this network; None where there are none before it."""
+        return None
 
     def for_evaluation(self) -> "Network":
         """A network of the same outputs to rounding, in eval mode, that may be faster and is not to be trained.

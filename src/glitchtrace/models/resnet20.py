@@ -9,7 +9,7 @@ option A) and 272,474 with 1 × 1 convolutions (option B); the last block and th
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ CARD = {
     "summary": "ResNet-20 with CIFAR-10 weights; the last residual block and a new head are trained.",
     "modalities": ["image"],
     "view": "pictures",
+    # Where only these are trained, the layers before them are passed once for all labels; values per pixel after them.
+    "trunk": {"trained": ["layer3.1", "layer3.2"], "values": 4},
     # The weights of that name have seen the training pictures of these datasets with their true labels.
     "memorised": {
         "cifar10_jpeg": ["cifar10", "cifar10_jpeg", "cifar10_lossless"],
@@ -66,9 +68,12 @@ CARD = {
 }
 
 WIDTHS = (16, 32, 64)
+# 16 channels of 32 pictures of 32 × 32 pixels take 2 MiB; the outputs are the same bits in any batch.
+_EVALUATION_ROWS = 32
 BLOCKS = 3
 
 Shortcut = Literal["padding", "convolution"]
+Some = TypeVar("Some", bound=Network)
 
 
 class BasicBlock(nn.Module):
@@ -115,6 +120,7 @@ class ResNet20(Network):
     """The network of this module; greyscale pictures are repeated to three channels inside ``features``."""
 
     last_block = f"layer3.{BLOCKS - 1}"
+    evaluation_rows = _EVALUATION_ROWS
 
     def __init__(self, classes: int, shortcut: Shortcut, seed: int) -> None:
         """Random initial values: He's normal for convolutions, torch's default for the head, drawn first."""
@@ -135,22 +141,84 @@ class ResNet20(Network):
 
     def features(self, x: Tensor) -> Tensor:
         """Pooled outputs of the last block, shape (B, 64), of pictures (B, 1 or 3, H, W)."""
+        return _pooled(self._through(x, len(self._blocks())))
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """Outputs (B, C, H', W') of the block before the first trained one; pooled where the head alone is trained."""
+        first = self._first_trained()
+        x = self._through(x, first)
+        return x if first < len(self._blocks()) else _pooled(x)
+
+    def tail(self) -> "Tail | None":
+        """The blocks from the first trained one on, and the head; None where the stem is trained."""
+        if any(name.startswith(("conv1.", "bn1.")) for name in self.trained):
+            return None
+        blocks = list(self._blocks().values())
+        return Tail(self, blocks[self._first_trained() :])
+
+    def for_evaluation(self) -> "ResNet20":
+        """A copy with each BatchNorm folded into the convolution before it: one pass over the pictures less."""
+        return _folded(self)
+
+    def _through(self, x: Tensor, blocks: int) -> Tensor:
+        """Outputs of the first so many blocks."""
         if x.shape[1] == 1:
             x = x.expand(-1, 3, -1, -1)
         x = x.contiguous(memory_format=torch.channels_last)
         x = functional.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = self.layer3(self.layer2(self.layer1(x)))
-        return x.mean(dim=(2, 3))
+        for block in list(self._blocks().values())[:blocks]:
+            x = block(x)
+        return x
 
-    def for_evaluation(self) -> "ResNet20":
-        """A copy with each BatchNorm folded into the convolution before it: one pass over the pictures less."""
-        copy = deepcopy(self).eval()
-        for module in list(copy.modules()):
-            for (before, convolution), (name, norm) in pairwise(list(module.named_children())):
-                if isinstance(norm, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d):
-                    setattr(module, before, fuse_conv_bn_eval(convolution, norm))
-                    setattr(module, name, nn.Identity())
-        return copy
+    def _blocks(self) -> dict[str, nn.Module]:
+        return {
+            f"layer{stage}.{block}": module
+            for stage, layer in enumerate((self.layer1, self.layer2, self.layer3), start=1)
+            for block, module in enumerate(layer)
+        }
+
+    def _first_trained(self) -> int:
+        """Position of the first block with a trained parameter; the number of blocks where there is none."""
+        blocks = self._blocks()
+        trained = [any(name.startswith(f"{block}.") for name in self.trained) for block in blocks]
+        return trained.index(True) if any(trained) else len(blocks)
+
+
+class Tail(Network):
+    """The last blocks of a ResNet-20 and its head, shared with it; inputs are the outputs of its ``trunk``."""
+
+    evaluation_rows = _EVALUATION_ROWS
+
+    def __init__(self, network: ResNet20, blocks: list[nn.Module]) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*blocks)
+        self.head = network.head
+        self.trained = tuple(name for name, parameter in self.named_parameters() if parameter.requires_grad)
+        self.freeze_bn_stats = network.freeze_bn_stats
+        self.smallest_batch = network.smallest_batch
+
+    def features(self, x: Tensor) -> Tensor:
+        """Pooled outputs of the last block, shape (B, 64); pooled inputs pass through."""
+        return _pooled(self.blocks(x)) if len(self.blocks) else x
+
+    def for_evaluation(self) -> "Tail":
+        """As of the whole network."""
+        return _folded(self)
+
+
+def _pooled(x: Tensor) -> Tensor:
+    return x.mean(dim=(2, 3))
+
+
+def _folded(network: Some) -> Some:
+    """A copy in eval mode with each BatchNorm folded into the convolution before it."""
+    copy = deepcopy(network).eval()
+    for module in list(copy.modules()):
+        for (before, convolution), (name, norm) in pairwise(list(module.named_children())):
+            if isinstance(norm, nn.BatchNorm2d) and isinstance(convolution, nn.Conv2d):
+                setattr(module, before, fuse_conv_bn_eval(convolution, norm))
+                setattr(module, name, nn.Identity())
+    return copy
 
 
 def _stage(inputs: int, outputs: int, stride: int, shortcut: Shortcut) -> nn.Sequential:

@@ -42,13 +42,22 @@ def evaluate(network: Network, samples: Samples, *, batch_size: int, device: tor
     network = network.eval().for_evaluation()
     parts = []
     with out_of_memory("evaluation_batch", batch_size):
-        for start in range(0, len(samples), batch_size):
-            x = samples.batch(slice(start, start + batch_size)).to(device)
+        for x in evaluation_batches(network, samples, batch_size, device):
             features = network.features(x)
             logits = network.head(features)
             tensors = (features, logits.softmax(dim=1), logits.log_softmax(dim=1))
             parts.append([tensor.cpu().numpy() for tensor in tensors])
     return Outputs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def evaluation_batches(
+    network: Network, samples: Samples, batch_size: int, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """All samples in batches of ``batch_size``, on a processor of no more than the network's ``evaluation_rows``."""
+    if device.type == "cpu" and network.evaluation_rows:
+        batch_size = min(batch_size, network.evaluation_rows)
+    for start in range(0, len(samples), batch_size):
+        yield samples.batch(slice(start, min(start + batch_size, len(samples)))).to(device)
 
 
 def by_kind(

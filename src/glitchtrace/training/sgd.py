@@ -8,7 +8,7 @@ docs/methods/training.md#training.
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -54,17 +54,22 @@ def train(
     """
     targets = torch.tensor(labels, dtype=torch.int64, device=device)
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    order = generator(seed, "loader")
     with (
         _dropout_seed(generator(seed, "dropout"), device),
-        torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False),
-        tqdm(range(1, epochs + 1), desc="training", unit="epoch", mininterval=0) as progress,
+        exact_convolutions(),
+        tqdm(
+            enumerate(orders(seed, len(samples), epochs), start=1),
+            desc="training",
+            total=epochs,
+            unit="epoch",
+            mininterval=0,
+        ) as progress,
     ):
-        for epoch in progress:
+        for epoch, order in progress:
             module.train()
             total = torch.zeros((), device=device)
             with out_of_memory("batch_size", batch_size):
-                for rows in batches(order.permutation(len(samples)), batch_size, smallest_batch):
+                for rows in batches(order, batch_size, smallest_batch):
                     loss = cross_entropy(module(samples.batch(rows).to(device)), targets[rows])
                     _step(parameters, torch.autograd.grad(loss, parameters), learning_rate)
                     total += loss.detach() * len(rows)
@@ -84,6 +89,21 @@ def _step(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor], learn
     # Not torch.optim.SGD: its constructor imports torch's compiler, 1.5 CPU seconds and 150 MiB for each job.
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.sub_(gradient, alpha=learning_rate)
+
+
+def orders(seed: int, samples: int, epochs: int) -> Iterator[np.ndarray]:
+    """The order (n,) in which a training passes its samples, epoch by epoch."""
+    source = generator(seed, "loader")
+    for _ in range(epochs):
+        yield source.permutation(samples)
+
+
+def exact_convolutions() -> AbstractContextManager[None]:
+    """A context in which a GPU convolves in full precision, in the same way each time."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(
+        deterministic=True, benchmark=False, allow_tf32=False
+    )
+    return flags
 
 
 def batches(rows: np.ndarray, size: int, smallest: int = 1) -> Iterator[np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glitchtrace.core import files, registry
+from glitchtrace.core import files, paths, registry
 from glitchtrace.data.cells import CellData, load_cell
 from glitchtrace.models.network import Head, Network
 from glitchtrace.training.checkpoints import write_checkpoints
@@ -15,6 +15,7 @@ from glitchtrace.training.device import choose
 from glitchtrace.training.evaluation import evaluate
 from glitchtrace.training.record import Part, Recorder
 from glitchtrace.training.sgd import Samples, train
+from glitchtrace.training.trunk import of_clean_pictures, shared_trunk
 
 
 def train_cell(
@@ -33,14 +34,16 @@ def train_cell(
     evaluation_batch: int,
     device: str = "cpu",
     stored: Sequence[str | Path] = (),
+    share_trunk: bool = False,
 ) -> None:
     """Train a model on the observed labels of a cell; write its checkpoints, factors and history.
 
     ``features``: features.npy of the host and of foreign sources; ``settings``: those of the model;
     ``training``: ``learning_rate``, ``batch_size``, ``epochs``; ``evaluation_batch``: rows per pass in eval
-    mode; ``stored``: for a frozen backbone, the file of the stage ``extract_features``.  After each epoch one
-    pass over training and validation samples gives what the closed form and the history need.  The layout of the
-    three files is in docs/data-dictionary.md.  The same arguments give the same bytes on one machine and thread
+    mode; ``stored``: for a frozen backbone, the file of the stage ``extract_features``; ``share_trunk``:
+    leave what labels do not change to other cells below ``<results>/trunks``, and take it from them.  After each
+    epoch one pass over training and validation samples gives what the closed form and the history need.  The layout
+    of the three files is in docs/data-dictionary.md.  The same arguments give the same bytes on one machine and thread
     count.
 
     Raises GlitchtraceError for bad settings, a diverged training and exhausted memory; nothing is written
@@ -51,36 +54,49 @@ def train_cell(
         features=features, split=split, glitch=glitch, dataset=dataset, view=view(model), stored=stored
     )
     network = build(cell, model, settings).to(place)
-    trained = learner(network)
-    parts = {
-        "train": Part(seen(network, cell.train, evaluation_batch, place), cell.train_labels, cell.kinds),
-        "validation": Part(seen(network, cell.validation, evaluation_batch, place), cell.validation_labels),
-    }
-    recorder = Recorder(
-        trained,
-        parts,
-        learning_rate=training["learning_rate"],
-        batch_size=training["batch_size"],
-        evaluation_batch=evaluation_batch,
-        device=place,
-    )
+    shares = share_trunk and of_clean_pictures(files.read_parquet(split), files.read_parquet(glitch))
     states: list[dict[str, np.ndarray]] = []
-
-    def after_epoch(epoch: int) -> None:
-        states.append(network.checkpoint())
-        recorder.record(epoch)
-
-    samples, labels = parts["train"].samples, cell.train_labels
-    train(
-        trained,
-        samples,
-        labels,
-        **training,
-        seed=seed,
+    with shared_trunk(
+        network,
+        cell,
+        trunks(features) if shares else None,
+        **_order(training, seed),
         device=place,
-        smallest_batch=trained.smallest_batch,
-        on_epoch=after_epoch,
-    )
+        writes=True,
+    ) as trunk:
+        trained = trunk.tail if trunk else learner(network)
+        samples = trunk.train if trunk else seen(network, cell.train, evaluation_batch, place)
+        validation = trunk.validation if trunk else seen(network, cell.validation, evaluation_batch, place)
+        recorder = Recorder(
+            trained,
+            {
+                "train": Part(samples, cell.train_labels, cell.kinds),
+                "validation": Part(validation, cell.validation_labels),
+            },
+            learning_rate=training["learning_rate"],
+            batch_size=training["batch_size"],
+            evaluation_batch=evaluation_batch,
+            device=place,
+        )
+
+        def after_epoch(epoch: int) -> None:
+            if trunk:
+                trunk.end_training()
+            states.append(network.checkpoint())
+            recorder.record(epoch)
+            if trunk:
+                trunk.end_epoch()
+
+        train(
+            trained,
+            trunk.training if trunk else samples,
+            cell.train_labels,
+            **training,
+            seed=seed,
+            device=place,
+            smallest_batch=trained.smallest_batch,
+            on_epoch=after_epoch,
+        )
     write_checkpoints(states, checkpoints)
     files.write_tensors(recorder.factors(), factors)
     files.write_parquet(recorder.history(), history)
@@ -97,11 +113,13 @@ def fit_cell(
     seed: int,
     evaluation_batch: int,
     device: str = "cpu",
+    trunks: Path | None = None,
 ) -> Network:
     """A new network, trained as in ``train_cell`` on other labels and on some of a cell's samples only.
 
     ``cell``: from ``load_cell`` with ``view(model)``; ``labels``: (n,) integers in 0 … K−1; ``keep_rows``:
-    mask (n,) or indices of the samples to train on.  With the observed labels and all samples the network is
+    mask (n,) or indices of the samples to train on; ``trunks``: the folder where cells have left
+    their trunk, used where all samples are kept.  With the observed labels and all samples the network is
     that of ``train_cell`` after its last epoch.  It is returned in eval mode, on ``device``.
 
     Raises GlitchtraceError as ``train_cell``.
@@ -109,19 +127,40 @@ def fit_cell(
     place = choose(device)
     rows = np.arange(len(labels))[keep_rows]
     network = build(cell, model, settings).to(place)
-    samples = seen(network, ChosenSamples(cell.train, rows), evaluation_batch, place)
-    trained = learner(network)
-    train(
-        trained,
-        samples,
-        labels[rows],
-        **training,
-        seed=seed,
-        device=place,
-        smallest_batch=trained.smallest_batch,
-    )
+    whole = np.array_equal(rows, np.arange(len(cell.train)))
+    with shared_trunk(
+        network, cell, trunks if whole else None, **_order(training, seed), device=place, writes=False
+    ) as trunk:
+        trained = trunk.tail if trunk else learner(network)
+
+        def after_epoch(_: int) -> None:
+            if trunk:
+                trunk.end_training()
+                trunk.end_epoch()
+
+        train(
+            trained,
+            trunk.training
+            if trunk
+            else seen(network, ChosenSamples(cell.train, rows), evaluation_batch, place),
+            labels[rows],
+            **training,
+            seed=seed,
+            device=place,
+            smallest_batch=trained.smallest_batch,
+            on_epoch=after_epoch,
+        )
     network.eval()
     return network
+
+
+def trunks(features: Sequence[str | Path]) -> Path:
+    """Where cells share trunks, found from ``<results>/sources/{source}/features.npy`` of the host."""
+    return Path(paths.fill(paths.TRUNKS, results=str(Path(features[0]).parents[2])))
+
+
+def _order(training: Mapping[str, Any], seed: int) -> dict[str, int]:
+    return {"batch_size": training["batch_size"], "epochs": training["epochs"], "seed": seed}
 
 
 def view(model: str) -> str:
