@@ -12,7 +12,9 @@ from safetensors.numpy import load_file
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_tensors
-from glitchtrace.influence.estimator import Estimator
+from glitchtrace.influence import tracin
+from glitchtrace.influence.estimator import Estimator, EstimatorInputs
+from glitchtrace.influence.factors import Factors, Part
 from glitchtrace.influence.profile import (
     ClassProfile,
     ClassReducer,
@@ -267,3 +269,27 @@ def test_truncated_file(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
     with pytest.raises(GlitchtraceError, match="cannot be read as safetensors"):
         load_profiles(path)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("per_epoch", [True, False])
+def test_one_pass_for_other_labels_gives_the_bits_of_three(frozen, per_epoch, monkeypatch):
+    """The closed form keeps the products of a block for y⁻ and y⁺; without that it makes them anew."""
+    rng = np.random.default_rng(0)
+    parts = []
+    for size in (70, 40):
+        features = tuple(rng.normal(size=(size, 6)).astype(np.float32) for _ in range(1 if frozen else 3))
+        probabilities = tuple(rng.dirichlet(np.ones(4), size).astype(np.float32) for _ in range(3))
+        parts.append(Part(features, probabilities, rng.integers(0, 4, size)))
+    factors = Factors(np.array([0.1, 0.2, 0.3]), 8, *parts)
+    # Several blocks of rows.
+    estimator = tracin.open_cell(EstimatorInputs(lambda: factors, lambda: None), {"memory_mib": 0.01})
+    joint = build_profiles(estimator, parts[0].labels, parts[1].labels, per_epoch=per_epoch)
+    monkeypatch.setattr(type(estimator), "joint_blocks", lambda self: None)
+    apart = build_profiles(estimator, parts[0].labels, parts[1].labels, per_epoch=per_epoch)
+    for name in ("cumulative", "counterfactual_negative", "counterfactual_positive"):
+        for field in fields(ClassProfile):
+            found, expected = (getattr(getattr(one, name), field.name) for one in (joint, apart))
+            np.testing.assert_array_equal(found, expected, err_msg=f"{name} {field.name}")
+    np.testing.assert_array_equal(joint.negative_label, apart.negative_label)
+    np.testing.assert_array_equal(joint.positive_label, apart.positive_label)

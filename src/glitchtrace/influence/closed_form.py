@@ -96,11 +96,28 @@ def epoch_blocks(
     All checkpoints of one block of rows come before the next block, so that their sum is the cumulative
     influence; features that do not change are multiplied once per block.
     """
+    for joint in joint_blocks(
+        factors,
+        include_bias=include_bias,
+        divide_by_batch_size=divide_by_batch_size,
+        memory_mib=memory_mib,
+    ):
+        for epoch, block in joint.epochs():
+            yield joint.rows, epoch, block
+
+
+def joint_blocks(
+    factors: Factors,
+    *,
+    include_bias: bool = True,
+    divide_by_batch_size: bool = False,
+    memory_mib: float = MEMORY_MIB,
+) -> Iterator["JointBlock"]:
+    """Blocks of rows whose influence under other labels is asked for while their Gram product is at hand."""
     kernel = _Kernel.of(factors, None, None, include_bias, divide_by_batch_size)
     columns, dtype = len(factors.validation), factors.dtype
     for rows in row_blocks(len(factors.train), columns, dtype.itemsize, memory_mib):
-        for epoch, block in kernel.by_epoch(rows):
-            yield rows, epoch, block
+        yield JointBlock(kernel, rows)
 
 
 def self_influence_per_epoch(
@@ -209,33 +226,69 @@ class _Kernel:
         """Write J of these rows, summed over all checkpoints, into ``block`` (b, m)."""
         scratch = np.empty((2, *block.shape), block.dtype)
         for position, group in enumerate(self.groups):
-            gram = self._gram(group, rows, block if position == 0 else scratch[0])
+            gram = self.gram(group, rows, block if position == 0 else scratch[0])
             gram *= np.matmul(
-                self._residuals(group.epochs, rows), group.validation_residuals.T, out=scratch[1]
+                self.residuals(group.epochs, rows), group.validation_residuals.T, out=scratch[1]
             )
             if position > 0:
                 block += gram
 
-    def by_epoch(self, rows: slice) -> Iterator[tuple[int, np.ndarray]]:
-        """J of these rows for each checkpoint alone."""
-        for group in self.groups:
-            gram = self._gram(group, rows, None)
-            width = group.validation_residuals.shape[1] // len(group.epochs)
-            for position, epoch in enumerate(group.epochs):
-                columns = slice(position * width, (position + 1) * width)
-                block = self._residuals((epoch,), rows) @ group.validation_residuals[:, columns].T
-                block *= gram
-                yield epoch, block
-
-    def _gram(self, group: _Group, rows: slice, out: np.ndarray | None) -> np.ndarray:
+    def gram(self, group: _Group, rows: slice, out: np.ndarray | None = None) -> np.ndarray:
+        """Products of the features, (b, m), with the bias."""
         gram = np.matmul(group.train_features[rows], group.validation_features.T, out=out)
         if self.include_bias:
             gram += 1
         return gram
 
-    def _residuals(self, epochs: tuple[int, ...], rows: slice) -> np.ndarray:
+    def residuals(self, epochs: tuple[int, ...], rows: slice) -> np.ndarray:
+        """Residuals of these rows at some checkpoints side by side, (b, K·size)."""
         stacked = [residuals(self.probabilities[epoch][rows], self.labels[rows]) for epoch in epochs]
         return stacked[0] if len(stacked) == 1 else np.concatenate(stacked, axis=1)
+
+
+class JointBlock:
+    """J of some rows, (b, m): at each checkpoint or summed, and then under other labels at the last checkpoint."""
+
+    def __init__(self, kernel: _Kernel, rows: slice) -> None:
+        self.rows = rows
+        self._kernel = kernel
+        self._gram = np.empty(0)
+
+    def epochs(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Position of each checkpoint and its J alone."""
+        for group in self._kernel.groups:
+            self._gram = self._kernel.gram(group, self.rows)
+            for epoch in group.epochs:
+                yield epoch, self._weighted(group, epoch, self._kernel.residuals((epoch,), self.rows))
+
+    def total(self) -> np.ndarray:
+        """The sum over all checkpoints."""
+        blocks = []
+        for group in self._kernel.groups:
+            self._gram = self._kernel.gram(group, self.rows)
+            block = self._kernel.residuals(group.epochs, self.rows) @ group.validation_residuals.T
+            block *= self._gram
+            blocks = [np.add(blocks[0], block, out=blocks[0]) if blocks else block]
+        return blocks[0]
+
+    def relabelled(self, labels: np.ndarray) -> np.ndarray:
+        """J at the last checkpoint where the rows have other labels (b,); after one of the others.
+
+        Raises GlitchtraceError for labels that are not one column of the probabilities per row.
+        """
+        group = self._kernel.groups[-1]
+        epoch = group.epochs[-1]
+        probabilities = self._kernel.probabilities[epoch][self.rows]
+        check_labels(labels, len(probabilities), probabilities.shape[1])
+        return self._weighted(group, epoch, residuals(probabilities, labels))
+
+    def _weighted(self, group: _Group, epoch: int, rows: np.ndarray) -> np.ndarray:
+        """Products of residuals (b, K) with those of the validation samples at one checkpoint, times the Gram."""
+        width, position = rows.shape[1], group.epochs.index(epoch)
+        others = group.validation_residuals[:, position * width : (position + 1) * width]
+        block: np.ndarray = rows @ others.T
+        block *= self._gram
+        return block
 
 
 def _group(factors: Factors, epochs: tuple[int, ...], weights: np.ndarray) -> _Group:

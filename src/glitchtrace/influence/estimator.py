@@ -15,7 +15,7 @@ import numpy as np
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.influence.closed_form import step_sizes
+from glitchtrace.influence.closed_form import JointBlock, step_sizes
 from glitchtrace.influence.factors import Factors
 
 if TYPE_CHECKING:
@@ -42,6 +42,13 @@ class Estimator(ABC):
 
         All checkpoints of one block of rows come before the next block.
         """
+
+    def joint_blocks(self) -> Iterator[JointBlock] | None:
+        """Blocks whose influence under other labels, at the last checkpoint, costs little while they are at hand.
+
+        None where it costs as much as later, by ``blocks``.
+        """
+        return None
 
     @abstractmethod
     def self_influence_per_epoch(self) -> np.ndarray:

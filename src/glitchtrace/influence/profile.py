@@ -5,7 +5,7 @@ Source: docs/methods/tracin.md#class-profiles; the layout of the file is the nes
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import read_tensors, write_tensors
+from glitchtrace.influence.closed_form import JointBlock
 from glitchtrace.influence.estimator import Estimator
 
 _log = logging.getLogger(__name__)
@@ -160,13 +161,28 @@ def build_profiles(
         )
     if per_epoch is None:
         per_epoch = keeps_epochs(len(labels), len(classes), len(selves))
-    if per_epoch:
-        cumulative, single = _reduce_epochs(estimator, reducer, epochs=len(selves))
+    epochs = len(selves) if per_epoch else 0
+    chosen = (len(selves) - 1,) if counterfactual_epochs == "last" else None
+    joint = estimator.joint_blocks() if chosen else None
+
+    def other_labels(table: ClassProfile, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        trained = np.isin(classes, labels)
+        return (
+            negative_labels(table, classes, labels[rows], trained, exclude_own_class=exclude_own_class),
+            positive_labels(table, classes, labels[rows], trained),
+        )
+
+    if joint is not None:
+        cumulative, single, counterfactual = _reduce_jointly(joint, reducer, epochs, other_labels)
+    elif per_epoch:
+        cumulative, single = _reduce_epochs(estimator, reducer, epochs)
     else:
         cumulative, single = reducer.reduce(estimator.blocks()), ()
-    chosen = (len(selves) - 1,) if counterfactual_epochs == "last" else None
-    negative = negative_labels(cumulative, classes, labels, exclude_own_class=exclude_own_class)
-    positive = positive_labels(cumulative, classes, labels)
+    negative, positive = other_labels(cumulative)
+    if joint is None:
+        counterfactual = tuple(
+            reducer.reduce(estimator.blocks(other, chosen)) for other in (negative, positive)
+        )
     return Profiles(
         classes=classes,
         labels=labels,
@@ -176,9 +192,9 @@ def build_profiles(
         per_epoch=single,
         self_influence_per_epoch=selves if per_epoch else selves[:0],
         negative_label=negative,
-        counterfactual_negative=reducer.reduce(estimator.blocks(negative, chosen)),
+        counterfactual_negative=counterfactual[0],
         positive_label=positive,
-        counterfactual_positive=reducer.reduce(estimator.blocks(positive, chosen)),
+        counterfactual_positive=counterfactual[1],
     )
 
 
@@ -236,25 +252,35 @@ def profiles_from_matrices(
 
 
 def negative_labels(
-    profile: ClassProfile, classes: np.ndarray, labels: np.ndarray, *, exclude_own_class: bool = False
+    profile: ClassProfile,
+    classes: np.ndarray,
+    labels: np.ndarray,
+    trained: np.ndarray | None = None,
+    *,
+    exclude_own_class: bool = False,
 ) -> np.ndarray:
     """y⁻, (n,): the class a sample hurts most, argmin_c N_ic over the classes of the training set.
 
-    The lowest class wins ties.  ``exclude_own_class`` leaves out the observed label.
+    The lowest class wins ties.  ``trained``: mask (K,) of these classes, by default those of ``labels``.
+    ``exclude_own_class`` leaves out the observed label.
     """
-    negative = np.where(np.isin(classes, labels), profile.negative, np.inf)
+    known = np.isin(classes, labels) if trained is None else trained
+    negative = np.where(known, profile.negative, np.inf)
     if exclude_own_class:
         negative[np.arange(len(labels)), np.searchsorted(classes, labels)] = np.inf
     result: np.ndarray = classes[negative.argmin(axis=1)]
     return result
 
 
-def positive_labels(profile: ClassProfile, classes: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def positive_labels(
+    profile: ClassProfile, classes: np.ndarray, labels: np.ndarray, trained: np.ndarray | None = None
+) -> np.ndarray:
     """y⁺, (n,): the class with the second largest P_ic among the classes of the training set.
 
-    Ties go to the lowest class, for the first place and then for the second.
+    Ties go to the lowest class, for the first place and then for the second.  ``trained``: as in ``negative_labels``.
     """
-    positive = np.where(np.isin(classes, labels), profile.positive, -np.inf)
+    known = np.isin(classes, labels) if trained is None else trained
+    positive = np.where(known, profile.positive, -np.inf)
     return classes[np.argsort(-positive, axis=1, kind="stable")[:, 1]]
 
 
@@ -324,6 +350,38 @@ def _reduce_epochs(
         if epoch == epochs - 1:
             together.append(reducer.tables(total))
     return concatenate(together), tuple(concatenate(profiles) for profiles in single)
+
+
+def _reduce_jointly(
+    blocks: Iterable[JointBlock],
+    reducer: ClassReducer,
+    epochs: int,
+    other_labels: Callable[[ClassProfile, slice], tuple[np.ndarray, np.ndarray]],
+) -> tuple[ClassProfile, tuple[ClassProfile, ...], tuple[ClassProfile, ...]]:
+    """The profiles of the sum of all checkpoints, of each of ``epochs`` alone, and under y⁻ and y⁺, in one pass.
+
+    A row's y⁻ and y⁺ follow from its own sums, so that the block is still at hand when they are known.
+    """
+    together: list[ClassProfile] = []
+    single: list[list[ClassProfile]] = [[] for _ in range(epochs)]
+    others: list[list[ClassProfile]] = [[], []]
+    for joint in blocks:
+        if epochs:
+            total = np.empty(0)
+            for epoch, block in joint.epochs():
+                single[epoch].append(reducer.tables(block))
+                total = block if epoch == 0 else np.add(total, block, out=total)
+        else:
+            total = joint.total()
+        together.append(reducer.tables(total))
+        del total
+        for found, labels in zip(others, other_labels(together[-1], joint.rows), strict=True):
+            found.append(reducer.tables(joint.relabelled(labels)))
+    return (
+        concatenate(together),
+        tuple(concatenate(profiles) for profiles in single),
+        tuple(concatenate(profiles) for profiles in others),
+    )
 
 
 def _epoch_name(epoch: int) -> str:

@@ -110,6 +110,15 @@ class HeadInfluence(Estimator):
             self._factors, include_bias=self._include_bias, memory_mib=self._memory_mib, **self._options
         )
 
+    def joint_blocks(self) -> Iterator[closed_form.JointBlock] | None:
+        """Blocks whose Gram product serves other labels too, where the settings of both agree."""
+        same_bias = self._settings["counterfactual_include_bias"] == self._include_bias
+        if self._settings["counterfactual_features"] != "head" or not same_bias:
+            return None
+        return closed_form.joint_blocks(
+            self._factors, include_bias=self._include_bias, memory_mib=self._memory_mib, **self._options
+        )
+
     def self_influence_per_epoch(self) -> np.ndarray:
         """Self influence at each checkpoint alone, (T, n) float64."""
         return closed_form.self_influence_per_epoch(
