@@ -263,13 +263,17 @@ class JointBlock:
 
     def total(self) -> np.ndarray:
         """The sum over all checkpoints."""
-        blocks = []
+        total: np.ndarray | None = None
         for group in self._kernel.groups:
             self._gram = self._kernel.gram(group, self.rows)
-            block = self._kernel.residuals(group.epochs, self.rows) @ group.validation_residuals.T
+            block: np.ndarray = self._kernel.residuals(group.epochs, self.rows) @ group.validation_residuals.T
             block *= self._gram
-            blocks = [np.add(blocks[0], block, out=blocks[0]) if blocks else block]
-        return blocks[0]
+            if total is None:
+                total = block
+            else:
+                total += block
+        assert total is not None
+        return total
 
     def relabelled(self, labels: np.ndarray) -> np.ndarray:
         """J at the last checkpoint where the rows have other labels (b,); after one of the others.
