@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.influence import metagradient
+from glitchtrace.influence import metagradient, tracin_steps
 from glitchtrace.influence.estimator import EstimatorInputs, Problem
 from glitchtrace.influence.factors import assemble_factors
 from glitchtrace.influence.profile import build_profiles
@@ -242,7 +242,7 @@ def test_the_estimator_repeats_the_training_of_a_cell_and_every_signal_is_made_f
     opened = metagradient.open_cell(inputs, {})
     ((rows, matrix),) = opened.blocks()
     assert (rows, matrix.shape) == (slice(0, SAMPLES), (SAMPLES, QUERIES))
-    record = metagradient._repeated(inputs)
+    record = metagradient.repeated_head(inputs)
     np.testing.assert_allclose(
         matrix, metagradient.influence_matrix(record, *queries(dtype=np.float32)), rtol=1e-5
     )
@@ -267,3 +267,44 @@ def test_the_estimator_repeats_the_training_of_a_cell_and_every_signal_is_made_f
 def test_a_training_that_cannot_be_repeated_is_refused(training: Any, settings: Any, message: str) -> None:
     with pytest.raises(GlitchtraceError, match=message):
         metagradient.open_cell(cell(training=training), settings)
+
+
+def test_tracin_of_every_step_is_the_sum_over_the_batches_that_held_a_sample() -> None:
+    given, (rows, labels) = problem(), queries()
+    given["batches"][2] = np.array([1, 1, 3])  # twice counts twice
+    record = metagradient.record_training(**given)
+    opened = tracin_steps.StepInfluence(record, rows, labels, memory_mib=1e-3)
+    identity = np.eye(CLASSES)
+
+    def expected(of: np.ndarray, asked: np.ndarray, asked_labels: np.ndarray) -> np.ndarray:
+        total = np.zeros((SAMPLES, len(asked)))
+        for batch, rate, weights in zip(given["batches"], given["rates"], record.states[:-1], strict=True):
+            other = metagradient.probabilities(asked, weights) - identity[asked_labels]
+            for i in batch:
+                own = metagradient.probabilities(given["inputs"][[i]], weights)[0] - identity[of[i]]
+                total[i] += rate / len(batch) * (other @ own) * (asked @ given["inputs"][i])
+        return total
+
+    ((_, found),) = opened.blocks()
+    np.testing.assert_allclose(found, expected(given["labels"], rows, labels), rtol=1e-6, atol=1e-7)
+    other = (given["labels"] + 1) % CLASSES
+    ((_, found),) = opened.blocks(other)
+    np.testing.assert_allclose(found, expected(other, rows, labels), rtol=1e-6, atol=1e-7)
+    own = np.diagonal(expected(given["labels"], given["inputs"], given["labels"]))
+    np.testing.assert_allclose(opened.self_influence(), own, rtol=1e-10)
+
+
+def test_tracin_of_every_step_of_a_cell() -> None:
+    inputs = cell()
+    opened = tracin_steps.open_cell(inputs, {})
+    build_profiles(opened, inputs.factors.train.labels, inputs.factors.validation.labels)
+    ((_, matrix),) = opened.blocks()
+    record = metagradient.repeated_head(inputs)
+    found = tracin_steps.StepInfluence(record, *queries(dtype=np.float32), memory_mib=256)
+    np.testing.assert_allclose(matrix, next(found.blocks())[1], rtol=1e-5)
+    for training, settings_, message in (
+        (None, {}, "needs the settings and the seed"),
+        ({**SGD, "seed": 5}, {"epochs": [1]}, "it is that of all steps"),
+    ):
+        with pytest.raises(GlitchtraceError, match=message):
+            tracin_steps.open_cell(cell(training=training), settings_)

@@ -26,6 +26,7 @@ STUDIES = ("cleansing_smoke", "cleansing_fidelity", "cincer_smoke", "rdia_digits
 # What a component takes from the module of another: an edit of the second changes what the first does.
 BORROWED = {
     ("detector", "picture_autoencoder"): ("cleansing_method", "autoencoder"),
+    ("estimator", "metagradient"): ("estimator", "tracin_steps"),
     ("estimator", "tracin"): ("cleansing_method", "tracin"),
     ("learner", "logistic"): ("relabelling", "rdia"),
 }

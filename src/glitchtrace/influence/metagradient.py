@@ -130,7 +130,7 @@ def walk(
         )
     _check_labels("query_labels", query_labels, len(queries), record.classes)
     classes, dtype = record.classes, record.inputs.dtype
-    for columns in _column_blocks(record, len(queries), memory_mib):
+    for columns in slices_of_queries(record, len(queries), memory_mib):
         chosen, labels = queries[columns], query_labels[columns]
         residual = probabilities(chosen, record.states[-1]) - np.eye(classes, dtype=dtype)[labels]
         # a = ∂L_j/∂θ_T, as (D, block, K): the products of a step have the queries and classes side by side.
@@ -145,7 +145,7 @@ def walk_basis(record: RecordedHead, *, memory_mib: float = MEMORY_MIB) -> Itera
     E_kd − E_Kd, span them, k first.  Their walk serves any number of queries: see ``basis_coordinates``.
     """
     classes, width = record.classes, record.inputs.shape[1]
-    for columns in _column_blocks(record, basis_size(record), memory_mib):
+    for columns in slices_of_queries(record, basis_size(record), memory_mib):
         numbers = np.arange(columns.start, columns.stop)
         adjoint = np.zeros((width, len(numbers), classes), record.inputs.dtype)
         adjoint[numbers % width, np.arange(len(numbers)), numbers // width] = 1
@@ -166,7 +166,8 @@ def basis_coordinates(record: RecordedHead, queries: np.ndarray, labels: np.ndar
     return found
 
 
-def _column_blocks(record: RecordedHead, columns: int, memory_mib: float) -> Iterator[slice]:
+def slices_of_queries(record: RecordedHead, columns: int, memory_mib: float) -> Iterator[slice]:
+    """Blocks of queries whose walk fits into ``memory_mib`` MiB."""
     samples, width = record.inputs.shape
     # Sums and mean of all samples, adjoints a and c, and the products of one batch.
     largest = max(len(rows) for rows in record.batches)
@@ -291,8 +292,8 @@ def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
             return networks.walk(training, queries, labels, memory_mib=memory)
 
         return Metagradient(of_network, training.labels, query_labels, training.classes, memory_mib=memory)
-    record = _repeated(cell)
-    queries = _with_ones(factors.validation.features[0], record)
+    record = repeated_head(cell)
+    queries = validation_inputs(cell, record)
     return of_head(record, queries, query_labels, memory_mib=memory)
 
 
@@ -426,7 +427,7 @@ def steps_of(
     ]
 
 
-def _repeated(cell: EstimatorInputs) -> RecordedHead:
+def repeated_head(cell: EstimatorInputs) -> RecordedHead:
     """The training of the head of a cell, step by step."""
     factors, problem = cell.factors, cell.problem
     network = problem.network
@@ -450,13 +451,12 @@ def _repeated(cell: EstimatorInputs) -> RecordedHead:
     return record
 
 
-def _with_ones(features: np.ndarray, record: RecordedHead) -> np.ndarray:
+def validation_inputs(cell: EstimatorInputs, record: RecordedHead) -> np.ndarray:
+    """The validation samples as the inputs of the recorded head: with a column of ones where it has a bias."""
+    features = cell.factors.validation.features[0]
     missing = record.inputs.shape[1] - features.shape[1]
-    return (
-        np.column_stack([features, np.ones((len(features), missing), features.dtype)])
-        if missing
-        else features
-    )
+    ones = np.ones((len(features), missing), features.dtype)
+    return np.column_stack([features, ones]) if missing else features
 
 
 def _check_labels(name: str, labels: np.ndarray, count: int, classes: int) -> None:
