@@ -1,8 +1,8 @@
 """Write the numbers and figures of docs/fidelity.md from docs/tables/fidelity_*.csv.
 
-``python docs/fidelity.py`` takes the tables from the results of ``config/studies/fidelity.yaml`` where they are at
-hand, and then draws and fills the page from the tables alone.  ``fidelity_detection.csv``: a row per cell, estimator
-and signal; ``fidelity_truth.csv``: a row per cell, estimator and measure; ``fidelity_mnist.csv`` is that of
+``python docs/fidelity.py`` takes ``fidelity_truth.csv`` from the results of ``config/studies/fidelity_published.yaml``
+where they are at hand, and then draws and fills the page from the tables alone.  ``fidelity_detection.csv`` (a row per
+cell, estimator and signal) is that of ``benchmarks/fidelity_detection.py``, ``fidelity_mnist.csv`` that of
 ``benchmarks/fidelity.py``.
 """
 
@@ -20,7 +20,7 @@ from glitchtrace.reporting.tables import markdown_table, write_csv
 PAGE = "docs/fidelity.md"
 TABLES = Path("docs/tables")
 PICTURE, CURVES = Path("docs/fidelity-detection.png"), Path("docs/fidelity-curves.png")
-STUDY = Path("results/studies/fidelity")
+STUDY = Path("results/studies/fidelity_published")
 CELL = ["dataset", "model", "glitch", "seed"]
 TRUEST = "metagradient"
 NAMES = {
@@ -38,50 +38,34 @@ DRAWN = ("CNCI", "SI", "negative_MI", "GD_class", "AAI", "CFRank")
 
 def main() -> None:
     """Take what the study has made, draw, and fill every section of the page."""
-    if (STUDY / "truth.parquet").is_file() and (STUDY / "summary.parquet").is_file():
-        take()
+    if (STUDY / "truth.parquet").is_file():
+        write_csv(files.read_parquet(STUDY / "truth.parquet").round(4), TABLES / "fidelity_truth.csv")
     detection, truth, mnist = read()
     style.save(draw(detection), [PICTURE])
-    if truth is not None:
-        style.save(curves(truth), [CURVES])
+    style.save(curves(truth), [CURVES])
     for section, text in sections(detection, truth, mnist).items():
         replace_section(PAGE, section, text)
 
 
-def take() -> None:
-    """Copy what the study measured."""
-    truth = files.read_parquet(STUDY / "truth.parquet").round(4)
-    write_csv(truth, TABLES / "fidelity_truth.csv")
-    keys = ["dataset", "model", "glitch", "ratio", "seed", "estimator"]
-    chosen = (truth["measure"] == "lds") & (truth["removed"] == "0.1") & (truth["order"] == "fixed")
-    lds = truth[chosen].rename(columns={"mean": "lds"})[[*keys, "lds", "cpu_seconds"]]
-    summary = files.read_parquet(STUDY / "summary.parquet")
-    found = summary[(summary["metric"] == "f1") & (summary["signal"] != "")]
-    found = found.rename(columns={"value": "f1"})[[*keys, "signal", "f1"]]
-    made = [name for name in found["signal"].unique() if style.of_influence(name)]
-    table = lds.merge(found[found["signal"].isin(made)], on=keys).drop(columns="ratio")
-    write_csv(table.round(4), TABLES / "fidelity_detection.csv")
-
-
-def read() -> tuple[pd.DataFrame, pd.DataFrame | None, pd.DataFrame]:
+def read() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The committed tables."""
-    detection = pd.read_csv(TABLES / "fidelity_detection.csv").rename(columns={"noise": "glitch"})
-    path = TABLES / "fidelity_truth.csv"
-    truth = pd.read_csv(path, dtype={"removed": str}) if path.is_file() else None
-    return detection, truth, pd.read_csv(TABLES / "fidelity_mnist.csv")
+    detection, truth, mnist = (
+        pd.read_csv(TABLES / f"fidelity_{name}.csv", dtype={"ratio": str})
+        for name in ("detection", "truth", "mnist")
+    )
+    return detection.rename(columns={"noise": "glitch"}), truth, mnist
 
 
-def sections(detection: pd.DataFrame, truth: pd.DataFrame | None, mnist: pd.DataFrame) -> dict[str, str]:
+def sections(detection: pd.DataFrame, truth: pd.DataFrame, mnist: pd.DataFrame) -> dict[str, str]:
     """The text of every section of the page."""
-    found = {
+    return {
         "summary": summary(detection),
         "how": how(detection),
         "detection": markdown_table(by_signal(detection)),
+        "published": published(truth),
+        "truth": markdown_table(of_truth(truth)),
         "mnist": markdown_table(of_mnist(mnist)),
     }
-    if truth is not None:
-        found["truth"] = markdown_table(of_truth(truth))
-    return found
 
 
 def how(detection: pd.DataFrame) -> str:
@@ -92,11 +76,7 @@ def how(detection: pd.DataFrame) -> str:
             f"{style.human_name('dataset', dataset)} ({glitch.replace('_', ' ')}, {part['seed'].nunique()} seeds)"
         )
     models = [MODELS[name] for name in MODELS if name in set(detection["model"])]
-    made = (
-        "`snakemake truth results/studies/fidelity/summary.parquet --configfile config/studies/fidelity.yaml`"
-        if (TABLES / "fidelity_truth.csv").is_file()
-        else "`python benchmarks/fidelity_detection.py wine`"
-    )
+    made = "`python benchmarks/fidelity_detection.py wine`"
     return (
         f"Detection: {'; '.join(parts)}, 10 % wrong labels; {', '.join(models)}; {made}, then "
         "`python docs/fidelity.py`, which draws and fills this page from the committed tables."
@@ -190,6 +170,21 @@ def of_mnist(mnist: pd.DataFrame) -> pd.DataFrame:
         row["CPU s"] = f"{part['cpu_seconds'].iloc[0]:.1f}"
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def published(truth: pd.DataFrame) -> str:
+    """TracIn beside Koh and Liang by the published measure, beside the published values of wine."""
+    chosen = truth[truth["measure"] == "loo_sample"].set_index(["dataset", "model", "estimator"])["mean"]
+    lines = []
+    for dataset in dict.fromkeys(truth["dataset"]):
+        texts = [
+            f"{MODELS[model].rpartition(', ')[2] if '@' in model else '30 epochs'}: TracIn "
+            f"{chosen[dataset, model, 'tracin']:.2f}, Koh & Liang {chosen[dataset, model, 'influence_functions']:.2f}, "
+            f"metagradient {chosen[dataset, model, TRUEST]:.2f}"
+            for model in ("linear@epochs_5", "linear")
+        ]
+        lines.append(f"* {style.human_name('dataset', dataset)}: {'; '.join(texts)}.")
+    return "\n".join(lines)
 
 
 def of_truth(truth: pd.DataFrame) -> pd.DataFrame:
