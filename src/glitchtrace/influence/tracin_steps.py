@@ -80,7 +80,7 @@ class StepInfluence(Metagradient):
         for rows, rate, weights in zip(record.batches, record.rates, record.states[:-1], strict=True):
             residual = _residuals(record.inputs[rows], record.labels[rows], weights)
             np.add.at(found, rows, rate / len(rows) * np.vecdot(residual, residual))
-        return (found * np.vecdot(record.inputs, record.inputs))[None]
+        return np.asarray(found * np.vecdot(record.inputs, record.inputs))[None]
 
 
 def along_steps(
