@@ -30,6 +30,7 @@ def pattern(template: str) -> str:
     """The regular expression of a path or name with {wildcards}; <study> is that of any study, others any choice."""
     escaped = re.escape(template).replace(re.escape("<study>/"), "(?:studies/[a-z0-9_]+/)?")
     escaped = re.sub("<(?:detectors|policies)>", r"(?:\\+[^/]+)?", escaped)
+    escaped = escaped.replace("<truth>", r"truth-\d+-\d+")
     one = "/".join(re.sub(r"\\\{\w+\\\}", "[^/]+", part) for part in escaped.split("/"))
     return one.replace("[^/]+/[^/]+\\.json", ".+\\.json") if template.startswith("{folder}") else one
 
