@@ -1,11 +1,12 @@
 """The promise of the audit against truth: docs/tables/audit_promise*.csv.
 
-python benchmarks/audit_promise.py runs FIRST COUNT [FOLDER]   audits of planted errors, seeds FIRST … FIRST + COUNT - 1
-python benchmarks/audit_promise.py page                        the tables of docs/audit.md from the files
+python benchmarks/audit_promise.py runs FIRST COUNT [FOLDER [SET …]]   audits, seeds FIRST … FIRST + COUNT - 1
+python benchmarks/audit_promise.py join FOLDER …                       runs made elsewhere into docs/tables
+python benchmarks/audit_promise.py page                                the tables of docs/audit.md from the files
 
 ``runs`` needs GLITCHTRACE_DATA and, for pictures, the features that ``benchmarks/jury.py features`` keeps.  Each run
-adds a line to ``audit_promise_runs.csv`` and remakes ``audit_promise.csv`` beside it, so that it can be stopped and
-gone on with; runs that stand there are left out.  Each draws rows and errors of its own:
+adds a line to ``audit_promise_runs.csv``, so that it can be stopped and gone on with, or made in parts, each in a
+folder of its own; runs that stand there are left out.  Each draws rows and errors of its own:
 
 * uniform errors, exactly the named share, among 1,200 rows (breast cancer 569, wine 178, all they have);
 * on CIFAR-10N errors that people made: of the wrong labels of its worst annotator a random part of the named size.
@@ -163,8 +164,8 @@ def summarised(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines).round(4)
 
 
-def runs(first: int, count: int, folder: Path) -> None:
-    """All sets and noises, seed by seed."""
+def runs(first: int, count: int, folder: Path, sets: tuple[str, ...] = SETS) -> None:
+    """All noises of the sets, seed by seed."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "audit_promise_runs.csv"
     held: dict[str, object] = {}
@@ -173,7 +174,7 @@ def runs(first: int, count: int, folder: Path) -> None:
         table = pd.read_csv(path)
         made = set(zip(table["set"], table.noise, table.seed, strict=True))
     for seed in range(first, first + count):
-        for name in SETS:
+        for name in sets:
             for percent in NOISE:
                 if (name, percent, seed) in made:
                     continue
@@ -182,7 +183,17 @@ def runs(first: int, count: int, folder: Path) -> None:
                     [{key: round(v, 4) if isinstance(v, float) else v for key, v in record.items()}]
                 )
                 row.to_csv(path, mode="a", header=not path.is_file(), index=False)
-        summarised(pd.read_csv(path)).to_csv(folder / "audit_promise.csv", index=False)
+
+
+def join(folders: list[Path]) -> None:
+    """Runs of all folders, each once, beside those that stand in docs/tables."""
+    paths = [folder / "audit_promise_runs.csv" for folder in (TABLES, *folders)]
+    table = pd.concat([pd.read_csv(path) for path in paths if path.is_file()])
+    table["order"] = table["set"].map(SETS.index)
+    table = table.drop_duplicates(["set", "noise", "seed"], keep="last").sort_values(
+        ["seed", "order", "noise"]
+    )
+    table.drop(columns="order").to_csv(TABLES / "audit_promise_runs.csv", index=False)
 
 
 def page() -> None:
@@ -234,6 +245,9 @@ def page() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "runs":
-        runs(int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]) if len(sys.argv) > 4 else TABLES)
+        place = Path(sys.argv[4]) if len(sys.argv) > 4 else TABLES
+        runs(int(sys.argv[2]), int(sys.argv[3]), place, tuple(sys.argv[5:]) or SETS)
+    elif sys.argv[1] == "join":
+        join([Path(folder) for folder in sys.argv[2:]])
     else:
         page()

@@ -1,11 +1,12 @@
 """The jury against truth: docs/tables/jury_*.csv, on draws that its building never saw.
 
-python benchmarks/jury.py features|labels|promise|foreign|limits
+python benchmarks/jury.py features|labels|promise [SETS FIRST COUNT]|foreign|limits
+python benchmarks/jury.py page
 
 ``features`` embeds 4,000 + 1,000 pictures each of CIFAR-10, Fashion-MNIST and MNIST with EfficientNet-Lite0 (about
 two CPU minutes; kept in results/jury_features), which ``labels`` and ``foreign`` read.  Every part adds its rows to
 its table and leaves out the draws that stand there, so that it can be stopped and gone on with; delete the table to
-begin anew.
+begin anew.  ``page`` puts the tables of the promise into docs/jury.md.
 """
 
 import os
@@ -28,7 +29,8 @@ from glitchtrace.detectors.jury.pool import Pool, fit_pool
 from glitchtrace.detectors.jury.refit import refit
 from glitchtrace.detectors.jury.rows import Rows, deal_folds, gather_rows
 
-TABLES = Path("docs/tables")
+TABLES = Path(os.environ.get("GLITCHTRACE_TABLES", "docs/tables"))
+PAGE = Path("docs/jury.md")
 FEATURES = Path("results/jury_features")
 HUMAN = {
     "aggregate": "aggre_label",
@@ -48,7 +50,10 @@ LABEL_CELLS = (
 )
 LABEL_SEEDS = (21, 22, 23)
 PROMISE_CELLS = ("clean", "uniform 5 %", "uniform 10 %", "uniform 20 %", "uniform 40 %", "next class 10 %")
-PROMISE_SEEDS = tuple(range(31, 41))
+PROMISE_PICTURES = ("mnist", "fmnist", "cifar10")
+PROMISE_SETS = ("digits", *PROMISE_PICTURES, "breast cancer", "wine")
+PROMISE_HUMAN = ("aggregate", "random1", "worst")
+PROMISE_SEEDS = range(200, 300)
 FOREIGN_SEEDS = (41, 42, 43)
 Draw = tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, dict[str, np.ndarray], np.ndarray]
 
@@ -271,29 +276,62 @@ def labels_part() -> Iterator[tuple[str, dict[str, object]]]:
                 yield "labels", record
 
 
-def promise_part() -> Iterator[tuple[str, dict[str, object]]]:
-    """Rows of jury_promise.csv: many small runs on data that scikit-learn ships; the experts before any refit."""
+def promise_data(name: str) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, np.ndarray], int, int]:
+    """Views and true labels of a set, labels that people gave, and how many rows train and validate."""
     from sklearn import datasets
 
-    sources = {
+    if name in PROMISE_PICTURES:
+        with np.load(FEATURES / f"{name}.npz") as z:
+            data = dict(z)
+        # Reduced once on all rows, without labels, as every draw would be on its own.
+        views = gather_rows(
+            {view: data[view] for view in ("penultimate", "stage5")}, data["truth"], None, None, 0
+        )
+        return views.views, data["truth"], {key: data[key] for key in HUMAN if key in data}, 1500, 600
+    read, n, m = {
         "digits": (datasets.load_digits, 1000, 400),
         "breast cancer": (datasets.load_breast_cancer, 380, 150),
         "wine": (datasets.load_wine, 120, 50),
-    }
-    for seed in PROMISE_SEEDS:
-        for data, (read, n, m) in sources.items():
-            x, truth = read(return_X_y=True)
-            x = (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)
-            for kind in PROMISE_CELLS:
-                if kind == "uniform 40 %" and data != "digits":
+    }[name]
+    x, truth = read(return_X_y=True)
+    return {"x": (x - x.mean(axis=0)) / np.maximum(x.std(axis=0), 1e-9)}, truth, {}, n, m
+
+
+def promise_part() -> Iterator[tuple[str, dict[str, object]]]:
+    """Rows of jury_promise.csv: many small runs; the experts before any refit, which decide the promise.
+
+    Arguments: sets, by a comma, and seeds, first and count; without, all of both.
+    """
+    names = sys.argv[2].split(",") if len(sys.argv) > 2 else PROMISE_SETS
+    seeds = (
+        range(int(sys.argv[3]), int(sys.argv[3]) + int(sys.argv[4])) if len(sys.argv) > 4 else PROMISE_SEEDS
+    )
+    sources = {name: promise_data(name) for name in names}
+    for seed in seeds:
+        for data, (views, truth, human, n, m) in sources.items():
+            kinds = (*PROMISE_CELLS, *(f"human {name}" for name in PROMISE_HUMAN if name in human))
+            for kind in kinds:
+                if kind == "uniform 40 %" and data in ("breast cancer", "wine"):
                     continue  # of two or three classes nearly nothing is left
                 if done("promise", data=data, kind=kind, seed=seed):
                     continue
                 rng = generator(seed, f"jury benchmark {data} {kind}")
-                order = rng.permutation(len(x))
-                train, held = order[:n], order[n : n + m]
-                labels = spoil(truth[train], kind, rng)
-                draw = ({"x": x[train]}, labels, truth[train], {"x": x[held]}, truth[held])
+                # People labelled the first 4,000 rows; those that validate are of the others where there are such.
+                known = min(len(truth), 4000) if human else len(truth)
+                order = rng.permutation(known)
+                train = order[:n]
+                held = rng.permutation(np.arange(known, len(truth)))[:m] if human else order[n : n + m]
+                right = truth[train]
+                labels = (
+                    human[kind.split()[1]][train] if kind.startswith("human") else spoil(right, kind, rng)
+                )
+                draw = (
+                    {view: x[train] for view, x in views.items()},
+                    labels,
+                    right,
+                    {view: x[held] for view, x in views.items()},
+                    truth[held],
+                )
                 for validated in (False, True):
                     record = judged(draw, validated, again=False)["record"]
                     way = "validated" if validated else "training"
@@ -372,6 +410,81 @@ def limits_part() -> Iterator[tuple[str, dict[str, object]]]:
     )
 
 
+def goals(table: pd.DataFrame) -> list[dict[str, object]]:
+    """Each line of the promise that is aimed at beside what was seen, over all sets."""
+    groups = {
+        "clean": table.kind == "clean",
+        "uniform": table.kind.str.startswith("uniform"),
+        "next class": table.kind.str.startswith("next"),
+        "human": table.kind.str.startswith("human"),
+    }
+    lines = []
+    for name, some in groups.items():
+        for way in ("training", "validated"):
+            part = table[some & (table.rows == way)]
+            if not len(part):
+                continue
+            kept = part.flagged == 0 if name == "clean" else part.false <= 0.1 * part.flagged
+            goal = "98 % flag nothing" if name == "clean" else "95 %"
+            if name == "next class" and way == "training":
+                goal = "none"
+            covers = covered(part)
+            lines.append(
+                {
+                    "errors": name,
+                    "rows": way,
+                    "runs": len(part),
+                    "kept": f"{int(kept.sum())} ({100 * kept.mean():.0f} %)",
+                    "aimed at": goal,
+                    "runs with flags": int((part.flagged > 0).sum()),
+                    "interval covers": f"{int(covers.sum())} ({100 * covers.mean():.0f} %)",
+                    "covers, aimed at": "90 %" if way == "validated" else "–",
+                }
+            )
+    return lines
+
+
+def covered(table: pd.DataFrame) -> pd.Series:
+    """Whether the interval holds the share of wrong labels, to half a row of 1,000."""
+    return (table.low - 0.0005 <= table.wrong) & (table.wrong <= table.high + 0.0005)
+
+
+def promised(table: pd.DataFrame) -> list[dict[str, object]]:
+    """One line per set, kind of errors and way."""
+    lines = []
+    for (data, kind, way), part in table.groupby(["data", "kind", "rows"], sort=False):
+        lines.append(
+            {
+                "data": data,
+                "labels": kind,
+                "rows": way,
+                "runs": len(part),
+                "flagged": f"{part.flagged.mean():.0f}",
+                "false": f"{part.false.mean():.1f}",
+                "kept": int((part.false <= 0.1 * part.flagged).sum()),
+                "found": f"{part.power.mean():.2f}",
+                "most along this ranking": f"{part.power_possible.mean():.2f}",
+                "interval covers": int(covered(part).sum()),
+            }
+        )
+    return lines
+
+
+def page() -> None:
+    """Put the tables of the promise into docs/jury.md, between their marks."""
+    from tabulate import tabulate
+
+    table = pd.read_csv(TABLES / "jury_promise.csv")
+    place = {name: number for number, name in enumerate(PROMISE_SETS)}
+    table = table.assign(order=table.data.map(place)).sort_values(["order", "seed"], kind="stable")
+    text = PAGE.read_text()
+    for name, lines in (("goals", goals(table)), ("promise", promised(table))):
+        before, rest = text.split(f"<!-- {name} -->\n")
+        made = tabulate(lines, headers="keys", tablefmt="pipe", disable_numparse=True)
+        text = f"{before}<!-- {name} -->\n{made}\n<!-- end -->{rest.split('<!-- end -->', 1)[1]}"
+    PAGE.write_text(text)
+
+
 def done(part: str, **key: object) -> bool:
     """Whether a draw stands in its table."""
     path = TABLES / f"jury_{part}.csv"
@@ -386,8 +499,8 @@ PARTS = {"labels": labels_part, "promise": promise_part, "foreign": foreign_part
 
 def main(part: str) -> None:
     """Make one part, row by row."""
-    if part == "features":
-        features()
+    if part in ("features", "page"):
+        features() if part == "features" else page()
         return
     for name, record in PARTS[part]():
         path = TABLES / f"jury_{name}.csv"

@@ -222,11 +222,61 @@ def test_largest_sets():
     assert promise.largest_by_posterior(np.full(50, 0.5), 0.1) == 0
     assert promise.largest_by_posterior(np.zeros(50), 0.1) == 50
     assert promise.largest_by_posterior(np.r_[np.full(40, 1e-4), np.ones(1000)], 0.1) >= 40
+    # Rows more likely right than wrong do not fill what the promise allows.
+    assert promise.largest_by_posterior(np.r_[np.zeros(300), np.full(20, 0.6)], 0.1) == 300
+    # A pool that is not sure of itself: one draw in ten says that a third is right.
+    draws = np.full((10, 300), 0.02)
+    assert promise.largest_by_posterior(draws, 0.1) == 300
+    draws[0] = 0.33
+    assert promise.largest_by_posterior(draws, 0.1) <= 1
     assert promise.largest_by_validation(np.r_[np.zeros(200), np.ones(800)], np.full(500, 2.0), 0.1) > 100
     assert promise.largest_by_validation(np.r_[np.zeros(200), np.ones(800)], np.zeros(500), 0.1) == 0
     assert promise.uncontradicted(np.arange(1000.0), np.full(500, 2000.0), 80, 0.1) == 80
     assert promise.uncontradicted(np.arange(1000.0), np.full(500, 50.5), 80, 0.1) == 51
     assert promise.uncontradicted(np.arange(1000.0), np.full(500, -1.0), 80, 0.1) == 0
+
+
+def test_odd_right_labels_of_two_classes_are_left_room_where_the_experts_doubt():
+    sure = np.tile([[0.99, 0.01], [0.01, 0.99]], (50, 1))
+    np.testing.assert_array_equal(promise.with_odd(sure), sure)
+    mixed = np.r_[sure, np.full((40, 2), 0.5)]
+    odd = promise.with_odd(mixed)
+    np.testing.assert_allclose(odd.sum(axis=1), 1)
+    # C of two balanced classes: sum p(0) p(1) / sum p(0) = (100 * 0.0099 + 40 * 0.25) / 70.
+    np.testing.assert_allclose(
+        odd[0, 1], 0.85 * 0.01 + 0.15 * (0.99 * (10.99 / 70) + 0.01 * (1 - 10.99 / 70))
+    )
+
+
+def test_pairs_of_classes_are_trusted_by_a_quarter():
+    matrix = np.array([[0.7, 0.3, 0.0], [0.05, 0.9, 0.05], [0.0, 0.0, 1.0]])
+    # 0.25 * 0.3 + 0.75 * 0.15; an empty cell stays empty, uniform errors stay as they are.
+    np.testing.assert_allclose(promise.weakened(matrix), [[0.7, 0.1875, 0.0], [0.05, 0.9, 0.05], [0, 0, 1]])
+
+
+def test_two_classes_that_cannot_be_told_apart_flag_nothing():
+    rng = np.random.default_rng(5)
+    n = 2000
+    logit = 3.0 * rng.normal(size=n)
+    truth = np.where(rng.random(n) < 0.05, 1 - (logit > 0), rng.random(n) < 1 / (1 + np.exp(-logit))).astype(
+        int
+    )
+    labels = flip(truth, 0.2, 5)
+    z = np.stack([-logit, logit], axis=1)[None] / 2
+    ballots = Ballots(z.astype(np.float32), np.tile([0, 1], (n, 1)), ("one",), 2, np.ones(1))
+    found = pool.fit_pool(ballots, labels, n)
+    made, _ = promise.make_promise(found, ballots, labels, n, 0.1)
+    assert (labels[made.flagged] == truth[made.flagged]).sum() <= 0.1 * made.flagged.sum()
+
+
+def test_labels_that_follow_nothing_are_not_judged():
+    ballots, _, labels = simulated(2000, noise.uniform_matrix(0.2, 3), 6)
+    labels = np.random.default_rng(7).permutation(labels)
+    found = pool.fit_pool(ballots, labels, 2000)
+    made, scale = promise.make_promise(found, ballots, labels, 2000, 0.1)
+    assert scale.loss > promise.LEARNABLE
+    assert not made.flagged.any()
+    assert "no more of the labels" in made.words
 
 
 def test_few_rows_without_validation_get_no_promise(digits):
@@ -343,6 +393,27 @@ def test_collect_scales_each_expert():
     ballots = collect({"one": Fixed()}, gather_rows({"x": X}, truth, None, None, 0))
     np.testing.assert_allclose(ballots.z.mean(axis=2), 0, atol=1e-5)
     assert np.sqrt(np.mean(np.square(ballots.z))) == pytest.approx(1, abs=1e-5)
+
+
+def test_number_that_does_not_differ_from_none_is_bounded_by_the_likelihood():
+    for share, seed in ((0.0, 30), (0.004, 31)):
+        ballots, truth, _ = simulated(1500, noise.uniform_matrix(0.1, 3), seed)
+        labels = flip(truth, share, seed)
+        found = pool.fit_pool(ballots, labels, 1500)
+        scale = promise.profile(found, ballots, labels, 1500)
+        told = number.class_number(found, scale, ballots, labels, 1500)
+        assert told.low <= share <= told.high
+        assert 3 / 1500 <= told.high < 0.05
+        wider = number.mixed_number(found, None, told, scale, ballots, labels, 1500)
+        assert wider.high > told.high
+
+
+def test_a_part_of_the_rows_decides_as_surely_as_that_part(monkeypatch):
+    ballots, _, labels = simulated(2000, noise.uniform_matrix(0.2, 3), 32)
+    found = pool.fit_pool(ballots, labels, 2000)
+    whole = promise.profile(found, ballots, labels, 2000).error
+    monkeypatch.setattr(pool, "_FIT_ROWS", 500)
+    assert promise.profile(found, ballots, labels, 2000).error == pytest.approx(2 * whole, rel=0.02)
 
 
 def test_number_where_errors_follow_the_sample_or_the_class():

@@ -13,11 +13,11 @@ import numpy as np
 from glitchtrace.audit.learners import floored
 from glitchtrace.audit.representation import Representation
 from glitchtrace.core.seeding import generator
+from glitchtrace.detectors.jury.promise import DRAWS, largest_by_posterior, paired_steps, with_odd
 
 _FITTED_ROWS = 50_000
 _PRIOR = 1e-3
 _JURY_ROWS, _JURY_CLASSES = (1000, 200_000), 1000
-_CONFIDENCE = 0.05  # of the promise: it is held in 95 of 100 runs
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,10 @@ def judge(
     held = _fit(z[:, rows], y[rows], classes, start=theta, share=cautious)
     p = _pool(z, theta)
     wrong = _wrong(p, y, epsilon)
-    right = 1 - _wrong(np.maximum(_pool(z, held), 1e-4 / classes), y, cautious)
     score = _score(p, y)
-    flags = promised(right, score, max_false) if cautious > 0 else np.zeros(len(y), dtype=bool)
+    flags = np.zeros(len(y), dtype=bool)
+    if cautious > 0:
+        flags = promised(_right(z, y, classes, held, cautious, rows), score, max_false)
     other = p.copy()
     other[np.arange(len(y)), y] = -1
     proposed = other.argmax(axis=1)
@@ -106,21 +107,31 @@ def judge_by_jury(
 
 
 def promised(right: np.ndarray, score: np.ndarray, max_false: float) -> np.ndarray:
-    """The largest set of which, with 95 % confidence, at most a share ``max_false`` is right.
+    """The flags (n,) of ``largest_by_posterior``; among equal posteriors the higher score comes first.
 
-    ``right``: probability (n,) that a label is right.  Rows are taken by rising ``right``; a set of R rows is kept
-    while a Poisson variable of mean Σ right is at most ⌊R·max_false⌋ with probability 0.95.
+    ``right``: probability (n,) that a label is right, or (draws, n).
     """
-    from scipy.stats import poisson
+    flags = np.zeros(right.shape[-1], dtype=bool)
+    order = np.lexsort((-score, np.atleast_2d(right).mean(axis=0)))
+    flags[order[: largest_by_posterior(right, max_false)]] = True
+    return flags
 
-    order = np.lexsort((-score, right))
-    mean = np.cumsum(right[order])
-    sizes = np.arange(1, len(order) + 1)
-    kept = np.flatnonzero(poisson.cdf(np.floor(max_false * sizes), mean) >= 1 - _CONFIDENCE)
-    flags = np.zeros(len(right), dtype=bool)
-    if len(kept):
-        flags[order[: kept[-1] + 1]] = True
-    return flags & (right < 0.5)
+
+def _right(
+    z: np.ndarray, y: np.ndarray, classes: int, theta: np.ndarray, epsilon: float, rows: np.ndarray
+) -> np.ndarray:
+    """Posteriors (draws, n) that labels are right for a given share of wrong ones, weights and biases drawn."""
+    count = z.shape[0]
+    _, slopes = _parts(z[:, rows], y[rows], theta, epsilon)
+    information = slopes[:, :-1].T @ slopes[:, :-1] + 2 * _PRIOR * len(rows) * np.eye(count + classes)
+    root = np.linalg.inv(np.linalg.cholesky(information)).T
+    result = np.empty((DRAWS, len(y)), dtype=np.float32)
+    for place, step in enumerate(paired_steps(count + classes)):
+        moved = theta.copy()
+        moved[:-1] += np.r_[np.clip((root @ step)[:count], -np.log(2), np.log(2)), (root @ step)[count:]]
+        p = np.maximum(_pool(z, moved), 1e-4 / classes)
+        result[place] = 1 - _wrong(with_odd(p) if classes == 2 else p, y, epsilon)
+    return result
 
 
 def _levels(p: np.ndarray) -> np.ndarray:

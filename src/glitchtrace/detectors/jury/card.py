@@ -1,5 +1,8 @@
 """The jury as a detector of the grid, with validation rows and without.
 
+Features of a network that was trained on the observed labels have seen every one of them, and so have experts that
+leave a row out: they vouch for wrong labels.  A frozen network, or features from elsewhere, keep them apart.
+
 Source: docs/methods/jury.md.
 """
 
@@ -11,7 +14,8 @@ KIND = "detector"
 CARDS = {
     "jury": {
         "label": "jury",
-        "summary": "Experts that have not seen a label vote on it; flags with a promise; training samples alone.",
+        "summary": "Experts that have not seen a label vote on it; flags with a promise; training samples alone. "
+        "Its promise does not hold on features of a network that was trained on these labels.",
         "needs": ["features"],
         "finds": "label",
         "family": "jury",
@@ -28,7 +32,8 @@ CARDS = {
     },
     "jury_validated": {
         "label": "jury, validated",
-        "summary": "The jury with validation samples: anomalies and corruptions too, a firmer promise.",
+        "summary": "The jury with validation samples: anomalies and corruptions too, a firmer promise. "
+        "Neither promise nor number holds on features of a network that was trained on these labels.",
         "needs": ["features", "validation"],
         "finds": "both",
         "family": "jury",

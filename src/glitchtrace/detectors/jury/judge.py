@@ -131,7 +131,7 @@ class Jury:
             flagged=promise.flagged,
             promise=promise,
             number=number,
-            numbers=(by_class, number) if number is not by_class else (number,),
+            numbers=(by_class, number) if number.model != by_class.model else (number,),
             noise=final.noise,
             experts=dict(zip(ballots.names, (final.weights / final.weights.sum()).tolist(), strict=True)),
             validation_flip=final.validation_flip,

@@ -1,12 +1,13 @@
 """How many labels are wrong: by a noise matrix over classes, and by one over samples where validation rows allow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from glitchtrace.detectors.jury import noise
 from glitchtrace.detectors.jury.ballots import Ballots
-from glitchtrace.detectors.jury.pool import Pool
-from glitchtrace.detectors.jury.promise import Scale
+from glitchtrace.detectors.jury.pool import Pool, loss_at_rate
+from glitchtrace.detectors.jury.promise import Scale, with_odd
 
 TWO_SIDED = 1.96
 
@@ -26,20 +27,49 @@ class Number:
 
 
 def class_number(pool: Pool, scale: Scale, ballots: Ballots, labels: np.ndarray, training: int) -> Number:
-    """Mean of 1 - q_i(y_i) over training rows; the interval is that of the scale s of T."""
+    """Mean of 1 - q_i(y_i) over training rows; the interval is that of the scale s of T.
+
+    Upwards it is one of the square root, as of a count.  Where the number does not differ from 0, the curvature there
+    is of no use, and the likelihood ratio says how many could be wrong.  Of two classes, odd right labels look like
+    wrong ones: so many as ``with_odd`` adds may be none.
+    """
     own = ballots.take(slice(0, training))
-    q = pool.judged(own, labels[:training])
+    p = pool.posterior(own)
+    q, _ = noise.responsibilities(p, own.column(pool.noise, labels[:training]))
     place = own.place(labels[:training])
     share = 1 - float(np.where(place >= 0, q[np.arange(training), place], 0).mean())
-    spread = TWO_SIDED * scale.error * share if np.isfinite(scale.error) else share
-    # At the border the curvature is of no use: three rows in n are what no wrong label among n allows (95 %).
-    high = max(share + spread, 3.0 / training)
-    return Number(share, max(0.0, share - spread), min(1.0, high), "classes")
+    error = min(scale.error, 1.0)
+    # Three rows in n are what no wrong label among n allows (95 %).
+    high = max(share * (1 + 0.5 * TWO_SIDED * error) ** 2, 3.0 / training)
+    if scale.lower() <= 0:
+        high = max(high, _possible(pool, ballots, labels, training))
+    low = share - TWO_SIDED * error * share
+    if ballots.classes == 2:
+        low -= 0.5 * float(np.abs(with_odd(p) - p).sum(axis=1).mean())
+    return Number(share, max(0.0, low), min(1.0, high), "classes")
+
+
+def _possible(pool: Pool, ballots: Ballots, labels: np.ndarray, training: int) -> float:
+    """The largest share of wrong labels that a likelihood ratio test does not refuse (95 %), to a tenth of itself."""
+    best, count = loss_at_rate(pool, ballots, labels, training, None)
+
+    def refused(rate: float) -> bool:
+        return 2 * count * (loss_at_rate(pool, ballots, labels, training, rate)[0] - best) > TWO_SIDED**2
+
+    rate, top = 3.0 / training, 0.5 * (1 - 1 / ballots.classes)
+    while rate < top and not refused(rate):
+        rate *= 2
+    low, high = 0.5 * rate, rate
+    while high > 1.1 * low:
+        middle = float(np.sqrt(low * high))
+        low, high = (low, middle) if refused(middle) else (middle, high)
+    return low
 
 
 _THIRDS, _STEPS, _START = 3, 100, 0.3
 _TARGET_ROWS, _CLASS_ROWS = 10.0, 50.0
 _CLEAN = 0.003
+_HIDDEN = (0.05, 0.2)  # shares of the experts' doubt that may be wrong labels which follow the sample
 
 
 def mixed_share(p: np.ndarray, labels: np.ndarray, matrix: np.ndarray) -> tuple[float, float]:
@@ -108,14 +138,23 @@ def mixed_number(
     With right validation labels, p comes from ``sure``, which they alone decided: training labels that follow the
     sample draw p towards themselves.  The interval holds the sampling error of the noise and, squared, how far the
     estimate stands from the same without that safeguard: from the pool of all rows, or from the number by classes.
+    Without such labels it holds the interval by classes too, and reaches further up: errors that follow the sample
+    hide in what the experts doubt; as many as are found may, but no more than a fifth of that doubt and no less than
+    a twentieth.
     """
-    if classes.share < _CLEAN or not ballots.complete:
-        return classes
     own = ballots.take(slice(0, training))
-    share, _ = mixed_share(pool.posterior(own), labels[:training], pool.noise)
+    p = pool.posterior(own)
+    doubt = float(1 - p.max(axis=1).mean())
+    hidden = min(max(classes.share, _HIDDEN[0] * doubt), _HIDDEN[1] * doubt) if sure is None else 0.0
+    if classes.share < _CLEAN or not ballots.complete:
+        return replace(classes, high=min(1.0, classes.high + hidden))
+    share, _ = mixed_share(p, labels[:training], pool.noise)
     other = classes.share
     if sure is not None:
         other, (share, _) = share, mixed_share(sure.posterior(own), labels[:training], pool.noise)
     error = min(scale.error, 1.0)
     spread = float(np.hypot(TWO_SIDED * error * share, share - other))
-    return Number(share, max(0.0, share - spread), min(1.0, share + spread), "classes and samples")
+    low, high = share - spread, share + spread
+    if sure is None:
+        low, high = min(low, classes.low), max(high, classes.high) + hidden
+    return Number(share, max(0.0, low), min(1.0, high), "classes and samples")

@@ -144,13 +144,20 @@ def fit_pool(
     return Pool(np.exp(log_weights), bias, matrix, chosen, wrong, tuple(path))
 
 
-def _thin(N: int, training: int, classes: int, seed: int) -> np.ndarray:
+def fitted_rows(N: int, training: int, classes: int) -> tuple[int, int]:
+    """How many training rows, and validation rows, decide weights and noise."""
     limit = max(_FIT_ROWS, 30 * classes)
+    return min(training, limit), min(N - training, limit)
+
+
+def _thin(N: int, training: int, classes: int, seed: int) -> np.ndarray:
     rng = generator(seed, "jury pool rows")
     parts = []
-    for first, count in ((0, training), (training, N - training)):
-        if count > limit:
-            parts.append(first + np.sort(rng.choice(count, limit, replace=False)))
+    for first, count, some in zip(
+        (0, training), (training, N - training), fitted_rows(N, training, classes), strict=True
+    ):
+        if count > some:
+            parts.append(first + np.sort(rng.choice(count, some, replace=False)))
         else:
             parts.append(np.arange(first, first + count))
     return np.concatenate(parts)
@@ -206,6 +213,27 @@ def _fit_weights(
         options={"maxiter": WEIGHT_STEPS},
     )
     return result.x[:E], result.x[E:], float(result.fun)
+
+
+def loss_at_rate(
+    pool: Pool, ballots: Ballots, labels: np.ndarray, training: int, rate: float | None, seed: int = 0
+) -> tuple[float, int]:
+    """The least loss over weights and bias where T has this flip rate and uniform targets, and the number of rows.
+
+    ``rate`` None: under the T of the pool itself.  The loss is minus the mean penalised log likelihood.
+    """
+    K, N = ballots.classes, len(labels)
+    rows = _thin(N, training, K, seed)
+    matrix = pool.noise if rate is None else noise.uniform_matrix(rate, K)
+    spread = None if pool.validation_flip is None else noise.uniform_matrix(pool.validation_flip, K)
+    log_weights, bias = np.log(np.maximum(pool.weights, 1e-5)), pool.bias
+    part, n = ballots.take(rows), int((rows < training).sum())
+    value = np.inf
+    for _ in range(2):
+        log_weights, bias, value = _fit_weights(
+            part, labels[rows], n, matrix, spread, log_weights, bias, False
+        )
+    return value, len(rows)
 
 
 def refined(pool: Pool, **changes: object) -> Pool:

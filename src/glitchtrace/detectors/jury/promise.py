@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import betabinom, poisson
 
+from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.jury import noise
 from glitchtrace.detectors.jury.ballots import Ballots
-from glitchtrace.detectors.jury.pool import BIAS_PENALTY, WEIGHT_PENALTY, Pool
+from glitchtrace.detectors.jury.pool import BIAS_PENALTY, WEIGHT_PENALTY, Pool, fitted_rows
 
 MISS = 0.05  # how often the promise may fail
 ONE_SIDED = 1.645
@@ -16,17 +17,30 @@ _FLOOR = 1e-4
 _SIZES = 25
 # Below so many rows the pool is surer than it should be: on 380 and 120 rows the promise failed in half of the runs.
 FEWEST = 1000
+DRAWS = 32  # of weights and bias, over which a promise is averaged
+HALF = 0.5  # a label more likely right than wrong is not flagged to fill what a promise allows
+# Of what the experts confuse, where there are two classes, so much has nothing to do with how sure they are; it
+# sets in as their doubt rises through these shares.
+ODD, DOUBTFUL = 0.15, (0.09, 0.1)
+# Of what T says of a pair of classes beyond uniform errors, so much is believed where no validation rows can check it.
+PAIRED = 0.25
+# Of the entropy of the labels: with a larger loss the experts say no more than the shares of the classes do.
+LEARNABLE = 0.98
 
 
 @dataclass(frozen=True)
 class Scale:
     """The profile of the likelihood over s, which multiplies the off-diagonal of T; 1 is the estimate.
 
-    ``error``: its standard error; ``slope`` (E + K,): how (log w, b) moves along the profile, per unit of s.
+    ``error``: its standard error; ``slope`` (E + K,): how (log w, b) moves along the profile, per unit of s;
+    ``spread`` (E + K, E + K): a root of the covariance of (log w, b) for given s; ``loss``: minus the mean log
+    likelihood of the training labels, as a share of their entropy.
     """
 
     error: float
     slope: np.ndarray
+    spread: np.ndarray
+    loss: float
 
     def lower(self) -> float:
         """The lower 95 % limit of s."""
@@ -46,10 +60,13 @@ def profile(pool: Pool, ballots: Ballots, labels: np.ndarray, training: int, blo
     """The standard error of s from the outer product of the rows' scores, profiled over the pool.
 
     Information: J'J + N diag(2e-4, 2e-3, 0) for (log w, b, s); validation rows, if any, tell of (log w, b) only.
+    Where the pool was fitted on a part of the rows, J'J counts as that part does.
     """
     E, N, _ = ballots.z.shape
     K = ballots.classes
     J = np.zeros((E + K + 1, E + K + 1))
+    own_rows, held_rows = fitted_rows(N, training, K)
+    likelihood = 0.0
     spread = noise.uniform_matrix(pool.validation_flip, K) if pool.validation_flip is not None else None
     cuts = sorted({*range(0, N, block), training, N})
     for part in (slice(start, stop) for start, stop in itertools.pairwise(cuts)):
@@ -60,8 +77,9 @@ def profile(pool: Pool, ballots: Ballots, labels: np.ndarray, training: int, blo
         assert matrix is not None
         p = pool.posterior(some)
         column = some.column(matrix, y)
-        q, _ = noise.responsibilities(p, column)
+        q, told = noise.responsibilities(p, column)
         gap = q - p
+        likelihood += float(told.sum()) if own else 0.0
         rows = np.zeros((len(y), E + K + 1))
         rows[:, :E] = np.einsum("enc,nc->ne", some.z, gap.astype(np.float32)) * pool.weights
         if some.complete:
@@ -73,40 +91,97 @@ def profile(pool: Pool, ballots: Ballots, labels: np.ndarray, training: int, blo
             slope = column.copy()
             slope[np.arange(len(y)), place] -= 1
             rows[:, -1] = (p * slope).sum(axis=1) / np.maximum((p * column).sum(axis=1), 1e-300)
-        J += rows.T @ rows
-    J[np.diag_indices(E + K)] += N * np.r_[np.full(E, 2 * WEIGHT_PENALTY), np.full(K, 2 * BIAS_PENALTY)]
+        J += rows.T @ rows * (own_rows / training if own else held_rows / (N - training))
+    J[np.diag_indices(E + K)] += (own_rows + held_rows) * np.r_[
+        np.full(E, 2 * WEIGHT_PENALTY), np.full(K, 2 * BIAS_PENALTY)
+    ]
     solved = np.linalg.solve(J[:-1, :-1], J[:-1, -1])
     information = J[-1, -1] - J[-1, :-1] @ solved
     error = float(1 / np.sqrt(information)) if information > 1e-12 else np.inf
-    return Scale(error, -solved)
+    root = np.linalg.inv(np.linalg.cholesky(J[:-1, :-1])).T
+    share = np.bincount(labels[:training], minlength=K) / training
+    entropy = -float((share[share > 0] * np.log(share[share > 0])).sum())
+    return Scale(error, -solved, root, -likelihood / training / max(entropy, 1e-12))
 
 
-def right_probability(
+def with_odd(p: np.ndarray) -> np.ndarray:
+    """P (N, 2) with right labels that look wrong however sure the experts are: (1 - o) p + o p C.
+
+    C[a, c] = sum_i p_i(a) p_i(c) / sum_i p_i(a): what the experts confuse.  Of two classes a wrong label is the other
+    one, and so is an odd right one: no likelihood of the labels tells them apart, as the targets do of more classes.
+    o rises from 0 to ODD as the experts' mean doubt 1 - max p rises through DOUBTFUL: where they are hardly ever in
+    doubt, odd labels are few.
+    """
+    low, high = DOUBTFUL
+    doubt = float(1 - p.max(axis=1).mean())
+    o = ODD * min(max((doubt - low) / (high - low), 0.0), 1.0)
+    confused = p.T @ p / np.maximum(p.sum(axis=0), 1e-300)[:, None]
+    result: np.ndarray = (1 - o) * p + o * (p @ confused)
+    return result
+
+
+def weakened(matrix: np.ndarray) -> np.ndarray:
+    """T (K, K) that trusts a pair of classes by PAIRED only: the smaller of T and PAIRED T + (1 - PAIRED) uniform.
+
+    Right labels at an ambiguous border look like errors between its classes, and T takes them in.
+    """
+    lost = 1 - np.diag(matrix)
+    uniform = np.repeat(lost[:, None] / (len(matrix) - 1), len(matrix), axis=1)
+    result: np.ndarray = np.minimum(matrix, PAIRED * matrix + (1 - PAIRED) * uniform)
+    np.fill_diagonal(result, np.diag(matrix))
+    return result
+
+
+def paired_steps(width: int) -> np.ndarray:
+    """Standard normal steps (DRAWS, width), each beside its opposite, the same in every run: a fixed quadrature."""
+    steps = generator(0, "jury promise").normal(size=(DRAWS // 2, width))
+    return np.concatenate([steps, -steps])
+
+
+def right_probabilities(
     pool: Pool, scale: Scale, ballots: Ballots, labels: np.ndarray, s: float | None = None
 ) -> np.ndarray:
-    """Each label's posterior of being right (N,) under the smallest noise that the data allow; p not below 1e-4 / K."""
-    E = len(pool.weights)
+    """Each label's posterior of being right (DRAWS, N) under the smallest noise that the data allow.
+
+    Draws of (log w, b) around the profile at s = 1 - 1.645 error tell how sure the pool itself is; p is not below
+    1e-4 / K.  T is ``weakened`` where errors seem to follow pairs and there are no validation rows.
+    """
+    E, K = len(pool.weights), ballots.classes
     low = scale.lower() if s is None else s
     if low <= 0:
-        return np.ones(len(labels))
-    move = scale.slope * (low - 1)
-    # A step along a tangent: not longer than doubles or halves a weight.
-    weights = pool.weights * np.exp(np.clip(move[:E], -np.log(2), np.log(2)))
-    bias = pool.bias + move[E:]
-    p = np.maximum(np.exp(ballots.log_posterior(weights, bias)), _FLOOR / ballots.classes)
-    p /= p.sum(axis=1, keepdims=True)
-    q, _ = noise.responsibilities(p, ballots.column(scaled(pool.noise, low), labels))
+        return np.ones((1, len(labels)), dtype=np.float32)
+    alone = pool.validation_flip is None and not pool.uniform
+    column = ballots.column(scaled(weakened(pool.noise) if alone else pool.noise, low), labels)
     place = ballots.place(labels)
-    result: np.ndarray = np.where(place >= 0, q[np.arange(len(q)), place], 0.0)
+    index = np.arange(len(labels))
+    result = np.empty((DRAWS, len(labels)), dtype=np.float32)
+    for number, step in enumerate(paired_steps(E + K)):
+        move = scale.slope * (low - 1) + scale.spread @ step
+        # A step along a tangent: not longer than doubles or halves a weight.
+        weights = pool.weights * np.exp(np.clip(move[:E], -np.log(2), np.log(2)))
+        p = np.maximum(np.exp(ballots.log_posterior(weights, pool.bias + move[E:])), _FLOOR / K)
+        p /= p.sum(axis=1, keepdims=True)
+        q, _ = noise.responsibilities(with_odd(p) if K == 2 else p, column)
+        result[number] = np.where(place >= 0, q[index, place], 0.0)
     return result
 
 
 def largest_by_posterior(right: np.ndarray, max_false: float) -> int:
-    """The largest R with Poisson_cdf(floor(max_false R); sum of the R smallest l) >= 0.95."""
-    ordered = np.sort(right)
-    sizes = np.arange(1, len(ordered) + 1)
-    kept = poisson.cdf(np.floor(max_false * sizes + 1e-9), np.cumsum(ordered)) >= 1 - MISS
-    # Below one allowed error the sum itself has to be small, which the same formula says.
+    """The largest R of rows more likely wrong than right whose false flags are at most max_false R in 95 of 100 cases.
+
+    ``right`` (n,), or (draws, n) of equal weight: the mean over the draws of Poisson_cdf(floor(max_false R); sum of l
+    over the R rows with the smallest mean l) is at least 0.95.
+    """
+    right = np.atleast_2d(right)
+    mean = right.mean(axis=0)
+    order = np.argsort(mean, kind="stable")[: int((mean < HALF).sum())]
+    sizes = np.arange(1, len(order) + 1)
+    allowed = np.floor(max_false * sizes + 1e-9)
+    chance = np.zeros(len(order))
+    for each in right:
+        # Below one allowed error the sum itself has to be small, which the same formula says.
+        chance += poisson.cdf(allowed, np.cumsum(each[order], dtype=np.float64)) / len(right)
+    kept = chance >= 1 - MISS
     return int(sizes[kept][-1]) if kept.any() else 0
 
 
@@ -164,14 +239,17 @@ def make_promise(
 ) -> tuple[Promise, Scale]:
     """The flags of the training rows by the rule for what is known: section "Promise" of docs/methods/jury.md."""
     scale = profile(pool, ballots, labels, training)
-    right = right_probability(pool, scale, ballots, labels)
+    draws = right_probabilities(pool, scale, ballots, labels)
+    right = draws.mean(axis=0)
     own, held = right[:training], right[training:]
-    by_posterior = largest_by_posterior(own, max_false) if scale.lower() > 0 else 0
+    # Labels that follow nothing: where they differ from what the experts believe says nothing about them.
+    told = scale.lower() > 0 and scale.loss < LEARNABLE
+    by_posterior = largest_by_posterior(draws[:, :training], max_false) if told else 0
     if training < FEWEST:
         by_posterior = 0
     size, rule, conditional, why = by_posterior, "posterior", False, ""
     if len(held):
-        counted = largest_by_validation(own, held, max_false) if scale.lower() > 0 else 0
+        counted = largest_by_validation(own, held, max_false) if told else 0
         size = uncontradicted(own, held, by_posterior, max_false)
         if not pool.uniform or counted > size:
             size, rule = counted, "validation counts"
@@ -201,7 +279,9 @@ def make_promise(
         words = f"{size} rows are flagged; with 95 % certainty at most {share} of them are false; {why}."
     else:
         words, rule = f"Nothing can be flagged with the promise of at most {share} false ones.", "none"
-        if training < FEWEST:
+        if scale.loss >= LEARNABLE:
+            words += " The experts say no more of the labels than the shares of the classes do."
+        elif training < FEWEST:
             words += f" Below {FEWEST:,} training rows only validation rows can keep it, and enough of them."
         conditional = False
     return Promise(max_false, flagged, rule, conditional, words), scale
