@@ -89,6 +89,11 @@ fuzz: $(READY) ## One bit at random in every kind of file, TRIALS or 1,000 times
 	$(BIN)/python tests/helpers/fuzzing.py --trials $(or $(TRIALS),1000) --table docs/tables/fuzz.csv
 	$(BIN)/python docs/faults.py
 
+.PHONY: memory
+memory: $(READY) ## Peak memory of each stage beside what is declared, and the table of docs/running.md (an hour)
+	$(BIN)/python benchmarks/memory.py --table docs/tables/memory.csv
+	$(BIN)/python docs/running.py
+
 .PHONY: lint
 lint: $(READY) ## Style and types
 	$(BIN)/ruff check .

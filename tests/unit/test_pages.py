@@ -10,6 +10,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
+from glitchtrace.core import resources
 from glitchtrace.reporting.tables import markdown_table
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +107,20 @@ def test_the_numbers_of_a_page_are_those_of_its_committed_tables(
         assert text.strip() == pages.standing(page.PAGE, section), f"{section}: run python docs/{name}.py"
     tables = {table for section in page.SECTIONS.values() for table in section.tables}
     assert tables - set(page.TABLES) <= {f"{name}_cost"}, "a table that nothing makes"
+
+
+def test_declared_memory_is_within_a_quarter_of_the_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    running = writer("running")
+    assert running.memory() in (ROOT / running.PAGE).read_text(encoding="utf-8"), "run python docs/running.py"
+    table = pd.read_csv(running.TABLE)
+    for row in table.to_dict("records"):
+        stage, _, every = row["stage"].partition(" ")
+        size = {key: row[key] for key in ("rows", "validation", "columns", "classes", "epochs")}
+        now = resources.mib(stage, families=bool(every), **size)
+        assert abs(now / row["peak MiB"] - 1) <= 0.25, row
+    assert table[table["classes"] >= 1000]["peak MiB"].max() <= 2048
+    assert len(table[table["size"] == "held out"]) >= 10
 
 
 def test_no_flipped_bit_of_the_page_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
