@@ -8,7 +8,8 @@ every influence signal at the known number of wrong labels.
 
     python benchmarks/fidelity_detection.py wine
 
-writes docs/tables/fidelity_detection.csv for the named data sets.  Source: docs/fidelity.md.
+puts the rows of the named data sets into docs/tables/fidelity_detection.csv; those of others stay.
+Source: docs/fidelity.md.
 """
 
 import sys
@@ -48,15 +49,19 @@ TARGET = Path(__file__).parents[1] / "docs/tables/fidelity_detection.csv"
 def main() -> None:
     """Train, estimate, retrain and detect; one row per cell, estimator and signal."""
     torch.set_num_threads(1)
-    rows = []
     columns = ["dataset", "model", "noise", "seed", "estimator", "lds", "cpu_seconds", "signal", "f1"]
     for dataset in sys.argv[1:] or DATA:
+        rows = []
         for model in MODELS:
             for noise in ("uniform", "next_class"):
                 for seed in range(SEEDS):
                     rows += list(measure(dataset, model, noise, seed))
                 print(dataset, model, noise, round(time.process_time()), "CPU s", flush=True)
-        pd.DataFrame(rows, columns=columns).round(4).to_csv(TARGET, index=False)
+        found = pd.DataFrame(rows, columns=columns).round(4)
+        if TARGET.is_file():
+            before = pd.read_csv(TARGET)
+            found = pd.concat([before[before["dataset"] != dataset], found])
+        found.to_csv(TARGET, index=False)
 
 
 def measure(dataset: str, model: str, noise: str, seed: int) -> Iterator[tuple[Any, ...]]:
