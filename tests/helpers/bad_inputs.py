@@ -830,6 +830,7 @@ def _printable(text: str) -> bool:
 def written_well(out: Path, said: str) -> tuple[str, str]:
     """Whether what an audit wrote holds neither formulas in the list nor markup of the data in the page."""
     if (out / "issues.csv").is_file():
+        csv.field_size_limit(sys.maxsize)  # cells may be longer than 128 KiB
         with open(out / "issues.csv", encoding="utf-8", newline="") as stream:
             for row in csv.reader(stream):
                 for cell in row:
