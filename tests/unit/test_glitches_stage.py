@@ -119,7 +119,7 @@ def test_the_default_foreign_dataset_is_that_of_the_host_unless_given():
 
 def test_every_setting_of_a_glitch_has_a_description_a_default_and_a_json_form():
     for name in registry.names("glitch"):
-        for key, fragment in registry.card("glitch", name)["settings"].items():
+        for key, fragment in registry.settings("glitch", name).items():
             assert fragment["description"], key
             assert "default" in fragment
             json.dumps(fragment)

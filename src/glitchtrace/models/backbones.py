@@ -160,12 +160,12 @@ def _pretrained(name: str) -> nn.Module:
     import timm
 
     cache = backbone_weights.folder()
-    config = timm.get_pretrained_cfg(name)
-    if config is not None and config.hf_hub_id:
-        # Files of the hub lie there under their SHA-256.
-        for file in (cache / f"models--{config.hf_hub_id.replace('/', '--')}" / "blobs").glob("*"):
-            verify_named(file)
     try:
+        config = timm.get_pretrained_cfg(name)
+        if config is not None and config.hf_hub_id:
+            # Files of the hub lie there under their SHA-256.
+            for file in (cache / f"models--{config.hf_hub_id.replace('/', '--')}" / "blobs").glob("*"):
+                verify_named(file)
         return timm.create_model(name, pretrained=True, num_classes=0, cache_dir=cache)
     # Hubs report what they cannot reach as OSError, timm unknown tags and networks without weights as RuntimeError.
     except (OSError, RuntimeError) as error:
