@@ -36,6 +36,9 @@ def test_no_input_ends_in_a_traceback(kind: str, tmp_path: Path) -> None:
         (b"y,a\n" + b"".join(b"%d,%d\n" % (n % 2, n) for n in range(40)), ["--encoding", "base64"]),
         (b"y,a\n" + b"".join(b"%d,%d\n" % (n % 2, n) for n in range(40)), ["--encoding", "zlib"]),
         (b"y,a\n" + b"".join(b"%d,%d\n" % (n % 2, n) for n in range(40)), ["--out", "{here}/t.csv/below"]),
+        # A fold in which a column has no value.
+        (b"y,a,b\nc0,1,1\n" + b"".join(b"c%d,,\n" % (n % 2) for n in range(40)), []),
+        (b"y,a,b\nc0,1,0\n" + b"".join(b"c%d,,%d\n" % (n % 2, n) for n in range(40)), []),
     ],
 )
 def test_what_was_once_a_traceback_is_none(tmp_path: Path, content: bytes, arguments: list[str]) -> None:

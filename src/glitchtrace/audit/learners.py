@@ -119,6 +119,9 @@ def predict(
     fitted = train
     if learner.name.startswith("linear_") and len(train) * matrix.shape[1] * classes > _LINEAR_CELLS:
         fitted = train[:: -(-len(train) * matrix.shape[1] * classes // _LINEAR_CELLS)]
+    empty = np.isnan(matrix[fitted]).all(axis=0)
+    if empty.any():  # boosting cannot cut a column without a single value in these rows
+        matrix = np.where(empty, 0.0, matrix)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an iteration limit is no fault here: the held-out likelihood judges
         model.fit(matrix[fitted], y[fitted])
