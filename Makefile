@@ -61,7 +61,7 @@ audit: $(READY) ## Your own data (DATA=file or folder, LABEL=column, ID=column):
 	@ls results/audit/*/report.html
 
 .PHONY: test
-test: $(READY) ## Unit, golden, property and workflow tests (12 minutes on 2 cores)
+test: $(READY) ## Unit, golden, property and workflow tests (10 minutes on 2 cores)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 .PHONY: test-operations
