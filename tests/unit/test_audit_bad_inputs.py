@@ -10,10 +10,13 @@ from pathlib import Path
 import bad_inputs
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
+from pyarrow import feather
 
-from glitchtrace.audit.samples import from_arrays
+from glitchtrace.audit import cleaning
+from glitchtrace.audit.samples import from_arrays, read
 from glitchtrace.audit.settings import Settings
 from glitchtrace.command import main
 from glitchtrace.core.errors import GlitchtraceError
@@ -44,6 +47,37 @@ def test_no_input_ends_in_a_traceback(kind: str, tmp_path: Path) -> None:
 def test_what_was_once_a_traceback_is_none(tmp_path: Path, content: bytes, arguments: list[str]) -> None:
     case = bad_inputs.Case({"t.csv": content}, bad_inputs.asked("t.csv", "y", *arguments))
     assert bad_inputs.outcome(case, tmp_path)[0] in ("refused", "audited")
+
+
+def test_labels_that_python_cannot_hold_are_written_back(tmp_path: Path) -> None:
+    days = pa.array([2147483647, 3] * 20, pa.int32()).cast(pa.date32())
+    feather.write_feather(pa.table({"y": days, "a": list(range(40))}), str(tmp_path / "t.arrow"))
+    case = bad_inputs.Case({"t.arrow": (tmp_path / "t.arrow").read_bytes()}, bad_inputs.asked("t.arrow", "y"))
+    assert bad_inputs.outcome(case, tmp_path)[0] == "audited"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "known", "new"),
+    [
+        (pa.int64(), ["1", "2", "1"], "2", "7"),
+        (pa.string(), ["cat", "dog", "cat"], "dog", "cow"),
+        (pa.dictionary(pa.int32(), pa.string()), ["cat", "dog", "cat"], "dog", "cow"),
+    ],
+)
+def test_labels_keep_their_type_in_the_cleaned_data(
+    kind: pa.DataType, given: list[str], known: str, new: str, tmp_path: Path
+) -> None:
+    values = given * 10
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    column = pa.array(values).cast(plain)
+    column = column.dictionary_encode() if pa.types.is_dictionary(kind) else column
+    feather.write_feather(pa.table({"y": column, "a": list(range(30))}), str(tmp_path / "t.arrow"))
+    samples = read(tmp_path / "t.arrow", Settings(label="y"))
+    repairs = cleaning.Repairs(labels={0: known, 4: new}, dropped=frozenset(), flagged={})
+    found = feather.read_table(str(cleaning.write(samples, repairs, tmp_path, "cleaned")))
+    expected = [known, *values[1:4], new, *values[5:]]
+    assert found.column("y").type == plain
+    assert [str(value) for value in found.column("y").to_pylist()] == expected
 
 
 def test_a_console_is_told_nothing_that_steers_it(tmp_path: Path) -> None:

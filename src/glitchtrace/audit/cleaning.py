@@ -117,19 +117,20 @@ def _write_binary(samples: Samples, repairs: Repairs, kept: np.ndarray, target: 
     column = cells.column(place)
     kind = column.type
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    values = pc.cast(column, plain).to_pylist()
-    known = {text: values[row] for row, text in enumerate(samples.table.text(label))}
-    for row, text in repairs.labels.items():
-        values[row] = known.get(text, text)
+    # Values are taken by their place: Python cannot hold every date and number that a file can.
+    places = {text: row for row, text in enumerate(samples.table.text(label))}
+    new = sorted({text for text in repairs.labels.values() if text not in places})
     try:
-        changed = pa.array(values, plain)
-    except (pa.ArrowException, TypeError, ValueError):
-        try:
-            changed = pc.cast(pa.array([None if v is None else str(v) for v in values]), plain)
-        except pa.ArrowException:
-            raise GlitchtraceError(
-                f"{samples.name}: column '{label}' takes no new label of another type"
-            ) from None
+        added = pc.cast(pa.array(new, pa.string()), plain)
+    except pa.ArrowException:
+        raise GlitchtraceError(
+            f"{samples.name}: column '{label}' takes no new label of another type"
+        ) from None
+    places |= {text: len(samples) + number for number, text in enumerate(new)}
+    source = np.arange(len(samples))
+    for row, text in repairs.labels.items():
+        source[row] = places[text]
+    changed = pa.chunked_array([*pc.cast(column, plain).chunks, added], plain).take(pa.array(source))
     cells = cells.set_column(place, label, changed)
     if repairs.flagged:
         cells = cells.append_column(
