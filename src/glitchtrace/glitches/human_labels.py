@@ -44,17 +44,13 @@ def inject(
     foreign: Mapping[str, Foreign],
     annotations: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Give every clean sample its human label; those that differ from the official one are mislabelled.
+    """Give every clean sample its label of a set; those that differ from the dataset's own are mislabelled.
 
     The glitch fixes its own ratio, and there is nothing to draw: ``ratio`` and ``seed`` have no meaning.
-    ``annotations``: see ``data.annotations``.  Raises GlitchtraceError where the samples are not annotated, and
-    where no label differs.
+    ``annotations``: see ``data.annotations``; ``settings`` names the set, the official labels where it names none.
+    Raises GlitchtraceError where the samples are not annotated, and where no label differs.
     """
-    return relabel(table, annotations, settings["annotation"])
-
-
-def relabel(table: pd.DataFrame, annotations: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Give every clean sample its label of the set ``name``; see ``inject``."""
+    name = settings.get("annotation", "official")
     candidates = clean_rows(table)
     own = table["label"].to_numpy()[candidates]
     given = labels_of_rows(annotations, table["row"].to_numpy()[candidates], own, name)
