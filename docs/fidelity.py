@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pages import FOLDER, result, table
 
-from glitchtrace.core import files, registry
+from glitchtrace.core import registry
 from glitchtrace.core.files import replace_section
 from glitchtrace.evaluation.statistics import estimate
 from glitchtrace.reporting import style
 from glitchtrace.reporting.tables import markdown_table, write_csv
 
 PAGE = "docs/fidelity.md"
-TABLES = Path("docs/tables")
 PICTURE, CURVES = Path("docs/fidelity-detection.png"), Path("docs/fidelity-curves.png")
-STUDY = Path("results/studies/fidelity_published")
+STUDY = "fidelity_published"
 CELL = ["dataset", "model", "glitch", "seed"]
 TRUEST = "metagradient"
 NAMES = {
@@ -38,8 +38,9 @@ DRAWN = ("CNCI", "SI", "negative_MI", "GD_class", "AAI", "CFRank")
 
 def main() -> None:
     """Take what the study has made, draw, and fill every section of the page."""
-    if (STUDY / "truth.parquet").is_file():
-        write_csv(files.read_parquet(STUDY / "truth.parquet").round(4), TABLES / "fidelity_truth.csv")
+    measured = result(STUDY, "truth.parquet")
+    if measured is not None:
+        write_csv(measured.round(4), FOLDER / "fidelity_truth.csv")
     detection, truth, mnist = read()
     style.save(draw(detection), [PICTURE])
     style.save(curves(truth), [CURVES])
@@ -49,10 +50,7 @@ def main() -> None:
 
 def read() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """The committed tables."""
-    detection, truth, mnist = (
-        pd.read_csv(TABLES / f"fidelity_{name}.csv", dtype={"ratio": str})
-        for name in ("detection", "truth", "mnist")
-    )
+    detection, truth, mnist = (table(f"fidelity_{name}") for name in ("detection", "truth", "mnist"))
     return detection.rename(columns={"noise": "glitch"}), truth, mnist
 
 

@@ -136,6 +136,7 @@ def test_the_numbers_of_the_fidelity_page_are_those_of_the_committed_tables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
     fidelity = writer("fidelity")
     page = (ROOT / fidelity.PAGE).read_text(encoding="utf-8")
     texts = fidelity.sections(*fidelity.read())
