@@ -144,6 +144,21 @@ def test_finds_and_false_alarms_differ_in_more_than_colour() -> None:
     assert [axes.get_visible() for axes in figure.axes] == [True] * 7 + [False] * 5
 
 
+@pytest.mark.parametrize(
+    ("score", "shown"),
+    [
+        (-0.001234, "-0.00123"),
+        (9.0, "9"),
+        (99.96, "100"),
+        (1264.5, "1,264"),
+        (-123456.0, "-123,456"),
+        (3e9, "3e+09"),
+    ],
+)
+def test_scores_are_numbers_that_a_person_reads(score: float, shown: str) -> None:
+    assert gallery.number(score) == shown
+
+
 @pytest.mark.parametrize("count", [1, 7, 24])
 def test_pictures_and_captions_do_not_touch(count: int) -> None:
     lines = [

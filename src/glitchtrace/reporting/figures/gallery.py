@@ -59,7 +59,7 @@ def plot_gallery(
     names = dict(zip(folders, [source["classes"] for source in sources], strict=True))
     scored_as = scored[signal].to_numpy()[first]
     captions = [
-        [f"score: {score:.3g}", *caption(row, names, host=sources[0]["classes"])]
+        [f"score: {number(score)}", *caption(row, names, host=sources[0]["classes"])]
         for score, row in zip(scored_as, shown.itertuples(), strict=True)
     ]
     finds = (shown["kind"] != Kind.CLEAN).to_numpy()
@@ -83,6 +83,11 @@ def caption(row: Any, names: dict[str, list[str]], *, host: list[str]) -> list[s
     kind = Kind(row.kind)
     verdict = "✗ false alarm" if kind == Kind.CLEAN else f"✓ {style.human_kind(kind.label)}"
     return [f"label: {host[row.label]}", f"proposed: {host[row.proposed_label]}", truth, verdict]
+
+
+def number(score: float) -> str:
+    """A score to three digits; in whole numbers from a hundred on, as counts and sums of ranks are read."""
+    return f"{score:,.0f}" if 100 <= abs(score) < 1e7 else f"{score:.3g}"
 
 
 @style.styled()
