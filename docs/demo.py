@@ -18,7 +18,7 @@ CELL = ["dataset", "model", "glitch", "ratio", "estimator"]
 PLAIN = {"one_minus_p": "1 − p", "AUM": "AUM"}
 SIGNALS = ("CNCI", "SI", "PCID", "CFRank")
 # The picture: both kinds of glitch in one cell.
-PICTURE = ("digits", "mlp", "mixture@mu_ua-native", "seed-1", "CFRank", 12)
+PICTURE = {"dataset": "digits", "model": "mlp", "planted": "mixture@mu_ua", "ratio": "native", "seed": 1}
 KINDS = {
     "uniform": "wrong labels, any class",
     "class_dependent": "wrong labels, one class",
@@ -103,17 +103,18 @@ def named(keys: tuple[str, ...]) -> dict[str, str]:
 
 def picture(results: Path) -> None:
     """The most suspicious pictures of one cell."""
-    dataset, model, glitch, seed, signal, size = PICTURE
-    sources = [results / "sources" / name for name in (dataset, "photo_patches")]
+    data = results / PICTURE["dataset"]
+    cell = f"{PICTURE['planted']}-{PICTURE['ratio']}/seed-{PICTURE['seed']}"
+    sources = [results / "sources" / name for name in (PICTURE["dataset"], "photo_patches")]
     plot_gallery(
-        scores=results / dataset / model / glitch / seed / "tracin/scores.parquet",
-        glitch=results / dataset / glitch / seed / "glitch.parquet",
+        **PICTURE,
+        scores=data / PICTURE["model"] / cell / "tracin/scores.parquet",
+        glitch=data / cell / "glitch.parquet",
         features=[source / "features.npy" for source in sources],
         descriptions=[source / "source.json" for source in sources],
         figures=["docs/demo-gallery.png"],
-        dataset=dataset,
-        signal=signal,
-        size=size,
+        signal="CFRank",
+        size=12,
     )
 
 
