@@ -1,12 +1,15 @@
 """Influence functions of the head against a dense Hessian by automatic differentiation."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from glitchtrace.core import registry
+from glitchtrace.core import configuration, registry, resources
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.influence import influence_functions, solvers
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs
 from glitchtrace.influence.factors import Factors, Part
 from glitchtrace.influence.profile import build_profiles
@@ -71,6 +74,40 @@ def test_self_influence_and_counterfactual_labels_are_those_of_the_dense_hessian
     matrix = np.concatenate([block for _, block in opened(found).blocks(other)])
     expected = by_dense_hessian(found, weights, other, found.validation)
     np.testing.assert_allclose(matrix, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_one_factorisation_serves_all_blocks_and_their_size_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found, _ = factors()
+    whole = opened(found).self_influence_per_epoch()
+    calls = []
+    monkeypatch.setattr(
+        influence_functions, "factorised", lambda operator: calls.append(0) or solvers.factorised(operator)
+    )
+    estimator = opened(found, memory_mib=1e-6)
+    next(estimator.blocks())
+    np.testing.assert_allclose(estimator.self_influence_per_epoch(), whole, rtol=1e-12)
+    assert calls == [0]
+
+
+def test_the_declared_memory_holds_the_hessian_and_its_factor() -> None:
+    root = Path(__file__).parents[2]
+    study = configuration.merge(
+        configuration.variants(root), configuration.read(root / "config/studies/fidelity_mnist.yaml")
+    )
+    study = configuration.merge(configuration.read(root / "config/config.yaml"), study)
+    settings = configuration.resolve(study, configuration.load_schema(root))["settings"]
+
+    def mib(solver: str) -> int:
+        own = {**settings["estimator"]["influence_functions"], "solver": solver}
+        cell = {**settings, "estimator": {"influence_functions": own}}
+        return resources.influence(
+            "compute_influence", "mnist@truth", "linear@mnist", "influence_functions", cell
+        )
+
+    weights = 10 * (28 * 28 + 1)
+    assert mib("direct") - mib("cg") >= 2 * 8 * weights**2 / 2**20
 
 
 def test_every_signal_is_made_from_it_and_what_has_no_meaning_is_refused() -> None:

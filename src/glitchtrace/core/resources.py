@@ -87,15 +87,18 @@ def influence(
     stage: str, dataset: str, model: str, estimator: str, settings: Mapping[str, Mapping[str, Any]]
 ) -> int:
     """MiB of an influence job: factors, blocks of the matrix or its profiles, and the network where it is passed."""
-    found = mib(stage, **_size(dataset, model, settings))
-    if registry.base_name(estimator) == "tracin" and settings["estimator"][estimator]["layers"] == "head":
-        return found
-    walked = (
-        settings["estimator"][estimator]["memory_mib"]
-        if registry.base_name(estimator) == "metagradient"
-        else 0
-    )
-    return found + training(dataset, model, settings, epochs=1) + math.ceil(_SPARE * walked)
+    size = _size(dataset, model, settings)
+    found: int = mib(stage, **size)
+    own = settings["estimator"][estimator]
+    match registry.base_name(estimator):
+        case "tracin" if own["layers"] == "head":
+            return found
+        case "influence_functions":  # one network layer: a Hessian and its factor
+            hessian = 16 * (size["classes"] * (size["columns"] + 1)) ** 2 if own["solver"] == "direct" else 0
+            return found + math.ceil(_SPARE * (float(own["memory_mib"]) + hessian / 2**20))
+        case "metagradient":
+            found += math.ceil(_SPARE * own["memory_mib"])
+    return found + training(dataset, model, settings, epochs=1)
 
 
 def detection(

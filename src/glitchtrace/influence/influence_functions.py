@@ -7,7 +7,7 @@ Features count as fixed: of a network with more trained layers this is the influ
 Source: Koh and Liang 2017; docs/methods/influence-functions.md#influence-function.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.closed_form import residuals, rows_in, slices
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs, complete_settings
 from glitchtrace.influence.factors import Factors, check_labels, check_positions
-from glitchtrace.influence.solvers import Operator, solve
+from glitchtrace.influence.solvers import Operator, factorised, solve
 
 KIND = "estimator"
 CARD = {
@@ -73,6 +73,7 @@ class HeadInfluenceFunctions(Estimator):
         self._guess = guess
         self._operator = head_hessian(self._features, guess, damping)
         self._solved: np.ndarray | None = None
+        self._factor: Callable[[np.ndarray], np.ndarray] | None = None
 
     def blocks(
         self, labels: np.ndarray | None = None, epochs: Sequence[int] | None = None
@@ -104,16 +105,18 @@ class HeadInfluenceFunctions(Estimator):
 
     def self_influence_per_epoch(self) -> np.ndarray:
         """∇ℓ_iᵀ (H + λI)⁻¹ ∇ℓ_i / n, (1, n) float64."""
-        own = gradients(residuals(self._guess, self._train.labels), self._features)
-        found = np.empty(len(own))
-        for rows in slices(0, len(own), rows_in(self._memory_mib, 24 * own.shape[1])):
-            found[rows] = np.vecdot(own[rows], self._inverted(own[rows]).T)
-        return found[None] / len(own)
+        residual = residuals(self._guess, self._train.labels)
+        found = np.empty(len(residual))
+        for rows in slices(0, len(found), rows_in(self._memory_mib, 24 * self._operator.size)):
+            own = gradients(residual[rows], self._features[rows])
+            found[rows] = np.vecdot(own, self._inverted(own).T)
+        return found[None] / len(found)
 
     def _inverted(self, given: np.ndarray) -> np.ndarray:
         """(H + λI)⁻¹ of each row of gradients (m, K·D), as columns (K·D, m)."""
         if self._solver == "direct":
-            return solve(self._operator, given.T, "direct").vector
+            self._factor = self._factor or factorised(self._operator)
+            return self._factor(given.T)
         return np.stack([solve(self._operator, row, self._solver).vector for row in given], axis=1)
 
 

@@ -14,6 +14,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, Literal, TypeVar, cast
 
 import numpy as np
@@ -25,7 +26,7 @@ V = TypeVar("V")
 
 SOLVERS = ("cg", "direct", "lissa")
 # Rows of a matrix that the direct solver is willing to hold.
-DIRECT_LIMIT = 5000
+DIRECT_LIMIT = 10_000
 # Residuals from which on an iteration has not converged, and has moved away from the solution: 0 leaves 1.
 UNFINISHED, DIVERGED = 0.1, 10.0
 
@@ -67,8 +68,7 @@ class Operator(Generic[V]):
             matrix = np.stack([product(unit) for unit in np.eye(self.size)], axis=1)
         if not np.isfinite(matrix).all():
             raise GlitchtraceError(f"the Hessian holds NaN or infinite values; {_FINITE}")
-        if self.damping:
-            matrix = matrix + self.damping * np.eye(self.size)
+        matrix[np.diag_indices(self.size)] += self.damping  # in place: it can be most of the memory
         return matrix
 
     def residual(self, solution: V, target: V) -> float:
@@ -187,22 +187,27 @@ def direct(
     Raises GlitchtraceError where A has more than ``DIRECT_LIMIT`` rows, is singular to rounding, or is not positive
     definite where it must be.
     """
-    from scipy.linalg import LinAlgError, cho_factor, cho_solve
-
-    if operator.size > DIRECT_LIMIT:
-        raise GlitchtraceError(
-            f"solver direct: a matrix of {operator.size} rows is too large (at most {DIRECT_LIMIT}); use cg"
-        )
     _check_finite(target)
     if indefinite:
-        solution = _by_bunch_and_kaufman(operator, target)
-        return Solution(solution, 1, 0.0)
+        _check_size(operator)
+        return Solution(_by_bunch_and_kaufman(operator, target), 1, 0.0)
+    solution = factorised(operator)(target)
+    return Solution(solution, 1, operator.residual(solution, target) if target.ndim == 1 else 0.0)
+
+
+def factorised(operator: Operator[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """The function b -> A⁻¹b, b (d,) or (d, k), of a matrix that is factorised once.
+
+    Raises GlitchtraceError as ``direct`` does.
+    """
+    from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+    _check_size(operator)
     try:
         factor = cho_factor(operator.matrix(), lower=True, overwrite_a=True)
     except LinAlgError:
         raise operator.not_definite("Cholesky's factorisation fails") from None
-    solution = cho_solve(factor, target)
-    return Solution(solution, 1, operator.residual(solution, target) if target.ndim == 1 else 0.0)
+    return partial(cho_solve, factor)
 
 
 def lissa(
@@ -299,6 +304,13 @@ def _reported(name: str, found: Solution[V], remedy: str, *, refuse: bool) -> So
     if found.residual > UNFINISHED:
         _log.warning("%s: it has not converged; %s", text, remedy)
     return found
+
+
+def _check_size(operator: Operator[np.ndarray]) -> None:
+    if operator.size > DIRECT_LIMIT:
+        raise GlitchtraceError(
+            f"solver direct: a matrix of {operator.size} rows is too large (at most {DIRECT_LIMIT}); use cg"
+        )
 
 
 def _by_bunch_and_kaufman(operator: Operator[np.ndarray], target: np.ndarray) -> np.ndarray:
