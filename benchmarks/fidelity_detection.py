@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from glitchtrace.core import registry
@@ -104,10 +105,19 @@ def cell(dataset: str, model: str, noise: str, seed: int) -> tuple[EstimatorInpu
         "validation": Part(VectorInputs(stored[size:], *scale), true[size:]),
     }
     settings = {**MODELS[model], "head_seed": seed}
-    network = registry.load("model", model).build((stored.shape[1],), classes, settings)
+    return trained(parts, model, settings, SGD, seed=seed), wrong
+
+
+def trained(
+    parts: dict[str, Part], model: str, settings: dict[str, Any], sgd: dict[str, Any], *, seed: int
+) -> EstimatorInputs:
+    """A training as the workflow keeps it; its network stands at the initial values."""
+    labels = parts["train"].labels
+    classes = int(labels.max()) + 1
+    network = registry.load("model", model).build(parts["train"].samples.shape, classes, settings)
     first, states, device = network.checkpoint(), [], torch.device("cpu")
     recorder = Recorder(
-        network, parts, learning_rate=SGD["learning_rate"], batch_size=SGD["batch_size"],
+        network, parts, learning_rate=sgd["learning_rate"], batch_size=sgd["batch_size"],
         evaluation_batch=512, device=device,
     )  # fmt: skip
 
@@ -115,12 +125,11 @@ def cell(dataset: str, model: str, noise: str, seed: int) -> tuple[EstimatorInpu
         states.append(network.checkpoint())
         recorder.record(epoch)
 
-    train(network, parts["train"].samples, labels, **SGD, seed=seed, device=device, on_epoch=after_epoch)
+    train(network, parts["train"].samples, labels, **sgd, seed=seed, device=device, on_epoch=after_epoch)
     network.restore(first)
     tensors = recorder.factors()
     problem = Problem(network, states, parts["train"].samples, parts["validation"].samples)
-    inputs = EstimatorInputs(lambda: assemble_factors(tensors), lambda: problem, {**SGD, "seed": seed})
-    return inputs, wrong
+    return EstimatorInputs(lambda: assemble_factors(tensors), lambda: problem, {**sgd, "seed": seed})
 
 
 def subsets(samples: int) -> list[np.ndarray]:
@@ -131,36 +140,32 @@ def subsets(samples: int) -> list[np.ndarray]:
 
 def changes(inputs: EstimatorInputs) -> np.ndarray:
     """Real change of the validation losses (subsets, m) without each subset, in the same order of samples."""
-    problem, labels = inputs.problem, inputs.factors.train.labels
-    steps = repeated_steps(inputs)
-    everything = slice(0, len(problem.validation))
-    queries = problem.validation.batch(everything)
-    targets = torch.from_numpy(inputs.factors.validation.labels)
-
-    def losses(weights: np.ndarray) -> np.ndarray:
-        record = networks.record_training(
-            problem.network, problem.train, labels, steps, np.full(len(steps), SGD["learning_rate"]),
-            weights=weights,
-        )  # fmt: skip
-        for parameter, value in zip(problem.network.trained_parameters(), record.last, strict=True):
-            kept.append(parameter.detach().clone())
-            parameter.data.copy_(value)
-        with torch.no_grad():
-            found = cross_entropy(problem.network(queries), targets, reduction="none").numpy()
-        for parameter in problem.network.trained_parameters():
-            parameter.data.copy_(kept.pop(0))
-        return found.astype(np.float64)
-
-    kept: list[torch.Tensor] = []
-    base = losses(np.ones(len(labels)))
+    base = losses_without(inputs, np.arange(0))
     if not np.isfinite(base).all():
         raise GlitchtraceError("a training of the truth diverged; lower the learning rate")
-    found = []
-    for removed in subsets(len(labels)):
-        weights = np.ones(len(labels))
-        weights[removed] = 0
-        found.append(losses(weights) - base)
-    return np.stack(found)
+    return np.stack(
+        [losses_without(inputs, removed) - base for removed in subsets(len(inputs.factors.train))]
+    )
+
+
+def losses_without(inputs: EstimatorInputs, removed: np.ndarray) -> np.ndarray:
+    """The losses of the validation samples (m,) after the training without some samples, in the same order."""
+    problem, factors = inputs.problem, inputs.factors
+    weights = np.ones(len(factors.train))
+    weights[removed] = 0
+    steps = repeated_steps(inputs)
+    record = networks.record_training(
+        problem.network, problem.train, factors.train.labels, steps,
+        np.full(len(steps), factors.learning_rates[0]), weights=weights,
+    )  # fmt: skip
+    first = problem.network.checkpoint()
+    problem.network.restore(dict(zip(problem.network.trained, map(Tensor.numpy, record.last), strict=True)))
+    targets = torch.from_numpy(factors.validation.labels)
+    with torch.no_grad():
+        logits = problem.network(problem.validation.batch(slice(0, len(targets))))
+        found = cross_entropy(logits, targets, reduction="none").numpy()
+    problem.network.restore(first)
+    return np.asarray(found, np.float64)
 
 
 if __name__ == "__main__":

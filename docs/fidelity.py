@@ -1,12 +1,13 @@
 """Write the numbers and figures of docs/fidelity.md from docs/tables/fidelity_*.csv.
 
-``python docs/fidelity.py`` takes ``fidelity_truth.csv`` from the results of ``config/studies/fidelity_published.yaml``
-where they are at hand, and then draws and fills the page from the tables alone.  ``fidelity_detection.csv`` (a row per
+``python docs/fidelity.py`` takes ``fidelity_truth.csv`` from the results of ``config/studies/fidelity.yaml`` where they
+are at hand, and then draws and fills the page from the tables alone.  ``fidelity_detection.csv`` (a row per
 cell, estimator and signal) is that of ``benchmarks/fidelity_detection.py``, ``fidelity_mnist.csv`` that of
 ``benchmarks/fidelity.py``.
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,18 +21,18 @@ from glitchtrace.reporting.tables import markdown_table, write_csv
 
 PAGE = "docs/fidelity.md"
 PICTURE, CURVES = Path("docs/fidelity-detection.png"), Path("docs/fidelity-curves.png")
-STUDY = "fidelity_published"
+STUDY = "fidelity"
 CELL = ["dataset", "model", "glitch", "seed"]
 TRUEST = "metagradient"
 NAMES = {
     "metagradient": "metagradient",
     "influence_functions": "Koh & Liang",
-    "koh_liang": "Koh & Liang",
     "tracin": "TracIn",
+    "tracin_layers": "TracIn, all layers",
     "tracin_steps": "TracIn per step",
     "kronfluence": "EK-FAC (kronfluence)",
 }
-MODELS = {"linear": "logistic regression", "mlp": "MLP", "linear@epochs_5": "logistic regression, 5 epochs"}
+MODELS = {"linear": "logistic regression", "linear@epochs_5": "logistic regression, 5 epochs", "mlp": "MLP"}
 # The signals of wrong labels that are drawn, each from another family; the table has all.
 DRAWN = ("CNCI", "SI", "negative_MI", "GD_class", "AAI", "CFRank")
 
@@ -59,6 +60,7 @@ def sections(detection: pd.DataFrame, truth: pd.DataFrame, mnist: pd.DataFrame) 
     return {
         "summary": summary(detection),
         "how": how(detection),
+        "best": markdown_table(best(detection)),
         "detection": markdown_table(by_signal(detection)),
         "published": published(truth),
         "truth": markdown_table(of_truth(truth)),
@@ -68,17 +70,20 @@ def sections(detection: pd.DataFrame, truth: pd.DataFrame, mnist: pd.DataFrame) 
 
 def how(detection: pd.DataFrame) -> str:
     """What the table was measured on, and how to make it again."""
-    parts = []
-    for (dataset, glitch), part in detection.groupby(["dataset", "glitch"]):
-        parts.append(
-            f"{style.human_name('dataset', dataset)} ({glitch.replace('_', ' ')}, {part['seed'].nunique()} seeds)"
-        )
+    names = ", ".join(_data(name) for name in sorted(detection["dataset"].unique()))
+    kinds = " and ".join(kind.replace("_", " ") for kind in sorted(detection["glitch"].unique()))
     models = [MODELS[name] for name in MODELS if name in set(detection["model"])]
-    made = "`python benchmarks/fidelity_detection.py wine`"
+    made = "`python benchmarks/fidelity_detection.py`"
     return (
-        f"Detection: {'; '.join(parts)}, 10 % wrong labels; {', '.join(models)}; {made}, then "
-        "`python docs/fidelity.py`, which draws and fills this page from the committed tables."
+        f"Detection: {names}; 10 % wrong labels ({kinds}), {detection['seed'].nunique()} seeds each; "
+        f"{', '.join(models)}; {made}, then `python docs/fidelity.py`, which draws and fills this page from the "
+        "committed tables."
     )
+
+
+def _data(name: str) -> str:
+    """A data set as readers call it; the variant that the study takes of it is a number of rows."""
+    return style.human_name("dataset", name.partition("@")[0])
 
 
 def label(signal: str) -> str:
@@ -126,7 +131,17 @@ def summary(detection: pd.DataFrame) -> str:
         if truest < first
         else "**Does a truer estimate detect better?** Its best signal is the best one, but not all gain."
     )
+    groups = detection.groupby(["dataset", "model"])
+    wins = sum(_best_of(part) == TRUEST for _, part in groups)
+    lines.append(
+        f"* Of {len(groups)} pairs of data and model, the truest estimate has the best signal in {wins} (table below)."
+    )
     return "\n".join([verdict, "", *lines])
+
+
+def _best_of(detection: pd.DataFrame) -> str:
+    """The estimator with the best signal."""
+    return str(detection.groupby(["estimator", "signal"])["f1"].mean().idxmax()[0])
 
 
 def _top(values: pd.Series) -> tuple[str, float]:
@@ -155,11 +170,26 @@ def by_signal(detection: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def of_mnist(mnist: pd.DataFrame) -> pd.DataFrame:
-    """LDS of the benchmark on MNIST: a row per estimator, a column per share and order."""
+def best(detection: pd.DataFrame) -> pd.DataFrame:
+    """Per data set, model and estimator: its LDS and its best signal, chosen by the mean F1 over the cells."""
     rows = []
-    for name, part in mnist.groupby("estimator", sort=False):
-        row: dict[str, object] = {"estimator": NAMES[str(name)]}
+    for dataset in sorted(detection["dataset"].unique()):
+        for model in [model for model in MODELS if model in set(detection["model"])]:
+            part = detection[(detection["dataset"] == dataset) & (detection["model"] == model)]
+            row = {"data": _data(dataset), "model": MODELS[model]}
+            for name, own in part.groupby("estimator"):
+                signal, value = _top(own.groupby("signal")["f1"].mean())
+                row[f"LDS, {NAMES[name]}"] = f"{own['lds'].mean():.2f}"
+                row[f"F1, {NAMES[name]}"] = f"{value:.3f} ({label(signal)})"
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def of_mnist(mnist: pd.DataFrame) -> pd.DataFrame:
+    """LDS of the benchmark on MNIST: a row per model and estimator, a column per share and order."""
+    rows = []
+    for (model, name), part in mnist.groupby(["model", "estimator"], sort=False):
+        row: dict[str, object] = {"model": MODELS[model], "estimator": NAMES[name]}
         for order in ("fixed", "varied"):
             for one in part[part["order"] == order].to_dict("records"):
                 row[f"{100 * one['removed']:g} %, {order}"] = (
@@ -167,21 +197,24 @@ def of_mnist(mnist: pd.DataFrame) -> pd.DataFrame:
                 )
         row["CPU s"] = f"{part['cpu_seconds'].iloc[0]:.1f}"
         rows.append(row)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).fillna("")
 
 
 def published(truth: pd.DataFrame) -> str:
-    """TracIn beside Koh and Liang by the published measure, beside the published values of wine."""
-    chosen = truth[truth["measure"] == "loo_sample"].set_index(["dataset", "model", "estimator"])["mean"]
-    lines = []
+    """TracIn beside Koh and Liang by the published measure, after 5 and 30 epochs, and which of both is ahead."""
+    part = truth[(truth["measure"] == "loo_sample") & (truth["glitch"] == "uniform")]
+    chosen = part.groupby(["dataset", "model", "estimator"])["mean"].mean()
+    lines = [f"Means over {truth['seed'].nunique()} seeds:", ""]
     for dataset in dict.fromkeys(truth["dataset"]):
-        texts = [
-            f"{MODELS[model].rpartition(', ')[2] if '@' in model else '30 epochs'}: TracIn "
-            f"{chosen[dataset, model, 'tracin']:.2f}, Koh & Liang {chosen[dataset, model, 'influence_functions']:.2f}, "
-            f"metagradient {chosen[dataset, model, TRUEST]:.2f}"
-            for model in ("linear@epochs_5", "linear")
-        ]
-        lines.append(f"* {style.human_name('dataset', dataset)}: {'; '.join(texts)}.")
+        texts = []
+        for model, epochs in (("linear@epochs_5", 5), ("linear", 30)):
+            values = {
+                name: chosen[dataset, model, name] for name in ("tracin", "influence_functions", TRUEST)
+            }
+            ahead = max(("tracin", "influence_functions"), key=lambda name, of=values: of[name])
+            shown = ", ".join(f"{NAMES[name]} {value:.2f}" for name, value in values.items())
+            texts.append(f"{epochs} epochs: {shown} (of the first two {NAMES[ahead]} is ahead)")
+        lines.append(f"* {_data(dataset)}: {'; '.join(texts)}.")
     return "\n".join(lines)
 
 
@@ -197,9 +230,11 @@ def of_truth(truth: pd.DataFrame) -> pd.DataFrame:
         ("loo_sample", "one", "fixed"): "leave-one-out, by sample",
     }
     rows = []
-    for (dataset, model, name), part in truth.groupby(["dataset", "model", "estimator"]):
+    place = [list(MODELS).index(model) for model in truth["model"]]
+    ordered = truth.assign(place=place).groupby(["dataset", "place", "model", "estimator"])
+    for (dataset, _, model, name), part in ordered:
         row = {
-            "data": style.human_name("dataset", dataset),
+            "data": _data(dataset),
             "model": MODELS[model],
             "estimator": NAMES[name],
         }
@@ -213,33 +248,42 @@ def of_truth(truth: pd.DataFrame) -> pd.DataFrame:
 
 @style.styled()
 def draw(detection: pd.DataFrame) -> object:
-    """F1 against LDS: a panel per model, a line per signal through the estimators, each a mean over cells."""
+    """F1 against LDS: a panel per model and data set, a line per signal through the estimators, means over cells."""
     models = [model for model in MODELS if model in set(detection["model"])]
-    figure = style.new_figure(style.PAGE, 3.2)
-    axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
-    for axis, model in zip(axes, models, strict=True):
-        part = detection[detection["model"] == model]
-        lds = part.groupby("estimator")["lds"].mean().sort_values()
-        ends = []
-        for signal, mark in zip(DRAWN, "osD^vP", strict=True):
-            f1 = part[part["signal"] == signal].groupby("estimator")["f1"].mean()[lds.index]
-            colour = style.signal_colour(signal) if signal != "negative_MI" else style.INK
-            axis.plot(lds, f1, marker=mark, color=colour, markersize=4, linewidth=1)
-            ends.append((float(f1.iloc[-1]), label(signal), colour))
-        heights = _apart([end[0] for end in ends], 0.045)
-        for (_, text, colour), height in zip(ends, heights, strict=True):
-            axis.annotate(text, (lds.iloc[-1], height), xytext=(6, 0), textcoords="offset points",
-                          color=colour, fontsize=6.5, va="center", annotation_clip=False)  # fmt: skip
-        for name, value in lds.items():
-            axis.axvline(value, color=style.FAINT, linewidth=0.4, zorder=0)
-            axis.annotate(NAMES[str(name)], (value, 0.02), xycoords=("data", "axes fraction"), fontsize=6.5,
-                          xytext=(-2, 0), textcoords="offset points", rotation=90, ha="right",
-                          color=style.INK)  # fmt: skip
-        axis.set_title(MODELS[model], fontsize=8)
+    datasets = sorted(detection["dataset"].unique())
+    figure = style.new_figure(style.PAGE, 2.6 * len(models))
+    axes = figure.subplots(len(models), len(datasets), sharex=True, sharey=True, squeeze=False)
+    for row, model in zip(axes, models, strict=True):
+        for axis, dataset in zip(row, datasets, strict=True):
+            part = detection[(detection["model"] == model) & (detection["dataset"] == dataset)]
+            _panel(axis, part)
+            axis.set_title(f"{_data(dataset)}, {MODELS[model]}", fontsize=7.5)
+    for axis in axes[-1]:
         axis.set_xlabel("LDS, 10 % left out, same order")
-    axes[0].set_ylabel("F1 at the known number")
-    axes[0].set_ylim(0.2, 1.0)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("F1 at the known number")
+    axes[0, 0].set_ylim(0, 1)
+    axes[0, 0].set_xlim(0.46, 1.15)
     return figure
+
+
+def _panel(axis: Any, part: pd.DataFrame) -> None:
+    lds = part.groupby("estimator")["lds"].mean().sort_values()
+    ends = []
+    for signal, mark in zip(DRAWN, "osD^vP", strict=True):
+        f1 = part[part["signal"] == signal].groupby("estimator")["f1"].mean()[lds.index]
+        colour = style.signal_colour(signal) if signal != "negative_MI" else style.INK
+        axis.plot(lds, f1, marker=mark, color=colour, markersize=3, linewidth=1)
+        ends.append((float(f1.iloc[-1]), label(signal), colour))
+    heights = _apart([end[0] for end in ends], 0.055)
+    for (_, text, colour), height in zip(ends, heights, strict=True):
+        axis.annotate(text, (lds.iloc[-1], height), xytext=(5, 0), textcoords="offset points",
+                      color=colour, fontsize=6, va="center", annotation_clip=False)  # fmt: skip
+    for name, value in lds.items():
+        axis.axvline(value, color=style.FAINT, linewidth=0.4, zorder=0)
+        axis.annotate(NAMES[str(name)], (value, 0.02), xycoords=("data", "axes fraction"), fontsize=6,
+                      xytext=(-2, 0), textcoords="offset points", rotation=90, ha="right",
+                      color=style.INK)  # fmt: skip
 
 
 def _apart(values: list[float], gap: float) -> list[float]:
@@ -268,7 +312,7 @@ def curves(truth: pd.DataFrame) -> object:
             for name, own in part.groupby("estimator"):
                 axis.plot(own[quantiles].mean(), [int(q[1:]) / 100 for q in quantiles], color=colours[name],
                           linestyle=dashes[name], linewidth=1.2, label=NAMES[name])  # fmt: skip
-            axis.set_title(f"{style.human_name('dataset', dataset)}, {epochs}", fontsize=7.5)
+            axis.set_title(f"{_data(dataset)}, {epochs}", fontsize=7.5)
     for axis in axes[-1]:
         axis.set_xlabel("correlation with leaving out")
     for axis in axes[:, 0]:
