@@ -279,11 +279,18 @@ def test_labels_that_follow_nothing_are_not_judged():
     assert "no more of the labels" in made.words
 
 
-def test_few_rows_without_validation_get_no_promise(digits):
-    X, truth, _, _ = digits
-    verdict = Jury(refit=False, typicality=False).judge({"x": X[:600]}, flip(truth, 0.1, 5)[:600])
+def test_few_rows_get_a_promise_where_validation_rows_do_not_contradict_it(digits):
+    X, truth, V, v = digits
+    labels = flip(truth, 0.1, 5)[:600]
+    jury = Jury(refit=False, typicality=False, trees=())
+    verdict = jury.judge({"x": X[:600]}, labels)
     assert not verdict.flagged.any()
     assert "Below 1,000 training rows" in verdict.promise.words
+    verdict = jury.judge({"x": X[:600]}, labels, ({"x": V}, v))
+    wrong = labels != truth[:600]
+    assert (verdict.flagged & wrong).sum() > 0.5 * wrong.sum()
+    assert (verdict.flagged & ~wrong).sum() <= 0.1 * verdict.flagged.sum()
+    assert "do not contradict it" in verdict.promise.words
 
 
 @pytest.mark.parametrize("validated", [False, True])
