@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from jury import FEATURES, spoil
+from jury_draws import FEATURES, spoil
 
 from glitchtrace.audit.detection import detect
 from glitchtrace.audit.picture_samples import _reduced
