@@ -1,7 +1,7 @@
 """Cleaned copies of the user's data, never over the input: labels changed, rows dropped, rows flagged."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FLAG = "glitchtrace_flag"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+_BLOCK = 2**14  # rows of a text file that are held as text at once
 _ACTIONS = ("relabel", "drop", "flag", "keep")
 
 
@@ -76,21 +77,29 @@ def write(samples: Samples, repairs: Repairs, folder: Path, stem: str) -> Path:
 
 
 def _write_table(table: Table, label: str, repairs: Repairs, kept: np.ndarray, target: Path) -> None:
-    columns = [table.text(name) for name in table.names]
-    place = table.names.index(label)
-    columns[place] = columns[place].copy()
-    for row, value in repairs.labels.items():
-        columns[place][row] = value
     names = list(table.names)
+    place = names.index(label)
+
+    def lines() -> Iterator[list[Any]]:
+        for some in np.array_split(kept, len(kept) // _BLOCK + 1):
+            columns = [table.text(name, some) for name in table.names]
+            columns[place] = np.array(
+                [
+                    repairs.labels.get(row, cell)
+                    for row, cell in zip(some.tolist(), columns[place], strict=True)
+                ],
+                dtype=object,
+            )
+            if repairs.flagged:
+                columns.append(
+                    np.array([repairs.flagged.get(row, "") for row in some.tolist()], dtype=object)
+                )
+            yield from map(list, zip(*columns, strict=True))
+
     if repairs.flagged:
         names.append(FLAG)
-        flags = np.full(len(table), "", dtype=object)
-        for row, text in repairs.flagged.items():
-            flags[row] = text
-        columns.append(flags)
-    rows = ([column[row] for column in columns] for row in kept)
     header = names if table.dialect.header else None
-    _write_text(target, header, rows, table.dialect.delimiter or ",", table.dialect.encoding or "utf-8")
+    _write_text(target, header, lines(), table.dialect.delimiter or ",", table.dialect.encoding or "utf-8")
 
 
 def _write_text(

@@ -113,21 +113,22 @@ def predict(
 ) -> np.ndarray:
     """What a learner fitted on rows ``train`` says of rows ``test``: (b, K) probabilities, or (b,) numbers."""
     matrix = views.trees if learner.view == "trees" and views.trees is not None else views.lines
-    if "extra" in learner.name:
-        matrix = np.nan_to_num(matrix, nan=-1e6)
     model = learner.make(seed)
     fitted = train
     if learner.name.startswith("linear_") and len(train) * matrix.shape[1] * classes > _LINEAR_CELLS:
         fitted = train[:: -(-len(train) * matrix.shape[1] * classes // _LINEAR_CELLS)]
-    empty = np.isnan(matrix[fitted]).all(axis=0)
+    known, asked = matrix[fitted], matrix[test]
+    if "extra" in learner.name:
+        known, asked = np.nan_to_num(known, nan=-1e6), np.nan_to_num(asked, nan=-1e6)
+    empty = np.isnan(known).all(axis=0)
     if empty.any():  # boosting cannot cut a column without a single value in these rows
-        matrix = np.where(empty, 0.0, matrix)
+        known, asked = np.where(empty, 0.0, known), np.where(empty, 0.0, asked)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an iteration limit is no fault here: the held-out likelihood judges
-        model.fit(matrix[fitted], y[fitted])
+        model.fit(known, y[fitted])
         if classes == 0:
-            return np.asarray(model.predict(matrix[test]), dtype=np.float64)
-        found = model.predict_proba(matrix[test])
+            return np.asarray(model.predict(asked), dtype=np.float64)
+        found = model.predict_proba(asked)
     whole = np.zeros((len(test), classes))
     whole[:, model.classes_] = found
     return floored(whole)

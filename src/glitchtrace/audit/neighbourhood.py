@@ -1,5 +1,6 @@
 """Neighbours, duplicates, leaks and rows that belong to no class: everything that distances say."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,12 @@ from glitchtrace.core.seeding import generator
 
 NEIGHBOURS = 15
 _EXACT_ROWS = 30_000  # beyond, neighbours are looked for in the nearest cells of an inverted file
+# So many rows share a cell at most on average, and a row is compared with so many at most: the cost per row does not
+# grow with their number, nor where thousands of rows are equal and lie in one cell.
+_CELL_ROWS, _COMPARED = 320, 10_000
+_PROBED = 8  # cells
+_CENTRED_ROWS = 2**16  # decide the centres of the cells
+_BLOCK = 2**16  # rows that are held in double precision at once
 _FINE = 1e-3  # of a standard deviation: numeric rows of which no cell is farther apart are near duplicates
 _NEAR = 0.03  # of the usual distance to a neighbour: pictures within it are near duplicates
 # Of the contrast: neighbours whose small grey pictures differ by less are one picture saved twice.  Copies as JPEG of
@@ -40,27 +47,14 @@ def nearest(
     matrix: np.ndarray, count: int, seed: int, others: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices and distances (n, count) of the nearest other rows, or of the nearest rows of ``others``, ascending."""
-    import faiss
-
-    faiss.omp_set_num_threads(1)
     rows = np.ascontiguousarray(matrix if others is None else others, dtype=np.float32)
-    n, width = rows.shape
+    asked = None if others is None else np.ascontiguousarray(matrix, dtype=np.float32)
+    n = len(rows)
     count = min(count, n - (others is None))
-    if n <= _EXACT_ROWS:
-        index: Any = faiss.IndexFlatL2(width)
-    else:
-        cells = int(np.sqrt(n))
-        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, cells)
-        chosen = generator(seed, "audit cells").choice(n, min(n, 40 * cells), replace=False)
-        index.cp.niter = 8
-        index.train(rows[np.sort(chosen)])
-        index.nprobe = 8
-    index.add(rows)
+    squared, found = _searched(rows, asked, count + (others is None), seed)
     if others is not None:
-        squared, found = index.search(np.ascontiguousarray(matrix, dtype=np.float32), count)
         squared[found < 0], found[found < 0] = np.inf, 0
         return found.astype(np.int64), np.sqrt(np.maximum(squared, 0))
-    squared, found = index.search(rows, count + 1)
     # A row may stand anywhere among its exact twins: take it out by name, else the last.
     own = found == np.arange(n)[:, None]
     own[~own.any(axis=1), -1] = True
@@ -69,6 +63,45 @@ def nearest(
     found[lost] = np.broadcast_to(np.arange(n)[:, None], found.shape)[lost]
     squared[lost] = squared[~lost].max() if (~lost).any() else 0
     return found.astype(np.int64), np.sqrt(np.maximum(squared, 0))
+
+
+def _searched(
+    rows: np.ndarray, asked: np.ndarray | None, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances and indices (m, count) of the rows nearest to those asked, or to each other; −1: none."""
+    import faiss
+
+    faiss.omp_set_num_threads(1)
+    n, width = rows.shape
+    if n <= _EXACT_ROWS:
+        flat: Any = faiss.IndexFlatL2(width)
+        flat.add(rows)
+        found: tuple[np.ndarray, np.ndarray] = flat.search(rows if asked is None else asked, count)
+        return found
+    cells = max(int(np.sqrt(n)), n // _CELL_ROWS)
+    centres: Any = faiss.IndexFlatL2(width)
+    index: Any = faiss.IndexIVFFlat(centres, width, cells)
+    chosen = generator(seed, "audit cells").choice(n, min(n, 40 * cells, _CENTRED_ROWS), replace=False)
+    index.cp.niter, index.cp.min_points_per_centroid = 8, 1
+    index.train(rows[np.sort(chosen)])
+    away, near = centres.search(rows, _PROBED)
+    own = np.ascontiguousarray(near[:, 0])  # named: its memory is read by its address
+    index.add_core(n, faiss.swig_ptr(rows), None, faiss.swig_ptr(own))
+    if asked is not None:
+        away, near = centres.search(asked, _PROBED)
+    index.nprobe, index.max_codes = _PROBED, _COMPARED
+    faiss.omp_set_num_threads(
+        threads()
+    )  # rows are asked for one by one: the result is the same with any number
+    found = index.search_preassigned(rows if asked is None else asked, count, near, away)
+    faiss.omp_set_num_threads(1)
+    return found
+
+
+def threads() -> int:
+    """The processors that this process may use: ``OMP_NUM_THREADS``, else all."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return max(int(given), 1) if given.isdigit() else len(os.sched_getaffinity(0))
 
 
 def duplicates(
@@ -85,7 +118,8 @@ def duplicates(
     Equal: the same digest of content.  Near: neighbours that are ``close``.
     """
     n = len(hashes)
-    _, first, codes = np.unique(np.asarray(hashes, dtype=str), return_index=True, return_inverse=True)
+    known = hashes if hashes.dtype == np.uint64 else np.asarray(hashes, dtype=str)
+    _, first, codes = np.unique(known, return_index=True, return_inverse=True)
     twins = n - len(first)
     by_chance = table and twins > _CHANCE * n
     edges = [np.stack([np.arange(n), first[codes]], axis=1)]
@@ -214,7 +248,6 @@ def far_rows(
 
 
 def _class_distance(matrix: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
-    exact = matrix.astype(np.float64)
     codes = np.zeros(len(matrix), dtype=np.int64) if labels is None else labels
     known = codes >= 0
     count = int(codes.max()) + 1
@@ -222,21 +255,33 @@ def _class_distance(matrix: np.ndarray, labels: np.ndarray | None) -> np.ndarray
     kept = np.flatnonzero(sizes >= 5)
     if not len(kept):
         kept, codes, sizes = np.array([0]), np.zeros(len(matrix), dtype=np.int64), np.array([len(matrix)])
-    means = np.stack([np.median(exact[codes == code], axis=0) for code in kept])
+    means = np.stack([_medians(matrix[codes == code]) for code in kept])
     place = np.full(max(count, 1), -1)
     place[kept] = np.arange(len(kept))
     inside = place[np.maximum(codes, 0)]
-    residual = exact - means[np.maximum(inside, 0)]
-    used = residual[inside >= 0]
-    covariance = used.T @ used / len(used)
+    covariance = np.zeros((matrix.shape[1],) * 2)
+    for start in range(0, len(matrix), _BLOCK):
+        there = inside[start : start + _BLOCK]
+        own = there >= 0
+        used = matrix[start : start + _BLOCK][own].astype(np.float64) - means[there[own]]
+        covariance += used.T @ used
+    covariance /= (inside >= 0).sum()
     covariance += np.eye(len(covariance)) * (0.05 * np.trace(covariance) / len(covariance) + 1e-9)
     factor = np.linalg.cholesky(np.linalg.inv(covariance))
-    projected, centres = exact @ factor, means @ factor
+    centres = means @ factor
     found = np.full(len(matrix), np.inf)
-    for centre in centres:
-        found = np.minimum(found, ((projected - centre) ** 2).sum(axis=1))
+    for start in range(0, len(matrix), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        projected = matrix[part].astype(np.float64) @ factor
+        for centre in centres:
+            found[part] = np.minimum(found[part], ((projected - centre) ** 2).sum(axis=1))
     distance: np.ndarray = np.sqrt(found)
     return distance
+
+
+def _medians(rows: np.ndarray) -> np.ndarray:
+    """The median of each column, one by one in double precision."""
+    return np.array([np.median(column.astype(np.float64)) for column in rows.T])
 
 
 def _robust(values: np.ndarray) -> np.ndarray:

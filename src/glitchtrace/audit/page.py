@@ -130,7 +130,8 @@ def _data(samples: Samples, table: "pd.DataFrame", summary: Mapping[str, Any]) -
 
     chosen = pd.concat([first, clean]).sort_values("rank", kind="stable")
     columns = [column.name for column in samples.columns][:_CELLS] if samples.table is not None else []
-    texts = {name: samples.table.text(name) for name in columns} if samples.table is not None else {}
+    shown = chosen.row.to_numpy()
+    texts = {name: samples.table.text(name, shown) for name in columns} if samples.table is not None else {}
     rows = []
     for number, each in enumerate(chosen.to_dict("records")):
         row: dict[str, Any] = {
@@ -146,7 +147,7 @@ def _data(samples: Samples, table: "pd.DataFrame", summary: Mapping[str, Any]) -
             if each[name]:
                 row[name] = _cut(each[name])
         if columns:
-            row["cells"] = [_cut(texts[name][row["row"]])[:60] for name in columns]
+            row["cells"] = [_cut(texts[name][number])[:60] for name in columns]
         if samples.pictures is not None and number < _PICTURES:
             from glitchtrace.data.picture_folders import thumbnail
 

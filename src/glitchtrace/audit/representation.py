@@ -40,7 +40,9 @@ class Representation:
         return {name: self.lines[:, first:last] for name, first, last in self.cuts}
 
     def of(self, rows: np.ndarray) -> "Representation":
-        """The same for some rows."""
+        """The same for some rows; nothing is copied where they are all."""
+        if len(rows) == len(self.lines) and (rows == np.arange(len(rows))).all():
+            return Representation(self.lines, self.trees, self.said, self.cuts)
         trees = None if self.trees is None else self.trees[rows]
         return Representation(self.lines[rows], trees, self.said, self.cuts)
 
@@ -127,7 +129,7 @@ def _compressed(score: np.ndarray) -> np.ndarray:
 
 
 def _stack(parts: Sequence[np.ndarray]) -> np.ndarray:
-    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1).astype(np.float32)
+    return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1, dtype=np.float32)
 
 
 def _scaled(values: np.ndarray, fit: int) -> np.ndarray:

@@ -93,19 +93,19 @@ def issues(samples: Samples, evidence: Evidence) -> "pd.DataFrame":
         {
             "rank": rank,
             "row": np.arange(n),
-            "id": samples.ids.astype(str),
-            "verdict": verdict.astype(str),
+            "id": _words(samples.ids),
+            "verdict": _words(verdict),
             "suspicion": suspicion.round(6),
-            "observed": observed.astype(str),
+            "observed": _words(observed),
             "observed_confidence": evidence.observed_confidence.round(6),
-            "proposed": evidence.proposed.astype(str),
+            "proposed": _words(evidence.proposed),
             "proposed_confidence": evidence.confidence.round(6),
             "action": [_action(v, evidence, row, observed) for row, v in enumerate(verdict)],
             "evidence": [
                 _sentence(samples, evidence, observed, row, str(v)) for row, v in enumerate(verdict)
             ],
             "duplicate_of": [str(samples.ids[t]) if t >= 0 else "" for t in evidence.twin_of],
-            "leak_of": evidence.leak_of.astype(str),
+            "leak_of": _words(evidence.leak_of),
             "supporters": [_ids(samples, rows) for rows in evidence.supporters],
             "helps": [_ids(samples, evidence.helps.get(row, ())) for row in range(n)],
             "hurts": [_ids(samples, evidence.hurts.get(row, ())) for row in range(n)],
@@ -116,6 +116,11 @@ def issues(samples: Samples, evidence: Evidence) -> "pd.DataFrame":
         }
     )
     return table.sort_values("rank", kind="stable").reset_index(drop=True)
+
+
+def _words(values: np.ndarray) -> list[str]:
+    """Texts, each as long as it is: an array of text gives every row the width of the longest."""
+    return [str(value) for value in values]
 
 
 def _action(verdict: str, evidence: Evidence, row: int, observed: np.ndarray) -> str:

@@ -113,9 +113,10 @@ class Table:
         known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
         raise GlitchtraceError(f"{self.name}: there is no column '{column}' for {option}; columns: {known}")
 
-    def text(self, column: str) -> np.ndarray:
-        """The cells of a column as text (n,) objects, "" where they are missing."""
-        return _as_text(self.cells.column(column))
+    def text(self, column: str, rows: np.ndarray | None = None) -> np.ndarray:
+        """The cells of a column as text (n,) objects, "" where they are missing; of some rows where they are given."""
+        cells = self.cells.column(column)
+        return _as_text(cells if rows is None else cells.take(rows))
 
     def column(self, name: str, role: Role | None = None) -> Column:
         """A column with its type found, or of the ``role`` given."""
