@@ -130,3 +130,13 @@ def test_the_input_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureF
     )
     assert "never written over" in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+def test_cleaned_data_are_the_same_in_blocks(
+    audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from glitchtrace.audit import cleaning
+
+    monkeypatch.setattr(cleaning, "_BLOCK", 7)
+    path = cleaning.apply(str(audited / "out/issues.csv"), None, str(tmp_path))
+    assert path.read_bytes() == (audited / "out/cleaned.csv").read_bytes()

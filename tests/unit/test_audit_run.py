@@ -156,6 +156,60 @@ def test_near_duplicates_are_found_in_a_table_of_many_columns(tmp_path: Path) ->
     assert set(found.row[found.duplicate_of != ""]) == set(range(200, 220))
 
 
+def test_neighbours_of_many_rows_are_looked_for_among_a_bounded_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from glitchtrace.audit import neighbourhood
+
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(40, 8))[rng.integers(0, 40, 3000)] + 0.1 * rng.normal(size=(3000, 8))).astype(
+        "f4"
+    )
+    rows[2000:2020] = rows[:20] + 1e-4
+    rows[2020:] = rows[2020]  # a cell of a thousand equal rows
+    exact, far = neighbourhood.nearest(rows, 5, 0)
+    for name, value in (("_EXACT_ROWS", 500), ("_CELL_ROWS", 20), ("_COMPARED", 600)):
+        monkeypatch.setattr(neighbourhood, name, value)
+    for threads in ("1", "2"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found, away = neighbourhood.nearest(rows, 5, 0)
+        assert (found[:20, 0] == np.arange(2000, 2020)).all()
+        assert (away[2020:] == 0).all()
+        assert (found[:2000] == exact[:2000]).mean() > 0.9
+        assert (away[:2000] >= far[:2000] - 1e-3).all()
+    others, _ = neighbourhood.nearest(rows[:20] + 2e-4, 1, 0, rows[20:])
+    assert (others[:, 0] == np.arange(1980, 2000)).all()
+
+
+def test_distances_to_classes_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from glitchtrace.audit import neighbourhood
+
+    rng = np.random.default_rng(0)
+    rows, labels = rng.normal(size=(300, 6)).astype(np.float32), rng.integers(-1, 4, 300)
+    whole = neighbourhood.far_rows(rows, labels, np.empty((300, 0)), 0.1)
+    monkeypatch.setattr(neighbourhood, "_BLOCK", 70)
+    for one, other in zip(whole, neighbourhood.far_rows(rows, labels, np.empty((300, 0)), 0.1), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_an_interval_counts_the_rows_that_decide_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    from glitchtrace.audit import judgement
+
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 4000)
+    p = rng.dirichlet(np.ones(3), 4000)
+    p[np.arange(4000), truth] += 4
+    p /= p.sum(axis=1, keepdims=True)
+    labels = np.where(rng.random(4000) < 0.1, (truth + 1) % 3, truth)
+    width = {}
+    for rows in (4000, 400):
+        monkeypatch.setattr(judgement, "_FITTED_ROWS", rows)
+        found = judgement.judge({"one": p}, labels, 3, 0.1, 0)
+        width[rows] = found.high - found.low
+        assert found.low <= (labels != truth).sum() <= found.high
+    assert 2 < width[400] / width[4000] < 5  # sqrt(10)
+
+
 @hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
 @hypothesis.given(
     codes=st.lists(st.integers(0, 9), min_size=3, max_size=60),

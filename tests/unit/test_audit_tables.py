@@ -121,6 +121,21 @@ def test_a_bad_file_is_one_line_that_names_it(tmp_path: Path, content: bytes, me
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("encoding", "taken"),
+    [("latin-1", True), ("utf-16", True), ("cp037", True), ("ascii", True)]
+    + [(name, False) for name in ("idna", "punycode", "base64", "undefined", "none-such")],
+)
+def test_an_encoding_is_one_in_which_files_can_be_written(tmp_path: Path, encoding: str, taken: bool) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("a,b\n1,2\n".encode(encoding if taken else "ascii"))
+    if taken:
+        assert read_table(path, Dialect(encoding=encoding)).names == ["a", "b"]
+        return
+    with pytest.raises(GlitchtraceError, match="unknown encoding"):
+        read_table(path, Dialect(encoding=encoding))
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     st.lists(

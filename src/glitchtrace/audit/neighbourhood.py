@@ -11,8 +11,8 @@ from glitchtrace.core.seeding import generator
 
 NEIGHBOURS = 15
 _EXACT_ROWS = 30_000  # beyond, neighbours are looked for in the nearest cells of an inverted file
-# So many rows share a cell at most on average, and a row is compared with so many at most: the cost per row does not
-# grow with their number, nor where thousands of rows are equal and lie in one cell.
+# So many rows share a cell on average at most, and beyond their square a row is compared with so many at most: the cost
+# of a row does not grow with their number, nor where thousands of rows are equal and lie in one cell.
 _CELL_ROWS, _COMPARED = 320, 10_000
 _PROBED = 8  # cells
 _CENTRED_ROWS = 2**16  # decide the centres of the cells
@@ -87,15 +87,21 @@ def _searched(
     away, near = centres.search(rows, _PROBED)
     own = np.ascontiguousarray(near[:, 0])  # named: its memory is read by its address
     index.add_core(n, faiss.swig_ptr(rows), None, faiss.swig_ptr(own))
-    if asked is not None:
+    if asked is None:
+        asked = rows
+    else:
         away, near = centres.search(asked, _PROBED)
-    index.nprobe, index.max_codes = _PROBED, _COMPARED
-    faiss.omp_set_num_threads(
-        threads()
-    )  # rows are asked for one by one: the result is the same with any number
-    found = index.search_preassigned(rows if asked is None else asked, count, near, away)
+    index.nprobe, index.max_codes = _PROBED, _COMPARED if n > _CELL_ROWS**2 else 0
+    squared = np.empty((len(asked), count), dtype=np.float32)
+    places = np.empty((len(asked), count), dtype=np.int64)
+    order = np.argsort(
+        near[:, 0], kind="stable"
+    )  # rows of one cell in turn: what they compare with is at hand
+    faiss.omp_set_num_threads(threads())  # each row is asked for alone: the number changes no result
+    for some in np.array_split(order, len(order) // _BLOCK + 1):
+        squared[some], places[some] = index.search_preassigned(asked[some], count, near[some], away[some])
     faiss.omp_set_num_threads(1)
-    return found
+    return squared, places
 
 
 def threads() -> int:
@@ -118,7 +124,7 @@ def duplicates(
     Equal: the same digest of content.  Near: neighbours that are ``close``.
     """
     n = len(hashes)
-    known = hashes if hashes.dtype == np.uint64 else np.asarray(hashes, dtype=str)
+    known = np.asarray(hashes, dtype=str) if hashes.dtype == object else hashes
     _, first, codes = np.unique(known, return_index=True, return_inverse=True)
     twins = n - len(first)
     by_chance = table and twins > _CHANCE * n

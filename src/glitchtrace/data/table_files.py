@@ -52,6 +52,7 @@ _DATES = ("ISO8601", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d")
 _BOOLEAN = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0, "y": 1.0, "n": 0.0}
 _TEXT_WORDS = 4  # words of a cell of free text, on average
 _WIDEST = 5000  # columns
+_LINES = ("a,b\n1,2\n", "\u2603,é\n")  # that an encoding of text files must be able to write
 
 
 @dataclass(frozen=True)
@@ -317,6 +318,11 @@ def _beginning(path: Path, encoding: str) -> str:
     try:
         "".encode(encoding)  # refuses codecs that are not of text, such as base64
         decoder = codecs.getincrementaldecoder(encoding)()
+        # Nor is it one of files in which a cleaned copy cannot be written as its rows come: idna, punycode.
+        encoder = codecs.getincrementalencoder(encoding)("backslashreplace")
+        written = b"".join(encoder.encode(line) for line in _LINES) + encoder.encode("", True)
+        if not written.decode(encoding).startswith(_LINES[0]):
+            raise LookupError
     except (LookupError, ValueError, TypeError):
         raise GlitchtraceError(
             f"{path}: unknown encoding '{encoding}'; give one such as utf-8 or latin-1"
