@@ -30,6 +30,8 @@ NAMES = {
     "tracin": "TracIn",
     "tracin_layers": "TracIn, all layers",
     "tracin_steps": "TracIn per step",
+    "ekfac": "EK-FAC",
+    "captum_arnoldi": "Arnoldi (captum)",
     "kronfluence": "EK-FAC (kronfluence)",
 }
 MODELS = {"linear": "logistic regression", "linear@epochs_5": "logistic regression, 5 epochs", "mlp": "MLP"}

@@ -362,3 +362,33 @@ def test_checkpoints_of_another_training() -> None:
         GlitchtraceError, match=r"holds 2 epochs, factors\.safetensors 3; train the cell again"
     ):
         registry.load("estimator", "tracin").open_cell(inputs, {"layers": ["head"]})
+
+
+# A Krylov space of all 15 weights and all eigenvectors: nothing is approximated.
+ARNOLDI = {"projection": 15, "krylov": 15, "damping": 0.4}
+
+
+def test_arnoldi_on_the_whole_space_is_the_inverse_hessian_of_the_head() -> None:
+    expected = opened("influence_functions", damping=ARNOLDI["damping"] / SAMPLES)
+    other = (cell().factors.train.labels + 1) % CLASSES
+    for settings in ({}, {"layers": ["head"], "batch": 7, "memory_mib": 1e-3}):
+        found = opened("captum_arnoldi", **ARNOLDI, **settings)
+        assert_close(matrix(found), matrix(expected), 1e-4)
+        assert_close(matrix(found, other), matrix(expected, other), 1e-4)
+        assert_close(found.self_influence(), expected.self_influence(), 1e-4)
+
+
+def test_arnoldi_draws_the_same_whatever_was_drawn_before() -> None:
+    settings = {**ARNOLDI, "projection": 3, "krylov": 6}
+    found = []
+    for seed in (1, 2):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            found.append(matrix(opened("captum_arnoldi", **settings)))
+    assert np.array_equal(*found)
+    # Three directions of fifteen are less than all.
+    assert np.abs(found[0] - matrix(opened("captum_arnoldi", **ARNOLDI))).max() > 1e-3
+    with pytest.raises(GlitchtraceError, match="no layer 'tail'"):
+        opened("captum_arnoldi", layers=["tail"])
+    with pytest.raises(GlitchtraceError, match="divide_by_batch_size: there is no learning rate"):
+        opened("captum_arnoldi", divide_by_batch_size=True)
