@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jury import largest
 from jury_draws import FEATURES, spoil
 
 from glitchtrace.audit.detection import detect
@@ -81,7 +82,7 @@ def draw(
         labels = spoil(right, f"uniform {percent} %", rng)
     settings = Settings(seed=seed % 2**31)
     if name in PICTURES:
-        parts, _ = _reduced({view: values[rows] for view, values in x.items()}, [], settings.seed, None)
+        parts = _reduced({view: values[rows] for view, values in x.items()}, [], settings.seed)
         ends = np.cumsum([part.shape[1] for part in parts.values()]).tolist()
         cuts = tuple((view, end - parts[view].shape[1], end) for view, end in zip(parts, ends, strict=True))
         views = Representation(np.concatenate(list(parts.values()), axis=1), None, name, cuts)
@@ -122,6 +123,7 @@ def run(name: str, percent: int, seed: int, held: dict[str, object]) -> dict[str
         "false": false,
         "kept": bool(false <= 0.1 * flags.sum()),
         "found": int((flags & wrong).sum()),
+        "possible": largest(found.evidence.score, wrong),
         "number": number["estimate"] if number else np.nan,
         "low": number["low"] if number else np.nan,
         "high": number["high"] if number else np.nan,
@@ -132,6 +134,12 @@ def run(name: str, percent: int, seed: int, held: dict[str, object]) -> dict[str
         "unjudged": bool(found.facts.get("unjudged")),
         "cpu_seconds": seconds,
     }
+
+
+def power_possible(part: pd.DataFrame) -> float:
+    """Share of the wrong labels that truth would allow to be flagged, over the runs that have counted them."""
+    known = part[part.possible.notna()] if "possible" in part else part[:0]
+    return float(known.possible.sum() / known.wrong.sum()) if known.wrong.sum() else np.nan
 
 
 def summarised(table: pd.DataFrame) -> pd.DataFrame:
@@ -153,6 +161,7 @@ def summarised(table: pd.DataFrame) -> pd.DataFrame:
                     "flags_nothing": (part.flagged == 0).mean(),
                     "false_share": part.false.sum() / max(part.flagged.sum(), 1),
                     "power": part.found.sum() / part.wrong.sum() if part.wrong.sum() else np.nan,
+                    "power_possible": power_possible(part),
                     "covers": covered.mean() if len(told) else np.nan,
                     "number_over_truth": told.number.sum() / told.wrong.sum() if told.wrong.sum() else np.nan,
                     "calibration_error": told.calibration_error.mean(),
@@ -213,6 +222,7 @@ def page() -> None:
             "runs": row.runs,
             "kept": f"{round(row.kept * row.runs)}",
             "found": share(row.power),
+            "most that truth allows": share(row.power_possible),
             "false among flags": share(row.false_share),
             "interval covers": share(row.covers),
             "calibration error": "–" if pd.isna(row.calibration_error) else f"{row.calibration_error:.3f}",

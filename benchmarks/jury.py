@@ -4,7 +4,7 @@ python benchmarks/jury.py features [FILE …]             the features of jury_d
 python benchmarks/jury.py labels [FIRST COUNT]          wrong labels of pictures: F1, ceiling, number, flags
 python benchmarks/jury.py promise [SETS FIRST COUNT]    many small runs: flags, and the most that truth would allow
 python benchmarks/jury.py unusual [FIRST COUNT]         foreign and corrupted pictures: F1 and the gate
-python benchmarks/jury.py wider [FIRST COUNT]           44 cells of all kinds of glitches, pictures and tables
+python benchmarks/jury.py wider [SETS FIRST COUNT]      44 cells of all kinds of glitches, pictures and tables
 python benchmarks/jury.py limits ROWS:COLUMNS:CLASSES   CPU seconds and memory of one size
 
 Every part adds its rows to its table and leaves out the draws that stand there, so that it can be stopped and gone on
@@ -50,13 +50,14 @@ from glitchtrace.detectors.jury.typicality import against_validation, along_axes
 
 TABLES = Path(os.environ.get("GLITCHTRACE_TABLES", "docs/tables"))
 LABEL_CELLS = (
-    *((name, f"human {human}") for name in ("cifar10", "cifar10_lite2") for human in HUMAN),
+    *((name, f"human {human}") for name in ("cifar10", "cifar10_cubic", "cifar10_lite2") for human in HUMAN),
     *(
         (name, kind)
         for name in PICTURES
         for kind in ("uniform 10 %", "uniform 2 %", "next class 10 %", "one class 10 %")
     ),
 )
+LABEL_WAYS = ("training", "validated", "validated, 20 % wrong")
 LABEL_SEEDS = (31, 3)  # first and count; draws of seed 21 stood in the table while the promise was changed
 PROMISE_CELLS = ("clean", "uniform 5 %", "uniform 10 %", "uniform 20 %", "uniform 40 %", "next class 10 %")
 PROMISE_SETS = ("digits", "mnist", "fmnist", "cifar10", "breast cancer", "wine", "adult", "covtype")
@@ -209,24 +210,22 @@ def labels_part() -> Iterator[tuple[str, dict[str, object]]]:
     """Rows of jury_labels.csv: training rows alone, with validation rows, and with 20 % of these labels wrong."""
     for seed in some_seeds(LABEL_SEEDS):
         for data, kind in LABEL_CELLS:
-            if done("labels", data=data, kind=kind, seed=seed):
-                continue
-            draw = draw_pictures(data, kind, seed)
-            x, labels, truth, held, right = draw
+            draw = x, labels, truth, held, right = draw_pictures(data, kind, seed)
             wrong = labels != truth
-            spoiled = spoil(right, "uniform 20 %", generator(seed, f"jury validation {data} {kind}"))
-            runs = {
-                "training": judged(draw, False),
-                "validated": judged(draw, True),
-                "validated, 20 % wrong": judged((x, labels, truth, held, spoiled), True),
-            }
-            alone = runs["training"]
-            scores = rivals(alone["rows"], alone["fold"], alone["panel"])
-            plain = {name: f1(score, wrong) for name, score in scores.items()}
-            top = max(plain, key=lambda name: plain[name])
-            for way, run in runs.items():
+            for way in LABEL_WAYS:
+                if done("labels", data=data, kind=kind, seed=seed, rows=way):
+                    continue
+                if way == LABEL_WAYS[2]:
+                    rng = generator(seed, f"jury validation {data} {kind}")
+                    draw = (x, labels, truth, held, spoil(right, "uniform 20 %", rng))
+                run = judged(draw, way != "training")
                 # Flags are what many small runs tell of, see ``promise_part``.
                 told = {key: value for key, value in run["record"].items() if key not in FLAGS}
+                plain, top = {"": np.nan}, ""
+                if way == "training":
+                    scores = rivals(run["rows"], run["fold"], run["panel"])
+                    plain = {name: f1(score, wrong) for name, score in scores.items()}
+                    top = max(plain, key=lambda name: plain[name])
                 record = {"data": data, "kind": kind, "seed": seed, "rows": way, **told}
                 yield "labels", {**record, "best_rival": top, "rival_f1": plain[top]}
 
@@ -322,9 +321,10 @@ def wider_part() -> Iterator[tuple[str, dict[str, object]]]:
     """Rows of jury_wider.csv: the total score of a whole verdict with validation rows."""
     from sklearn.metrics import roc_auc_score
 
-    for seed in some_seeds(WIDER_SEEDS):
+    names = sys.argv[2].split(",") if len(sys.argv) > 2 else {data for data, _ in WIDER}
+    for seed in some_seeds(WIDER_SEEDS, 3):
         for data, kind in WIDER:
-            if done("wider", data=data, kind=kind, seed=seed):
+            if data not in names or done("wider", data=data, kind=kind, seed=seed):
                 continue
             (x, labels, truth, held, right), bad = draw_wider(data, kind, seed)
             start = time.process_time()
