@@ -209,7 +209,8 @@ def save(figure: Figure, targets: Iterable[str | Path]) -> None:
             raise GlitchtraceError(f"figure {target}: unknown format; use one of {', '.join(_METADATA)}")
     with styled():
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        # Not "none", whose placeholder has every format drawn twice.
+        figure.set_layout_engine(None)
         for target in paths:
             with replacing(target) as temporary:
                 figure.savefig(temporary, metadata=_METADATA[target.suffix])
