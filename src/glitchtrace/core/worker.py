@@ -3,8 +3,8 @@
 A job of the workflow computes for a tenth of a second and imports for two.  The first job of a run starts a worker,
 one per environment; every job after it is a small client that sends its description and its standard streams, waits
 and ends as the child did.  Each job still is a process of its own, with its own memory, log and exit status, and
-writes the same bytes as a fresh process (tests/workflow/test_worker.py).  The worker imports in advance what the
-children before needed, has a single thread, and ends with the Snakemake that it serves.
+writes the same bytes as a fresh process (tests/operations/test_reproducibility.py).  The worker imports in advance
+what the children before needed, has a single thread, and ends with the Snakemake that it serves.
 
 Where there can be no worker (another system than Linux, ``GLITCHTRACE_WORKER=off``, a worker that does not answer),
 the job runs in its own process as ever.
@@ -14,6 +14,7 @@ Standard library only: a client must start fast.
 
 import contextlib
 import fcntl
+import gc
 import hashlib
 import importlib
 import json
@@ -196,6 +197,7 @@ class Worker:
         for name in ("glitchtrace.core.jobs", "snakemake.iocontainers"):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+        _read_once()
         waking, woken = socket.socketpair()
         waking.setblocking(False)
         woken.setblocking(False)
@@ -253,6 +255,7 @@ class Worker:
         return len(list(Path("/proc/self/task").iterdir())) == 1
 
     def _begin(self, client: socket.socket, request: Mapping[str, Any], streams: Iterable[int]) -> None:
+        gc.freeze()  # what is imported is no garbage: no child searches it, or copies its pages by searching
         reading, writing = os.pipe()
         client.settimeout(None)
         try:
@@ -323,6 +326,15 @@ class Worker:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGTERM)
                 os.kill(pid, signal.SIGKILL)
+
+
+def _read_once() -> None:
+    """Read what every job asks for first: the cards of the components, and the versions of packages."""
+    with contextlib.suppress(Exception):  # the job itself will say what is wrong
+        from glitchtrace.core import provenance, registry
+
+        registry.kinds()
+        provenance.versions()
 
 
 def _received(client: socket.socket, size: int) -> bytes:
