@@ -184,8 +184,10 @@ def test_another_study_on_the_same_cells_leaves_the_first_untouched(results: Pat
     second = ["--configfile", "other.yaml"]
     jobs = planned(results, *second)
     assert jobs["train"] == 1, "the cell that both studies share is trained once"
-    snakemake(results, "results/studies/other/summary.parquet", *second, "--cores", "2")
+    done = snakemake(results, "results/studies/other/summary.parquet", *second, "--cores", "2", "--verbose")
     assert planned(results, *SMOKE) == collections.Counter()
+    # The scheduler looks for jobs when one has finished, and at no other time.
+    assert 0 < (done.stdout + done.stderr).count("Ready jobs: ") <= jobs.total()
 
 
 def test_one_more_seed_adds_its_cells_only(results: Path) -> None:

@@ -1,5 +1,6 @@
 # The configuration, the cells of the grid, and the functions that rules take their inputs and parameters from.
 
+import inspect
 import shutil
 import sys
 import time
@@ -76,10 +77,20 @@ def record_settings():
         checked(recorded.write, CONFIG)
 
 
+def begin_run():
+    """What a run does before its first job."""
+    record_settings()
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
+        # By its default of 100 starts a second Snakemake looks for jobs once more a second after every look, so that
+        # each finished job adds a look a second to the end of the run.  A limit that a user gives is kept.
+        workflow.scheduler.job_rate_limiter = None
+
+
 if not workflow.modifier.is_main_snakefile():
     # Snakemake takes hooks from the outer workflow alone.
     begin = workflow._onstart
-    workflow._onstart = lambda log: (record_settings(), begin(log))
+    workflow._onstart = lambda log: (begin_run(), begin(log))
 
 STARTED = time.monotonic()
 
@@ -145,10 +156,19 @@ def filled(pattern, wildcards):
     return apply_wildcards(pattern, wildcards)
 
 
+def signed(function):
+    """The function with its signature at hand: Snakemake asks for it three times a job, and Python works it out anew."""
+    if inspect.isfunction(function):
+        function.__signature__ = inspect.signature(function)
+    return function
+
+
 def each(cells, *templates):
     """Input function: the files of each of the cells, which may be a function of the wildcards."""
-    return lambda wildcards=None: files_of(
-        cells(wildcards) if callable(cells) else cells, *templates
+    return signed(
+        lambda wildcards=None: files_of(
+            cells(wildcards) if callable(cells) else cells, *templates
+        )
     )
 
 
@@ -426,7 +446,8 @@ def stage(function, **parameters):
             function, {**dict(wildcards.items()), **filled}
         )
 
-    return {"stage": function, **parameters, "code": code}
+    parameters = {key: signed(value) for key, value in parameters.items()}
+    return {"stage": function, **parameters, "code": signed(code)}
 
 
 # --- figures and tables --------------------------------------------------------------------------------------------
@@ -490,7 +511,7 @@ def growing(memory):
         nested = NESTED if workflow.non_local_exec or workflow.remote_exec else 0
         return attempt * ((memory(wildcards) if callable(memory) else memory) + nested)
 
-    return scaled
+    return signed(scaled)
 
 
 def lasting(minutes):
@@ -502,7 +523,7 @@ def lasting(minutes):
     def scaled(wildcards, attempt):
         return attempt * (minutes(wildcards) if callable(minutes) else minutes)
 
-    return scaled
+    return signed(scaled)
 
 
 def training_memory(wildcards):
