@@ -94,6 +94,16 @@ memory: $(READY) ## Peak memory of each stage beside what is declared, and the t
 	$(BIN)/python benchmarks/memory.py --table docs/tables/memory.csv
 	$(BIN)/python docs/running.py
 
+.PHONY: peers
+peers: $(READY) ## The environment of the other libraries that `make bench` measures (several GB)
+	$(BIN)/uv venv --quiet --clear .venv-peers
+	$(BIN)/uv pip install --quiet --python .venv-peers/bin/python --requirements benchmarks/peers.txt
+
+.PHONY: bench
+bench: $(READY) ## What this package costs beside others, and the page docs/performance.md (LARGE=1: minutes each, too)
+	$(BIN)/python benchmarks/performance.py --table docs/tables/performance.csv $(if $(LARGE),--large); \
+	  missed=$$?; $(BIN)/python docs/performance.py && exit $$missed
+
 .PHONY: lint
 lint: $(READY) ## Style and types
 	$(BIN)/ruff check .

@@ -71,6 +71,21 @@ def repeat(folder: Path, problem: str, number: int, iterations: int) -> dict[str
     }
 
 
+def prepared(folder: Path, problem: str) -> None:
+    """Fetch the data of a problem."""
+    from glitchtrace.data.fetch import fetch_data
+
+    dataset = PROBLEMS[problem][0]
+    source = folder / dataset
+    source.mkdir()
+    fetch_data(
+        dataset=dataset,
+        features=source / "features.npy",
+        labels=source / "labels.npy",
+        description=source / "source.json",
+    )
+
+
 def run_together(folder: Path, problem: str, numbers: range, iterations: int) -> list[dict[str, float]]:
     """Repeats in processes of their own, all at the same time."""
     started = [
@@ -90,19 +105,10 @@ def run_together(folder: Path, problem: str, numbers: range, iterations: int) ->
 
 def measure(problem: str) -> dict[str, Any]:
     """The row of the table for one problem."""
-    from glitchtrace.data.fetch import fetch_data
-
     dataset, model = PROBLEMS[problem]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        source = folder / dataset
-        source.mkdir()
-        fetch_data(
-            dataset=dataset,
-            features=source / "features.npy",
-            labels=source / "labels.npy",
-            description=source / "source.json",
-        )
+        prepared(folder, problem)
         (one,) = run_together(folder, problem, range(1), ITERATIONS)
         compared = COMPARED[problem]
         (alone,) = [one] if compared == ITERATIONS else run_together(folder, problem, range(1), compared)

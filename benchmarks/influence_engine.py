@@ -1,88 +1,140 @@
-"""Cost of the influence engine beside the plain closed form and captum, as a Markdown table.
+"""Cases of the influence engine: a softmax head in closed form, by this package, written down plainly, and by peers.
 
-Run ``python benchmarks/influence_engine.py``.  Each figure is measured in a process of its own with one
-thread: CPU seconds, the least of three calls; peak memory over the inputs during the first call, MiB; and the
-largest difference from the plain closed form, relative to its largest entry.  Budgets: CPU within 1.5 × the
-plain closed form; memory at most the matrix + 16 MiB, or 16 MiB + the profile where it is streamed;
-difference at most 2e-5.
+Each function takes a size and returns the call that performance.py measures; the call returns arrays, which the runner
+compares with those of the plain closed form.  What this package or a peer imports is imported before the call.
 """
 
-import argparse
-import ctypes
-import json
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import fields
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
-from glitchtrace.influence import closed_form, tracin
-from glitchtrace.influence.estimator import EstimatorInputs
-from glitchtrace.influence.factors import Factors, Part
-from glitchtrace.influence.profile import ClassProfile, ClassReducer, Profiles, build_profiles
-
-SAMPLES, VALIDATION, CLASSES, EPOCHS = 4800, 1200, 10, 5
-WIDTHS = (64, 768)
-CPU_BUDGET, MEMORY_BUDGET, DIFFERENCE_BUDGET = 1.5, 16.0, 2e-5
-MIB = 2**20
-
 Results = dict[str, np.ndarray]
+Call = Callable[[], Results]
+# Rows that peers take at once; the best of 32, 128, 512 and all for the size of the table.
+PEER_BATCH = 512
 
 
-def make_inputs(width: int, frozen: bool) -> tuple[Factors, list[np.ndarray]]:
-    """Factors of a linear head, and its weights (K, d + 1) at each checkpoint."""
+@dataclass(frozen=True)
+class Size:
+    """Training and validation rows, columns, classes, checkpoints; whether the features stay in training."""
+
+    n: int = 4800
+    m: int = 1200
+    d: int = 64
+    K: int = 10
+    T: int = 5
+    frozen: bool = True
+
+
+@dataclass(frozen=True)
+class Part:
+    """Features (rows, d) and probabilities (rows, K) at each checkpoint, one array of features where they stay."""
+
+    features: tuple[np.ndarray, ...]
+    probabilities: tuple[np.ndarray, ...]
+    labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A trained head: both parts, its weights (K, d + 1) at each checkpoint, and the learning rates."""
+
+    train: Part
+    validation: Part
+    heads: list[np.ndarray]
+    rates: np.ndarray
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return len(self.heads[0])
+
+
+def make_inputs(size: Size) -> Inputs:
+    """Random rows around a centre per class, and heads that were never trained."""
     rng = np.random.default_rng(1)
-    labels = {"train": rng.integers(0, CLASSES, SAMPLES), "validation": rng.integers(0, CLASSES, VALIDATION)}
-    centres = rng.normal(size=(CLASSES, width))
-    heads = [rng.normal(size=(CLASSES, width + 1)).astype(np.float32) for _ in range(EPOCHS)]
-    parts = {}
-    for name, y in labels.items():
-        features, probabilities = [], []
+    labels = [rng.integers(0, size.K, rows) for rows in (size.n, size.m)]
+    centres = rng.normal(size=(size.K, size.d)).astype(np.float32)
+    heads = [rng.normal(size=(size.K, size.d + 1)).astype(np.float32) for _ in range(size.T)]
+    parts = []
+    for y in labels:
+        features: list[np.ndarray] = []
+        probabilities = []
         for head in heads:
-            if not features or not frozen:
-                noise = rng.normal(size=(len(y), width))
-                features.append(((centres[y] + noise) / np.sqrt(width)).astype(np.float32))
+            if not features or not size.frozen:
+                noise = rng.standard_normal(size=(len(y), size.d), dtype=np.float32)
+                features.append((centres[y] + noise) / np.float32(np.sqrt(size.d)))
             probabilities.append(_softmax(features[-1] @ head[:, :-1].T + head[:, -1]))
-        parts[name] = Part(tuple(features), tuple(probabilities), y)
-    rates = np.full(EPOCHS, 0.1)
-    return Factors(rates, 128, parts["train"], parts["validation"]), heads
+        parts.append(Part(tuple(features), tuple(probabilities), y))
+    return Inputs(*parts, heads, np.full(size.T, 0.1))
 
 
-def plain_matrix(
-    factors: Factors, labels: np.ndarray | None = None, epochs: range = range(EPOCHS)
+# --- written down -----------------------------------------------------------------------------------------------------
+
+
+def plain_matrix(**size: Any) -> Call:
+    """The closed form: one line per checkpoint, whole matrices."""
+    inputs = make_inputs(Size(**size))
+    return lambda: {"matrix": _plain_matrix(inputs)}
+
+
+def plain_self(**size: Any) -> Call:
+    """Self influence."""
+    inputs = make_inputs(Size(**size))
+
+    def call() -> Results:
+        total = np.zeros(len(inputs.train.labels), np.float32)
+        for epoch, rate in enumerate(inputs.rates):
+            e = _residuals(inputs.train, epoch)
+            h = inputs.train.features[epoch % len(inputs.train.features)]
+            total += np.float32(rate) * (e**2).sum(axis=1) * ((h**2).sum(axis=1) + 1)
+        return {"self": total}
+
+    return call
+
+
+def plain_tables(**size: Any) -> Call:
+    """Class tables of the whole matrix, class by class."""
+    inputs = make_inputs(Size(**size))
+    return lambda: _named([_plain_tables(inputs, _plain_matrix(inputs))])
+
+
+def plain_profiles(**size: Any) -> Call:
+    """Cumulative, per-epoch and counterfactual class tables, one whole matrix after the other."""
+    inputs = make_inputs(Size(**size))
+
+    def call() -> Results:
+        epochs = range(len(inputs.rates))
+        cumulative = _plain_tables(inputs, _plain_matrix(inputs))
+        tables = [
+            cumulative,
+            *(_plain_tables(inputs, _plain_matrix(inputs, epochs=(epoch,))) for epoch in epochs),
+        ]
+        for other in (cumulative[1].argmin(axis=1), np.argsort(-cumulative[0], axis=1, kind="stable")[:, 1]):
+            tables.append(_plain_tables(inputs, _plain_matrix(inputs, other, epochs[-1:])))
+        return _named(tables)
+
+    return call
+
+
+def _plain_matrix(
+    inputs: Inputs, labels: np.ndarray | None = None, epochs: Sequence[int] | None = None
 ) -> np.ndarray:
-    """The closed form as written down: one line per checkpoint, whole matrices."""
-    train, validation = factors.train, factors.validation
-    identity = np.eye(CLASSES, dtype=np.float32)
-    matrix = np.zeros((SAMPLES, VALIDATION), np.float32)
-    for epoch in epochs:
-        position = 0 if factors.frozen else epoch
-        e = train.probabilities[epoch] - identity[train.labels if labels is None else labels]
-        other = validation.probabilities[epoch] - identity[validation.labels]
+    train, validation = inputs.train, inputs.validation
+    matrix = np.zeros((len(train.labels), len(validation.labels)), np.float32)
+    for epoch in range(len(inputs.rates)) if epochs is None else epochs:
+        position = epoch % len(train.features)
         gram = train.features[position] @ validation.features[position].T + 1
-        matrix += np.float32(factors.learning_rates[epoch]) * (e @ other.T) * gram
+        e, other = _residuals(train, epoch, labels), _residuals(validation, epoch)
+        matrix += np.float32(inputs.rates[epoch]) * (e @ other.T) * gram
     return matrix
 
 
-def plain_self(factors: Factors) -> np.ndarray:
-    """Self influence as written down."""
-    total = np.zeros(SAMPLES, np.float32)
-    for epoch, rate in enumerate(factors.learning_rates):
-        e = factors.train.probabilities[epoch] - np.eye(CLASSES, dtype=np.float32)[factors.train.labels]
-        h = factors.train.features[0 if factors.frozen else epoch]
-        total += np.float32(rate) * (e**2).sum(axis=1) * ((h**2).sum(axis=1) + 1)
-    return total
-
-
-def plain_tables(matrix: np.ndarray, validation_labels: np.ndarray) -> ClassProfile:
-    """Class tables of a whole matrix, class by class."""
-    columns = [matrix[:, validation_labels == label] for label in range(CLASSES)]
-    return ClassProfile(
+def _plain_tables(inputs: Inputs, matrix: np.ndarray) -> tuple[np.ndarray, ...]:
+    columns = [matrix[:, inputs.validation.labels == label] for label in range(inputs.classes)]
+    return (
         np.stack([np.maximum(part, 0).sum(axis=1) for part in columns], axis=1),
         np.stack([np.minimum(part, 0).sum(axis=1) for part in columns], axis=1),
         np.stack([(part > 0).sum(axis=1) for part in columns], axis=1),
@@ -90,173 +142,246 @@ def plain_tables(matrix: np.ndarray, validation_labels: np.ndarray) -> ClassProf
     )
 
 
-def plain_profiles(factors: Factors) -> Results:
-    """Cumulative, per-epoch and counterfactual class tables, one whole matrix after the other."""
-    labels, last = factors.validation.labels, range(EPOCHS - 1, EPOCHS)
-    cumulative = plain_tables(plain_matrix(factors), labels)
-    single = [plain_tables(plain_matrix(factors, epochs=range(t, t + 1)), labels) for t in range(EPOCHS)]
-    negative, positive = cumulative.negative.argmin(axis=1), np.argsort(-cumulative.positive, axis=1)[:, 1]
-    tables = [cumulative, *single]
-    tables += [plain_tables(plain_matrix(factors, other, last), labels) for other in (negative, positive)]
-    return _arrays(tables)
+# --- this package -----------------------------------------------------------------------------------------------------
 
 
-def our_tables(factors: Factors) -> Results:
+def our_matrix(**size: Any) -> Call:
+    """The influence matrix."""
+    from glitchtrace.influence import closed_form
+
+    factors = _factors(make_inputs(Size(**size)))
+    return lambda: {"matrix": closed_form.influence_matrix(factors)}
+
+
+def our_matrix_without_bias(**size: Any) -> Call:
+    """The influence of the weights alone, as captum's fast class has it."""
+    from glitchtrace.influence import closed_form
+
+    factors = _factors(make_inputs(Size(**size)))
+    return lambda: {"matrix": closed_form.influence_matrix(factors, include_bias=False)}
+
+
+def our_self(**size: Any) -> Call:
+    """Self influence."""
+    from glitchtrace.influence import closed_form
+
+    factors = _factors(make_inputs(Size(**size)))
+    return lambda: {"self": closed_form.self_influence(factors)}
+
+
+def our_tables(**size: Any) -> Call:
     """The cumulative class profile, streamed."""
-    reducer = ClassReducer(factors.validation.labels, np.arange(CLASSES))
-    return _arrays([reducer.reduce(closed_form.influence_blocks(factors))])
+    from glitchtrace.influence import closed_form
+    from glitchtrace.influence.profile import ClassReducer
+
+    inputs = make_inputs(Size(**size))
+    factors = _factors(inputs)
+
+    def call() -> Results:
+        reducer = ClassReducer(factors.validation.labels, np.arange(inputs.classes))
+        return _of_profiles([reducer.reduce(closed_form.influence_blocks(factors))])
+
+    return call
 
 
-def our_profiles(factors: Factors) -> Results:
-    """All profiles of the default settings, streamed."""
-    estimator = tracin.open_cell(EstimatorInputs(lambda: factors, _no_problem), {})
-    found: Profiles = build_profiles(estimator, factors.train.labels, factors.validation.labels)
-    return _arrays(
-        [found.cumulative, *found.per_epoch, found.counterfactual_negative, found.counterfactual_positive]
-    )
+def our_profiles_of_the_sum(**size: Any) -> Call:
+    """The profiles of a study whose epochs are too many to be kept alone (``MOST_PER_EPOCH``)."""
+    return our_profiles(per_epoch=False, **size)
 
 
-def captum(name: str, factors: Factors, heads: list[np.ndarray]) -> Callable[[], Results]:
-    """Captum's own class on the same head; frozen features are the inputs of the network."""
-    import torch
-    from captum.influence import TracInCP, TracInCPFast
-    from torch.utils.data import TensorDataset
+def our_profiles(per_epoch: bool | None = None, **size: Any) -> Call:
+    """All profiles of the default settings, streamed: everything that the signals are made of."""
+    from glitchtrace.influence import tracin
+    from glitchtrace.influence.estimator import EstimatorInputs
+    from glitchtrace.influence.profile import build_profiles
 
-    torch.set_num_threads(1)
-    network = torch.nn.Sequential(torch.nn.Linear(factors.train.features[0].shape[1], CLASSES))
+    factors = _factors(make_inputs(Size(**size)))
 
-    def restore(network: Any, head: np.ndarray) -> float:
-        with torch.no_grad():
-            network[0].weight.copy_(torch.from_numpy(head[:, :-1]))
-            network[0].bias.copy_(torch.from_numpy(head[:, -1]))
-        return float(factors.learning_rates[0])
+    def call() -> Results:
+        estimator = tracin.open_cell(EstimatorInputs(lambda: factors, _no_problem), {})
+        found = build_profiles(
+            estimator, factors.train.labels, factors.validation.labels, per_epoch=per_epoch
+        )
+        return _of_profiles(
+            [
+                found.cumulative,
+                *found.per_epoch,
+                found.counterfactual_negative,
+                found.counterfactual_positive,
+            ]
+        )
 
-    train, validation = (
-        (torch.from_numpy(part.features[0]), torch.from_numpy(part.labels))
-        for part in (factors.train, factors.validation)
-    )
-    common: dict[str, Any] = {
-        "model": network,
-        "train_dataset": TensorDataset(*train),
-        "checkpoints": heads,
-        "checkpoints_load_func": restore,
-        "loss_fn": torch.nn.CrossEntropyLoss(reduction="sum"),
-        "batch_size": 512,
-    }
-    instance = (
-        TracInCP(layers=["0"], sample_wise_grads_per_batch=True, **common)
-        if name == "TracInCP"
-        else TracInCPFast(final_fc_layer=network[0], **common)
-    )
+    return call
+
+
+def our_metagradient(n: int, m: int, d: int, K: int, steps: int, batch: int) -> Call:
+    """Everything that the signals are made of, by the metagradient of a head through its recorded training."""
+    from glitchtrace.influence import metagradient
+    from glitchtrace.influence.profile import build_profiles
+
+    rng = np.random.default_rng(0)
+    labels, others = rng.integers(0, K, n), rng.integers(0, K, m)
+    centres = rng.normal(size=(K, d))
+
+    def rows(of: np.ndarray) -> np.ndarray:
+        noisy = (centres[of] + rng.normal(size=(len(of), d))) / np.sqrt(d)
+        return np.column_stack([noisy, np.ones(len(of))]).astype(np.float32)
+
+    batches = [rng.choice(n, batch, replace=False) for _ in range(steps)]
+    start, rates = np.zeros((K, d + 1), np.float32), np.full(steps, 0.1, np.float32)
+    record = metagradient.record_training(rows(labels), labels, start, batches, rates)
+    queries = rows(others)
+
+    def call() -> Results:
+        found = build_profiles(metagradient.of_head(record, queries, others), labels, others, per_epoch=False)
+        return _of_profiles([found.cumulative])
+
+    return call
+
+
+# --- peers ------------------------------------------------------------------------------------------------------------
+
+
+def captum(**size: Any) -> Call:
+    """``TracInCP`` of captum on the layer, gradients of a whole batch at once."""
+    from captum.influence import TracInCP
+
+    _, common, validation = _for_captum(Size(**size))
+    instance = TracInCP(layers=["0"], sample_wise_grads_per_batch=True, **common)
     return lambda: {"matrix": instance.influence(validation).detach().numpy().T}
 
 
-def subjects(factors: Factors, heads: list[np.ndarray]) -> Mapping[str, Callable[[], Callable[[], Results]]]:
-    """Name -> a function that prepares the function to be measured."""
-    tables = factors.validation.labels
-    return {
-        "matrix plain": lambda: lambda: {"matrix": plain_matrix(factors)},
-        "matrix ours": lambda: lambda: {"matrix": closed_form.influence_matrix(factors)},
-        "matrix captum TracInCP": lambda: captum("TracInCP", factors, heads),
-        "matrix captum TracInCPFast": lambda: captum("TracInCPFast", factors, heads),
-        "self plain": lambda: lambda: {"self": plain_self(factors)},
-        "self ours": lambda: lambda: {"self": closed_form.self_influence(factors)},
-        "class profile plain": lambda: lambda: _arrays([plain_tables(plain_matrix(factors), tables)]),
-        "class profile ours": lambda: lambda: our_tables(factors),
-        "all profiles plain": lambda: lambda: plain_profiles(factors),
-        "all profiles ours": lambda: lambda: our_profiles(factors),
-    }
+def captum_fast(**size: Any) -> Call:
+    """``TracInCPFast`` of captum, which leaves out the bias."""
+    from captum.influence import TracInCPFast
+
+    network, common, validation = _for_captum(Size(**size))
+    instance = TracInCPFast(final_fc_layer=network[0], **common)
+    return lambda: {"matrix": instance.influence(validation).detach().numpy().T}
 
 
-def measure(name: str, width: int, frozen: bool) -> dict[str, Any]:
-    """CPU seconds, peak memory over the inputs, size of the result, difference from the plain closed form."""
-    factors, heads = make_inputs(width, frozen)
-    table = subjects(factors, heads)
-    function = table[name]()
-    np.ones((256, 256), np.float32) @ np.ones((256, 256), np.float32)  # the buffers of BLAS are no part of it
-    before = _reset_peak()
-    seconds = []
-    started = time.process_time()
-    result = function()
-    seconds.append(time.process_time() - started)
-    peak = _memory("VmHWM") - before
-    for _ in range(2):
-        started = time.process_time()
-        function()
-        seconds.append(time.process_time() - started)
-    if "TracInCPFast" in name:  # without the bias
-        plain = {"matrix": closed_form.influence_matrix(factors, include_bias=False)}
-    else:
-        plain = table[f"{name.rsplit(' captum')[0].removesuffix(' ours').removesuffix(' plain')} plain"]()()
-    difference = max(_difference(result[key], plain[key]) for key in plain if "count" not in key)
-    size = sum(array.nbytes for array in result.values()) / MIB
-    return {"seconds": min(seconds), "peak": peak / MIB, "size": size, "difference": difference}
+def _for_captum(size: Size) -> tuple[Any, dict[str, Any], Any]:
+    import torch
+    from torch.utils.data import TensorDataset
+
+    inputs = make_inputs(size)
+    network = torch.nn.Sequential(torch.nn.Linear(size.d, size.K))
+
+    def restore(network: Any, head: np.ndarray) -> float:
+        network.load_state_dict(_state(head))
+        return float(inputs.rates[0])
+
+    return (
+        network,
+        {
+            "model": network,
+            "train_dataset": TensorDataset(*_tensors(inputs.train)),
+            "checkpoints": inputs.heads,
+            "checkpoints_load_func": restore,
+            "loss_fn": torch.nn.CrossEntropyLoss(reduction="sum"),
+            "batch_size": PEER_BATCH,
+        },
+        _tensors(inputs.validation),
+    )
 
 
-def main() -> None:
-    """Measure everything, each in its own process, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--measure", nargs=3, metavar=("NAME", "WIDTH", "FROZEN"), help=argparse.SUPPRESS)
-    chosen = parser.parse_args().measure
-    if chosen:
-        print(json.dumps(measure(chosen[0], int(chosen[1]), chosen[2] == "frozen")))
-        return
-    print(f"n = {SAMPLES}, m = {VALIDATION}, K = {CLASSES}, T = {EPOCHS}, float32, one thread\n")
-    print("| features | d | what | CPU s | × plain | peak MiB | result MiB | difference | budgets |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for width in WIDTHS:
-        for features in ("changing", "frozen"):
-            _print_rows(width, features)
+def dattri(**size: Any) -> Call:
+    """``TracInAttributor`` of dattri, its projection taken off by hand (by default it projects, and errs)."""
+    import torch
+    from dattri.algorithm.tracin import TracInAttributor
+    from dattri.task import AttributionTask
+    from torch.utils.data import DataLoader, TensorDataset
 
+    inputs = make_inputs(Size(**size))
+    network = torch.nn.Sequential(torch.nn.Linear(inputs.heads[0].shape[1] - 1, inputs.classes))
 
-def _print_rows(width: int, features: str) -> None:
-    plain_seconds = 1.0
-    for name in subjects(*make_inputs(8, features == "frozen")):
-        if "captum" in name and features == "changing":
-            continue
-        found = _in_own_process(name, width, features)
-        if name.endswith("plain"):
-            plain_seconds = found["seconds"]
-        ratio = found["seconds"] / plain_seconds
-        verdict = _verdict(ratio, found) if name.endswith("ours") else ""
-        print(
-            f"| {features} | {width} | {name} | {found['seconds']:.3f} | {ratio:.2f} | {found['peak']:.1f} "
-            f"| {found['size']:.1f} | {found['difference']:.1e} | {verdict} |",
-            flush=True,
-        )
+    def loss(parameters: Any, row: Any) -> Any:
+        x, y = row
+        outputs = torch.func.functional_call(network, parameters, (x.unsqueeze(0),))
+        return torch.nn.functional.cross_entropy(outputs, y.unsqueeze(0))
 
-
-def _in_own_process(name: str, width: int, features: str) -> dict[str, Any]:
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    command = [sys.executable, "-W", "ignore", __file__, "--measure", name, str(width), features]
-    finished = subprocess.run(command, env=os.environ | threads, check=True, capture_output=True, text=True)
-    found: dict[str, Any] = json.loads(finished.stdout)
-    return found
-
-
-def _verdict(ratio: float, found: Mapping[str, float]) -> str:
-    missed = [
-        name
-        for name, value, budget in (
-            ("CPU", ratio, CPU_BUDGET),
-            ("memory", found["peak"] - found["size"], MEMORY_BUDGET),
-            ("difference", found["difference"], DIFFERENCE_BUDGET),
-        )
-        if value > budget
+    task = AttributionTask(loss_func=loss, model=network, checkpoints=[_state(head) for head in inputs.heads])
+    attributor = TracInAttributor(
+        task, torch.tensor(inputs.rates, dtype=torch.float32), normalized_grad=False
+    )
+    attributor.projector_kwargs = None
+    loaders = [
+        DataLoader(TensorDataset(*_tensors(part)), PEER_BATCH) for part in (inputs.train, inputs.validation)
     ]
-    return f"fail: {', '.join(missed)}" if missed else "pass"
+    return lambda: {"matrix": attributor.attribute(*loaders).detach().numpy()}
 
 
-def _arrays(tables: list[ClassProfile]) -> Results:
+def pydvl(**size: Any) -> Call:
+    """Products of the gradients of single samples that pyDVL makes, summed over the checkpoints."""
+    import torch
+    from pydvl.influence.torch.functional import create_per_sample_gradient_function
+
+    inputs = make_inputs(Size(**size))
+    network = torch.nn.Sequential(torch.nn.Linear(inputs.heads[0].shape[1] - 1, inputs.classes))
+    gradients = create_per_sample_gradient_function(network, torch.nn.functional.cross_entropy)
+    train, validation = _tensors(inputs.train), _tensors(inputs.validation)
+
+    def flat(state: Any, rows: Any, start: int) -> Any:
+        x, y = (part[start : start + PEER_BATCH] for part in rows)
+        return torch.cat([part.flatten(1) for part in gradients(state, x, y).values()], dim=1)
+
+    def call() -> Results:
+        matrix = torch.zeros(len(train[1]), len(validation[1]))
+        for head, rate in zip(inputs.heads, inputs.rates, strict=True):
+            state = _state(head)
+            for row in range(0, len(train[1]), PEER_BATCH):
+                mine = flat(state, train, row)
+                for column in range(0, len(validation[1]), PEER_BATCH):
+                    block = matrix[row : row + PEER_BATCH, column : column + PEER_BATCH]
+                    block += float(rate) * mine @ flat(state, validation, column).T
+        return {"matrix": matrix.detach().numpy()}
+
+    return call
+
+
+def _state(head: np.ndarray) -> dict[str, Any]:
+    import torch
+
     return {
-        f"{index}/{field.name}": getattr(profile, field.name)
-        for index, profile in enumerate(tables)
-        for field in fields(profile)
+        "0.weight": torch.from_numpy(head[:, :-1].copy()),
+        "0.bias": torch.from_numpy(head[:, -1].copy()),
     }
 
 
-def _difference(found: np.ndarray, plain: np.ndarray) -> float:
-    return float(np.abs(found - plain).max() / np.abs(plain).max())
+def _tensors(part: Part) -> tuple[Any, Any]:
+    """Features that stay, and labels: peers pass them through the network at every checkpoint."""
+    import torch
+
+    return torch.from_numpy(part.features[0]), torch.from_numpy(part.labels)
+
+
+def _factors(inputs: Inputs) -> Any:
+    from glitchtrace.influence import factors
+
+    parts = (
+        factors.Part(part.features, part.probabilities, part.labels)
+        for part in (inputs.train, inputs.validation)
+    )
+    return factors.Factors(inputs.rates, 128, *parts)
+
+
+def _of_profiles(profiles: Sequence[Any]) -> Results:
+    return _named([tuple(getattr(profile, field.name) for field in fields(profile)) for profile in profiles])
+
+
+def _named(tables: Sequence[tuple[np.ndarray, ...]]) -> Results:
+    names = ("positive", "negative", "positive count", "negative count")
+    return {
+        f"{index}/{name}": array
+        for index, table in enumerate(tables)
+        for name, array in zip(names, table, strict=True)
+    }
+
+
+def _residuals(part: Part, epoch: int, labels: np.ndarray | None = None) -> np.ndarray:
+    e = part.probabilities[epoch].copy()
+    e[np.arange(len(e)), part.labels if labels is None else labels] -= 1
+    return e
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:
@@ -267,21 +392,3 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
 
 def _no_problem() -> Any:
     raise AssertionError("the closed form needs no network")
-
-
-def _reset_peak() -> int:
-    """Give freed memory back and set the peak to what is resident now (Linux); return that in bytes."""
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    return _memory("VmRSS")
-
-
-def _memory(field: str) -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{field}:"):
-            return int(line.split()[1]) * 1024
-    raise RuntimeError(f"/proc/self/status has no {field}")
-
-
-if __name__ == "__main__":
-    main()

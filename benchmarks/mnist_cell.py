@@ -1,23 +1,15 @@
-"""Cost of one MNIST cell: the whole chain of glitchtrace beside the plain closed form, one thread each.
+"""Cases of one MNIST cell: the whole chain of this package beside a plain script of the closed form.
 
-The cell: 10 % of MNIST (6,000 training and 1,000 validation pictures), ResNet-20 with the published
-CIFAR-10 weights, 10 % uniform label noise, seed 0, learning rate 0.1, batch 128, 7 epochs.  Each chain runs
-in a process of its own, from raw data to the F1 of the signals; the plain chain holds everything in memory
-and writes nothing.  Both use the same rows, labels and order of batches, so their F1 must agree.  A third chain
-makes the same cell and five more of other label noise on a shared trunk: its F1 and its files are those of the cell
-alone.
-
-    GLITCHTRACE_DATA=… python benchmarks/mnist_cell.py
-
-prints CPU seconds (imports included), peak memory and F1 of the chains, and what a further cell costs.
+The cell: a part of MNIST (10 %: 6,000 training and 1,000 validation pictures), ResNet-20 with the published CIFAR-10
+weights, 10 % uniform label noise, seed 0, learning rate 0.1, batch 128, some epochs.  From raw data to the F1 of the
+signals; the plain script holds everything in memory and writes nothing.  Both use the same rows, labels and order of
+batches, so their F1 must agree.  ``together`` makes the same cell and five more of other label noise on a shared trunk:
+its files are those of the cell alone.
 """
 
-import json
 import os
-import subprocess
-import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +17,9 @@ import numpy as np
 
 SEED = 0
 RATIO = 0.1
-SUBSET = 0.1
 CLASSES = 10
 LEARNING_RATE = 0.1
 BATCH = 128
-EPOCHS = 7
 EVALUATION_BATCH = 100
 # The cell, and further ones of the same pictures.
 CELLS = (
@@ -41,24 +31,35 @@ CELLS = (
     ("none", "clean"),
 )
 SIGNALS = ("SI", "MI", "MAI", "GD_class", "CNCI", "PCID")
+Results = dict[str, np.ndarray]
 
 
-def alone() -> dict[str, Any]:
+def alone(subset: float, epochs: int) -> Callable[[], Results]:
     """The stage functions of the workflow, one after the other, for one cell without a shared trunk."""
-    with tempfile.TemporaryDirectory() as name:
-        source = prepared(Path(name))
-        return cell_of(source, Path(name), CELLS[0])
+    return lambda: _chain(subset, epochs, CELLS[:1])
 
 
-def together() -> dict[str, Any]:
+def together(subset: float, epochs: int) -> Callable[[], Results]:
     """The same for all cells, which share their trunk; the results are those of the first."""
+    return lambda: _chain(subset, epochs, CELLS)
+
+
+def plain(subset: float, epochs: int) -> Callable[[], Results]:
+    """The same cell as a plain script."""
+    return lambda: plain_chain(subset, epochs)
+
+
+def _chain(subset: float, epochs: int, cells: tuple[tuple[str, Any], ...]) -> Results:
+    import torch
+
+    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        source = prepared(Path(name))
-        first, *_ = [cell_of(source, Path(name), noise, share_trunk=True) for noise in CELLS]
-        return first
+        source = prepared(Path(name), subset)
+        found = [cell_of(source, Path(name), noise, epochs, share_trunk=len(cells) > 1) for noise in cells]
+        return found[0]
 
 
-def prepared(folder: Path) -> Path:
+def prepared(folder: Path, subset: float) -> Path:
     """Fetch and split MNIST; the folder of the source."""
     from glitchtrace.data.fetch import fetch_data
     from glitchtrace.data.prepare import prepare_data
@@ -72,12 +73,12 @@ def prepared(folder: Path) -> Path:
         description=description,
         split=folder / "split.parquet",
         seed=SEED,
-        settings={"subset_ratio": SUBSET},
+        settings={"subset_ratio": subset},
     )
     return source
 
 
-def cell_of(source: Path, folder: Path, noise: tuple[str, Any], share_trunk: bool = False) -> dict[str, Any]:
+def cell_of(source: Path, folder: Path, noise: tuple[str, Any], epochs: int, share_trunk: bool) -> Results:
     """One cell from its glitch to its F1."""
     import pandas as pd
 
@@ -124,7 +125,7 @@ def cell_of(source: Path, folder: Path, noise: tuple[str, Any], share_trunk: boo
         **cell,
         history=history,
         settings=settings,
-        training={"learning_rate": LEARNING_RATE, "batch_size": BATCH, "epochs": EPOCHS},
+        training={"learning_rate": LEARNING_RATE, "batch_size": BATCH, "epochs": epochs},
         seed=SEED,
         evaluation_batch=EVALUATION_BATCH,
         share_trunk=share_trunk,
@@ -139,23 +140,26 @@ def cell_of(source: Path, folder: Path, noise: tuple[str, Any], share_trunk: boo
         estimator_settings={},
         seed=SEED,
     )
-    print(f"{noise}: {time.process_time():.1f} CPU s", file=sys.stderr)
     scores = pd.read_parquet(found)
     wrong = pd.read_parquet(glitch)["kind"].to_numpy() != 0
-    last = pd.read_parquet(history).query("epoch == @EPOCHS and part == 'validation'")
     return {
-        "validation accuracy": float(last["accuracy"].iloc[0]),
-        **{signal: f1_known_ratio(scores[signal].to_numpy(), wrong) for signal in SIGNALS if wrong.any()},
-        "files": "-".join(files.crc32(path) for path in (checkpoints, factors, history, profile, found)),
+        "F1": np.array(
+            [f1_known_ratio(scores[signal].to_numpy(), wrong) for signal in SIGNALS if wrong.any()]
+        ),
+        "bytes": np.array(
+            [int(files.crc32(path), 16) for path in (checkpoints, factors, history, profile, found)]
+        ),
     }
 
 
-def plain_chain() -> dict[str, float]:
-    """The same cell as a plain script: train, pass each checkpoint once, matrix products, signals."""
+def plain_chain(subset: float, epochs: int) -> Results:
+    """Train, pass each checkpoint once, matrix products, signals."""
     import gzip
 
     import torch
     from torch.nn.functional import cross_entropy
+
+    torch.set_num_threads(1)
 
     from glitchtrace.core.seeding import generator
     from glitchtrace.data.split import make_split
@@ -175,7 +179,7 @@ def plain_chain() -> dict[str, float]:
     labels = np.concatenate([read(f"{part}-labels-idx1-ubyte.gz", 8) for part in ("train", "t10k")]).astype(
         int
     )
-    split = make_split(labels, {"train": (0, 60000), "test": (60000, 70000)}, seed=SEED, subset_ratio=SUBSET)
+    split = make_split(labels, {"train": (0, 60000), "test": (60000, 70000)}, seed=SEED, subset_ratio=subset)
     table = uniform.inject(
         clean_table(split, labels, "mnist"),
         ratio=RATIO,
@@ -197,7 +201,7 @@ def plain_chain() -> dict[str, float]:
     optimiser = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], LEARNING_RATE)
     order = generator(SEED, "loader")
     checkpoints = []
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         network.train()
         permutation = order.permutation(len(x))
         for start in range(0, len(x), BATCH):
@@ -246,8 +250,7 @@ def plain_chain() -> dict[str, float]:
         flagged = np.argsort(-score, kind="stable")[: glitch.sum()]
         return float(glitch[flagged].mean())
 
-    accuracy = float((q.argmax(1) == v).mean())
-    return {"validation accuracy": accuracy, **{signal: f1(scores[signal]) for signal in SIGNALS}}
+    return {"F1": np.array([f1(scores[signal]) for signal in SIGNALS])}
 
 
 def model_settings() -> dict[str, Any]:
@@ -256,54 +259,3 @@ def model_settings() -> dict[str, Any]:
 
     defaults = {key: fragment["default"] for key, fragment in resnet20.CARD["settings"].items()}  # type: ignore[attr-defined]
     return {**defaults, "weights": "akamaster"}
-
-
-CHAINS = {"plain": plain_chain, "alone": alone, "six cells": together}
-
-
-def measure(chain: str) -> dict[str, Any]:
-    """Run one chain in this process, on one thread, and return its cost and F1."""
-    import torch
-
-    from glitchtrace.core.jobs import peak_kib
-
-    torch.set_num_threads(1)
-    results = CHAINS[chain]()
-    return {
-        "CPU seconds": time.process_time(),
-        "peak MiB": peak_kib() / 1024,
-        **results,
-    }
-
-
-def main() -> None:
-    """Measure every chain in a fresh process and print them side by side."""
-    if "GLITCHTRACE_DATA" not in os.environ:
-        raise SystemExit("set GLITCHTRACE_DATA to the folder that has MNIST/raw and weights")
-    one_thread = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
-    columns = {}
-    for chain in CHAINS:
-        command = [sys.executable, __file__, chain]
-        process = subprocess.run(
-            command, env=os.environ | one_thread, check=True, stdout=subprocess.PIPE, text=True
-        )
-        columns[chain] = json.loads(process.stdout)
-    identical = columns["alone"].pop("files") == columns["six cells"].pop("files")
-    print(f"{'':20}" + "".join(f"{chain:>14}" for chain in columns))
-    for row in columns["plain"]:
-        print(f"{row:20}" + "".join(f"{column[row]:14.3f}" for column in columns.values()))
-    cost = {chain: column["CPU seconds"] for chain, column in columns.items()}
-    further = cost["six cells"] - cost["alone"]
-    print(
-        f"alone / plain: {cost['alone'] / cost['plain']:.2f}; five further cells / alone: {further / cost['alone']:.2f}"
-    )
-    print(
-        f"files of the cell alone and on the shared trunk: {'the same bytes' if identical else 'DIFFERENT'}"
-    )
-
-
-if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        print(json.dumps(measure(sys.argv[1])))
-    else:
-        main()

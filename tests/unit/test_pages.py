@@ -95,7 +95,7 @@ def test_the_numbers_of_a_measured_page_are_those_of_the_committed_tables(
         assert text.strip() in page, f"{section}: run python docs/{name}.py"
 
 
-@pytest.mark.parametrize("name", ["cincer", "cleansing", "mnist", "rdia"])
+@pytest.mark.parametrize("name", ["cincer", "cleansing", "mnist", "performance", "rdia"])
 def test_the_numbers_of_a_page_are_those_of_its_committed_tables(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,12 +103,11 @@ def test_the_numbers_of_a_page_are_those_of_its_committed_tables(
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     page, pages = writer(name), importlib.import_module("pages")
     marked = re.findall(r"<!-- ([\w ]+): begin -->", (ROOT / page.PAGE).read_text(encoding="utf-8"))
-    # The cost of a cell of MNIST is printed by its benchmark.
-    assert set(page.SECTIONS) == set(marked) - ({"cost"} if name == "mnist" else set())
+    assert set(page.SECTIONS) == set(marked)
     for section, text in pages.texts(page.PAGE, page.SECTIONS).items():
         assert text.strip() == pages.standing(page.PAGE, section), f"{section}: run python docs/{name}.py"
     tables = {table for section in page.SECTIONS.values() for table in section.tables}
-    assert tables - set(page.TABLES) <= {f"{name}_cost"}, "a table that nothing makes"
+    assert tables - set(page.TABLES) <= {f"{name}_cost", "performance"}, "a table that nothing makes"
 
 
 def test_declared_memory_is_within_a_quarter_of_the_measured(monkeypatch: pytest.MonkeyPatch) -> None:
