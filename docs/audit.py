@@ -1,7 +1,7 @@
 """Write the measured numbers of docs/audit.md from docs/tables/audit_*.csv: ``python docs/audit.py``.
 
-The table comes from tests/helpers/bad_inputs.py; those of the promise and of human errors are put into the page by
-``python benchmarks/audit_promise.py page``.
+The tables come from tests/helpers/bad_inputs.py and benchmarks/audit_scale.py; those of the promise and of human errors
+are put into the page by ``python benchmarks/audit_promise.py page``.
 """
 
 from pathlib import Path
@@ -24,7 +24,12 @@ def main() -> None:
 
 def sections() -> dict[str, str]:
     """The texts of the page by section."""
-    return {"inputs": inputs(pd.read_csv(TABLES / "audit_inputs.csv"))}
+    made = {"inputs": inputs, "scale": scale, "pictures": pictures}
+    return {
+        name: text(pd.read_csv(TABLES / f"audit_{name}.csv"))
+        for name, text in made.items()
+        if (TABLES / f"audit_{name}.csv").is_file()
+    }
 
 
 def inputs(table: pd.DataFrame) -> str:
@@ -44,6 +49,55 @@ def inputs(table: pd.DataFrame) -> str:
         }
     )
     return markdown_table(shown.map(lambda value: f"{value:,}" if isinstance(value, int) else value))
+
+
+COST = {
+    "wall_seconds": "seconds",
+    "cpu_seconds": "CPU seconds",
+    "gigabytes": "peak, GB",
+    "page_megabytes": "page, MB",
+    "paint_seconds": "first paint, s",
+}
+
+
+def scale(table: pd.DataFrame) -> str:
+    """Tables of many rows: what an audit costs, and what it found of what was planted."""
+    table = table.sort_values(["form", "rows"])
+    shown = pd.DataFrame(
+        {
+            "Rows": table.rows.map("{:,}".format),
+            "file": table.form,
+            **{name: table[key] for key, name in COST.items()},
+            "CPU ms a row": table.cpu_ms_per_row,
+            "wrong": table.planted_wrong.map("{:,}".format),
+            "flagged, of these wrong": [
+                f"{flagged:,}, {right:,}"
+                for flagged, right in zip(table.flagged, table.flagged_right, strict=True)
+            ],
+            "equal, near copies found": [
+                f"{100 * exact:.1f} %, {100 * near:.1f} %"
+                for exact, near in zip(table.exact_found, table.near_found, strict=True)
+            ],
+        }
+    )
+    return markdown_table(shown)
+
+
+def pictures(table: pd.DataFrame) -> str:
+    """A folder of pictures, seed by seed: what an audit costs, and what stands first in its lists."""
+    shown = pd.DataFrame(
+        {
+            "Seed": table.seed,
+            **{name: table[key] for key, name in COST.items()},
+            "wrong labels among the first 450": table.wrong_of_first_450,
+            "of the 100 garments among the first 150": table.foreign_in_first_150,
+            "flagged, of these wrong": [
+                f"{flagged}, {wrong}"
+                for flagged, wrong in zip(table.flagged, table.flagged_wrong, strict=True)
+            ],
+        }
+    )
+    return markdown_table(shown)
 
 
 if __name__ == "__main__":
