@@ -2,6 +2,7 @@
 
 python benchmarks/audit_promise.py runs FIRST COUNT [FOLDER [SET …]]   audits, seeds FIRST … FIRST + COUNT - 1
 python benchmarks/audit_promise.py join FOLDER …                       runs made elsewhere into docs/tables
+python benchmarks/audit_promise.py calibration [FOLDER]                why a suspicion is off: audit_calibration.csv
 python benchmarks/audit_promise.py page                                the tables of docs/audit.md from the files
 
 ``runs`` needs GLITCHTRACE_DATA and, for pictures, the features that ``benchmarks/jury.py features`` keeps.  Each run
@@ -38,6 +39,7 @@ NOISE = (0, 1, 5, 20, 40)
 SETS = ("digits", "breast cancer", "wine", "MNIST", "Fashion-MNIST", "CIFAR-10N", "Adult", "covtype")
 PICTURES = {"MNIST": "mnist", "Fashion-MNIST": "fmnist", "CIFAR-10N": "cifar10"}
 BINS = 10
+CALIBRATED = 0.03  # aimed at
 
 
 def pool(name: str) -> tuple[object, np.ndarray, dict[str, np.ndarray]]:
@@ -140,6 +142,40 @@ def power_possible(part: pd.DataFrame) -> float:
     """Share of the wrong labels that truth would allow to be flagged, over the runs that have counted them."""
     known = part[part.possible.notna()] if "possible" in part else part[:0]
     return float(known.possible.sum() / known.wrong.sum()) if known.wrong.sum() else np.nan
+
+
+def calibration(folder: Path, draws: int = 300) -> None:
+    """Judged runs whose calibration error is above CALIBRATED, again: what is chance, and to which side the rest goes.
+
+    ``floor`` and ``floor_95``: mean and 95 % quantile of the error that the same suspicions would have if each were
+    exactly the probability of its row.  ``bias``: mean suspicion minus the share of wrong labels.
+    """
+    table = pd.read_csv(folder / "audit_promise_runs.csv")
+    held: dict[str, object] = {}
+    lines = []
+    for each in table[(table.calibration_error > CALIBRATED) & ~table.unjudged].itertuples():
+        name = str(each.set)
+        if name in PICTURES and not (FEATURES / f"{PICTURES[name]}.npz").is_file():
+            print(f"{name}: no features; run python benchmarks/jury.py features", file=sys.stderr)
+            continue
+        samples, views, labels, right = draw(name, each.noise, each.seed, held)
+        found = detect(samples, views, Settings(seed=each.seed % 2**31), Store(None), lambda share: None)
+        suspicion, wrong = found.evidence.wrong, labels != right
+        rng = generator(each.seed, "audit calibration")
+        chance = [calibration_error(suspicion, rng.random(len(wrong)) < suspicion) for _ in range(draws)]
+        lines.append(
+            {
+                "set": name,
+                "noise": each.noise,
+                "seed": each.seed,
+                "rows": len(wrong),
+                "calibration_error": calibration_error(suspicion, wrong),
+                "floor": np.mean(chance),
+                "floor_95": np.quantile(chance, 0.95),
+                "bias": float((suspicion - wrong).mean()),
+            }
+        )
+    pd.DataFrame(lines).round(4).to_csv(TABLES / "audit_calibration.csv", index=False)
 
 
 def summarised(table: pd.DataFrame) -> pd.DataFrame:
@@ -259,5 +295,7 @@ if __name__ == "__main__":
         runs(int(sys.argv[2]), int(sys.argv[3]), place, tuple(sys.argv[5:]) or SETS)
     elif sys.argv[1] == "join":
         join([Path(folder) for folder in sys.argv[2:]])
+    elif sys.argv[1] == "calibration":
+        calibration(Path(sys.argv[2]) if len(sys.argv) > 2 else TABLES)
     else:
         page()

@@ -24,7 +24,7 @@ def main() -> None:
 
 def sections() -> dict[str, str]:
     """The texts of the page by section."""
-    made = {"inputs": inputs, "scale": scale, "pictures": pictures}
+    made = {"inputs": inputs, "scale": scale, "pictures": pictures, "calibration": calibration}
     return {
         name: text(pd.read_csv(TABLES / f"audit_{name}.csv"))
         for name, text in made.items()
@@ -49,6 +49,24 @@ def inputs(table: pd.DataFrame) -> str:
         }
     )
     return markdown_table(shown.map(lambda value: f"{value:,}" if isinstance(value, int) else value))
+
+
+def calibration(table: pd.DataFrame) -> str:
+    """Runs whose suspicion is off: how much of it is chance, and to which side the rest goes."""
+    shown = pd.DataFrame(
+        {
+            "Set": table["set"],
+            "wrong": table.noise.map("{} %".format),
+            "rows": table.rows.map("{:,}".format),
+            "calibration error": table.calibration_error.map("{:.3f}".format),
+            "of a perfect suspicion: mean, 95 %": [
+                f"{floor:.3f}, {most:.3f}"
+                for floor, most in zip(table["floor"], table["floor_95"], strict=True)
+            ],
+            "mean suspicion − share wrong": table.bias.map("{:+.3f}".format),
+        }
+    )
+    return markdown_table(shown)
 
 
 COST = {
