@@ -1,0 +1,284 @@
+"""An auditor's look at the pages: numbers picked at random, each recomputed from the committed tables.
+
+The tables of a page are read as text, a row is found in a committed CSV by its keys, and its value is computed here
+from what stands there: no program that writes a page has a part in it, but for the names that readers see.
+"""
+
+import csv
+import math
+import random
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+from scipy.stats import t as student
+
+from glitchtrace.core import registry
+from glitchtrace.reporting.style import human_glitch, human_name
+
+ROOT = Path(__file__).parents[2]
+NUMBER = re.compile(r"(?<![\w.])[+-]?\d[\d,]*(?:\.\d+)?")
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A number as it is shown, the line where it stands, and what it is by the tables."""
+
+    page: str
+    line: str
+    shown: str
+    computed: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the number is the value, rounded to the digits shown."""
+        digits = len(self.shown.partition(".")[2])
+        return abs(float(self.shown.replace(",", "")) - self.computed) <= 0.5 * 10**-digits + 1e-9
+
+
+@cache
+def table(name: str) -> tuple[Row, ...]:
+    """The rows of a committed table."""
+    with (ROOT / f"docs/tables/{name}.csv").open(newline="", encoding="utf-8") as file:
+        return tuple(csv.DictReader(file))
+
+
+def rows(text: str, section: str) -> Iterator[tuple[str, str, Row]]:
+    """Caption (the last bold line), line and cells by heading, of the Markdown tables in a section of a page."""
+    part = text.partition(f"<!-- {section}: begin -->")[2].partition(f"<!-- {section}: end -->")[0]
+    caption, heads = "", []
+    for line in part.splitlines():
+        if line.startswith("**"):
+            caption = line.replace("**", "")
+        cells = [cell.strip().replace("**", "") for cell in line.strip("|").split("|")]
+        if not line.startswith("|"):
+            heads = []
+        elif not heads:
+            heads = cells
+        elif not set(line) <= set("|:-"):
+            yield caption, line, dict(zip(heads, cells, strict=True))
+
+
+def claims(page: str, line: str, cell: str, *values: float | None) -> Iterator[Claim]:
+    """The first numbers of a cell, beside their values; None for one that is not looked at."""
+    for shown, value in zip(NUMBER.findall(cell), values, strict=False):
+        if value is not None:
+            yield Claim(page, line, shown, value)
+
+
+def interval(values: list[float]) -> tuple[float, float, float]:
+    """Mean and 95 % interval by Student's t."""
+    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+    reach = float(student.ppf(0.975, len(values) - 1)) * error
+    return mean, mean - reach, mean + reach
+
+
+def label(detector: str) -> str:
+    return str(registry.card("detector", detector)["label"])
+
+
+# --- a reader per page: every number that it can recompute ------------------------------------------------------------
+
+ESTIMATORS = {"metagradient": "metagradient", "influence_functions": "Koh & Liang", "tracin": "TracIn"}
+OTHERS = {"kronfluence": "EK-FAC (kronfluence)", "ekfac": "EK-FAC", "captum_arnoldi": "Arnoldi (captum)"}
+OTHERS |= {"tracin_steps": "TracIn per step", "tracin_layers": "TracIn, all layers"}
+MODELS = {"linear": "logistic regression", "mlp": "MLP", "linear@epochs_5": "logistic regression, 5 epochs"}
+
+
+def fidelity(text: str) -> Iterator[Claim]:
+    page = "docs/fidelity.md"
+    f1: dict[str, dict[str, dict[tuple[str, ...], float]]] = defaultdict(lambda: defaultdict(dict))
+    lds: dict[tuple[str, ...], set[tuple[str, str, float]]] = defaultdict(set)
+    for row in table("fidelity_detection"):
+        cell = (row["dataset"], row["model"], row["noise"], row["seed"])
+        f1[label(row["signal"])][row["estimator"]][cell] = float(row["f1"])
+        lds[row["dataset"], row["model"], row["estimator"]].add(
+            (row["noise"], row["seed"], float(row["lds"]))
+        )
+    for _, line, shown in rows(text, "detection"):
+        found = f1[shown["signal"]]
+        truest = found["metagradient"]
+        for name, words in ESTIMATORS.items():
+            yield from claims(page, line, shown[f"F1, {words}"], statistics.fmean(found[name].values()))
+            if name != "metagradient":
+                gaps = [truest[cell] - found[name][cell] for cell in truest]
+                yield from claims(page, line, shown[f"metagradient less {words}"], *interval(gaps))
+    for _, line, shown in rows(text, "best"):
+        dataset = shown["data"].lower().replace(" ", "_")
+        model = next(name for name, words in MODELS.items() if words == shown["model"])
+        for name, words in ESTIMATORS.items():
+            value = statistics.fmean(one[2] for one in lds[dataset, model, name])
+            yield from claims(page, line, shown[f"LDS, {words}"], value)
+            means = [
+                statistics.fmean(v for cell, v in of[name].items() if cell[:2] == (dataset, model))
+                for of in f1.values()
+            ]
+            yield from claims(page, line, shown[f"F1, {words}"], max(means))
+    names = {words: name for name, words in (ESTIMATORS | OTHERS).items()}
+    for _, line, shown in rows(text, "mnist"):
+        for row in table("fidelity_mnist"):
+            if (MODELS[row["model"]], row["estimator"]) == (shown["model"], names[shown["estimator"]]):
+                cell = shown[f"{100 * float(row['removed']):g} %, {row['order']}"]
+                yield from claims(page, line, cell, *(float(row[key]) for key in ("lds", "low", "high")))
+    measures = {
+        "LDS 1 %": ("lds", "0.01", "fixed"),
+        "LDS 10 %, varied": ("lds", "0.1", "varied"),
+        "LDS 50 %": ("lds", "0.5", "fixed"),
+        "leave-one-out, by sample": ("loo_sample", "one", "fixed"),
+    }
+    of_truth: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for row in table("fidelity_truth"):
+        data = human_name("dataset", row["dataset"].partition("@")[0])
+        key = (data, MODELS[row["model"]], row["estimator"], row["measure"], row["removed"], row["order"])
+        of_truth[key].append(float(row["mean"]))
+    for _, line, shown in rows(text, "truth"):
+        for head, which in measures.items():
+            key = (shown["data"], shown["model"], names[shown["estimator"]], *which)
+            yield from claims(page, line, shown[head], statistics.fmean(of_truth[key]))
+
+
+def comparison(text: str) -> Iterator[Claim]:
+    page = "docs/comparison.md"
+    means = {}
+    for row in table("comparison_seeds"):
+        caption = f"{human_name('dataset', row['dataset'])}, {human_name('model', row['model'])}"
+        # Seed 0 chooses, as the page says; its values are on no page.
+        values = [float(row[key]) for key in row if key.startswith("seed_") and key != "seed_0" and row[key]]
+        means[caption, human_glitch(row["glitch"], row["ratio"]), label(row["signal"])] = statistics.fmean(
+            values
+        )
+    for section in ("wrong labels", "others"):
+        for caption, line, shown in rows(text, section):
+            for head, cell in list(shown.items())[1:]:
+                if cell not in ("", "nan"):
+                    yield from claims(page, line, cell, means[caption, head, shown["detector"]])
+    costs = {
+        (human_name("dataset", row["dataset"]), human_name("model", row["model"]), row["stage"]): float(
+            row["mean"]
+        )
+        for row in table("comparison_cost")
+    }
+    stages = {"training": "train", "five folds": "cross_fit", "influence": "profile_influence"}
+    for _, line, shown in rows(text, "cost"):
+        for head, stage in stages.items():
+            yield from claims(page, line, shown[head], costs[shown["data"], shown["network"], stage])
+
+
+def rdia(text: str) -> Iterator[Claim]:
+    found = {(row["dataset"], row["name"]): row for row in table("rdia_cancer_methods")}
+    for _, line, shown in rows(text, "cancer"):
+        row = found["cancer_libsvm@tail" if shown["split"] == "tail" else "cancer_libsvm", shown["method"]]
+        for head, ratio in (("0", "clean"), ("20 %", "0.2"), ("50 %", "0.5"), ("80 %", "0.8")):
+            values = [row[f"log_loss_at_{ratio}"], row[f"log_loss_std_at_{ratio}"]]
+            yield from claims("docs/rdia.md", line, shown[head], *(float(v) if v else None for v in values))
+
+
+def readme(text: str) -> Iterator[Claim]:
+    # The words for a glitch stand in the order of the README's own sentence.
+    kinds = {
+        "class_dependent": "wrong labels, one class",
+        "class_dependent@next": "wrong labels, every class",
+    }
+    kinds |= {"uniform": "wrong labels, any class", "far_anomalies": "anomalies"}
+    plain = {"one_minus_p": "1 − p", "aum": "AUM"}
+    found: dict[tuple[str, ...], float] = {}
+    for row in table("demo"):
+        planted = kinds.get(row["glitch"], "wrong labels and anomalies")
+        planted += f", {100 * float(row['ratio']):.0f} %" if row["ratio"] != "native" else ""
+        key = (human_name("dataset", row["dataset"]), row["model"], planted)
+        found[(*key, row["metric"], plain.get(row["signal"].lower(), row["signal"]))] = float(
+            row["mean"] or "nan"
+        )
+    for section in ("detection", "repair"):
+        for _, line, shown in rows(text, section):
+            key = (shown["data"], shown["model"], shown["what is planted"])
+            for head, cell in list(shown.items())[3:]:
+                if section == "detection":
+                    value = found.get((*key, "f1", head))
+                elif head.startswith("loss"):
+                    value = found.get((*key, "loss_change_influence", ""))
+                else:
+                    value = found.get((*key, f"accuracy_change_{head}", ""))
+                    value = None if value is None else 100 * value
+                yield from claims("README.md", line, cell, value)
+
+
+def reproduction(text: str) -> Iterator[Claim]:
+    glitches = {"uniform noise": "uniform", "anomalies": "far_anomalies"}
+    part = text.partition("## Validation accuracy with glitches in training")[2].partition("\n## ")[0]
+    for line in part.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 6 or cells[2] not in glitches or not NUMBER.match(cells[4]):
+            continue
+        found = {
+            (float(row["mean"]), float(row["std"]), float(row["n"]))
+            for name in ("mnist", "fmnist", "cifar10_lossless", "cifar10_jpeg")
+            for row in (*table(name), *table(f"{name}_anomalies"))
+            if row["metric"] == "validation_accuracy"
+            and (row["dataset"], row["glitch"]) == (cells[0], glitches[cells[2]])
+        }
+        if len(found) == 1:
+            yield from claims("docs/reproduction.md", line, cells[4], *found.pop())
+
+
+def copied(page: str, section: str, name: str, keys: int) -> Callable[[str], Iterator[Claim]]:
+    """A reader of a table that stands on the page as it stands in the file."""
+
+    def read(text: str) -> Iterator[Claim]:
+        found = {tuple(list(row.values())[:keys]): row for row in table(name)}
+        for _, line, shown in rows(text, section):
+            row = found[tuple(list(shown.values())[:keys])]
+            for head, cell in list(shown.items())[keys:]:
+                yield from claims(page, line, cell, float(row[head]))
+
+    return read
+
+
+READERS: dict[str, Callable[[str], Iterator[Claim]]] = {
+    "README.md": readme,
+    "docs/comparison.md": comparison,
+    "docs/faults.md": copied("docs/faults.md", "fuzz", "fuzz", 1),
+    "docs/fidelity.md": fidelity,
+    "docs/rdia.md": rdia,
+    "docs/reproduction.md": reproduction,
+    "docs/running.md": copied("docs/running.md", "memory", "memory", 7),
+}
+
+
+def read(page: str) -> str:
+    return (ROOT / page).read_text(encoding="utf-8")
+
+
+def test_forty_numbers_picked_at_random_are_those_of_the_tables() -> None:
+    found = {page: list(reader(read(page))) for page, reader in READERS.items()}
+    assert sum(map(len, found.values())) > 1000
+    draw = random.Random(19)
+    # Some of every page, and the rest of all.
+    picked = [claim for part in found.values() for claim in draw.sample(part, 3)]
+    picked += draw.sample([claim for part in found.values() for claim in part], 40 - len(picked))
+    assert len(picked) == 40
+    wrong = [
+        f"{claim.page}: {claim.shown}, by the tables {claim.computed}: {claim.line}"
+        for claim in picked
+        if not claim.holds
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("page", READERS)
+def test_all_numbers_of_a_page_hold_and_one_that_is_changed_does_not(page: str) -> None:
+    text = read(page)
+    found = list(READERS[page](text))
+    assert len(found) >= 8
+    assert not [claim for claim in found if not claim.holds]
+    claim = random.Random(7).choice(found)
+    last = claim.shown[-1]
+    other = claim.shown[:-1] + str((int(last) + 5) % 10)
+    line = re.sub(rf"(?<![\w.]){re.escape(claim.shown)}(?![\w.])", other, claim.line)
+    assert [claim for claim in READERS[page](text.replace(claim.line, line)) if not claim.holds]
