@@ -47,6 +47,7 @@ ESTIMATORS: dict[str, tuple[str, dict[str, Any]]] = {
     "tracin_steps": ("tracin_steps", {}),
     "influence_functions": ("influence_functions", {}),
     "ekfac": ("ekfac", {}),
+    "ekfac_undamped": ("ekfac", {"damping": 1e-8}),
     "captum_arnoldi": ("captum_arnoldi", {}),
     "kronfluence": ("", {}),
 }

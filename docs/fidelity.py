@@ -31,6 +31,7 @@ NAMES = {
     "tracin_layers": "TracIn, all layers",
     "tracin_steps": "TracIn per step",
     "ekfac": "EK-FAC",
+    "ekfac_undamped": "EK-FAC, damping 1e-8",
     "captum_arnoldi": "Arnoldi (captum)",
     "kronfluence": "EK-FAC (kronfluence)",
 }

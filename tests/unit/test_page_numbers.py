@@ -87,7 +87,11 @@ def label(detector: str) -> str:
 
 ESTIMATORS = {"metagradient": "metagradient", "influence_functions": "Koh & Liang", "tracin": "TracIn"}
 OTHERS = {"kronfluence": "EK-FAC (kronfluence)", "ekfac": "EK-FAC", "captum_arnoldi": "Arnoldi (captum)"}
-OTHERS |= {"tracin_steps": "TracIn per step", "tracin_layers": "TracIn, all layers"}
+OTHERS |= {
+    "ekfac_undamped": "EK-FAC, damping 1e-8",
+    "tracin_steps": "TracIn per step",
+    "tracin_layers": "TracIn, all layers",
+}
 MODELS = {"linear": "logistic regression", "mlp": "MLP", "linear@epochs_5": "logistic regression, 5 epochs"}
 
 
