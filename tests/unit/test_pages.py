@@ -149,6 +149,12 @@ def test_the_numbers_of_the_readme_are_those_of_the_committed_table() -> None:
         (repair["model"] == "linear") & (repair["what is planted"] == "wrong labels, any class, 10 %")
     ]
     assert list(record.iloc[0][["influence", "oracle"]]) == ["+1.5", "+4.7"]
+    other = repair[
+        (repair["model"] == "mlp")
+        & (repair["data"] == "Breast cancer")
+        & (repair["what is planted"] == "wrong labels, any class, 10 %")
+    ]
+    assert other.iloc[0]["influence"] == "-0.3"
 
 
 def test_the_rules_of_the_architecture_are_there() -> None:
