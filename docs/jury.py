@@ -186,6 +186,8 @@ def by_cell(labels: pd.DataFrame) -> pd.DataFrame:
     rivals = labels[labels["rows"] == BOTH].groupby(["data", "kind"])["best_rival"]
     rows = []
     for key in every[BOTH].index:
+        if not all(key in found.index for found in every.values()):
+            continue  # a draw that was stopped half way
         data, kind = key
         rows.append(
             {
