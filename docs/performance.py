@@ -106,7 +106,9 @@ def paper(table: pd.DataFrame) -> str:
         + "\n\nAssumed, not measured: cores that do not slow each other, and a GPU that sustains "
         f"{GPU_FLOPS / 1e12:.0f} TFLOP/s on {flops:.1e} operations and {GPU_BYTES / 1e12:.0f} TB/s on {PASSES} passes "
         f"over the pairs. Each part writes its rows of the profile, {profile:,.0f} GiB together; the matrix would be "
-        f"{pairs * 4 / 2**40:.2f} TiB and is never made. Making the features is not counted: it depends on the network."
+        f"{pairs * 4 / 2**40:.2f} TiB and is never made. Not counted: what every part does once (the residuals of all "
+        f"validation rows at all checkpoints, {4 * VALIDATION * CLASSES * epochs / 2**30:.1f} GiB), which outweighs "
+        "the rest where the parts are small, and making the features, which depends on the network."
     )
 
 
