@@ -233,7 +233,9 @@ def runs(first: int, count: int, folder: Path, sets: tuple[str, ...] = SETS) -> 
 def join(folders: list[Path]) -> None:
     """Runs of all folders, each once, beside those that stand in docs/tables."""
     paths = [folder / "audit_promise_runs.csv" for folder in (TABLES, *folders)]
-    table = pd.concat([pd.read_csv(path) for path in paths if path.is_file()])
+    frames = [pd.read_csv(path) for path in paths if path.is_file()]
+    # In the order in which ``runs`` adds columns: the last has the newest.
+    table = pd.concat(frames)[list(frames[-1].columns)]
     table["order"] = table["set"].map(SETS.index)
     table = table.drop_duplicates(["set", "noise", "seed"], keep="last").sort_values(
         ["seed", "order", "noise"]
