@@ -80,10 +80,12 @@ def record_settings():
 def begin_run():
     """What a run does before its first job."""
     record_settings()
-    limit = workflow.scheduling_settings.max_jobs_per_timespan
-    if limit is not None and (limit.max_jobs, limit.timespan) == (100, 1):
+    limit = getattr(workflow.scheduling_settings, "max_jobs_per_timespan", None)
+    default = limit is not None and (limit.max_jobs, limit.timespan) == (100, 1)
+    if default and not workflow.non_local_exec:
         # By its default of 100 starts a second Snakemake looks for jobs once more a second after every look, so that
-        # each finished job adds a look a second to the end of the run.  A limit that a user gives is kept.
+        # each finished job adds a look a second to the end of the run.  A limit that a user gives is kept, and a
+        # cluster's submissions are limited.
         workflow.scheduler.job_rate_limiter = None
 
 
