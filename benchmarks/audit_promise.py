@@ -84,7 +84,7 @@ def draw(
         labels = spoil(right, f"uniform {percent} %", rng)
     settings = Settings(seed=seed % 2**31)
     if name in PICTURES:
-        parts = _reduced({view: values[rows] for view, values in x.items()}, [], settings.seed)
+        parts, _ = _reduced({view: values[rows] for view, values in x.items()}, [], settings.seed, None)
         ends = np.cumsum([part.shape[1] for part in parts.values()]).tolist()
         cuts = tuple((view, end - parts[view].shape[1], end) for view, end in zip(parts, ends, strict=True))
         views = Representation(np.concatenate(list(parts.values()), axis=1), None, name, cuts)

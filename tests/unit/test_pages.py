@@ -1,8 +1,11 @@
 """What pages and docstrings point at exists: files, sections, commands."""
 
+import ast
 import importlib
 import importlib.util
+import inspect
 import re
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -68,6 +71,50 @@ def test_nothing_cites_a_text_that_is_not_here() -> None:
     dead = re.compile(r"\bspecification\b", re.I)
     tests = [file for file in (ROOT / "tests/unit").glob("*.py") if file.name != Path(__file__).name]
     assert not [file for file in (*SOURCES, *PAGES, *tests) if dead.search(file.read_text(encoding="utf-8"))]
+
+
+def calls_of_ours(program: Path) -> Iterator[tuple[ast.Call, object]]:
+    """The calls in a program whose function it imports from the package, each with that function."""
+    tree = ast.parse(program.read_text(encoding="utf-8"))
+    known: dict[str, object] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "glitchtrace":
+            room = importlib.import_module(node.module or "")
+            for name in node.names:
+                if not hasattr(room, name.name):
+                    importlib.import_module(f"{node.module}.{name.name}")
+                known[name.asname or name.name] = getattr(room, name.name)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        match node.func:
+            case ast.Name(id=name) if name in known:
+                yield node, known[name]
+            case ast.Attribute(value=ast.Name(id=name), attr=attribute) if inspect.ismodule(known.get(name)):
+                yield node, getattr(known[name], attribute)
+
+
+@pytest.mark.parametrize(
+    "program",
+    [file for folder in ("docs", "benchmarks") for file in sorted((ROOT / folder).glob("*.py"))],
+    ids=lambda file: f"{file.parent.name}/{file.name}",
+)
+def test_programs_beside_the_package_call_it_as_it_is(program: Path) -> None:
+    """They run for minutes or hours, so no test runs them: a changed signature would be seen by their users only."""
+    for call, function in calls_of_ours(program):
+        starred = any(isinstance(given, ast.Starred) for given in call.args) or None in [
+            word.arg for word in call.keywords
+        ]
+        try:
+            signature = inspect.signature(function)  # type: ignore[arg-type]
+        except ValueError:  # an exception that takes what every exception takes
+            continue
+        given = [None for value in call.args if not isinstance(value, ast.Starred)]
+        words = {word.arg: None for word in call.keywords if word.arg is not None}
+        try:
+            (signature.bind_partial if starred else signature.bind)(*given, **words)
+        except TypeError as error:
+            pytest.fail(f"{program.name}:{call.lineno}: {ast.unparse(call.func)}: {error}")
 
 
 def writer(name: str) -> ModuleType:
