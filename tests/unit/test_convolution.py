@@ -8,6 +8,9 @@ from torch.nn.functional import max_pool2d
 
 from glitchtrace.models.convolution import convolve, max_pool, tangents_of_gradients
 
+# The first dual tensor of a process imports what torch still compiles by its own deprecated compiler.
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:FutureWarning")
+
 FORMS = pytest.mark.parametrize(
     ("channels", "padding", "bias"), [(1, 0, True), (1, 1, True), (3, 1, True), (3, 0, False)]
 )

@@ -235,5 +235,7 @@ def test_other_errors_keep_their_traceback(
 
 
 def test_unknown_estimator(cell: dict[str, Any], tmp_path: Path) -> None:
-    with pytest.raises(GlitchtraceError, match="unknown estimator 'tracing'; known: captum_tracincp"):
+    with pytest.raises(
+        GlitchtraceError, match="unknown estimator 'tracing'; known: captum_arnoldi, captum_tracincp"
+    ):
         influence(cell, tmp_path, "tracing")
