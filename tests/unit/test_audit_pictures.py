@@ -1,13 +1,17 @@
 """Folders of pictures: every form is read as a person sees it, and what is broken is named and goes on."""
 
 import hashlib
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from glitchtrace.audit import picture_samples
 from glitchtrace.audit.run import audit_path
+from glitchtrace.audit.settings import Settings
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.picture_folders import open_picture, read_folder, squares
 
@@ -58,6 +62,32 @@ def test_a_broken_picture_is_named_not_fatal(tmp_path: Path, content: bytes) -> 
     assert found[1][0].shape == (16, 16, 3)
     with pytest.raises(GlitchtraceError, match=r"bad\.png: cannot be read as a picture"):
         open_picture(tmp_path / "a" / "bad.png")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_keep_their_order_and_pass_on_a_thread_each(
+    threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    for row in range(7):
+        Image.new("L", (4, 4), 30 * row).save(tmp_path / "a" / f"{row}.png")
+
+    class Network:
+        def embed(self, pictures: np.ndarray, batch: int) -> dict[str, np.ndarray]:
+            assert torch.get_num_threads() == 1
+            time.sleep(0.02 if pictures.min() == 0 else 0)  # the first batch is the last to be done
+            return {"mean": pictures.mean(axis=(1, 2))}
+
+    monkeypatch.setattr(picture_samples, "_BATCH", 2)
+    monkeypatch.setattr(picture_samples, "_network", lambda settings: (Network(), 4, "none"))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        arrays, _ = picture_samples._seen(read_folder(tmp_path), Settings(), True, lambda share: None)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(arrays["mean"][:, 0], 30 * np.arange(7))
 
 
 def test_labels_come_from_subfolders_or_a_file(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 """Picture folders as samples, and what a frozen network sees in them."""
 
 import hashlib
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from glitchtrace.data.picture_folders import SUFFIXES, Pictures, find_pictures, 
 from glitchtrace.data.table_files import Dialect
 
 _BATCH = 25
+_PASSING = 4  # batches at a time, each with its activations
 _KEPT = {"penultimate": 128, "stage5": 64}  # directions of each representation
 _BLANK = 2.0  # grey levels: a picture of less contrast shows nothing
 _STRANGE = 8.0  # robust standard scores
@@ -143,23 +147,27 @@ def _seen(
     found: dict[str, list[np.ndarray]] = {}
     hashes, statistics, odd = [], [], {}
     waiting: list[np.ndarray] = []
+    passing: deque[Future[dict[str, np.ndarray]]] = deque()
 
-    def flush() -> None:
+    def flush(left: int) -> None:
         if network is not None and waiting:
-            for name, values in network.embed(np.stack(waiting), batch=_BATCH).items():
-                found.setdefault(name, []).append(values)
+            passing.append(pool.submit(network.embed, np.stack(waiting), batch=_BATCH))
         waiting.clear()
+        while len(passing) > left:
+            for name, values in passing.popleft().result().items():
+                found.setdefault(name, []).append(values)
 
-    for row, pixels, digest, wrong, numbers in squares(pictures, side, range(len(pictures))):
-        hashes.append(digest)
-        statistics.append(numbers)
-        if wrong:
-            odd[row] = wrong
-        waiting.append(pixels if pixels is not None else np.full((side, side, 3), 127, dtype=np.uint8))
-        if len(waiting) == _BATCH:
-            flush()
-            tick((row + 1) / len(pictures))
-    flush()
+    with _single_threads(embed) as (pool, ahead):
+        for row, pixels, digest, wrong, numbers in squares(pictures, side, range(len(pictures))):
+            hashes.append(digest)
+            statistics.append(numbers)
+            if wrong:
+                odd[row] = wrong
+            waiting.append(pixels if pixels is not None else np.full((side, side, 3), 127, dtype=np.uint8))
+            if len(waiting) == _BATCH:
+                flush(ahead)
+                tick((row + 1) / len(pictures))
+        flush(0)
     seen = np.array(statistics)
     odd.update(_at_sight(seen, odd))
     arrays = {name: np.concatenate(blocks) for name, blocks in found.items()}
@@ -169,6 +177,27 @@ def _seen(
         "odd": {str(row): text for row, text in sorted(odd.items())},
         "said": said,
     }
+
+
+@contextmanager
+def _single_threads(embed: bool) -> Iterator[tuple[ThreadPoolExecutor, int]]:
+    """A pool for batches of pictures, and how many of them may wait for their turn.
+
+    Each batch passes on one thread: its convolutions are so small that a second thread doubles their cost and saves no
+    time, and its features do not depend on the number of threads.
+    """
+    if not embed:
+        yield ThreadPoolExecutor(1), 0
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    workers = min(threads, _PASSING)
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool, workers
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _network(settings: Settings) -> tuple[Any, int, str]:
