@@ -53,9 +53,8 @@ def judge(
         rows = np.sort(generator(seed, "audit pool").choice(len(y), _FITTED_ROWS, replace=False))
     theta = _fit(z[:, rows], y[rows], classes)
     epsilon = float(_share(theta[-1]))
-    error = _error(
-        z[:, rows], y[rows], classes, theta
-    )  # of the rows that decide, however many more there are
+    # Of the rows that decide, however many more there are.
+    error = _error(z[:, rows], y[rows], classes, theta)
     low, high = max(0.0, epsilon - 1.96 * error), min(1.0, epsilon + 1.96 * error)
     cautious = max(0.0, epsilon - 1.645 * error)
     held = _fit(z[:, rows], y[rows], classes, start=theta, share=cautious)

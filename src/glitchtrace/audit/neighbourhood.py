@@ -94,9 +94,8 @@ def _searched(
     index.nprobe, index.max_codes = _PROBED, _COMPARED if n > _CELL_ROWS**2 else 0
     squared = np.empty((len(asked), count), dtype=np.float32)
     places = np.empty((len(asked), count), dtype=np.int64)
-    order = np.argsort(
-        near[:, 0], kind="stable"
-    )  # rows of one cell in turn: what they compare with is at hand
+    # Rows of one cell in turn: what they compare with is at hand.
+    order = np.argsort(near[:, 0], kind="stable")
     faiss.omp_set_num_threads(threads())  # each row is asked for alone: the number changes no result
     for some in np.array_split(order, len(order) // _BLOCK + 1):
         squared[some], places[some] = index.search_preassigned(asked[some], count, near[some], away[some])

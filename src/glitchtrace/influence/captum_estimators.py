@@ -33,6 +33,7 @@ from glitchtrace.influence.estimator import (
     Checkpoint,
     Estimator,
     EstimatorInputs,
+    OneCheckpoint,
     checkpoints,
     complete_settings,
 )
@@ -195,7 +196,7 @@ class CaptumInfluence(Estimator):
         return slices(0, len(self._train), rows_in(self._memory_mib, 4 * len(self._validation)))
 
 
-class CaptumArnoldi(Estimator):
+class CaptumArnoldi(OneCheckpoint):
     """Koh and Liang by captum's Arnoldi iteration at the last checkpoint; that is the one checkpoint there is."""
 
     def __init__(self, cell: EstimatorInputs, settings: Mapping[str, Any]) -> None:
@@ -218,11 +219,6 @@ class CaptumArnoldi(Estimator):
             0, len(train), rows_in(self._settings["memory_mib"], 4 * (len(others) + others.shape[1]))
         ):
             yield rows, self._embedded(train, rows) @ others.T
-
-    def epoch_blocks(self) -> Iterator[tuple[slice, int, np.ndarray]]:
-        """The same as the one checkpoint that there is."""
-        for rows, block in self.blocks():
-            yield rows, 0, block
 
     def self_influence_per_epoch(self) -> np.ndarray:
         """‖R ∇ℓ_i‖², (1, n) float64."""

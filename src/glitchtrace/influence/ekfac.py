@@ -21,7 +21,13 @@ import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.closed_form import residuals, rows_in, slices
-from glitchtrace.influence.estimator import Estimator, EstimatorInputs, checkpoints, complete_settings
+from glitchtrace.influence.estimator import (
+    Estimator,
+    EstimatorInputs,
+    OneCheckpoint,
+    checkpoints,
+    complete_settings,
+)
 from glitchtrace.influence.factors import Part, check_labels, check_positions
 
 if TYPE_CHECKING:
@@ -175,7 +181,7 @@ class Layer:
     inverse: np.ndarray
 
 
-class Ekfac(Estimator):
+class Ekfac(OneCheckpoint):
     """EK-FAC at the last checkpoint; that is the one checkpoint there is."""
 
     def __init__(
@@ -218,11 +224,6 @@ class Ekfac(Estimator):
                     response = response.reshape(len(given), -1, outputs)
                     block[:, columns] += np.vecdot(response, back[:, None, :])
             yield rows, block / len(part)
-
-    def epoch_blocks(self) -> Iterator[tuple[slice, int, np.ndarray]]:
-        """The same as the one checkpoint that there is."""
-        for rows, block in self.blocks():
-            yield rows, 0, block
 
     def self_influence_per_epoch(self) -> np.ndarray:
         """Σ_l ⟨G_il, (F_l + λ_l I)⁻¹ G_il⟩ / n, (1, n) float64."""

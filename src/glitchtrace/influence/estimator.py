@@ -60,6 +60,15 @@ class Estimator(ABC):
         return result
 
 
+class OneCheckpoint(Estimator):
+    """An estimator of one checkpoint, such as the last, or of a training as a whole: T = 1."""
+
+    def epoch_blocks(self) -> Iterator[tuple[slice, int, np.ndarray]]:
+        """The same as the one checkpoint that there is."""
+        for rows, block in self.blocks():
+            yield rows, 0, block
+
+
 @dataclass(frozen=True)
 class Problem:
     """A training problem in torch: the network, its checkpoints by epoch, and the inputs of both parts."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.closed_form import residuals, rows_in, slices
-from glitchtrace.influence.estimator import Estimator, EstimatorInputs, complete_settings
+from glitchtrace.influence.estimator import Estimator, EstimatorInputs, OneCheckpoint, complete_settings
 from glitchtrace.influence.factors import Factors, check_labels, check_positions
 from glitchtrace.influence.solvers import Operator, factorised, solve
 
@@ -59,7 +59,7 @@ def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
     )
 
 
-class HeadInfluenceFunctions(Estimator):
+class HeadInfluenceFunctions(OneCheckpoint):
     """Influence functions at the last checkpoint of some factors; that is the one checkpoint there is."""
 
     def __init__(self, factors: Factors, *, solver: str, damping: float, memory_mib: float) -> None:
@@ -97,11 +97,6 @@ class HeadInfluenceFunctions(Estimator):
         for rows in slices(0, len(labels), rows_in(self._memory_mib, 16 * weights.shape[1])):
             response = (self._features[rows] @ weights).reshape(-1, queries, classes)
             yield rows, np.vecdot(response, ours[rows, None, :]) / len(labels)
-
-    def epoch_blocks(self) -> Iterator[tuple[slice, int, np.ndarray]]:
-        """The same as the one checkpoint that there is."""
-        for rows, block in self.blocks():
-            yield rows, 0, block
 
     def self_influence_per_epoch(self) -> np.ndarray:
         """∇ℓ_iᵀ (H + λI)⁻¹ ∇ℓ_i / n, (1, n) float64."""

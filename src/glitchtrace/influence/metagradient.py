@@ -25,7 +25,7 @@ import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
-from glitchtrace.influence.estimator import Estimator, EstimatorInputs, complete_settings
+from glitchtrace.influence.estimator import Estimator, EstimatorInputs, OneCheckpoint, complete_settings
 
 KIND = "estimator"
 CARD = {
@@ -334,7 +334,7 @@ class Basis:
     of_selves: bool
 
 
-class Metagradient(Estimator):
+class Metagradient(OneCheckpoint):
     """Influence through a training; it has no checkpoints, so that all of it counts as one.
 
     ``walked``: the walk with the validation samples as queries, or (False) with the training samples; ``labels`` (n,);
@@ -370,11 +370,6 @@ class Metagradient(Estimator):
             for columns, walked in self._walk():
                 matrix[:, columns] = walked.under(chosen)
         yield slice(0, len(chosen)), matrix
-
-    def epoch_blocks(self) -> Iterator[tuple[slice, int, np.ndarray]]:
-        """The same as the one checkpoint that there is."""
-        for rows, block in self.blocks():
-            yield rows, 0, block
 
     def self_influence_per_epoch(self) -> np.ndarray:
         """Influence of each training sample on its own loss, (1, n) float64: a walk with all of them as queries."""
