@@ -9,20 +9,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from glitchtrace.core import configuration
+from glitchtrace.core import configuration, paths
 from glitchtrace.core.files import replacing
 from glitchtrace.papers.glitches import published
 from glitchtrace.papers.glitches.hours import Hours
+from glitchtrace.papers.glitches.losses import last_losses
 from glitchtrace.papers.glitches.published import Number
 from glitchtrace.papers.glitches.statements import Statement
 from glitchtrace.papers.glitches.statements import statements as published_statements
-from glitchtrace.papers.glitches.tables import Tables, fidelity_table, study_table
-from glitchtrace.papers.glitches.verdicts import judge_number, judge_statement
+from glitchtrace.papers.glitches.tables import Found, Tables, fidelity_table, study_table
+from glitchtrace.papers.glitches.verdicts import SEEDS, judge_number, judge_statement
 from glitchtrace.reporting.style import human_name
 
 PAGE = Path("docs/reproduction.md")
 FOLDER = Path("docs/tables")
 STUDIES = Path("results/studies")
+LOSSES = "double_softmax"
 INTRODUCTION = Path("docs/reproduction_introduction.md")
 # Studies in the order in which they are worth running.
 ORDER = (
@@ -82,12 +84,37 @@ def collect() -> None:
         name = agreement.parents[1].name
         if (configuration.DEFAULT.parent / "studies" / f"{name}.yaml").is_file():
             fidelity_table(agreement).round(6).to_csv(FOLDER / f"{name}.csv", index=False)
+    if found := losses():
+        pd.DataFrame(found).round(6).to_csv(FOLDER / f"{LOSSES}.csv", index=False)
+
+
+def losses() -> list[dict[str, object]]:
+    """The published training losses of the cells that have been trained, a row each: the mean over their seeds."""
+    rows = []
+    for row in published.losses():
+        cell = {"dataset": row.dataset, "model": row.model, "glitch": row.glitch, "ratio": row.ratio}
+        seeds = {}
+        for seed in range(SEEDS):
+            factors, glitch = (
+                Path(paths.fill(path, **cell, seed=seed)) for path in (paths.FACTORS, paths.GLITCH)
+            )
+            if factors.is_file():
+                seeds[seed] = last_losses(factors, glitch)[row.metric.rpartition("_")[2]]
+        if seeds:
+            values = pd.Series(seeds)
+            found = {"mean": values.mean(), "std": values.std(), "n": len(values)}
+            listed = " ".join(f"{value:.6g}" for value in values)
+            keys = {**cell, "estimator": row.estimator, "signal": "", "metric": row.metric}
+            rows.append({**keys, **found, "values": listed})
+    return rows
 
 
 def read() -> Tables:
     """The committed tables of studies; those of other pages have other columns."""
     tables = [
-        pd.read_csv(file, dtype={"ratio": str}, keep_default_na=False, na_values={"mean": [""], "std": [""]})
+        pd.read_csv(
+            file, dtype={"ratio": str}, keep_default_na=False, na_values={"mean": [""], "std": [""]}
+        ).assign(table=file.stem)
         for file in sorted(FOLDER.glob("*.csv"))
     ]
     studies = [table for table in tables if {"glitch", "signal", "metric", "mean"} <= set(table)]
@@ -117,26 +144,50 @@ def page(tables: Tables) -> str:
         ("Order of running", running(hours)),
     ]
     introduction = INTRODUCTION.read_text(encoding="utf-8")
-    return introduction + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections)
+    whole = "".join(f"\n## {title}\n\n{text}\n" for title, text in sections)
+    return f"{introduction}\n## Verdicts\n\n{verdicts(whole)}\n{whole}"
+
+
+def verdicts(text: str) -> str:
+    """How many rows have each verdict."""
+    found = [line.split(" | ")[-2].partition(":")[0] for line in text.splitlines() if line.endswith(" |")]
+    kinds = ("reproduced", "differs", "undecided", "not yet run", "not reproducible here", "a smoke test")
+    counts = {kind: sum(verdict.startswith(kind) for verdict in found) for kind in kinds}
+    lines = ["| verdict | rows |", "|:--|--:|", *(f"| {name} | {count} |" for name, count in counts.items())]
+    return "\n".join([*lines, f"| all | {sum(counts.values())} |"])
 
 
 def numbers(rows: Sequence[Number], tables: Tables, hours: Hours) -> str:
     """A Markdown table of published numbers."""
-    lines = ["| dataset | model | what | published | ours | verdict |", "|:--|:--|:--|:--|:--|:--|"]
+    lines = [
+        "| dataset | model | what | published | ours | verdict | seeds |",
+        "|:--|:--|:--|:--|:--|:--|:--|",
+    ]
     for row in rows:
+        tables.seen.clear()
         ours, verdict = judge_number(row, tables) or ("–", row.missing or not_run(row.study, hours))
-        model = human_name("model", row.model)
-        lines.append(f"| {row.dataset} | {model} | {row.words()} | {row.given()} | {ours} | {verdict} |")
+        cells = (row.dataset, human_name("model", row.model), row.words(), row.given(), ours, verdict)
+        lines.append(f"| {' | '.join(cells)} | {seeds(tables.seen)} |")
     return "\n".join(lines)
 
 
 def statements(rows: Sequence[Statement], tables: Tables, hours: Hours) -> str:
     """A Markdown table of published statements."""
-    lines = ["| statement | where | ours | verdict |", "|:--|:--|:--|:--|"]
+    lines = ["| statement | where | ours | verdict | seeds |", "|:--|:--|:--|:--|:--|"]
     for row in rows:
-        ours, verdict = judge_statement(row, tables) or ("–", row.missing or not_run(row.study, hours))
-        lines.append(f"| {row.what} | {row.where} | {ours} | {verdict} |")
+        tables.seen.clear()
+        judged = judge_statement(row, tables)
+        ours, verdict = judged or ("–", row.missing or not_run(row.study, hours))
+        lines.append(
+            f"| {row.what} | {row.where} | {ours} | {verdict} | {seeds(tables.seen if judged else [])} |"
+        )
     return "\n".join(lines)
+
+
+def seeds(seen: Sequence[Found]) -> str:
+    """Where the values of the seeds behind a row lie."""
+    names = sorted({found.table for found in seen if found.table})
+    return ", ".join(f"[{name}](tables/{name}.csv)" for name in names) or "–"
 
 
 def not_run(study: str, hours: Hours) -> str:

@@ -2,24 +2,28 @@
 
 import importlib
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
 from glitchtrace.core import files
-from glitchtrace.papers.glitches import published
+from glitchtrace.papers.glitches import decisions, published
 from glitchtrace.papers.glitches.hours import Hours
+from glitchtrace.papers.glitches.losses import double_softmax_loss, last_losses
 from glitchtrace.papers.glitches.published import Number
 from glitchtrace.papers.glitches.stage import compare_published
 from glitchtrace.papers.glitches.statements import Statement, _best_old, _not_above, statements
-from glitchtrace.papers.glitches.tables import Found, Tables, difference, study_table
+from glitchtrace.papers.glitches.tables import Found, Tables, bounds, difference, study_table
 from glitchtrace.papers.glitches.verdicts import in_words, judge_number
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/reproduction.md"
 
 
 @pytest.fixture(scope="module")
@@ -150,7 +154,7 @@ def test_two_means_are_equal_by_their_interval_different_or_undecided(
         (0.81, 0.01, "reproduced"),
         (0.84, 0.01, "differs by +0.040: so it is"),
         (0.86, 0.04, "undecided: +0.060, 95 % interval -0.062 to +0.182"),
-        (0.8, float("nan"), "undecided: +0.000, single runs on both sides"),
+        (0.8, float("nan"), "undecided: +0.000, and no spread is known on either side"),
     ],
 )
 def test_a_single_published_run_is_held_against_the_next_run_of_ours(mean, std, verdict) -> None:
@@ -197,6 +201,111 @@ def test_the_best_signal_is_best_by_intervals(si: float, deviation: float, verdi
     assert _best_old("mnist@tenth", "SI")(tables)[1] == verdict
 
 
+ONE, OTHER = Found(0.5, math.nan, 1), Found(0.9, math.nan, 1)
+
+
+@pytest.mark.parametrize(
+    ("few", "verdict"),
+    [
+        # Two values 0.1 apart: a mean of two has an interval of 0.9 to either side.
+        (Found(0.5, 0.07, 2), "undecided"),
+        (Found(0.5, 0.07, 5), False),
+        (ONE, "undecided: a single run"),
+    ],
+)
+def test_few_seeds_decide_little(few: Found, verdict: bool | str) -> None:
+    for found in (
+        decisions.all_below(0.3, [few, Found(0.1, 0.01, 5)]),
+        decisions.within(few.mean, *bounds(few), 0.3, 0.05),
+    ):
+        if isinstance(verdict, str):
+            assert str(found).startswith("undecided")
+        else:
+            assert found is verdict
+
+
+def test_single_runs_on_both_sides_decide_nothing() -> None:
+    assert str(decisions.below([(ONE, OTHER)])).endswith("single runs on both sides")
+    assert decisions.below([(Found(0.5, 0.01, 5), OTHER)]) is True
+    value, low, high = decisions.ratio_of(ONE, OTHER)
+    assert (value, low, high) == (pytest.approx(0.5 / 0.9), 0.0, math.inf)
+
+
+def test_several_cells_are_decided_together() -> None:
+    assert decisions.all_of([True, "undecided: why", True]) == "undecided: why"
+    assert decisions.all_of(["undecided: why", False]) is False
+    assert decisions.all_of([True, True]) is True
+    assert (
+        decisions.count([True, "undecided", False, True]) == "best in 2 of 4, not best in 1, undecided in 1"
+    )
+
+
+def test_the_mean_of_cells_has_the_error_of_independent_means() -> None:
+    generator = np.random.default_rng(0)
+    draws = generator.normal(loc=[0.2, 0.6], scale=[0.1, 0.3], size=(20000, 5, 2))
+    exact = draws.mean(axis=1).mean(axis=1).std()
+    mean = decisions.mean_of([Found(0.2, 0.1, 5), Found(0.6, 0.3, 5)])
+    assert mean.mean == pytest.approx(0.4)
+    assert mean.deviation / math.sqrt(mean.seeds) == pytest.approx(exact, rel=0.02)
+
+
+def test_the_interval_of_a_ratio_is_that_of_simulated_ratios() -> None:
+    generator = np.random.default_rng(0)
+    over = generator.normal(0.6, 0.03, size=(20000, 5)).mean(axis=1)
+    under = generator.normal(0.4, 0.01, size=(20000, 5)).mean(axis=1)
+    _, low, high = decisions.ratio_of(Found(0.6, 0.03, 5), Found(0.4, 0.01, 5))
+    inside = np.mean((low < over / under) & (over / under < high))
+    # Student's t on few seeds is wider than the spread that is known here.
+    assert 0.95 < inside < 0.995
+
+
+def test_published_losses_are_those_of_a_softmax_of_a_softmax() -> None:
+    logits = torch.tensor([[3.0, -1.0, 0.5], [0.0, 9.0, -9.0]])
+    labels = torch.tensor([0, 2])
+    oracle = torch.nn.functional.cross_entropy(logits.softmax(dim=1), labels, reduction="none")
+    found = double_softmax_loss(logits.softmax(dim=1).numpy(), labels.numpy())
+    assert found == pytest.approx(oracle.numpy(), abs=1e-6)
+
+
+def test_losses_are_means_over_the_last_epoch_by_kind(tmp_path: Path) -> None:
+    outputs = np.array([[0.9, 0.1], [0.2, 0.8], [0.5, 0.5]], dtype=np.float32)
+    tensors = {"learning_rates": np.full(2, 0.1), "train/labels": np.array([0, 0, 1])}
+    tensors |= {"train/probabilities/001": outputs[::-1].copy(), "train/probabilities/002": outputs}
+    files.write_tensors(tensors, tmp_path / "factors.safetensors")
+    kinds = pd.DataFrame({"kind": np.array([0, 1, 0], dtype=np.int8)})
+    files.write_parquet(kinds, tmp_path / "glitch.parquet")
+    found = last_losses(tmp_path / "factors.safetensors", tmp_path / "glitch.parquet")
+    losses = double_softmax_loss(outputs, tensors["train/labels"])
+    assert found == {"clean": pytest.approx(losses[[0, 2]].mean()), "mislabelled": pytest.approx(losses[1])}
+
+
+def test_every_row_leads_to_the_table_of_its_seeds() -> None:
+    rows = [line for line in PAGE.read_text().splitlines() if line.startswith("| ") and "tables/" in line]
+    assert len(rows) > 90
+    for line in rows:
+        *_, ours, verdict, linked = (cell.strip() for cell in line.strip("|").split("|"))
+        names = re.findall(r"\((tables/\w+\.csv)\)", linked)
+        tables = [pd.read_csv(PAGE.parent / name) for name in names]
+        assert names, line
+        assert not verdict.startswith("not yet run")
+        if given := re.match(r"([+-]?\d\.\d+)(?: ± \d\.\d+)? \((\d) seeds?\)", ours):
+            digits = len(given[1].partition(".")[2])
+            near = [(frame["mean"] - float(given[1])).abs() <= 0.5 * 10**-digits + 1e-9 for frame in tables]
+            assert any(
+                (frame[close]["n"] == int(given[2])).any() for frame, close in zip(tables, near, strict=True)
+            )
+
+
+def test_all_rows_are_counted_by_their_verdict(page) -> None:
+    text = PAGE.read_text()
+    rows = len(published.numbers()) + len(statements())
+    assert f"| all | {rows} |" in text
+    counted = re.findall(r"^\| (differs|undecided|not yet run) \| (\d+) \|$", text, re.M)
+    for verdict, count in counted:
+        assert len(re.findall(rf" \| {verdict}[^|]* \| [^|]+ \|$", text, re.M)) == int(count)
+    assert len(counted) == 3
+
+
 def test_of_a_shared_cell_the_study_with_most_seeds_counts() -> None:
     tables = table((*CELL, 0.1, 0.0, 1), (*CELL, 0.2, 0.0, 5))
     assert tables.value(*CELL).mean == 0.2
@@ -236,13 +345,13 @@ def test_a_statement_is_decided_by_our_means(page, gd: float, verdict: str) -> N
     tables = table((*cell, "SI", "f1", 0.5, 0.0, 5), (*cell, "GD_class", "f1", gd, 0.0, 1))
     row = Statement("s", "w", _not_above("mnist@tenth", "GD_class", "SI"), "mnist")
     text = page.statements([row], tables, Hours(tables))
-    assert text.endswith(f"| {verdict} |")
+    assert text.endswith(f"| {verdict} | – |")
     assert "(1 seed)" in text
 
 
 def test_per_epoch_values_are_read_in_order() -> None:
     rows = [(*CELL[:5], f"f1_epoch_{epoch}", epoch / 10, 0.0, 5) for epoch in (2, 1, 3)]
-    assert table(*rows).per_epoch(*CELL[:5]) == [0.1, 0.2, 0.3]
+    assert [found.mean for found in table(*rows).per_epoch(*CELL[:5])] == [0.1, 0.2, 0.3]
 
 
 def test_the_report_of_a_study_compares_what_it_has_and_nothing_else(tmp_path: Path) -> None:

@@ -218,7 +218,7 @@ def reproduction(text: str) -> Iterator[Claim]:
     part = text.partition("## Validation accuracy with glitches in training")[2].partition("\n## ")[0]
     for line in part.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) != 6 or cells[2] not in glitches or not NUMBER.match(cells[4]):
+        if len(cells) != 7 or cells[2] not in glitches or not NUMBER.match(cells[4]):
             continue
         found = {
             (float(row["mean"]), float(row["std"]), float(row["n"]))

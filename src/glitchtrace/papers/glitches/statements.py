@@ -3,12 +3,23 @@
 Source: docs/reproduction.md.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from glitchtrace.papers.glitches.decisions import (
+    all_below,
+    all_of,
+    below,
+    count,
+    is_best,
+    largest_of,
+    mean_of,
+    ratio_of,
+    within,
+)
 from glitchtrace.papers.glitches.published import CIFAR, FMNIST, MNIST, NO_WEIGHTS, RESNET, study_of
-from glitchtrace.papers.glitches.tables import Found, Tables, bounds, difference
+from glitchtrace.papers.glitches.tables import Found, Tables, bounds
 
 TABLE_SETS = ("covtype_sample@tenth", "jannis_sample@tenth")
 TABLE_MODELS = ("tabular_mlp", "tabular_resnet", "ft_transformer")
@@ -198,41 +209,12 @@ def _words(values: Mapping[str, Found]) -> str:
     return ", ".join(f"{name.replace('_', '-')} {value.mean:.3f}" for name, value in values.items())
 
 
-# --- what is decided with intervals: yes, no, or not by these seeds --------------------------------------------------
-
-
-def _below(pairs: Iterable[tuple[Found, Found]], margin: float = 0.0) -> bool | str:
-    """Whether each first lies below its second plus a margin, by the 95 % interval of their difference."""
-    undecided = ""
-    for first, second in pairs:
-        value, half = difference(first, second)
-        half = half or 0.0
-        if value - half > margin:
-            return False
-        if value + half > margin or value == margin:
-            undecided = (
-                f"undecided: {first.mean:.3f} against {second.mean:.3f}, "
-                f"95 % interval of the difference {value - half:+.3f} to {value + half:+.3f}"
-            )
-    return undecided or True
-
-
-def _all_below(limit: float, values: Iterable[Found]) -> bool | str:
-    """Whether every mean lies below a limit, by its 95 % interval."""
-    intervals = [bounds(value) for value in values]
-    if all(high < limit for _, high in intervals):
-        return True
-    if any(low >= limit for low, _ in intervals):
-        return False
-    return f"undecided: the 95 % interval of the largest reaches {max(high for _, high in intervals):.3f}"
-
-
 def _best_old(dataset: str, best: str) -> Check:
     def check(tables: Tables) -> Judged | None:
         found = _f1(tables, dataset, OLD)
         if found is None:
             return None
-        return _words(found), _below((found[name], found[best]) for name in OLD if name != best)
+        return _words(found), is_best(found, best)
 
     return check
 
@@ -242,7 +224,7 @@ def _worst_old(dataset: str, worst: str) -> Check:
         found = _f1(tables, dataset, OLD)
         if found is None:
             return None
-        return _words(found), _below((found[worst], found[name]) for name in OLD if name != worst)
+        return _words(found), below((found[worst], found[name]) for name in OLD if name != worst)
 
     return check
 
@@ -250,7 +232,7 @@ def _worst_old(dataset: str, worst: str) -> Check:
 def _not_above(dataset: str, lower: str, upper: str, glitch: str = "uniform", model: str = RESNET) -> Check:
     def check(tables: Tables) -> Judged | None:
         found = _f1(tables, dataset, (lower, upper), glitch, model=model)
-        return None if found is None else (_words(found), _below([(found[lower], found[upper])], ROUNDING))
+        return None if found is None else (_words(found), below([(found[lower], found[upper])], ROUNDING))
 
     return check
 
@@ -261,7 +243,7 @@ def _drops(dataset: str, glitch: str, ratio: str) -> Check:
         if not (usual and there):
             return None
         words = f"SI {usual['SI'].mean:.3f}, there {there['SI'].mean:.3f}"
-        return words, _below([(there["SI"], usual["SI"])])
+        return words, below([(there["SI"], usual["SI"])])
 
     return check
 
@@ -269,7 +251,7 @@ def _drops(dataset: str, glitch: str, ratio: str) -> Check:
 def _finds_nothing(dataset: str, glitch: str) -> Check:
     def check(tables: Tables) -> Judged | None:
         found = _f1(tables, dataset, OLD, glitch)
-        return None if found is None else (_words(found), _all_below(0.05, found.values()))
+        return None if found is None else (_words(found), all_below(0.05, found.values()))
 
     return check
 
@@ -279,8 +261,8 @@ def _old_on_corruptions(dataset: str) -> Check:
         found = {name: _f1(tables, dataset, OLD, f"corruption@{name}") for name in ("brightness", "stripe")}
         if not all(found.values()):
             return None
-        largest = {name: _largest(values.values()) for name, values in found.items() if values}
-        return f"largest F1: {_words(largest)}", _all_below(0.05, largest.values())
+        largest = {name: largest_of(values.values()) for name, values in found.items() if values}
+        return f"largest F1: {_words(largest)}", all_below(0.05, largest.values())
 
     return check
 
@@ -295,7 +277,7 @@ def _improves(dataset: str) -> Check:
         few = values["0.01"]
         twice = Found(2 * few.mean, 2 * few.deviation, few.seeds)
         pairs = [(twice, values["0.1"]), (values["0.1"], values["0.3"])]
-        return f"PCID at {_words(values)}", _below(pairs)
+        return f"PCID at {_words(values)}", below(pairs)
 
     return check
 
@@ -306,25 +288,22 @@ def _dirty(source: str) -> Check:
         if not (clean and dirty):
             return None
         words = f"clean {clean['CNCI'].mean:.3f}, dirty {dirty['CNCI'].mean:.3f}"
-        return words, _below([(clean["CNCI"], dirty["CNCI"])], 0.05)
+        return words, below([(clean["CNCI"], dirty["CNCI"])], 0.05)
 
     return check
 
 
-def _largest(values: Iterable[Found]) -> Found:
-    return max(values, key=lambda value: value.mean)
-
-
-def _pcid_on_corruptions(tables: Tables) -> tuple[str, bool] | None:
-    best, cases = 0, 0
+def _pcid_on_corruptions(tables: Tables) -> Judged | None:
+    verdicts = []
     for dataset in (MNIST, FMNIST, *CIFAR):
         for name in ("brightness", "stripe"):
             found = _f1(tables, dataset, (*OLD, "CNCI", "PCID"), f"corruption@{name}")
             if found is None:
                 return None
-            cases += 1
-            best += found["PCID"] is _largest(found.values())
-    return f"best in {best} of {cases}", best >= cases - 1
+            verdicts.append(is_best(found, "PCID"))
+    if verdicts.count(True) >= len(verdicts) - 1:
+        return count(verdicts), True
+    return count(verdicts), False if verdicts.count(False) > 1 else "undecided"
 
 
 def _near(tables: Tables) -> Judged | None:
@@ -334,8 +313,8 @@ def _near(tables: Tables) -> Judged | None:
             found = _f1(tables, dataset, ("SI", "AAI"), "near_anomalies", "0.1", model)
             if found is None:
                 return None
-            largest[f"{dataset.partition('_')[0]} {model}"] = _largest(found.values())
-    return f"larger of the two: {_words(largest)}", _all_below(0.1, largest.values())
+            largest[f"{dataset.partition('_')[0]} {model}"] = largest_of(found.values())
+    return f"larger of the two: {_words(largest)}", all_below(0.1, largest.values())
 
 
 def _epsilon(tables: Tables) -> tuple[str, bool | str] | None:
@@ -349,12 +328,14 @@ def _epsilon(tables: Tables) -> tuple[str, bool | str] | None:
 
 
 def _per_epoch(dataset: str, first: float) -> Check:
-    def check(tables: Tables) -> tuple[str, bool] | None:
+    def check(tables: Tables) -> Judged | None:
         values = tables.per_epoch(dataset, "ft_transformer", "near_anomalies", "0.1", "SI")
         if not values:
             return None
-        text = f"{values[0]:.3f} after epoch 1, {values[-1]:.3f} after epoch {len(values)}"
-        return text, abs(values[0] - first) < 0.15 and values[-1] < values[0]
+        start, end = values[0], values[-1]
+        text = f"{start.mean:.3f} after epoch 1, {end.mean:.3f} after epoch {len(values)}"
+        near = within(start.mean, *bounds(start), first, 0.15)
+        return text, all_of([near, below([(end, start)])])
 
     return check
 
@@ -368,30 +349,31 @@ def _on_tables(tables: Tables, signals: Sequence[str], ratio: str = "0.1") -> li
     return None if None in found else [values for values in found if values]
 
 
-def _cnci_on_tables(tables: Tables) -> tuple[str, bool] | None:
+def _cnci_on_tables(tables: Tables) -> Judged | None:
     found = _on_tables(tables, (*OLD, "CNCI"))
     if found is None:
         return None
-    best = sum(values["CNCI"] is _largest(values.values()) for values in found)
-    return f"best in {best} of {len(found)} (two datasets × three models)", best == len(found)
+    verdicts = [is_best(values, "CNCI") for values in found]
+    return f"{count(verdicts)} (two datasets × three models)", all_of(verdicts)
 
 
-def _cnci_average(tables: Tables) -> tuple[str, bool] | None:
+def _cnci_average(tables: Tables) -> Judged | None:
     found = _on_tables(tables, ("CNCI",))
     if found is None:
         return None
-    mean = sum(values["CNCI"].mean for values in found) / len(found)
-    return f"{mean:.3f} (two datasets × three models, not three)", abs(mean - 0.65) < 0.05
+    mean = mean_of([values["CNCI"] for values in found])
+    text = f"{mean.mean:.3f} (two datasets × three models, not three)"
+    return text, within(mean.mean, *bounds(mean), 0.65, 0.05)
 
 
 def _cnci_against_si(ratio: str) -> Check:
-    def check(tables: Tables) -> tuple[str, bool] | None:
+    def check(tables: Tables) -> Judged | None:
         found = _on_tables(tables, ("CNCI", "SI"), ratio)
         if found is None:
             return None
-        cnci, si = (sum(values[name].mean for values in found) / len(found) for name in ("CNCI", "SI"))
-        gain = cnci / si - 1
-        return f"CNCI {cnci:.3f}, SI {si:.3f}: {gain:+.0%}", abs(gain - 0.36) <= 0.1
+        cnci, si = (mean_of([values[name] for values in found]) for name in ("CNCI", "SI"))
+        gain, low, high = (value - 1 for value in ratio_of(cnci, si))
+        return f"CNCI {cnci.mean:.3f}, SI {si.mean:.3f}: {gain:+.0%}", within(gain, low, high, 0.36, 0.1)
 
     return check
 
@@ -408,16 +390,17 @@ def _tracin_on_leave_one_out(tables: Tables) -> Judged | None:
         tracin, hessian = (value for value in found if value)
         words.append(f"{network.replace('_', ' ')}: τ {tracin.mean:.2f} against {hessian.mean:.2f}")
         pairs.append((hessian, tracin))
-    return "; ".join(words), _below(pairs)
+    return "; ".join(words), below(pairs)
 
 
-def _cost(tables: Tables) -> tuple[str, bool] | None:
-    found = {
-        stage: tables.value(MNIST, RESNET, "uniform", "0.1", "", f"cpu_seconds_{stage}")
+def _cost(tables: Tables) -> Judged | None:
+    found = [
+        tables.value(MNIST, RESNET, "uniform", "0.1", "", f"cpu_seconds_{stage}")
         for stage in ("train", "profile_influence", "detect")
-    }
-    if not all(found.values()):
+    ]
+    train, *influence = (value for value in found if value)
+    if len(influence) < 2:
         return None
-    seconds = {stage: value.mean for stage, value in found.items() if value}
-    share = (seconds["profile_influence"] + seconds["detect"]) / seconds["train"]
-    return f"{share:.1%} of {seconds['train']:.0f} CPU seconds, by the closed form", abs(share - 0.08) < 0.03
+    mean = mean_of(influence)
+    share = ratio_of(Found(2 * mean.mean, 2 * mean.deviation, mean.seeds), train)
+    return f"{share[0]:.1%} of {train.mean:.0f} CPU seconds, by the closed form", within(*share, 0.08, 0.03)

@@ -27,12 +27,16 @@ METRICS = (
 
 @dataclass(frozen=True)
 class Found:
-    """Mean, standard deviation (NaN where unknown), number of seeds and, where known, values of one quantity."""
+    """Mean, standard deviation (NaN where unknown), number of seeds and, where known, values of one quantity.
+
+    ``table``: the name of the table that it comes from, empty where nobody gave one.
+    """
 
     mean: float
     deviation: float
     seeds: int
     values: tuple[float, ...] = ()
+    table: str = ""
 
     @property
     def single(self) -> bool:
@@ -65,11 +69,11 @@ def difference(first: Found, second: Found) -> tuple[float, float | None]:
 
 
 def bounds(found: Found) -> tuple[float, float]:
-    """The 95 % interval of a mean; the value itself where no spread is known."""
+    """The 95 % interval of a mean; without bounds where no spread is known."""
     from scipy import stats
 
     if found.single:
-        return found.mean, found.mean
+        return -math.inf, math.inf
     half = float(stats.t.ppf(0.975, found.seeds - 1)) * found.deviation / math.sqrt(found.seeds)
     return found.mean - half, found.mean + half
 
@@ -77,18 +81,17 @@ def bounds(found: Found) -> tuple[float, float]:
 class Tables:
     """The tables of studies as one; of a cell that several studies share, the one with most seeds counts.
 
-    ``seeds_seen``: the numbers of seeds behind the values asked for so far.
+    A column ``table`` says where a row comes from.  ``seen``: the values that were asked for so far.
     """
 
     def __init__(self, table: pd.DataFrame) -> None:
-        if "values" not in table:
-            table = table.assign(values="")
+        table = table.assign(**{name: "" for name in ("values", "table") if name not in table})
         best = table.sort_values("n", ascending=False, kind="stable").drop_duplicates(KEYS)
-        rows = best[[*KEYS, "mean", "std", "n", "values"]].itertuples(index=False)
-        self.seeds_seen: list[int] = []
+        rows = best[[*KEYS, "mean", "std", "n", "values", "table"]].itertuples(index=False)
+        self.seen: list[Found] = []
         self._found = {
-            tuple(keys): Found(mean, deviation, seeds, _values(values))
-            for *keys, mean, deviation, seeds, values in rows
+            tuple(keys): Found(mean, deviation, seeds, _values(values), name)
+            for *keys, mean, deviation, seeds, values, name in rows
         }
 
     def value(
@@ -107,7 +110,7 @@ class Tables:
         found = self._found.get(tuple(keys[key] for key in KEYS))
         if found is None or not math.isfinite(found.mean):
             return None
-        self.seeds_seen.append(found.seeds)
+        self.seen.append(found)
         return found
 
     def costs(self, model: str) -> pd.DataFrame:
@@ -127,11 +130,11 @@ class Tables:
         influence = stages["profile_influence"] + stages["detect"]
         return pd.DataFrame({"train": stages["train"], "influence": influence}).reset_index()
 
-    def per_epoch(self, dataset: str, model: str, glitch: str, ratio: str, signal: str) -> list[float]:
+    def per_epoch(self, dataset: str, model: str, glitch: str, ratio: str, signal: str) -> list[Found]:
         """F1 after epoch 1, 2, …; empty where no study has it."""
-        values: list[float] = []
+        values: list[Found] = []
         while found := self.value(dataset, model, glitch, ratio, signal, f"f1_epoch_{len(values) + 1}"):
-            values.append(found.mean)
+            values.append(found)
         return values
 
 

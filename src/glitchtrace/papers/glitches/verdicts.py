@@ -39,7 +39,7 @@ def judge_number(row: Number, tables: Tables) -> tuple[str, str] | None:
     form, unit = (".2f", " points") if row.points else (".3f", "")
     by = f"{value:+{form}}{unit}"
     if half is None:
-        return ours, f"undecided: {by}, single runs on both sides"
+        return ours, f"undecided: {by}, and no spread is known on either side"
     single = min(row.runs, found.seeds) < 2
     rounding = ROUNDING_POINTS if row.points else ROUNDING_OF_RUN if row.runs < 2 else ROUNDING
     margin = (WIDE_POINTS if row.points else WIDE) if single else (MARGIN_POINTS if row.points else MARGIN)
@@ -54,11 +54,11 @@ def judge_number(row: Number, tables: Tables) -> tuple[str, str] | None:
 
 def judge_statement(row: Statement, tables: Tables) -> tuple[str, str] | None:
     """Our numbers in words, with their seeds where these are few, and the verdict; None where not run."""
-    tables.seeds_seen.clear()
+    tables.seen.clear()
     found = row.check(tables)
     if found is None:
         return None
-    few = min(tables.seeds_seen)
+    few = min(value.seeds for value in tables.seen)
     ours = found[0] + (f" ({few} seed{'s' if few > 1 else ''})" if few < SEEDS else "")
     if isinstance(found[1], str):
         return ours, found[1]
