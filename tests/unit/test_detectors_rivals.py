@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.covariance import ledoit_wolf
 from sklearn.ensemble import IsolationForest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import LocalOutlierFactor
@@ -13,7 +14,7 @@ from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.detectors.anomalies import isolation_scores
 from glitchtrace.detectors.evidence import Evidence, Validation, detect
-from glitchtrace.detectors.neighbours import shapley_values, soft_labels
+from glitchtrace.detectors.neighbours import nearest_neighbours, shapley_values, soft_labels
 from glitchtrace.detectors.number import count
 from glitchtrace.evaluation.detection import auroc
 
@@ -137,6 +138,17 @@ def test_neighbours_are_those_of_brute_force() -> None:
     np.testing.assert_allclose(soft_labels(rows, labels, 3, 7, weighted=False), expected)
 
 
+def test_equal_similarities_stand_in_the_order_of_the_samples() -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.integers(-1, 2, size=(60, 2)) + 2.0  # nine places: most neighbours are tied
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    similarity = unit @ unit.T
+    np.fill_diagonal(similarity, -np.inf)
+    for neighbours in (1, 7, 30, 59):
+        expected = np.argsort(-similarity, axis=1, kind="stable")[:, :neighbours]
+        np.testing.assert_array_equal(nearest_neighbours(rows, neighbours), expected)
+
+
 def test_relations_are_those_of_all_pairs() -> None:
     evidence, _ = make()
     unit = evidence.features / np.linalg.norm(evidence.features, axis=1, keepdims=True)
@@ -160,6 +172,27 @@ def test_leave_one_out_is_near_the_refitted_head() -> None:
         left = model.fit(rows[rest], labels[rest]).predict_proba(rows[row : row + 1])[0, labels[row]]
         exact.append(-np.log(left))
     assert np.corrcoef(found, exact)[0, 1] > 0.98
+
+
+def test_what_leaving_out_moves_is_the_formula_and_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    evidence, _ = make()
+    rows = np.hstack([evidence.features, np.ones((SAMPLES, 1))])
+    chances = evidence.probabilities
+    weights, residuals = chances * (1 - chances), chances - np.eye(CLASSES)[evidence.labels]
+    leverage = np.empty_like(chances)
+    for label in range(CLASSES):
+        hessian = rows.T @ np.diag(weights[:, label]) @ rows
+        damped = hessian + 0.01 * np.trace(hessian) / len(hessian) * np.eye(len(hessian))
+        leverage[:, label] = np.einsum("ij,jk,ik->i", rows, np.linalg.inv(damped), rows)
+    spread = 1 - weights * leverage
+    logits = np.log(chances) + leverage * residuals / spread
+    left = -np.log(softmax(logits)[np.arange(SAMPLES), evidence.labels])
+    np.testing.assert_allclose(detect("leave_one_out", evidence).scores, left, rtol=1e-8)
+    monkeypatch.setattr("scipy.linalg.cholesky", None)
+    cook = (residuals**2 * leverage / spread**2).sum(axis=1)
+    np.testing.assert_allclose(detect("cooks_distance", evidence).scores, cook, rtol=1e-8)
+    with pytest.raises(TypeError):
+        detect("cooks_distance", evidence, {"damping": 0.1})
 
 
 def test_the_gap_is_the_best_influence_over_all_labels() -> None:
@@ -209,6 +242,19 @@ def test_mahalanobis_does_not_depend_on_units() -> None:
     np.testing.assert_allclose(
         detect("mahalanobis", scaled).scores, detect("mahalanobis", evidence).scores, rtol=1e-6
     )
+
+
+def test_mahalanobis_is_the_nearest_centre_by_the_covariance_within_classes() -> None:
+    evidence, _ = make(flipped=0)
+    rows, labels = evidence.features, evidence.labels
+    means = np.stack([rows[labels == label].mean(axis=0) for label in range(CLASSES)])
+    scale = (rows - means[labels]).std(axis=0)
+    covariance, _ = ledoit_wolf((rows - means[labels]) / scale, assume_centered=True)
+    gaps = (rows[:, None] - means) / scale
+    distances = np.einsum("icj,jk,ick->ic", gaps, np.linalg.inv(covariance), gaps)
+    found = detect("mahalanobis", evidence)
+    np.testing.assert_allclose(found.scores, distances.min(axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(found.proposed_labels, distances.argmin(axis=1))
 
 
 @pytest.mark.parametrize("name", registry.names("counter"))

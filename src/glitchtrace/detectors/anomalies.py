@@ -84,6 +84,7 @@ def knn_distance(evidence: Evidence, neighbours: int = 10) -> Detection:
 
 def mahalanobis(evidence: Evidence) -> Detection:
     """min_c (x − μ_c)ᵀ Σ⁻¹ (x − μ_c), (n,), Σ the Ledoit-Wolf covariance within the classes; the class is proposed."""
+    from scipy.linalg import solve_triangular
     from sklearn.covariance import ledoit_wolf
 
     rows, labels = evidence.features.astype(np.float64), evidence.labels
@@ -94,9 +95,9 @@ def mahalanobis(evidence: Evidence) -> Detection:
     scale = np.where(spread > 0, spread, 1)  # a feature may be constant, or in another unit
     covariance, _ = ledoit_wolf(within / scale, assume_centered=True)
     factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(covariance)))
-    distances = np.stack(
-        [(np.linalg.solve(factor, ((rows - mean) / scale).T) ** 2).sum(axis=0) for mean in means], axis=1
-    )
+    whitened = solve_triangular(factor, ((rows - means[0]) / scale).T, lower=True, check_finite=False)
+    centres = solve_triangular(factor, ((means - means[0]) / scale).T, lower=True, check_finite=False)
+    distances = np.stack([((whitened - centre[:, None]) ** 2).sum(axis=0) for centre in centres.T], axis=1)
     return Detection(distances.min(axis=1), proposed_labels=present[distances.argmin(axis=1)])
 
 

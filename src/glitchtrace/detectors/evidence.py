@@ -162,6 +162,17 @@ class Evidence:
         return given
 
     @cached_property
+    def _made(self) -> dict[tuple[Any, ...], Any]:
+        return {}
+
+    def once(self, make: Callable[..., Any], *settings: Any) -> Any:
+        """``make(self, *settings)``, made when the first of the detectors that share it asks."""
+        key = (make, *settings)
+        if key not in self._made:
+            self._made[key] = make(self, *settings)
+        return self._made[key]
+
+    @cached_property
     def pictures(self) -> np.ndarray:
         """Pictures, (n, H, W) or (n, H, W, C) uint8."""
         given = np.asarray(_read(self.read_pictures, "pictures"))

@@ -41,7 +41,7 @@ CARDS = {
 
 def leave_one_out(evidence: Evidence, damping: float = 0.01) -> Detection:
     """−ln p_y of the head without the sample, in nats, (n,); its most probable class is proposed."""
-    leverage, residuals, spread = _leverages(evidence, damping)
+    leverage, residuals, spread = evidence.once(_leverages, damping)
     logits = np.log(np.maximum(evidence.probabilities.astype(np.float64), 1e-300))
     logits += leverage * residuals / (1 - spread)
     logits -= logits.max(axis=1, keepdims=True)
@@ -51,7 +51,7 @@ def leave_one_out(evidence: Evidence, damping: float = 0.01) -> Detection:
 
 def cooks_distance(evidence: Evidence, damping: float = 0.01) -> Detection:
     """Σ_c (p_ic − y_ic)² l_ic / (1 − w_ic l_ic)², (n,)."""
-    leverage, residuals, spread = _leverages(evidence, damping)
+    leverage, residuals, spread = evidence.once(_leverages, damping)
     return Detection((residuals**2 * leverage / (1 - spread) ** 2).sum(axis=1))
 
 
@@ -76,15 +76,20 @@ def counterfactual_gap(evidence: Evidence) -> Detection:
 
 def _leverages(evidence: Evidence, damping: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """l, p − y and w · l (below 1), each (n, K) float64."""
+    from scipy.linalg import cholesky, solve_triangular
+    from scipy.linalg.blas import dsyrk
+
     chances = evidence.probabilities.astype(np.float64)
     rows = np.hstack([evidence.features.astype(np.float64), np.ones((len(evidence), 1))])
     weights = chances * (1 - chances)
     leverage = np.empty_like(chances)
     for label in range(chances.shape[1]):
-        hessian = (rows * weights[:, label, None]).T @ rows
+        hessian = dsyrk(1.0, (rows * np.sqrt(weights[:, label, None])).T, lower=True)
         mean = max(float(np.trace(hessian)) / len(hessian), 1e-12)
-        factor = np.linalg.cholesky(hessian + damping * mean * np.eye(len(hessian)))
-        leverage[:, label] = (np.linalg.solve(factor, rows.T) ** 2).sum(axis=0)
+        hessian[np.diag_indices_from(hessian)] += damping * mean
+        factor = cholesky(hessian, lower=True, overwrite_a=True, check_finite=False)
+        whitened = solve_triangular(factor, rows.T, lower=True, check_finite=False)
+        leverage[:, label] = np.einsum("ji,ji->i", whitened, whitened)
     residuals = chances.copy()
     residuals[np.arange(len(evidence)), evidence.labels] -= 1
     return leverage, residuals, np.minimum(weights * leverage, 1 - 1e-6)

@@ -104,15 +104,16 @@ def shapley_values(
     factor = np.minimum(neighbours, place) / (place * neighbours)
     total = np.zeros(samples)
     squares = np.einsum("ij,ij->i", features, features, dtype=np.float64)
-    for other, label in zip(others, truth, strict=True):
-        distance = squares - 2 * (features @ other).astype(np.float64)
-        order = np.argsort(distance, kind="stable")
-        right = (labels[order] == label).astype(np.float64)
-        steps = (right[:-1] - right[1:]) * factor
-        # With fewer samples than neighbours the vote still divides by the number of neighbours.
-        last = right[-1] * min(1, neighbours / samples) / neighbours
-        values = np.append(last + steps[::-1].cumsum()[::-1], last)
-        total[order] += values
+    for part in _blocks(len(truth), samples):
+        distances = squares - 2 * (others[part] @ features.T).astype(np.float64)
+        for distance, label in zip(distances, truth[part], strict=True):
+            order = np.argsort(distance, kind="stable")
+            right = (labels[order] == label).astype(np.float64)
+            steps = (right[:-1] - right[1:]) * factor
+            # With fewer samples than neighbours the vote still divides by the number of neighbours.
+            last = right[-1] * min(1, neighbours / samples) / neighbours
+            values = np.append(last + steps[::-1].cumsum()[::-1], last)
+            total[order] += values
     return total / len(truth)
 
 
@@ -198,8 +199,22 @@ def _nearest(features: np.ndarray, neighbours: int) -> Iterator[tuple[slice, np.
     for part in _blocks(len(rows), len(rows)):
         similarity = (rows[part] @ rows.T).astype(np.float64)
         similarity[np.arange(len(similarity)), np.arange(part.start, part.stop)] = -np.inf
-        nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
+        nearest = _first(-similarity, count)
         yield part, nearest, np.take_along_axis(similarity, nearest, axis=1)
+
+
+def _first(values: np.ndarray, count: int) -> np.ndarray:
+    """The places of the ``count`` smallest values of each row, in order, ties by index: a stable sort's, sooner."""
+    if count == values.shape[1]:
+        return np.argsort(values, axis=1, kind="stable")
+    found = np.sort(np.argpartition(values, count - 1, axis=1)[:, :count], axis=1)
+    own = np.take_along_axis(values, found, axis=1)
+    order = np.argsort(own, axis=1, kind="stable")
+    found = np.take_along_axis(found, order, axis=1)
+    # Where the last value occurs outside too, the partition may have taken a later place.
+    tied = (values <= own.max(axis=1, keepdims=True)).sum(axis=1) > count
+    found[tied] = np.argsort(values[tied], axis=1, kind="stable")[:, :count]
+    return found
 
 
 def _unit(features: np.ndarray) -> np.ndarray:
