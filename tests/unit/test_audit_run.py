@@ -181,6 +181,20 @@ def test_neighbours_of_many_rows_are_looked_for_among_a_bounded_number(
     assert (others[:, 0] == np.arange(1980, 2000)).all()
 
 
+def test_findings_do_not_depend_on_the_number_of_threads() -> None:
+    from threadpoolctl import threadpool_limits
+
+    rng = np.random.default_rng(2)
+    y = rng.integers(0, 3, 1500)
+    X = rng.normal(size=(3, 40))[y] + 2 * rng.normal(size=(1500, 40))
+    y[:60] = (y[:60] + 1) % 3
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            found.append(glitchtrace.audit(X, y, gain_repeats=0).issues)
+    pd.testing.assert_frame_equal(*found, check_exact=True)
+
+
 def test_distances_to_classes_are_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     from glitchtrace.audit import neighbourhood
 

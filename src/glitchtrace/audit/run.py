@@ -1,7 +1,8 @@
 """The audit whole: one implementation behind the command, the Python function and the rule of the workflow."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,18 +179,33 @@ def _run(
                 f"{out}: no folder can be made here ({error.strerror}); give another --out"
             ) from None
     store = Store(out / "stages" if out is not None else None)
-    bar.step("represent")
-    samples, views = _represent(samples, settings, store, bar)
-    bar.step("detect")
-    found = detect(samples, views, settings, store, bar.tick)
-    table = verdicts.issues(samples, found.evidence)
-    bar.step("gain")
-    gain = _gain(samples, views, found, settings, store, bar)
+    with _single_products():
+        bar.step("represent")
+        samples, views = _represent(samples, settings, store, bar)
+        bar.step("detect")
+        found = detect(samples, views, settings, store, bar.tick)
+        table = verdicts.issues(samples, found.evidence)
+        bar.step("gain")
+        gain = _gain(samples, views, found, settings, store, bar)
     summary = outputs.summary(samples, views, found, table, settings, source)
     bar.step("write")
     if out is not None:
         outputs.write(out, samples, table, summary, gain, bar.tick)
     return Findings(table, summary, gain, out)
+
+
+@contextmanager
+def _single_products() -> Iterator[None]:
+    """Matrix products on one thread.
+
+    Their last bits depend on the number of threads, and an audit's do not.  The matrices are small: on two threads,
+    which wait for each other busily, the jury costs four times the processor.
+    """
+    import scipy.linalg  # noqa: F401 - only a library that is loaded can be told
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def _represent(
