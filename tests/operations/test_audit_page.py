@@ -35,7 +35,7 @@ def test_a_person_decides_saves_and_applies(tmp_path: Path) -> None:
             cards = page.locator("#list > li")
             first, second = cards.nth(0), cards.nth(1)
             first.get_by_role("button", name="Relabel").click()
-            second.get_by_role("button", name="It is right").focus()
+            second.get_by_role("button", name="The label is right").focus()
             page.keyboard.press("Enter")
             assert "1 accepted, 1 refused" in page.locator("#decided").inner_text()
             with page.expect_download() as waiting:

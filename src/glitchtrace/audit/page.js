@@ -48,7 +48,7 @@ const ACTS = { relabel: "Relabel", drop: "Drop it", flag: "Flag it", keep: "Flag
 function card(row) {
   const item = make("li");
   const head = make("div", null, { class: "head" });
-  head.append(make("h3", row.id), make("span", `${row.verdict}, ${percent(row.suspicion)}`));
+  head.append(make("h3", row.id), make("span", `${row.verdict}, suspicion ${percent(row.suspicion)}`));
   item.append(head);
   if (row.picture) {
     const figure = make("figure");
@@ -83,7 +83,7 @@ function card(row) {
   }
   const acts = make("div", null, { class: "acts" });
   const yes = make("button", ACTS[row.action], { type: "button", "data-decision": "accept", "aria-pressed": "false" });
-  const no = make("button", "It is right", { type: "button", "data-decision": "refuse", "aria-pressed": "false" });
+  const no = make("button", row.action === "relabel" ? "The label is right" : "Leave it as it is", { type: "button", "data-decision": "refuse", "aria-pressed": "false" });
   if (row.action === "relabel" && data.classes.length > 2 && data.classes.length <= 100) {
     const select = make("select", null, { "aria-label": `Label for ${row.id}` });
     data.classes.forEach(name => select.add(new Option(name, name)));
@@ -144,7 +144,7 @@ function save() {
 
 const kinds = [...new Set(data.rows.map(row => row.verdict))];
 place("kind").add(new Option("all", "all"));
-for (const kind of kinds) place("kind").add(new Option(kind === "clean" ? "clean, next in line" : kind, kind));
+for (const kind of kinds) place("kind").add(new Option(kind === "clean" ? "clean, the most suspicious" : kind, kind));
 place("kind").value = kinds.includes("mislabelled") ? "mislabelled" : "all";
 place("class").add(new Option("all", ""));
 for (const name of [...new Set(data.rows.map(row => row.observed))].sort((a, b) => a.localeCompare(b, "en", { numeric: true })).slice(0, 500)) {

@@ -96,9 +96,11 @@ def _sure(summary: Mapping[str, Any]) -> str:
     if not number:
         return ""
     share = 100 * number["estimate"] / max(summary["rows"], 1)
+    named = summary["counts"][verdicts.WRONG]
+    rest = "; the others cannot be named so surely" if 0 < named < round(number["estimate"]) else ""
     return (
         f"In all about {number['estimate']:,.0f} labels are wrong ({share:.1f} %), between {number['low']:,.0f} and "
-        f"{number['high']:,.0f} with 95 % confidence."
+        f"{number['high']:,.0f} with 95 % confidence{rest}."
     )
 
 
@@ -108,7 +110,7 @@ _TILES = {
     "near duplicate": "duplicates",
     "corrupted": "corrupted",
     "anomalous": "belong to no class",
-    "clean": "clean",
+    "clean": "without a finding",
 }
 
 
@@ -242,7 +244,7 @@ def _twins(table: "pd.DataFrame") -> str:
         for first, each in clusters.head(_PAIRS).iterrows()
     ]
     text = f"{len(twins):,} rows repeat one of {len(clusters):,} others; the largest clusters"
-    return _section("Duplicates", _table(text, ["first", "#copies", "copies"], rows))
+    return _section("Duplicates", _table(text, ["first", "#copies", "which"], rows))
 
 
 _ARMS = {
@@ -283,7 +285,8 @@ def _gain(gain: Mapping[str, Any]) -> str:
     text = (
         f"{gain['repeats']} repeats; {gain['learner']} trained on {gain['rows_training']:,} rows, of which "
         f"{gain['rows_repaired']:g} were repaired on average, measured on {gain['rows_measuring']:,} rows that were "
-        "never repaired and never seen by what repaired. Their labels are the observed ones, errors included."
+        "never repaired and never seen by what repaired. Judged without these rows, fewer labels can be named than "
+        "above. The labels that measure are the observed ones, errors included."
     )
     measures = gain["measures"]
     table = _table("Means over the repeats", ["", f"#{measures['accuracy']}", f"#{measures['loss']}"], rows)
@@ -301,13 +304,13 @@ def _method(summary: Mapping[str, Any]) -> str:
         lines.append(f"Judged by {facts['judges']}, never by one that has seen the row's label.")
     if facts.get("held_out_loss"):
         losses = ", ".join(
-            f"{name} {value:.3f}"
+            f"{_plain(name)} {value:.3f}"
             for name, value in sorted(facts["held_out_loss"].items(), key=lambda x: x[1])
         )
-        lines.append(f"Held-out loss of the learners tried, the least measures the gain: {losses}.")
+        lines.append(f"Learners tried, by their loss on rows not seen: {losses}. The first also measures the gain.")
     if facts.get("weights"):
         lines.append(
-            "Weights of the judges: " + ", ".join(f"{k} {v:.2f}" for k, v in facts["weights"].items()) + "."
+            "Weights of the judges: " + ", ".join(f"{_plain(k)} {v:.2f}" for k, v in facts["weights"].items()) + "."
         )
     if facts.get("rare_classes"):
         lines.append(
@@ -336,6 +339,10 @@ def _method(summary: Mapping[str, Any]) -> str:
         f"<div class=two>{_section('How it was computed', f'<ul>{how}</ul><p>{html.escape(promise)}</p>')}"
         f"{_section('What it cannot see', f'<ul>{not_seen}</ul>')}</div>"
     )
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def _cut_long(text: str) -> str:
