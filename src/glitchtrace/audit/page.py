@@ -307,10 +307,14 @@ def _method(summary: Mapping[str, Any]) -> str:
             f"{_plain(name)} {value:.3f}"
             for name, value in sorted(facts["held_out_loss"].items(), key=lambda x: x[1])
         )
-        lines.append(f"Learners tried, by their loss on rows not seen: {losses}. The first also measures the gain.")
+        lines.append(
+            f"Learners tried, by their loss on rows not seen: {losses}. The first also measures the gain."
+        )
     if facts.get("weights"):
         lines.append(
-            "Weights of the judges: " + ", ".join(f"{_plain(k)} {v:.2f}" for k, v in facts["weights"].items()) + "."
+            "Weights of the judges: "
+            + ", ".join(f"{_plain(k)} {v:.2f}" for k, v in facts["weights"].items())
+            + "."
         )
     if facts.get("rare_classes"):
         lines.append(
