@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pages import Section, remake, result
+from pages import Section, apart, error_of, mean_of, remake, result
 
 from glitchtrace.core import paths, registry
 from glitchtrace.core.files import read_parquet
@@ -28,7 +28,6 @@ from glitchtrace.papers.cincer.tables import (
     threshold_table,
 )
 from glitchtrace.reporting.style import human_name
-from glitchtrace.reporting.tables import markdown_table
 
 PAGE = "docs/cincer.md"
 PUBLISHED = Path("docs/published/cincer.json")
@@ -38,6 +37,8 @@ COMPARED = {
     "pictures": ("cincer_pictures",),
     "convnet": ("cincer_convnet",),
 }
+# Its published scores are rounding errors, so that nothing compares.
+FULL = "Full Fisher"
 COLUMNS = {
     "f1_0": "F1 at 0",
     "f1_50": "F1 at 50",
@@ -141,6 +142,93 @@ def signs(*studies: pd.DataFrame) -> pd.DataFrame:
                 row[f"{heading}, difference"] = _shown(mean_and_error(second - first), digits, signed=True)
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def beside_published(shown: pd.DataFrame) -> str:
+    """Where F1 at the end and labels cleaned lie beyond two standard errors from the published runs."""
+    lines = []
+    for what in ("F1 at 100", "cleaned"):
+        by_name = {
+            (row["data"], row["method"], row["source"].split(",")[0]): row[what]
+            for row in shown.to_dict("records")
+        }
+        gaps = {
+            f"{data}, {name}": (
+                mean_of(cell) - mean_of(by_name[data, name, "published"]),
+                apart(cell, by_name[data, name, "published"]),
+            )
+            for (data, name, source), cell in by_name.items()
+            if source == "ours" and (data, name, "published") in by_name
+        }
+        far = {name: pair for name, pair in gaps.items() if abs(pair[1]) > 2}
+        found = "; ".join(f"{name} {gap:+.3f} ({errors:+.1f})" for name, (gap, errors) in far.items())
+        lines.append(
+            f"{what}, ours less published, beyond two standard errors of the difference in {len(far)} of {len(gaps)} "
+            f"rows{f': {found}' if found else ''}."
+        )
+    return "\n\n".join(lines)
+
+
+def gains(shown: pd.DataFrame) -> str:
+    """Labels cleaned and F1 by the contrastive sign, less those by the published one, per method."""
+    lines = []
+    for name, rows in shown.groupby("method", sort=False):
+        words = []
+        for what, unit in (("cleaned", "labels cleaned"), ("F1", "F1")):
+            pairs = [(mean_of(cell), error_of(cell)) for cell in rows[f"{what}, difference"]]
+            more, fewer = (sum(sign * value > 2 * error for value, error in pairs) for sign in (1, -1))
+            words.append(f"{unit}: more in {more}, fewer in {fewer} of {len(pairs)} rows")
+        lines.append(f"* {name}: {'; '.join(words)}.")
+    return "\n".join(
+        ["By more than two standard errors, the contrastive sign against the published one:", "", *lines]
+    )
+
+
+def distances(shown: pd.DataFrame) -> str:
+    """How far ours lie from the published precision, and the contrastive sign from the other, in standard errors."""
+    beside = [
+        (apart(row["Pr@5"], row["Pr@5, published"]), f"{row['method']} on {row['data']}")
+        for row in shown.to_dict("records")
+        if row["Pr@5, published"] != "–" and row["method"] != FULL
+    ]
+    beside.sort(key=lambda pair: -abs(pair[0]))
+    by_name = {(row["data"], row["method"]): row["Pr@5"] for row in shown.to_dict("records")}
+    lines = [
+        f"Beside the published runs, at 5 candidates and without Full Fisher, the largest distance is that of "
+        f"{beside[0][1]}: {beside[0][0]:+.1f} standard errors of the difference; all others lie within "
+        f"{abs(beside[1][0]):.1f}."
+    ]
+    for name in ("Practical Fisher", "Top Fisher"):
+        found = [
+            f"{data} {apart(by_name[data, f'{name} (contrastive)'], by_name[data, name]):+.1f}"
+            for data, method in by_name
+            if method == name and (data, f"{name} (contrastive)") in by_name
+        ]
+        lines.append(
+            f"The contrastive sign of {name} less the published one, in the same unit: {', '.join(found)}."
+        )
+    return "\n\n".join(lines)
+
+
+def beside_margin(shown: pd.DataFrame) -> str:
+    """What each way of asking finds at the last number of questions, beside the margin."""
+    lines = []
+    for data, rows in shown.groupby("data", sort=False):
+        last = rows[rows["questions"].astype(int) == rows["questions"].astype(int).max()]
+        by_name = last.set_index("asks when")
+        margin = next(name for name in by_name.index if name.startswith("Margin"))
+        ways = sorted(by_name.index, key=lambda name: -mean_of(by_name.loc[name, "found per question"]))
+        found = [f"{name} {by_name.loc[name, 'found per question']}" for name in ways]
+        away = [
+            f"{name} {apart(by_name.loc[name, 'F1'], by_name.loc[margin, 'F1']):+.1f}"
+            for name in ways
+            if name != margin
+        ]
+        lines.append(
+            f"* {data}, after {last['questions'].iloc[0]} questions, found per question: {', '.join(found)}. F1 less "
+            f"that of the margin, in standard errors: {', '.join(away)}."
+        )
+    return "\n".join(lines)
 
 
 def precisions(traces: pd.DataFrame) -> pd.DataFrame:
@@ -283,10 +371,6 @@ def _correlations() -> pd.DataFrame | None:
     return None if changes is None else correlation_table(changes)
 
 
-def _of(make: Callable[..., pd.DataFrame]) -> Callable[..., str]:
-    return lambda *tables: markdown_table(make(*tables))
-
-
 def _command(*studies: str) -> str:
     return ", ".join(f"`{study}.yaml`" for study in studies)
 
@@ -301,20 +385,22 @@ TABLES = {
 }
 SECTIONS = {
     **{
-        section: Section(tuple(f"{study}_repeats" for study in studies), _of(comparison), _command(*studies))
+        section: Section(
+            tuple(f"{study}_repeats" for study in studies), comparison, _command(*studies), beside_published
+        )
         for section, studies in COMPARED.items()
     },
-    "signs": Section(tuple(f"{study}_repeats" for study in STUDIES), _of(signs), _command(*STUDIES)),
+    "signs": Section(tuple(f"{study}_repeats" for study in STUDIES), signs, _command(*STUDIES), gains),
     **{
-        name: Section((f"cincer_{name}",), _of(make), _command(f"cincer_{name}"))
-        for name, make in (
-            ("precision", precision),
-            ("influence", influence),
-            ("thresholds", thresholds),
-            ("questions", questions),
+        name: Section((f"cincer_{name}",), make, _command(f"cincer_{name}"), words)
+        for name, make, words in (
+            ("precision", precision, distances),
+            ("influence", influence, None),
+            ("thresholds", thresholds, None),
+            ("questions", questions, beside_margin),
         )
     },
-    "cost": Section(("cincer_cost",), _of(cost), "`python benchmarks/cincer_repeat.py`"),
+    "cost": Section(("cincer_cost",), cost, "`python benchmarks/cincer_repeat.py`"),
 }
 
 

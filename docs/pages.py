@@ -1,9 +1,12 @@
 """What pages with numbers share: small tables taken from results, and sections filled from these tables alone.
 
 A study writes large results below ``results/``, which nobody commits.  ``take`` keeps of them the small tables that a
-page needs, below docs/tables/; ``fill`` then writes the page from these, so that everybody can recompute its numbers.
+page needs, below docs/tables/; ``remake`` then writes the page from these, so that everybody can recompute its numbers.
+Of measurements by an earlier version, whose results are gone, the rows that the page showed are kept in
+docs/tables/earlier/; they stand on the page, and say so, until the study is run again.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +14,27 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.core.files import read_parquet, replace_section
-from glitchtrace.reporting.tables import write_csv
+from glitchtrace.reporting.tables import markdown_table, write_csv
 
 FOLDER = Path("docs/tables")
 STUDIES = Path("results/studies")
-UNBACKED = "*Measured by an earlier version; no table of it is kept. To measure it again: {command}.*"
+EARLIER = FOLDER / "earlier"
+UNBACKED = "*Measured by an earlier version; [these rows]({file}) are all that is left. To measure again: {command}.*"
 # Columns that look like numbers and are names.
 NAMES = {"ratio": str, "noise": str, "threshold": str}
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a page: the committed tables that it is made of, the function of them, and what remakes them."""
+    """A section of a page: the committed tables that it is made of, the function of them, and what remakes them.
+
+    ``words``: the sentences below the rows, whose numbers it takes from the rows as they are shown.
+    """
 
     tables: tuple[str, ...]
-    text: Callable[..., str]
+    text: Callable[..., str | pd.DataFrame]
     command: str
+    words: Callable[[pd.DataFrame], str] | None = None
 
 
 def remake(
@@ -44,16 +52,48 @@ def remake(
 
 
 def texts(page: str, sections: Mapping[str, Section]) -> dict[str, str]:
-    """The text of each section: made from its tables, or as it stands under a sentence that says so."""
+    """The text of each section: made from its tables, or of the rows of an earlier version, which it says."""
     found = {}
     for name, section in sections.items():
-        frames = [table(name) for name in section.tables]
+        frames, line = [table(name) for name in section.tables], ""
+        shown: str | pd.DataFrame
         if all(frame is not None for frame in frames):
-            found[name] = section.text(*frames)
+            shown = section.text(*frames)
         else:
-            sentence = UNBACKED.format(command=section.command)
-            found[name] = f"{sentence}\n\n{standing(page, name).removeprefix(sentence).strip()}"
+            file = EARLIER / f"{Path(page).stem}_{name.replace(' ', '_')}.csv"
+            shown = pd.read_csv(file, dtype=str, keep_default_na=False)
+            link = file.relative_to(Path(page).parent)
+            line = f"{UNBACKED.format(file=link, command=section.command)}\n\n"
+        if isinstance(shown, pd.DataFrame):
+            words = section.words(shown.astype(str)) if section.words else ""
+            shown = markdown_table(shown) + (f"\n\n{words}" if words else "")
+        found[name] = line + shown
     return found
+
+
+def mean_of(cell: str) -> float:
+    """The first number of a cell such as ``0.843 ± 0.018``; NaN where there is none."""
+    try:
+        return float(cell.replace(",", "").split(" ")[0])
+    except ValueError:
+        return float("nan")
+
+
+def error_of(cell: str) -> float:
+    """What stands behind the ± of a cell; NaN where nothing does."""
+    return mean_of(cell.partition(" ± ")[2])
+
+
+def apart(first: str, second: str) -> float:
+    """The distance of two means with their errors in standard errors of the difference; 0 without errors."""
+    gap, error = mean_of(first) - mean_of(second), math.hypot(error_of(first), error_of(second))
+    return gap / error if error else 0.0
+
+
+def interval_of(cell: str) -> tuple[float, float]:
+    """The bounds of a cell such as ``+0.1 [-0.2, +0.4]``."""
+    low, high = cell.partition("[")[2].strip("]").split(", ")
+    return float(low), float(high)
 
 
 def unbacked(sections: Mapping[str, Section]) -> list[str]:
