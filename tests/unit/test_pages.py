@@ -14,6 +14,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 
+from glitchtrace.command import main
 from glitchtrace.core import resources
 from glitchtrace.reporting.tables import markdown_table
 
@@ -72,6 +73,51 @@ def test_nothing_cites_a_text_that_is_not_here() -> None:
     dead = re.compile(r"\bspecification\b", re.I)
     tests = [file for file in (ROOT / "tests/unit").glob("*.py") if file.name != Path(__file__).name]
     assert not [file for file in (*SOURCES, *PAGES, *tests) if dead.search(file.read_text(encoding="utf-8"))]
+
+
+GUIDES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "config/README.md")]
+GUIDES += sorted((ROOT / "docs").rglob("*.md"))
+FILE = re.compile(
+    r"(?<![\w./@-])((?:config|benchmarks|docs|src|tests|workflow|profiles|envs)/[\w./@-]+"
+    r"\.(?:yaml|py|md|csv|smk|json|txt|lock))\b"
+)
+PROGRAM = re.compile(r"\bpython ((?:benchmarks|docs|tests)/[\w/]+\.py)([^#|\n`]*)")
+COMMAND = re.compile(r"\bglitchtrace (audit|apply|status|plan|verify|workflow)\b([^#|\n`]*)")
+OPTION = re.compile(r"(?<!\w)(--[a-z][\w-]+)")
+
+
+def spans(page: Path) -> str:
+    """What a page has in blocks and words of code."""
+    return "\n".join(CODE.findall(page.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_and_targets_that_a_page_names_are_there(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z_-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M))
+    studies = {file.name for folder in ("config", "docs") for file in (ROOT / folder).rglob("*.yaml")}
+    text = spans(page)
+    absent = {name for name in FILE.findall(text) if not (ROOT / name).exists()}
+    absent |= {f"make {name}" for name in re.findall(r"\bmake ([a-z][a-z_-]*)", text) if name not in targets}
+    # moons.yaml is written by the reader of docs/extending.md.
+    absent |= set(re.findall(r"`(\w+\.yaml)`", text)) - studies - {"moons.yaml"}
+    assert not absent
+
+
+def test_options_that_pages_name_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    known: dict[str, set[str]] = {}
+    named = [call for page in GUIDES for call in COMMAND.findall(spans(page))]
+    for command, options in named:
+        if command not in known:
+            with pytest.raises(SystemExit):
+                main([command, "--help"])
+            known[command] = set(OPTION.findall(capsys.readouterr().out))
+        assert set(OPTION.findall(options)) <= known[command], f"glitchtrace {command}{options}"
+    programs = [call for page in GUIDES for call in PROGRAM.findall(spans(page))]
+    for program, options in programs:
+        text = (ROOT / program).read_text(encoding="utf-8")
+        assert not [option for option in OPTION.findall(options) if f'"{option}"' not in text], program
+    assert len(named) > 4
+    assert len(programs) > 10
 
 
 def calls_of_ours(program: Path) -> Iterator[tuple[ast.Call, object]]:
@@ -170,7 +216,7 @@ def test_rows_of_an_earlier_version_stand_on_a_page_that_has_no_table_of_theirs(
         for name in ("cincer", "cleansing", "mnist", "performance", "rdia")
         for section in pages.unbacked(writer(name).SECTIONS)
     }
-    assert shown == {file.name for file in (ROOT / pages.EARLIER).iterdir()}
+    assert shown | {"training_length.csv"} == {file.name for file in (ROOT / pages.EARLIER).iterdir()}
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,21 @@ def statements() -> list[Statement]:
             "tables",
             _near,
             "tables",
-            why="ours keep a share of the set and the rare class whole in validation; a tenth of the class kept gives "
-            "SI .02 and AAI .00 on Forest Cover (glitch near_anomalies@published)",
+            why="ours keep a share of the set and the rare class whole in validation; the rows of the published "
+            "definition show what that changes",
+        ),
+        *(
+            Statement(
+                f"the same by the published definition, {words} (tabular MLP)",
+                "tables",
+                _near_published(glitch),
+                "near_anomalies_published",
+                why="the definition alone does not bring both near 0",
+            )
+            for glitch, words in (
+                ("near_anomalies@published", "validation whole"),
+                ("near_anomalies@published_validation", "validation down-sampled alike"),
+            )
         ),
         Statement(
             "near anomalies: SI and AAI work on Epsilon",
@@ -315,6 +328,20 @@ def _near(tables: Tables) -> Judged | None:
                 return None
             largest[f"{dataset.partition('_')[0]} {model}"] = largest_of(found.values())
     return f"larger of the two: {_words(largest)}", all_below(0.1, largest.values())
+
+
+def _near_published(glitch: str) -> Check:
+    def check(tables: Tables) -> Judged | None:
+        found = {
+            f"{dataset.partition('_')[0]} {signal}": value
+            for dataset in TABLE_SETS
+            for signal, value in (
+                _f1(tables, dataset, ("SI", "AAI"), glitch, "0.1", "tabular_mlp") or {}
+            ).items()
+        }
+        return (_words(found), all_below(0.1, found.values())) if len(found) == 4 else None
+
+    return check
 
 
 def _epsilon(tables: Tables) -> tuple[str, bool | str] | None:
