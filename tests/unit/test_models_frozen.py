@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import v2 as transforms
 
+from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.models import backbone_weights, efficientnet_lite
 from glitchtrace.models.backbones import COMPONENTS
@@ -284,6 +285,25 @@ def test_the_packaged_weights_know_a_palace_and_a_flower() -> None:
     assert [tuple(t.shape) for t in classifier] == [
         tuple(parameter.shape) for parameter in network.classifier.parameters()
     ]
+
+
+@pytest.mark.parametrize("variant", ["0", "1", "2"])
+def test_lite_resizes_as_its_weights_were_trained(variant: str) -> None:
+    config = timm.get_pretrained_cfg(f"tf_efficientnet_lite{variant}")
+    network = efficientnet_lite.load(variant, 64)
+    assert network.interpolation == network.own.interpolation == config.interpolation
+    shipped = registry.settings("model", f"efficientnet_lite{variant}")["interpolation"]["default"]
+    assert shipped == config.interpolation
+
+
+def test_interpolation_is_a_setting_and_stays_within_the_range_of_bytes() -> None:
+    x = torch.tensor([[-1.0, 1.0], [1.0, 1.0]]).repeat(1, 1, 4, 4)
+    own = OwnInput(32, False, 0.9, "bicubic", (0.5,) * 3, (0.5,) * 3)
+    for mode in (InterpolationMode.BILINEAR, InterpolationMode.BICUBIC):
+        found = Backbone(nn.Identity(), own, "published", 32, None, mode.value)(x)
+        expected = transforms.functional.resize(x, [32, 32], mode, antialias=True)
+        assert (expected.abs().max() > 1 + 1e-6) == (mode == InterpolationMode.BICUBIC)
+        torch.testing.assert_close(found, expected.clamp(-1, 1).expand(-1, 3, -1, -1), rtol=1e-5, atol=1e-5)
 
 
 def test_features_depend_neither_on_the_batch_nor_on_the_form(lite: Backbone) -> None:

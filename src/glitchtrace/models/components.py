@@ -100,7 +100,12 @@ KINDS = {
                     "default": 42,
                 },
             },
-            "stages": {
+            "lite": {
+                "interpolation": {
+                    "enum": ["bicubic", "bilinear"],
+                    "description": "How `published` resizes; weights were trained with bicubic.",
+                    "default": "bicubic",
+                },
                 "representations": {
                     "type": "array",
                     "items": {"enum": ["penultimate", "stage5"]},
@@ -108,8 +113,8 @@ KINDS = {
                     "uniqueItems": True,
                     "contains": {"const": "penultimate"},
                     "description": (
-                        "Features to keep: those of the penultimate layer, on which the head is trained, and "
-                        "those of the fifth of seven stages, averaged over the picture."
+                        "Features to keep: penultimate, on which the head is trained, and stage5, averaged over "
+                        "the picture."
                     ),
                     "default": ["penultimate"],
                 },

@@ -29,7 +29,7 @@ CARDS = {
         "summary": "EfficientNet-Lite0 with ImageNet weights from a package, frozen; a linear head on its features.",
         "modalities": ["image"],
         "view": "features",
-        "shares": ["frozen", "stages"],
+        "shares": ["frozen", "lite"],
         "defaults": {
             "side": 128,
             "batch": 25,
@@ -41,7 +41,7 @@ CARDS = {
         "summary": "EfficientNet-Lite1 with ImageNet weights from a package, frozen; a linear head on its features.",
         "modalities": ["image"],
         "view": "features",
-        "shares": ["frozen", "stages"],
+        "shares": ["frozen", "lite"],
         "defaults": {
             "side": 128,
             "batch": 25,
@@ -53,7 +53,7 @@ CARDS = {
         "summary": "EfficientNet-Lite2 with ImageNet weights from a package, frozen; a linear head on its features.",
         "modalities": ["image"],
         "view": "features",
-        "shares": ["frozen", "stages"],
+        "shares": ["frozen", "lite"],
         "defaults": {
             "side": 128,
             "batch": 25,
@@ -65,7 +65,7 @@ CARDS = {
 
 STAGE5 = "stage5"
 REPRESENTATIONS = (PENULTIMATE, STAGE5)
-# Variant -> file of its package with its SHA-256, and the side and central crop that it was trained with.
+# Variant -> file of its package with its SHA-256.
 _FILES = {
     "0": (
         "efficientnet-lite0-57934424.pth",
@@ -80,6 +80,8 @@ _FILES = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
 }
+# The interpolation, and variant -> the side and the central crop, that the weights were trained with.
+TRAINED_WITH = "bicubic"
 _TRAINED = {"0": (224, 0.875), "1": (240, 0.882), "2": (260, 0.890)}
 
 _SMALLEST = 32  # pixels: the network halves a picture five times
@@ -99,6 +101,7 @@ class EfficientNetLite:
             representations=settings["representations"],
             weights=settings["weights"],
             preprocessing=settings["preprocessing"],
+            interpolation=settings["interpolation"],
             seed=settings["head_seed"],
         )
 
@@ -121,6 +124,7 @@ def load(
     representations: Sequence[str] = REPRESENTATIONS,
     weights: str = "pretrained",
     preprocessing: str = "published",
+    interpolation: str = TRAINED_WITH,
     folded: bool = True,
     seed: int = 0,
 ) -> Backbone:
@@ -128,8 +132,10 @@ def load(
 
     ``representations``: of ``penultimate`` (1280 features) and ``stage5`` (the output of the fifth of seven stages,
     averaged over the picture: 112, of variant 2 120), in the order in which they are to be given.  ``weights``:
-    ``pretrained``, ``random`` (by ``seed``), or a file.  ``folded``: fold batch norms into convolutions.  Raises
-    GlitchtraceError for another variant or representation, a side below 32, and weights that are absent or altered.
+    ``pretrained``, ``random`` (by ``seed``), or a file.  ``interpolation``: how ``published`` preprocessing resizes,
+    ``bicubic`` as in the training of the weights, or ``bilinear``.  ``folded``: fold batch norms into convolutions.
+    Raises GlitchtraceError for another variant or representation, a side below 32, and weights that are absent or
+    altered.
     """
     variant = str(variant)
     if variant not in _FILES:
@@ -146,8 +152,8 @@ def load(
         fold(network)
     body = _Stages(network, representations)
     trained, crop = _TRAINED[variant]
-    own = OwnInput(trained, False, crop, "bicubic", (0.5,) * 3, (0.5,) * 3)
-    return Backbone(body, own, preprocessing, side or trained, body.widths)
+    own = OwnInput(trained, False, crop, TRAINED_WITH, (0.5,) * 3, (0.5,) * 3)
+    return Backbone(body, own, preprocessing, side or trained, body.widths, interpolation)
 
 
 def fold(module: nn.Module) -> None:

@@ -44,8 +44,8 @@ class Backbone(nn.Module):
 
     ``body`` maps prepared pictures (B, 3, S, S) to features (B, d).  ``side``: the pixels S that pictures are
     resized to, None for the network's own size.  ``widths``: representation -> number of its features, in the
-    order in which ``body`` gives them; None where all are of the penultimate layer.  Raises GlitchtraceError for
-    a ``side`` that the network cannot take.
+    order in which ``body`` gives them; None where all are of the penultimate layer.  ``interpolation``: how the
+    preprocessing ``published`` resizes.  Raises GlitchtraceError for a ``side`` that the network cannot take.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Backbone(nn.Module):
         preprocessing: str,
         side: int | None = None,
         widths: Mapping[str, int] | None = None,
+        interpolation: str = "bilinear",
     ) -> None:
         super().__init__()
         if side and own.fixed and side != own.side:
@@ -64,6 +65,7 @@ class Backbone(nn.Module):
         self.body = body.to(memory_format=torch.channels_last)
         self.own = replace(own, side=side) if side else own
         self.preprocessing = preprocessing
+        self.interpolation = interpolation
         self.exact = own.fixed or bool(side)
         self.widths = widths
         self.requires_grad_(False)
@@ -108,7 +110,11 @@ class Backbone(nn.Module):
     def _published(self, x: Tensor) -> Tensor:
         """Square pictures of the side asked for; without one, larger pictures keep theirs where it will do."""
         side = self.own.side if self.exact else max(self.own.side, *x.shape[2:])
-        return x if x.shape[2:] == (side, side) else _resized(x, (side, side), "bilinear")
+        if x.shape[2:] == (side, side):
+            return x
+        x = _resized(x, (side, side), self.interpolation)
+        # Bicubic overshoots at edges; the pictures of the training, of bytes, could not.
+        return x.clamp(-1, 1) if self.interpolation == "bicubic" else x
 
     def _own(self, x: Tensor) -> Tensor:
         """The shorter side resized to side / crop, the central square, standardised colours."""
