@@ -50,7 +50,11 @@ from glitchtrace.detectors.jury.typicality import against_validation, along_axes
 
 TABLES = Path(os.environ.get("GLITCHTRACE_TABLES", "docs/tables"))
 LABEL_CELLS = (
-    *((name, f"human {human}") for name in ("cifar10", "cifar10_bilinear", "cifar10_lite2") for human in HUMAN),
+    *(
+        (name, f"human {human}")
+        for name in ("cifar10", "cifar10_bilinear", "cifar10_lite2")
+        for human in HUMAN
+    ),
     *(
         (name, kind)
         for name in PICTURES

@@ -180,6 +180,17 @@ def test_pool_finds_class_pairs():
     np.testing.assert_allclose(found.noise, matrix, atol=0.06)
 
 
+def test_few_easy_rows_do_not_drive_the_weights_without_bound():
+    def weight(n: int) -> float:
+        truth = np.arange(n) % 3
+        z = np.eye(3)[truth] * np.random.default_rng(0).uniform(0.2, 1, size=(n, 1))
+        z = (z - z.mean(axis=1, keepdims=True)) / z.std()
+        ballots = Ballots(z[None].astype(np.float32), np.tile(np.arange(3), (n, 1)), ("a",), 3, np.ones(1))
+        return float(pool.fit_pool(ballots, truth, n, strengths=noise.UNIFORM).weights.sum())
+
+    assert weight(60) < 6 < 8 < weight(6000)
+
+
 def test_likelihood_rises_from_round_to_round():
     ballots, _, labels = simulated(2000, noise.uniform_matrix(0.3, 3), 2)
     path = pool.fit_pool(ballots, labels, 2000, strengths=noise.UNIFORM).objective

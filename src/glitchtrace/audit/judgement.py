@@ -136,6 +136,9 @@ def _right(
 
 
 def _levels(p: np.ndarray) -> np.ndarray:
+    # What lies below the floor counts alike: a model may be sure and wrong on more rows than observed labels can show.
+    # A perfect model's own probabilities then flag little; at a tenth of the floor up to four in five wrong labels, but
+    # a model that is sure and wrong on 3 % of simulated rows broke the promise (55 of 176 false).
     z = np.log(p + 0.003)
     z -= z.mean(axis=1, keepdims=True)
     z /= max(float(z.std()), 1e-9)

@@ -10,6 +10,10 @@ from glitchtrace.detectors.jury import noise
 from glitchtrace.detectors.jury.ballots import Ballots
 
 BIAS_PENALTY, WEIGHT_PENALTY = 1e-3, 1e-4
+# Scale of a normal prior on the sum of the weights (experts have deviation 1).  Where few rows show the classes to be
+# easy, the likelihood alone drives the weights without bound (separation), and the noise takes in what the experts get
+# wrong; many rows outweigh it.
+STEEPEST = 4.0
 ROUNDS, WEIGHT_STEPS, NOISE_STEPS = 30, 10, 8
 _UNIFORM_ROUNDS, _CHOICE_ROUNDS = 3, (3, 10)
 _TOLERANCE = 1e-4
@@ -75,8 +79,9 @@ def fit_pool(
     """Maximise the likelihood of the observed labels over weights, bias, T and the flip rate of validation labels.
 
     L = mean over training rows of log sum_c p(c) T[c, y], and over validation rows with V for T
-    - 1e-3 |b|² - 1e-4 |log w|². L-BFGS steps for (log w, b) and EM steps for T and V take turns until the mean flip
-    rate moves by less than 1e-4; a turn that the shrinkage made worse is kept, but it is rare and small.
+    - 1e-3 |b|² - 1e-4 |log w|² - (sum_e w_e)² / (32 N). L-BFGS steps for (log w, b) and EM steps for T and V take
+    turns until the mean flip rate moves by less than 1e-4; a turn that the shrinkage made worse is kept, but it is rare
+    and small.
 
     Parameters
     ----------
@@ -199,6 +204,8 @@ def _fit_weights(
             gradient[E:] = np.bincount(some.candidates.ravel(), error.ravel(), minlength=len(b)) / count
         value = -float(likelihood.mean()) + BIAS_PENALTY * float(b @ b)
         value += WEIGHT_PENALTY * float(parameters[:E] @ parameters[:E])
+        value += 0.5 * float(w.sum() / STEEPEST) ** 2 / count
+        gradient[:E] += w * w.sum() / STEEPEST**2 / count
         gradient[E:] += 2 * BIAS_PENALTY * b
         gradient[:E] += 2 * WEIGHT_PENALTY * parameters[:E]
         return value, gradient

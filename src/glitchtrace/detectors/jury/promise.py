@@ -9,7 +9,7 @@ from scipy.stats import betabinom, poisson
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.jury import noise
 from glitchtrace.detectors.jury.ballots import Ballots
-from glitchtrace.detectors.jury.pool import BIAS_PENALTY, WEIGHT_PENALTY, Pool, fitted_rows
+from glitchtrace.detectors.jury.pool import BIAS_PENALTY, STEEPEST, WEIGHT_PENALTY, Pool, fitted_rows
 
 MISS = 0.05  # how often the promise may fail
 ONE_SIDED = 1.645
@@ -60,8 +60,8 @@ def scaled(matrix: np.ndarray, s: float) -> np.ndarray:
 def profile(pool: Pool, ballots: Ballots, labels: np.ndarray, training: int, block: int = 4096) -> Scale:
     """The standard error of s from the outer product of the rows' scores, profiled over the pool.
 
-    Information: J'J + N diag(2e-4, 2e-3, 0) for (log w, b, s); validation rows, if any, tell of (log w, b) only.
-    Where the pool was fitted on a part of the rows, J'J counts as that part does.
+    Information: J'J + N diag(2e-4, 2e-3, 0) + w w' / 16 for (log w, b, s); validation rows, if any, tell of (log w, b)
+    only.  Where the pool was fitted on a part of the rows, J'J counts as that part does.
     """
     E, N, _ = ballots.z.shape
     K = ballots.classes
@@ -96,6 +96,7 @@ def profile(pool: Pool, ballots: Ballots, labels: np.ndarray, training: int, blo
     J[np.diag_indices(E + K)] += (own_rows + held_rows) * np.r_[
         np.full(E, 2 * WEIGHT_PENALTY), np.full(K, 2 * BIAS_PENALTY)
     ]
+    J[:E, :E] += np.outer(pool.weights, pool.weights) / STEEPEST**2
     solved = np.linalg.solve(J[:-1, :-1], J[:-1, -1])
     information = J[-1, -1] - J[-1, :-1] @ solved
     error = float(1 / np.sqrt(information)) if information > 1e-12 else np.inf
