@@ -3,6 +3,7 @@
 python benchmarks/jury.py features [FILE …]             the features of jury_draws.py that are not yet kept
 python benchmarks/jury.py labels [FIRST COUNT]          wrong labels of pictures: F1, ceiling, number, flags
 python benchmarks/jury.py promise [SETS FIRST COUNT]    many small runs: flags, and the most that truth would allow
+python benchmarks/jury.py prior [FIRST COUNT]           sets of few rows: flags without and with the prior on weights
 python benchmarks/jury.py unusual [FIRST COUNT]         foreign and corrupted pictures: F1 and the gate
 python benchmarks/jury.py wider [SETS FIRST COUNT]      44 cells of all kinds of glitches, pictures and tables
 python benchmarks/jury.py limits ROWS:COLUMNS:CLASSES   CPU seconds and memory of one size
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -36,7 +38,7 @@ from jury_draws import (
 
 from glitchtrace.core.jobs import peak_kib
 from glitchtrace.core.seeding import generator
-from glitchtrace.detectors.jury import KINDS, Jury, noise
+from glitchtrace.detectors.jury import KINDS, Jury, noise, pool, promise
 from glitchtrace.detectors.jury.heads import SoftmaxFolds
 from glitchtrace.detectors.jury.judge import SURE
 from glitchtrace.detectors.jury.neighbours import VOTERS, find_neighbours
@@ -67,6 +69,9 @@ PROMISE_CELLS = ("clean", "uniform 5 %", "uniform 10 %", "uniform 20 %", "unifor
 PROMISE_SETS = ("digits", "mnist", "fmnist", "cifar10", "breast cancer", "wine", "adult", "covtype")
 PROMISE_HUMAN = ("aggregate", "random1", "worst")
 PROMISE_SEEDS = (200, 100)
+PRIOR_SETS = ("digits", "wine", "breast cancer")
+PRIOR_CELLS = ("clean", "uniform 5 %", "uniform 10 %", "next class 10 %")
+PRIOR_SEEDS = (403, 7)  # the prior was chosen on seeds 400 to 402 and on runs that broke the promise
 UNUSUAL_SEEDS = (41, 17)
 FOUND_SEEDS = 3  # of these, draws with foreign or corrupted rows
 WIDER_SEEDS = (51, 1)
@@ -234,6 +239,66 @@ def labels_part() -> Iterator[tuple[str, dict[str, object]]]:
                 yield "labels", {**record, "best_rival": top, "rival_f1": plain[top]}
 
 
+def small_draw(
+    data: str,
+    kind: str,
+    seed: int,
+    views: dict[str, np.ndarray],
+    truth: np.ndarray,
+    human: dict[str, np.ndarray],
+    n: int,
+    m: int,
+) -> Draw:
+    """A draw of n training and m validation rows of what ``promise_data`` gives."""
+    rng = generator(seed, f"jury benchmark {data} {kind}")
+    # People labelled the first 4,000 rows; those that validate are of the others where there are such.
+    known = min(len(truth), 4000) if human else len(truth)
+    order = rng.permutation(known)
+    train = order[:n]
+    held = rng.permutation(np.arange(known, len(truth)))[:m] if human else order[n : n + m]
+    right = truth[train]
+    labels = human[kind.split()[1]][train] if kind.startswith("human") else spoil(right, kind, rng)
+    return (
+        {view: x[train] for view, x in views.items()},
+        labels,
+        right,
+        {view: x[held] for view, x in views.items()},
+        truth[held],
+    )
+
+
+def prior_part() -> Iterator[tuple[str, dict[str, object]]]:
+    """Rows of jury_prior.csv: flags of one panel by a pool without and with the prior on the sum of its weights."""
+    sources = {name: promise_data(name) for name in PRIOR_SETS}
+    for seed in some_seeds(PRIOR_SEEDS):
+        for data, source in sources.items():
+            for kind in PRIOR_CELLS:
+                x, labels, truth, held, right = small_draw(data, kind, seed, *source)
+                for way in ("training", "validated"):
+                    # Without validation rows nothing is flagged of fewer rows.
+                    if way == "training" and len(labels) < promise.FEWEST:
+                        continue
+                    if done("prior", data=data, kind=kind, seed=seed, rows=way):
+                        continue
+                    rows = gather_rows(x, labels, (held, right) if way == "validated" else None, None, 0)
+                    ballots = seat(rows, deal_folds(rows.units, rows.labels, 5, 0), 0).ballots
+                    record = {"data": data, "kind": kind, "seed": seed, "rows": way}
+                    for key, scale in (("without", np.inf), ("with", pool.STEEPEST)):
+                        with (
+                            mock.patch.object(pool, "STEEPEST", scale),
+                            mock.patch.object(promise, "STEEPEST", scale),
+                        ):
+                            fitted = fit_pool(ballots, rows.labels, rows.training)
+                            kept, _ = make_promise(fitted, ballots, rows.labels, rows.training, 0.1)
+                        wrong = labels != truth
+                        record |= {
+                            f"flagged_{key}": int(kept.flagged.sum()),
+                            f"false_{key}": int((kept.flagged & ~wrong).sum()),
+                            f"weights_{key}": float(fitted.weights.sum()),
+                        }
+                    yield "prior", record | {"wrong": int(wrong.sum())}
+
+
 def promise_part() -> Iterator[tuple[str, dict[str, object]]]:
     """Rows of jury_promise.csv: many small runs; the experts before any refit, which decide the promise.
 
@@ -242,30 +307,16 @@ def promise_part() -> Iterator[tuple[str, dict[str, object]]]:
     names = sys.argv[2].split(",") if len(sys.argv) > 2 else PROMISE_SETS
     sources = {name: promise_data(name) for name in names}
     for seed in some_seeds(PROMISE_SEEDS, 3):
-        for data, (views, truth, human, n, m) in sources.items():
+        for data, source in sources.items():
+            truth, human = source[1], source[2]
             kinds = (*PROMISE_CELLS, *(f"human {name}" for name in PROMISE_HUMAN if name in human))
             for kind in kinds:
                 if kind == "uniform 40 %" and truth.max() < 3:
                     continue  # of two or three classes nearly nothing is left
                 if done("promise", data=data, kind=kind, seed=seed):
                     continue
-                rng = generator(seed, f"jury benchmark {data} {kind}")
-                # People labelled the first 4,000 rows; those that validate are of the others where there are such.
-                known = min(len(truth), 4000) if human else len(truth)
-                order = rng.permutation(known)
-                train = order[:n]
-                held = rng.permutation(np.arange(known, len(truth)))[:m] if human else order[n : n + m]
-                right = truth[train]
-                labels = (
-                    human[kind.split()[1]][train] if kind.startswith("human") else spoil(right, kind, rng)
-                )
-                draw = (
-                    {view: x[train] for view, x in views.items()},
-                    labels,
-                    right,
-                    {view: x[held] for view, x in views.items()},
-                    truth[held],
-                )
+                draw = small_draw(data, kind, seed, *source)
+                labels, right = draw[1], draw[2]
                 for way in ("training", "validated"):
                     run = judged(draw, way == "validated", again=False)
                     record = {**run["record"], "calibration": reliability(run["q"], labels != right)}
@@ -404,6 +455,7 @@ def done(part: str, **key: object) -> bool:
 PARTS = {
     "labels": labels_part,
     "promise": promise_part,
+    "prior": prior_part,
     "unusual": unusual_part,
     "wider": wider_part,
     "limits": limits_part,
