@@ -3,7 +3,7 @@
 python benchmarks/jury.py features [FILE …]             the features of jury_draws.py that are not yet kept
 python benchmarks/jury.py labels [FIRST COUNT]          wrong labels of pictures: F1, ceiling, number, flags
 python benchmarks/jury.py promise [SETS FIRST COUNT]    many small runs: flags, and the most that truth would allow
-python benchmarks/jury.py prior [FIRST COUNT]           sets of few rows: flags without and with the prior on weights
+python benchmarks/jury.py prior [SETS FIRST COUNT]      flags without and with the prior on weights, on few rows
 python benchmarks/jury.py unusual [FIRST COUNT]         foreign and corrupted pictures: F1 and the gate
 python benchmarks/jury.py wider [SETS FIRST COUNT]      44 cells of all kinds of glitches, pictures and tables
 python benchmarks/jury.py limits ROWS:COLUMNS:CLASSES   CPU seconds and memory of one size
@@ -268,9 +268,13 @@ def small_draw(
 
 
 def prior_part() -> Iterator[tuple[str, dict[str, object]]]:
-    """Rows of jury_prior.csv: flags of one panel by a pool without and with the prior on the sum of its weights."""
-    sources = {name: promise_data(name) for name in PRIOR_SETS}
-    for seed in some_seeds(PRIOR_SEEDS):
+    """Rows of jury_prior.csv: flags of one panel by a pool without and with the prior on the sum of its weights.
+
+    Arguments: sets, by a comma, and seeds, first and count; without, sets of few rows and the standard seeds.
+    """
+    names = sys.argv[2].split(",") if len(sys.argv) > 2 else PRIOR_SETS
+    sources = {name: promise_data(name) for name in names}
+    for seed in some_seeds(PRIOR_SEEDS, 3):
         for data, source in sources.items():
             for kind in PRIOR_CELLS:
                 x, labels, truth, held, right = small_draw(data, kind, seed, *source)
