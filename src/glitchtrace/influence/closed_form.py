@@ -252,12 +252,12 @@ class JointBlock:
     def __init__(self, kernel: _Kernel, rows: slice) -> None:
         self.rows = rows
         self._kernel = kernel
-        self._gram = np.empty(0)
+        self._gram: np.ndarray | None = None
 
     def epochs(self) -> Iterator[tuple[int, np.ndarray]]:
         """Position of each checkpoint and its J alone."""
         for group in self._kernel.groups:
-            self._gram = self._kernel.gram(group, self.rows)
+            self._multiply(group)
             for epoch in group.epochs:
                 yield epoch, self._weighted(group, epoch, self._kernel.residuals((epoch,), self.rows))
 
@@ -265,7 +265,7 @@ class JointBlock:
         """The sum over all checkpoints."""
         total: np.ndarray | None = None
         for group in self._kernel.groups:
-            self._gram = self._kernel.gram(group, self.rows)
+            self._multiply(group)
             block: np.ndarray = self._kernel.residuals(group.epochs, self.rows) @ group.validation_residuals.T
             block *= self._gram
             if total is None:
@@ -285,6 +285,10 @@ class JointBlock:
         probabilities = self._kernel.probabilities[epoch][self.rows]
         check_labels(labels, len(probabilities), probabilities.shape[1])
         return self._weighted(group, epoch, residuals(probabilities, labels))
+
+    def _multiply(self, group: _Group) -> None:
+        """Keep the Gram product of a group, in the place of the one before."""
+        self._gram = self._kernel.gram(group, self.rows, self._gram)
 
     def _weighted(self, group: _Group, epoch: int, rows: np.ndarray) -> np.ndarray:
         """Products of residuals (b, K) with those of the validation samples at one checkpoint, times the Gram."""

@@ -14,9 +14,11 @@ import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import read_tensors, write_tensors
-from glitchtrace.influence.closed_form import JointBlock
+from glitchtrace.influence.closed_form import JointBlock, slices
 from glitchtrace.influence.estimator import Estimator
 
+# A reducer goes over the entries seven times: the rows that it takes at once stay in the cache of a core.
+_CACHED_BYTES = 2**19
 _log = logging.getLogger(__name__)
 _VECTORS = (
     "classes",
@@ -44,6 +46,10 @@ class ClassProfile:
     positive_count: np.ndarray
     negative_count: np.ndarray
 
+    def select(self, rows: slice) -> "ClassProfile":
+        """The class profile of some of the rows."""
+        return ClassProfile(*(getattr(self, field.name)[rows] for field in fields(self)))
+
 
 class ClassReducer:
     """Reduces blocks of J, (b, m), to class profiles; the validation samples are sorted by class once.
@@ -63,6 +69,24 @@ class ClassReducer:
 
     def tables(self, block: np.ndarray) -> ClassProfile:
         """The class profile of one block.  Raises GlitchtraceError if an entry is not finite."""
+        profile = self.empty(len(block), block.dtype)
+        self.fill(profile, slice(0, len(block)), block)
+        return profile
+
+    def empty(self, rows: int, dtype: np.dtype) -> ClassProfile:
+        """The class profile of so many rows, not yet filled."""
+        shape = (rows, self._classes)
+        return ClassProfile(
+            *(np.empty(shape, dtype) for _ in range(2)), *(np.empty(shape, np.int32) for _ in range(2))
+        )
+
+    def fill(self, profile: ClassProfile, rows: slice, block: np.ndarray) -> None:
+        """Put the tables of a block, (b, m), into these rows.  Raises GlitchtraceError if an entry is not finite."""
+        size = max(1, _CACHED_BYTES // (block.itemsize * block.shape[1]))
+        for part in slices(0, len(block), size):
+            self._fill(profile, slice(rows.start + part.start, rows.start + part.stop), block[part])
+
+    def _fill(self, profile: ClassProfile, rows: slice, block: np.ndarray) -> None:
         values = np.take(block, self._order, axis=1, mode="clip")
         above = np.greater(values, 0, out=np.empty_like(values))
         positive_count = self._sums(above)
@@ -70,15 +94,12 @@ class ClassReducer:
         with np.errstate(invalid="ignore"):
             positive = np.multiply(values, above, out=above)
             negative = np.subtract(values, positive, out=values)
-        profile = ClassProfile(
-            positive=self._sums(positive) + 0,  # −0 becomes 0
-            negative=self._sums(negative),
-            positive_count=positive_count.astype(np.int32),
-            negative_count=self._sums(np.less(negative, 0, out=positive)).astype(np.int32),
-        )
-        if not (np.isfinite(profile.positive).all() and np.isfinite(profile.negative).all()):
+        sums = self._sums(positive) + 0, self._sums(negative)  # −0 becomes 0
+        if not all(np.isfinite(table).all() for table in sums):
             raise GlitchtraceError("the influence holds values that are not finite; lower the learning rate")
-        return profile
+        profile.positive[rows], profile.negative[rows] = sums
+        profile.positive_count[rows] = positive_count
+        profile.negative_count[rows] = self._sums(np.less(negative, 0, out=positive))
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
         sums = np.zeros((len(values), self._classes), values.dtype)
@@ -178,7 +199,9 @@ def build_profiles(
         )
 
     if joint is not None:
-        cumulative, single, counterfactual = _reduce_jointly(joint, reducer, epochs, other_labels)
+        cumulative, single, counterfactual = _reduce_jointly(
+            joint, reducer, len(labels), epochs, other_labels
+        )
     elif per_epoch:
         cumulative, single = _reduce_epochs(estimator, reducer, epochs)
     else:
@@ -360,6 +383,7 @@ def _reduce_epochs(
 def _reduce_jointly(
     blocks: Iterable[JointBlock],
     reducer: ClassReducer,
+    samples: int,
     epochs: int,
     other_labels: Callable[[ClassProfile, slice], tuple[np.ndarray, np.ndarray]],
 ) -> tuple[ClassProfile, tuple[ClassProfile, ...], tuple[ClassProfile, ...]]:
@@ -367,25 +391,31 @@ def _reduce_jointly(
 
     A row's y⁻ and y⁺ follow from its own sums, so that the block is still at hand when they are known.
     """
-    together: list[ClassProfile] = []
-    single: list[list[ClassProfile]] = [[] for _ in range(epochs)]
-    others: list[list[ClassProfile]] = [[], []]
+    found: dict[str | int, ClassProfile] = {}
+
+    def put(name: str | int, rows: slice, block: np.ndarray) -> None:
+        if name not in found:
+            found[name] = reducer.empty(samples, block.dtype)
+        reducer.fill(found[name], rows, block)
+
     for joint in blocks:
         if epochs:
             total = np.empty(0)
             for epoch, block in joint.epochs():
-                single[epoch].append(reducer.tables(block))
+                put(epoch, joint.rows, block)
                 total = block if epoch == 0 else np.add(total, block, out=total)
+                del block  # before the next is made
         else:
             total = joint.total()
-        together.append(reducer.tables(total))
+        put("together", joint.rows, total)
         del total
-        for found, labels in zip(others, other_labels(together[-1], joint.rows), strict=True):
-            found.append(reducer.tables(joint.relabelled(labels)))
+        negative, positive = other_labels(found["together"].select(joint.rows), joint.rows)
+        put("negative", joint.rows, joint.relabelled(negative))
+        put("positive", joint.rows, joint.relabelled(positive))
     return (
-        concatenate(together),
-        tuple(concatenate(profiles) for profiles in single),
-        tuple(concatenate(profiles) for profiles in others),
+        found["together"],
+        tuple(found[epoch] for epoch in range(epochs)),
+        (found["negative"], found["positive"]),
     )
 
 
