@@ -6,8 +6,10 @@ import sys
 import time
 from pathlib import Path
 
+from snakemake.common import overwrite_function_params
 from snakemake.exceptions import WorkflowError
 from snakemake.io import apply_wildcards
+from snakemake.resources import Resource
 
 from glitchtrace.core import (
     configuration,
@@ -159,10 +161,14 @@ def filled(pattern, wildcards):
 
 
 def signed(function):
-    """The function with its signature at hand: Snakemake asks for it three times a job, and Python works it out anew."""
+    """The function with its parameters at hand: Snakemake asks for them with every job, and Python works them out anew."""
     if inspect.isfunction(function):
-        function.__signature__ = inspect.signature(function)
+        overwrite_function_params(function, inspect.signature(function).parameters)
     return function
+
+
+# What every resource of every job goes through, seven times a job.
+signed(Resource.evaluate)
 
 
 def each(cells, *templates):
@@ -217,7 +223,7 @@ def first_cell(wildcards):
 
 def first_seed(template):
     """Input function: the file of the first seed of the grid for the wildcards' cell."""
-    return lambda wildcards: min(files_of([first_cell(wildcards)], template))
+    return signed(lambda wildcards: min(files_of([first_cell(wildcards)], template)))
 
 
 # --- inputs and parameters of one job ------------------------------------------------------------------------------
@@ -263,6 +269,7 @@ def host_features(wildcards):
     )
 
 
+@signed
 def annotation_files(wildcards):
     """Input function: the table of human labels that the glitch reads, if any."""
     name = registry.card("glitch", wildcards.glitch).get("annotations")
@@ -271,6 +278,7 @@ def annotation_files(wildcards):
     return files_of([{"annotation": name}] if name else [], paths.ANNOTATIONS)
 
 
+@signed
 def probed_features(wildcards):
     """Input function: the features of the dataset's own source, where the glitch reads rows."""
     needed = registry.card("glitch", wildcards.glitch).get("reads_rows")
@@ -306,8 +314,9 @@ further_split = each(of_further, paths.SPLIT)
 
 def further_sources(*templates):
     """Input function: files of the cell's sources, where a detector asks for a representation of its own."""
-    return lambda wildcards: (
-        source_files(*templates)(wildcards) if of_further(wildcards) else []
+    of_sources = source_files(*templates)
+    return signed(
+        lambda wildcards: of_sources(wildcards) if of_further(wildcards) else []
     )
 
 
@@ -352,12 +361,14 @@ def audited(wildcards):
     return list(AUDITED.values())
 
 
+@signed
 def local_weights(wildcards):
     """Input function: the file that a model takes its weights from, where it is a local one."""
     file = Path(SETTINGS["model"][wildcards.model].get("weights") or "none")
     return [local(str(file))] if file.suffix and file.is_file() else []
 
 
+@signed
 def beside_training(wildcards):
     """Input function: what stages that build a network read beside features: of sources, and weights of one's own."""
     return [*beside_sources(wildcards), *local_weights(wildcards)]
