@@ -100,8 +100,8 @@ peers: $(READY) ## The environment of the other libraries that `make bench` meas
 	$(BIN)/uv pip install --quiet --python .venv-peers/bin/python --requirements benchmarks/peers.txt
 
 .PHONY: bench
-bench: $(READY) ## What this package costs beside others, and the page docs/performance.md (LARGE=1: minutes each, too)
-	$(BIN)/python benchmarks/performance.py --table docs/tables/performance.csv $(if $(LARGE),--large); \
+bench: $(READY) ## What this package costs beside others, and docs/performance.md (LARGE=1: minutes each, too; CASES="first words")
+	$(BIN)/python benchmarks/performance.py $(if $(CASES),"$(CASES)") --table docs/tables/performance.csv $(if $(LARGE),--large); \
 	  missed=$$?; $(BIN)/python docs/performance.py && exit $$missed
 
 .PHONY: lint
