@@ -62,6 +62,7 @@ def texts(page: str, sections: Mapping[str, Section]) -> dict[str, str]:
         else:
             file = EARLIER / f"{Path(page).stem}_{name.replace(' ', '_')}.csv"
             shown = pd.read_csv(file, dtype=str, keep_default_na=False)
+            shown = shown.rename(columns=lambda head: "" if head.startswith("Unnamed: ") else head)
             link = file.relative_to(Path(page).parent)
             line = f"{UNBACKED.format(file=link, command=section.command)}\n\n"
         if isinstance(shown, pd.DataFrame):
