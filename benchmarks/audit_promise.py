@@ -3,6 +3,7 @@
 python benchmarks/audit_promise.py runs FIRST COUNT [FOLDER [SET …]]   audits, seeds FIRST … FIRST + COUNT - 1
 python benchmarks/audit_promise.py join FOLDER …                       runs made elsewhere into docs/tables
 python benchmarks/audit_promise.py calibration [FOLDER]                why a suspicion is off: audit_calibration.csv
+python benchmarks/audit_promise.py moved SEED …                        whether moving it helps: audit_moved.csv
 python benchmarks/audit_promise.py page                                the tables of docs/audit.md from the files
 
 ``runs`` needs GLITCHTRACE_DATA and, for pictures, the features that ``benchmarks/jury.py features`` keeps.  Each run
@@ -178,6 +179,40 @@ def calibration(folder: Path, draws: int = 300) -> None:
     pd.DataFrame(lines).round(4).to_csv(TABLES / "audit_calibration.csv", index=False)
 
 
+def moved(seeds: list[int]) -> None:
+    """The calibration error of suspicions as they are, and with their log odds moved until they sum to the number."""
+    from scipy.optimize import brentq
+    from scipy.special import expit, logit
+
+    held: dict[str, object] = {}
+    lines = []
+    for name in ("Adult", "covtype"):
+        for seed in seeds:
+            for percent in (5, 20, 40):
+                samples, views, labels, right = draw(name, percent, seed, held)
+                found = detect(samples, views, Settings(seed=seed % 2**31), Store(None), lambda share: None)
+                if not (number := found.facts.get("number")):
+                    continue
+                wrong = labels != right
+                odds = logit(np.clip(found.evidence.wrong, 1e-12, 1 - 1e-12))
+                step = brentq(
+                    lambda x, odds=odds, number=number: expit(odds + x).sum() - number["estimate"], -60, 60
+                )
+                lines.append(
+                    {
+                        "set": name,
+                        "noise": percent,
+                        "seed": seed,
+                        "wrong": int(wrong.sum()),
+                        "number": number["estimate"],
+                        "suspicions": found.evidence.wrong.sum(),
+                        "calibration_error": calibration_error(found.evidence.wrong, wrong),
+                        "moved": calibration_error(expit(odds + step), wrong),
+                    }
+                )
+    pd.DataFrame(lines).round(4).to_csv(TABLES / "audit_moved.csv", index=False)
+
+
 def summarised(table: pd.DataFrame) -> pd.DataFrame:
     """One line per set and noise, and one per set over all noises (noise "all")."""
     lines = []
@@ -299,5 +334,7 @@ if __name__ == "__main__":
         join([Path(folder) for folder in sys.argv[2:]])
     elif sys.argv[1] == "calibration":
         calibration(Path(sys.argv[2]) if len(sys.argv) > 2 else TABLES)
+    elif sys.argv[1] == "moved":
+        moved([int(seed) for seed in sys.argv[2:]])
     else:
         page()

@@ -1,7 +1,8 @@
-"""What an audit of many rows or pictures costs, and what it finds: docs/tables/audit_scale.csv, audit_pictures.csv.
+"""What an audit of many rows or pictures costs, and what it finds: docs/tables/audit_{scale,pictures,memory}.csv.
 
 python benchmarks/audit_scale.py [csv] ROWS …   each adds its line to the first table; delete it to begin anew
 python benchmarks/audit_scale.py pictures SEED  writes the second: 10,000 pictures of MNIST, read below GLITCHTRACE_DATA
+python benchmarks/audit_scale.py memory         docs/tables/audit_memory.csv: of what the memory of pictures consists
 python benchmarks/audit_scale.py check          ends with exit status 1 where a table is over its budget
 
 Rows: a made table of 50 columns: 38 numbers, 8 categories, 2 switches, a date, an id; a label of three classes of which
@@ -17,6 +18,7 @@ of one core cost twice the CPU seconds).  Its page is opened five times in Chrom
 time to the first paint counts, and of the processor until it is idle.
 """
 
+import importlib
 import json
 import os
 import subprocess
@@ -29,6 +31,7 @@ import numpy as np
 import pandas as pd
 
 TABLE, PICTURES = Path("docs/tables/audit_scale.csv"), Path("docs/tables/audit_pictures.csv")
+MEMORY = Path("docs/tables/audit_memory.csv")
 SECONDS, GIGABYTES, SLOPE, PAINT, PAGE = 900, 4.0, 1.3, 2.0, 15.0
 WRONG, TWINS = 0.02, 0.005
 CHROMIUM = "/usr/bin/chromium"
@@ -207,6 +210,71 @@ def pictures(seed: int) -> dict[str, object]:
     }
 
 
+def memory() -> None:
+    """What each step of an audit of pictures adds to the memory of one process, in its order."""
+
+    def held(name: str) -> float:
+        with open("/proc/self/status") as stream:
+            return next(int(line.split()[1]) * 1024 / 1e6 for line in stream if line.startswith(f"{name}:"))
+
+    def libraries() -> str:
+        for name in (
+            "faiss",
+            "pyarrow.parquet",
+            "scipy.linalg",
+            "sklearn.linear_model",
+            "glitchtrace.audit.run",
+        ):
+            importlib.import_module(name)
+        return "Python, pandas, Arrow, SciPy, scikit-learn, faiss"
+
+    def torch() -> str:
+        import torch
+
+        return f"torch {torch.__version__}"
+
+    def timm() -> str:
+        import timm
+        import torchvision
+
+        return f"timm {timm.__version__}, torchvision {torchvision.__version__}"
+
+    def network() -> str:
+        from glitchtrace.models.efficientnet_lite import load
+
+        noise = np.random.default_rng(0).integers(0, 255, (25, 128, 128, 3), dtype=np.uint8)
+        load("1", 128).embed(noise)
+        return "EfficientNet-Lite1 and a batch of 25 pictures"
+
+    def jury() -> str:
+        from glitchtrace.audit.judgement import judge_by_jury
+        from glitchtrace.audit.representation import Representation
+
+        rng = np.random.default_rng(0)
+        y = rng.integers(0, 10, 10_000)
+        lines = (0.5 * rng.normal(size=(10, 192))[y] + rng.normal(size=(len(y), 192))).astype(np.float32)
+        views = Representation(lines, None, "", (("penultimate", 0, 128), ("stage5", 128, 192)))
+        judge_by_jury(views, y, 10, None, 0.1, 0)
+        return "the jury, 10,000 rows of 192 features"
+
+    lines = []
+    for step in (libraries, torch, timm, network, jury):
+        with open("/proc/self/clear_refs", "w") as stream:
+            stream.write("5")
+        name = step()
+        lines.append(
+            {
+                "step": name,
+                "megabytes": held("VmRSS"),
+                "of_files": held("RssFile"),
+                "peak_megabytes": held("VmHWM"),
+            }
+        )
+    pd.DataFrame(lines).round(0).astype({"megabytes": int, "of_files": int, "peak_megabytes": int}).to_csv(
+        MEMORY, index=False
+    )
+
+
 def check() -> int:
     """Whether the committed tables keep their budgets; says what does not."""
     faults = []
@@ -240,7 +308,9 @@ def added(record: dict[str, object], table: Path) -> None:
 if __name__ == "__main__":
     if sys.argv[1] == "check":
         raise SystemExit(check())
-    if sys.argv[1] == "pictures":
+    if sys.argv[1] == "memory":
+        memory()
+    elif sys.argv[1] == "pictures":
         for given in sys.argv[2:]:
             added(pictures(int(given)), PICTURES)
     else:

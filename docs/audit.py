@@ -1,7 +1,7 @@
 """Write the measured numbers of docs/audit.md from docs/tables/audit_*.csv: ``python docs/audit.py``.
 
-The tables come from tests/helpers/bad_inputs.py and benchmarks/audit_scale.py; those of the promise and of human errors
-are put into the page by ``python benchmarks/audit_promise.py page``.
+The tables come from tests/helpers/bad_inputs.py, benchmarks/audit_scale.py and benchmarks/audit_promise.py, whose
+``page`` puts those of the promise and of human errors into the page.
 """
 
 from pathlib import Path
@@ -24,7 +24,10 @@ def main() -> None:
 
 def sections() -> dict[str, str]:
     """The texts of the page by section."""
-    made = {"inputs": inputs, "scale": scale, "pictures": pictures, "calibration": calibration}
+    made = {
+        "inputs": inputs, "scale": scale, "pictures": pictures, "memory": memory, "calibration": calibration,
+        "moved": moved,
+    }  # fmt: skip
     return {
         name: text(pd.read_csv(TABLES / f"audit_{name}.csv"))
         for name, text in made.items()
@@ -113,6 +116,35 @@ def pictures(table: pd.DataFrame) -> str:
                 f"{flagged}, {wrong}"
                 for flagged, wrong in zip(table.flagged, table.flagged_wrong, strict=True)
             ],
+        }
+    )
+    return markdown_table(shown)
+
+
+def memory(table: pd.DataFrame) -> str:
+    """Steps of an audit of pictures in one process: what memory holds after each, and the peak in it."""
+    shown = table.rename(
+        columns={
+            "step": "Step",
+            "megabytes": "held after it, MB",
+            "of_files": "of these files of libraries, MB",
+            "peak_megabytes": "peak in it, MB",
+        }
+    )
+    return markdown_table(shown.map(lambda value: f"{value:,}" if isinstance(value, int) else value))
+
+
+def moved(table: pd.DataFrame) -> str:
+    """Suspicions as they are, and moved until they sum to the estimated number of wrong labels."""
+    shown = pd.DataFrame(
+        {
+            "Set": table["set"],
+            "wrong": [f"{noise} %: {wrong}" for noise, wrong in zip(table.noise, table.wrong, strict=True)],
+            "seed": table.seed,
+            "estimated number": table.number.map("{:.0f}".format),
+            "sum of suspicions": table.suspicions.map("{:.0f}".format),
+            "calibration error": table.calibration_error.map("{:.3f}".format),
+            "moved to the number": table.moved.map("{:.3f}".format),
         }
     )
     return markdown_table(shown)
