@@ -38,14 +38,14 @@ from jury_draws import (
 
 from glitchtrace.core.jobs import peak_kib
 from glitchtrace.core.seeding import generator
-from glitchtrace.detectors.jury import KINDS, Jury, noise, pool, promise
+from glitchtrace.detectors.jury import KINDS, Jury, noise
 from glitchtrace.detectors.jury.heads import SoftmaxFolds
 from glitchtrace.detectors.jury.judge import SURE
 from glitchtrace.detectors.jury.neighbours import VOTERS, find_neighbours
 from glitchtrace.detectors.jury.number import class_number, mixed_number
 from glitchtrace.detectors.jury.panel import Panel, seat
-from glitchtrace.detectors.jury.pool import Pool, fit_pool
-from glitchtrace.detectors.jury.promise import make_promise
+from glitchtrace.detectors.jury.pool import STEEPEST, Pool, fit_pool
+from glitchtrace.detectors.jury.promise import FEWEST, make_promise
 from glitchtrace.detectors.jury.refit import refit
 from glitchtrace.detectors.jury.rows import Rows, deal_folds, gather_rows
 from glitchtrace.detectors.jury.typicality import against_validation, along_axes
@@ -280,17 +280,17 @@ def prior_part() -> Iterator[tuple[str, dict[str, object]]]:
                 x, labels, truth, held, right = small_draw(data, kind, seed, *source)
                 for way in ("training", "validated"):
                     # Without validation rows nothing is flagged of fewer rows.
-                    if way == "training" and len(labels) < promise.FEWEST:
+                    if way == "training" and len(labels) < FEWEST:
                         continue
                     if done("prior", data=data, kind=kind, seed=seed, rows=way):
                         continue
                     rows = gather_rows(x, labels, (held, right) if way == "validated" else None, None, 0)
                     ballots = seat(rows, deal_folds(rows.units, rows.labels, 5, 0), 0).ballots
                     record = {"data": data, "kind": kind, "seed": seed, "rows": way}
-                    for key, scale in (("without", np.inf), ("with", pool.STEEPEST)):
+                    for key, scale in (("without", np.inf), ("with", STEEPEST)):
                         with (
-                            mock.patch.object(pool, "STEEPEST", scale),
-                            mock.patch.object(promise, "STEEPEST", scale),
+                            mock.patch("glitchtrace.detectors.jury.pool.STEEPEST", scale),
+                            mock.patch("glitchtrace.detectors.jury.promise.STEEPEST", scale),
                         ):
                             fitted = fit_pool(ballots, rows.labels, rows.training)
                             kept, _ = make_promise(fitted, ballots, rows.labels, rows.training, 0.1)
