@@ -275,15 +275,26 @@ def not_run(study: str, hours: Hours) -> str:
 
 def running(hours: Hours) -> str:
     """Studies in the order in which they are worth running, with their estimated hours."""
-    done = {file.stem for file in FOLDER.glob("*.csv")}
     lines = ["| study | CPU hours, estimated | run |", "|:--|--:|:--|"]
-    lines += [f"| `{name}` | {hours.of(name):.1f} | {'yes' if name in done else 'no'} |" for name in ORDER]
+    lines += [f"| `{name}` | {hours.of(name):.1f} | {run(name, hours)} |" for name in ORDER]
     note = (
         "Hours are estimated from the CPU seconds of the cells that were run, of the same dataset and model or of the "
         "same model by its seconds per training sample; ViT-B/16 and ConvNeXt-Tiny from their speed with random "
         "weights, each picture passing once. Studies share cells: together they take less than the sum."
     )
     return "\n".join([*lines, "", note])
+
+
+def run(study: str, hours: Hours) -> str:
+    """Whether the trainings of a study stand in its table: all, none, or how many of how many."""
+    file = FOLDER / f"{study}.csv"
+    if not file.is_file():
+        return "no"
+    found = (
+        pd.read_csv(file, dtype={"ratio": str}).groupby(["dataset", "model", "glitch", "ratio"])["n"].max()
+    )
+    ran, planned = int(found.sum()), hours.trainings(study)
+    return "yes" if ran >= planned else f"{ran} of {planned} trainings"
 
 
 if __name__ == "__main__":

@@ -331,6 +331,20 @@ def test_hours_of_a_dataset_that_was_not_run_go_by_its_training_samples(page) ->
     assert Hours(table(*costs)).of("cifar10_lossless_anomalies") == pytest.approx(5 * 40 / 3600)
 
 
+@pytest.mark.parametrize(("seeds", "answer"), [(5, "yes"), (2, "2 of 5 trainings"), (0, "no")])
+def test_a_study_that_was_run_in_part_says_so(page, monkeypatch, tmp_path, seeds: int, answer: str) -> None:
+    # A study of one cell and five seeds; its table has a row per metric.
+    monkeypatch.setattr(page, "FOLDER", tmp_path)
+    if seeds:
+        rows = [{**dict(zip(("dataset", "model", "glitch", "ratio"), CELL, strict=False)), "n": seeds}] * 3
+        pd.DataFrame(rows).to_csv(tmp_path / "cifar10_lossless_anomalies.csv", index=False)
+    costs = [
+        (*CELL[:4], "", f"cpu_seconds_{stage}", 1.0, 0.0, 5)
+        for stage in ("train", "profile_influence", "detect")
+    ]
+    assert page.run("cifar10_lossless_anomalies", Hours(table(*costs))) == answer
+
+
 @pytest.mark.parametrize(
     ("gd", "verdict"),
     [

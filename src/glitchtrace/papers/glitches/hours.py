@@ -19,6 +19,7 @@ class Hours:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._of_study: dict[str, float] = {}
+        self._trainings: dict[str, int] = {}
         self._of_cell: dict[tuple[str, str], tuple[float, float]] = {}
 
     def of(self, study: str) -> float:
@@ -39,7 +40,13 @@ class Hours:
                     seconds += training * (1 + folds)
                 seconds += influence + (RETRAININGS * training if config["repair"] else 0)
             self._of_study[study] = seconds / 3600
+            self._trainings[study] = len(trained)
         return self._of_study[study]
+
+    def trainings(self, study: str) -> int:
+        """How many networks a study trains: cells that differ in the estimator alone share one."""
+        self.of(study)
+        return self._trainings[study]
 
     def _seconds(self, dataset: str, model: str) -> tuple[float, float]:
         """CPU seconds of one training, and of its influence and signals.
