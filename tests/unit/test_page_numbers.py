@@ -401,7 +401,11 @@ def audit(text: str) -> Iterator[Claim]:
 
 def jury(text: str) -> Iterator[Claim]:
     page = "docs/jury.md"
-    short = {"CIFAR-10": "cifar10", "CIFAR-10, cubic": "cifar10_cubic", "CIFAR-10, Lite2": "cifar10_lite2"}
+    short = {
+        "CIFAR-10": "cifar10",
+        "CIFAR-10, bilinear": "cifar10_bilinear",
+        "CIFAR-10, Lite2": "cifar10_lite2",
+    }
     short |= {"CIFAR-10, unseen": "cifar10_unseen", "Fashion-MNIST": "fmnist", "MNIST": "mnist"}
     short |= {"Adult": "adult", "Jannis": "jannis"}
 
