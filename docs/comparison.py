@@ -23,6 +23,8 @@ PICTURE = Path("docs/comparison-ranks.png")
 RESULTS = Path("results")
 STUDIES = ("comparison", "comparison_small", "comparison_tables", "comparison_pictures")
 SEEDS, COST = "comparison_seeds", "comparison_cost"
+# The study of what CNCI depends on and its table, the estimator that forbids the observed label, and its column.
+CNCI, OTHER, ANOTHER = "cnci", "tracin@other_label", "CNCI, another label"
 STAGES = ("train", "cross_fit", "profile_influence", "detect")
 METRIC = "f1"
 
@@ -31,6 +33,7 @@ def main() -> None:
     """Take what the studies have made, draw, and fill every section of the page."""
     for study in STUDIES:
         take(study)
+    take_cnci()
     compared, costs = read()
     style.save(draw_ranks(compared.cells, compared.chosen), [PICTURE])
     for section, text in sections(compared, costs).items():
@@ -42,10 +45,7 @@ def take(study: str) -> None:
     summary, costs = result(study, "summary.parquet"), result(study, "cost.parquet")
     if summary is None or costs is None:
         return
-    found = summary[(summary["metric"] == METRIC) & (summary["signal"] != "")]
-    found = found.assign(seed="seed_" + found["seed"].astype(str))
-    wide = found.pivot_table(index=[*CELL_KEYS, "signal"], columns="seed", values="value").reset_index()
-    _merge(SEEDS, wide, CELL_KEYS)
+    _merge(SEEDS, by_seed(summary), CELL_KEYS)
     keys = costs[["dataset", "model", "glitch", "ratio", "seed"]].drop_duplicates()
     folds = []
     for cell in keys.to_dict("records"):
@@ -55,6 +55,20 @@ def take(study: str) -> None:
     every = pd.concat([costs, pd.DataFrame(folds)])
     mean = every[every["stage"].isin(STAGES)].groupby(["dataset", "model", "stage"])["cpu_seconds"]
     _merge(COST, mean.agg(["mean", "std", "count"]).reset_index(), ["dataset", "model"])
+
+
+def take_cnci() -> None:
+    """Put the values of every seed of the study of CNCI, where it has been run, into their table."""
+    summary = result(CNCI, "summary.parquet")
+    if summary is not None:
+        write_csv(by_seed(summary), FOLDER / f"{CNCI}.csv")
+
+
+def by_seed(summary: pd.DataFrame) -> pd.DataFrame:
+    """F1 of every detector in every cell, a column per seed."""
+    found = summary[(summary["metric"] == METRIC) & (summary["signal"] != "")]
+    found = found.assign(seed="seed_" + found["seed"].astype(str))
+    return found.pivot_table(index=[*CELL_KEYS, "signal"], columns="seed", values="value").reset_index()
 
 
 def _merge(name: str, found: pd.DataFrame, keys: list[str]) -> None:
@@ -90,6 +104,7 @@ def sections(compared: Comparison, costs: pd.DataFrame) -> dict[str, str]:
             f"**{group}**\n\n{markdown_table(means(ranks[ranks['group'] == group]))}" for group in GROUPS
         ),
         "cost": markdown_table(cost(costs)),
+        "cnci": cnci(),
     }
 
 
@@ -226,6 +241,36 @@ def cost(costs: pd.DataFrame) -> pd.DataFrame:
         }
         for (dataset, model), row in wide.iterrows()
     )
+
+
+def cnci() -> str:
+    """Mean F1 of CNCI as published and with another label than the observed one, beside other detectors."""
+    found = table(CNCI)
+    assert found is not None
+    found["mean"] = found[[name for name in found if name.startswith("seed_")]].mean(axis=1)
+    cell = ["dataset", "glitch", "ratio"]
+    published, other = (
+        found[(found["estimator"] == OTHER) == is_other].pivot_table(
+            index=cell, columns="signal", values="mean"
+        )
+        for is_other in (False, True)
+    )
+    names = ("AUM", "knn_vote", "self_confidence", "negative_MI", "GD_class", "SI", "CNCI")
+    shown = pd.DataFrame({label(name): published[name] for name in names} | {ANOTHER: other["CNCI"]})
+    shown = shown.sort_index(level="dataset", ascending=False, sort_remaining=False)
+    gains = (other["CNCI"] - published["CNCI"]).groupby(level="dataset").mean()
+    moved = {name: gain for name, gain in gains.items() if abs(gain) >= 0.0005}
+    lead = (
+        f"Another label lifts CNCI by {min(moved.values()):.2f} to {max(moved.values()):.2f} on the digits, whose "
+        "features are standardised, so that a sample can hurt its own class most. On features that are never negative, "
+        "those of EfficientNet, it "
+        + ("changes nothing." if len(moved) < len(gains) else "moves CNCI as well.")
+    )
+    keys = [dict(zip(cell, key, strict=True)) for key in shown.index]
+    values = shown.map("{:.3f}".format).reset_index(drop=True)
+    values.insert(0, "data", [human_name("dataset", key["dataset"]) for key in keys])
+    values.insert(1, "wrong labels", [human_glitch(key["glitch"], key["ratio"]) for key in keys])
+    return f"{lead}\n\n{markdown_table(values)}"
 
 
 if __name__ == "__main__":

@@ -174,6 +174,19 @@ def comparison(text: str) -> Iterator[Claim]:
     for _, line, shown in rows(text, "cost"):
         for head, stage in stages.items():
             yield from claims(page, line, shown[head], costs[shown["data"], shown["network"], stage])
+    of_cnci = {}
+    for row in table("cnci"):
+        key = human_name("dataset", row["dataset"]), human_glitch(row["glitch"], row["ratio"])
+        if row["estimator"] == "tracin":
+            head = label(row["signal"])
+        elif row["signal"] == "CNCI":
+            head = "CNCI, another label"
+        else:
+            continue
+        of_cnci[*key, head] = statistics.fmean(float(row[f"seed_{seed}"]) for seed in range(5))
+    for _, line, shown in rows(text, "cnci"):
+        for head, cell in list(shown.items())[2:]:
+            yield from claims(page, line, cell, of_cnci[shown["data"], shown["wrong labels"], head])
 
 
 def rdia(text: str) -> Iterator[Claim]:
