@@ -39,8 +39,9 @@ def inputs(table: pd.DataFrame) -> str:
     """Bad inputs: kind × outcome."""
     whole = {"kind": "all", "trials": table.trials.sum(), **{key: table[key].sum() for key in OUTCOMES}}
     shown = pd.concat([table, pd.DataFrame([whole])])
-    shown = shown.rename(
-        columns={
+    return headed(
+        shown,
+        {
             "kind": "Kind",
             "trials": "inputs",
             "refused": "refused in one line",
@@ -49,8 +50,13 @@ def inputs(table: pd.DataFrame) -> str:
             "network": "network call",
             "formula": "formula in the list",
             "markup": "markup in the page",
-        }
+        },
     )
+
+
+def headed(table: pd.DataFrame, heads: dict[str, str]) -> str:
+    """A table as it is, under the heads of a reader; whole numbers with commas."""
+    shown = table.rename(columns=heads)
     return markdown_table(shown.map(lambda value: f"{value:,}" if isinstance(value, int) else value))
 
 
@@ -123,15 +129,15 @@ def pictures(table: pd.DataFrame) -> str:
 
 def memory(table: pd.DataFrame) -> str:
     """Steps of an audit of pictures in one process: what memory holds after each, and the peak in it."""
-    shown = table.rename(
-        columns={
+    return headed(
+        table,
+        {
             "step": "Step",
             "megabytes": "held after it, MB",
             "of_files": "of these files of libraries, MB",
             "peak_megabytes": "peak in it, MB",
-        }
+        },
     )
-    return markdown_table(shown.map(lambda value: f"{value:,}" if isinstance(value, int) else value))
 
 
 def moved(table: pd.DataFrame) -> str:
