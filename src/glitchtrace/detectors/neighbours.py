@@ -205,8 +205,6 @@ def _nearest(features: np.ndarray, neighbours: int) -> Iterator[tuple[slice, np.
 
 def _first(values: np.ndarray, count: int) -> np.ndarray:
     """The places of the ``count`` smallest values of each row, in order, ties by index: a stable sort's, sooner."""
-    if count == values.shape[1]:
-        return np.argsort(values, axis=1, kind="stable")
     found = np.sort(np.argpartition(values, count - 1, axis=1)[:, :count], axis=1)
     own = np.take_along_axis(values, found, axis=1)
     order = np.argsort(own, axis=1, kind="stable")
