@@ -2,15 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 from sklearn.datasets import load_digits
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.detectors.jury import Jury, noise, number, pool, promise
 from glitchtrace.detectors.jury.ballots import Ballots, collect
-from glitchtrace.detectors.jury.heads import Forest, SoftmaxFolds, fit_softmax
+from glitchtrace.detectors.jury.heads import PENALTY, Forest, SoftmaxFolds, fit_softmax, softmax_scores
 from glitchtrace.detectors.jury.kernel import KernelRidge
 from glitchtrace.detectors.jury.neighbours import Vote, find_neighbours
-from glitchtrace.detectors.jury.rows import deal_folds, find_units, gather_rows
+from glitchtrace.detectors.jury.rows import deal_folds, find_units, gather_rows, prepare_view
 
 
 def blobs(n: int, classes: int, seed: int, width: int = 5, spread: float = 1.0):
@@ -448,3 +449,84 @@ def test_number_where_errors_follow_the_sample_or_the_class():
     found, follows = number.mixed_share(p, labels, noise.uniform_matrix(0.15, 4))
     assert found == pytest.approx(np.mean(labels != truth), abs=0.04)
     assert follows > 0.5
+
+
+def test_em_by_observed_label_equals_em_row_by_row():
+    ballots, _, labels = simulated(900, noise.uniform_matrix(0.3, 4), 40)
+    labels = np.minimum(labels, 2)  # one label is never observed
+    p = np.exp(ballots.log_posterior(np.array([2.0, 0.0]), np.zeros(4)))
+    matrix = start = noise.uniform_matrix(0.1, 4)
+    for _ in range(12):
+        q, _ = noise.responsibilities(p, ballots.column(matrix, labels))
+        matrix = noise.maximise(noise.counts(q, ballots, labels), (5.0, 1.0))
+    np.testing.assert_allclose(noise.estimate(p, ballots, labels, start, (5.0, 1.0), 12), matrix, atol=1e-12)
+
+
+def test_number_by_cells_equals_em_row_by_row():
+    ballots, _, labels = simulated(900, noise.uniform_matrix(0.2, 4), 41)
+    p = np.exp(ballots.log_posterior(np.array([2.0, 0.0]), np.zeros(4)))
+    n, index = 900, np.arange(900)
+    own = np.eye(4, dtype=bool)[labels]
+    third = np.digitize(p.max(axis=1), np.quantile(p.max(axis=1), [1 / 3, 2 / 3]))
+    uniform = (1 - np.eye(4)) / 3
+    rate, factor, follows, targets = np.full(3, 0.1), np.ones(4), 0.3, uniform
+    for _ in range(100):
+        e = np.minimum(rate[third][:, None] * factor, 0.95)
+        by_class = np.where(own, 0, p * e * (1 - follows) * targets.T[labels])
+        by_sample = np.where(own, 0, p * e * follows * p[index, labels][:, None] / (1 - p))
+        right = np.where(own, p * (1 - e), 0)
+        total = (by_class + by_sample + right).sum(axis=1, keepdims=True)
+        by_class, by_sample, right = by_class / total, by_sample / total, right / total
+        flips = by_class + by_sample
+        q = flips + right
+        follows = by_sample.sum() / flips.sum()
+        rate = np.array([flips[third == b].sum() / (q * factor)[third == b].sum() for b in range(3)])
+        found = np.array([by_class[labels == y].sum(axis=0) for y in range(4)]).T
+        targets = (found + 10 * uniform) / (found.sum(axis=1) + 10)[:, None]
+        pull = 50 * flips.sum() / n
+        factor = (flips.sum(axis=0) + pull) / ((q * rate[third][:, None]).sum(axis=0) + pull)
+    share, of_samples = number.mixed_share(p, labels, noise.uniform_matrix(0.2, 4))
+    assert share == pytest.approx(flips.sum() / n, abs=1e-10)
+    assert of_samples == pytest.approx(follows, abs=1e-10)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_softmax_minimises_the_loss_that_it_states(soft: bool):
+    X, truth = blobs(90, 3, 5, width=2)
+    view = X.astype(np.float32)
+    used = np.arange(90)[:, None] % 3 != np.arange(2)
+    targets = np.random.default_rng(0).dirichlet(np.ones(3), size=(2, 90)).astype(np.float32)
+    found = fit_softmax(view, targets if soft else truth, used, 3, steps=400).astype(np.float64)
+
+    def loss(W: np.ndarray, side: int) -> float:
+        log_p = softmax_scores(view.astype(np.float64), W)
+        aim = targets[side] if soft else np.eye(3)[truth]
+        return -(aim * log_p).sum(axis=1)[used[:, side]].mean() + 0.5 * PENALTY * np.square(W[:-1]).sum()
+
+    for side in range(2):
+        best = minimize(lambda w, side=side: loss(w.reshape(3, 3), side), np.zeros(9), tol=1e-10).fun
+        assert loss(found[side], side) == pytest.approx(best, abs=1e-5)
+
+
+def test_the_kept_axes_are_the_leading_ones_of_all():
+    X = np.random.default_rng(0).normal(size=(300, 140)) * np.linspace(3, 0.1, 140)
+    kept = prepare_view(X, 0, width=5)
+    centred = X - X.mean(axis=0)
+    _, _, axes = np.linalg.svd(centred, full_matrices=False)
+    projected = centred @ axes[:5].T
+    np.testing.assert_allclose(
+        kept @ kept.T, projected @ projected.T / np.square(projected).mean(), atol=1e-3
+    )
+
+
+def test_kernel_scores_are_the_same_where_features_are_not_kept(monkeypatch):
+    X, truth = blobs(300, 3, 3)
+    rows = gather_rows({"x": X}, truth, None, np.arange(300) // 2, 0)
+    kept = KernelRidge.fit(rows.views["x"], rows, 0, "x", 40)
+    monkeypatch.setattr("glitchtrace.detectors.jury.kernel._CACHED", 0)
+    made = KernelRidge.fit(rows.views["x"], rows, 0, "x", 40)
+    assert kept.basis is None
+    assert made.basis is not None
+    assert made.penalty == kept.penalty
+    block = next(rows.blocks(100))
+    np.testing.assert_allclose(made.scores(block), kept.scores(block), atol=1e-8)

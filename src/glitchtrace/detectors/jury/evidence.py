@@ -43,8 +43,8 @@ def relabelling_effect(
     their leave-one-out score, exact too.
     """
     shrunk = 1.0 / (kernel.eigenvalues + kernel.penalty)
-    mine = (kernel.features.rows(changed) @ kernel.basis) * shrunk
-    other = kernel.features.rows(held) @ kernel.basis
+    mine = kernel.projected(changed) * shrunk
+    other = kernel.projected(held)
     effect = mine @ other.T
     if leave_out:
         effect = effect / np.maximum(1 - np.square(other) @ shrunk, 1e-6)

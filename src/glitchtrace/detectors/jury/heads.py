@@ -9,6 +9,7 @@ from glitchtrace.detectors.jury.rows import Rows
 PENALTY = 2.5e-3
 STEPS = 40
 _FIT_CELLS = 2e7  # rows x classes of one fit; more rows are thinned
+_CHUNK = 200_000  # values of one chunk of rows, which a cache holds
 BAGS, TREES = 20, 6
 _BAG_ROWS = 40_000
 
@@ -33,42 +34,50 @@ def fit_softmax(
     """
     N, width = view.shape
     F, K = used.shape[1], classes
-    share = used / np.maximum(used.sum(axis=0), 1)
-    step = max(256, 4_000_000 // (F * K))
-    ones = np.ones((N, 1), dtype=np.float32)
-    inputs = np.concatenate([view, ones], axis=1)
+    share = np.ascontiguousarray((used / np.maximum(used.sum(axis=0), 1)).T, dtype=np.float32)
+    step = max(256, _CHUNK // (F * K))
+    inputs = np.concatenate([view, np.ones((N, 1), dtype=np.float32)], axis=1)
+    # Rows come last everywhere: sums over the few classes then run along memory.
+    aims = None
+    if targets.ndim > 1:
+        aims = np.ascontiguousarray(np.swapaxes(targets if targets.ndim == 3 else targets[None], 1, 2))
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = flat.reshape(width + 1, F * K)
+        weights = flat.reshape(F * K, width + 1)
         narrow = weights.astype(np.float32)
         value = 0.0
         gradient = np.zeros_like(weights)
         for start in range(0, N, step):
             part = slice(start, start + step)
-            logits = (inputs[part] @ narrow).reshape(-1, F, K)
-            logits -= logits.max(axis=2, keepdims=True)
-            p = np.exp(logits)
-            total = p.sum(axis=2, keepdims=True)
-            p /= total
-            weight = share[part].astype(np.float32)
-            if targets.ndim == 1:
-                own = targets[part]
-                picked = logits[np.arange(len(own)), :, own] - np.log(total[:, :, 0])
-                p[np.arange(len(own)), :, own] -= 1
+            rows = inputs[part]
+            p = (narrow @ rows.T).reshape(F, K, -1)
+            p -= p.max(axis=1, keepdims=True)
+            if aims is None:
+                own, place = targets[part], np.arange(len(rows))
+                picked = p[:, own, place]
             else:
-                aim = targets[:, part].transpose(1, 0, 2) if targets.ndim == 3 else targets[part, None, :]
-                picked = (aim * (logits - np.log(total))).sum(axis=2)
+                aim = aims[:, :, part]
+                picked = (aim * p).sum(axis=1)
+            np.exp(p, out=p)
+            total = p.sum(axis=1)
+            p /= total[:, None]
+            if aims is None:
+                picked -= np.log(total)
+                p[:, own, place] -= 1
+            else:
+                picked -= aim.sum(axis=1) * np.log(total)
                 p -= aim
+            weight = share[:, part]
             value -= float((picked * weight).sum(dtype=np.float64))
-            p *= weight[:, :, None]
-            gradient += inputs[part].T @ p.reshape(len(p), F * K)
-        value += 0.5 * PENALTY * float(np.square(weights[:-1]).sum())
-        gradient[:-1] += PENALTY * weights[:-1]
+            p *= weight[:, None]
+            gradient += p.reshape(F * K, -1) @ rows
+        value += 0.5 * PENALTY * float(np.square(weights[:, :-1]).sum())
+        gradient[:, :-1] += PENALTY * weights[:, :-1]
         return value, gradient.ravel()
 
-    start = np.zeros((width + 1) * F * K)
+    start = np.zeros(F * K * (width + 1))
     result = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": 8})
-    fitted: np.ndarray = result.x.reshape(width + 1, F, K).transpose(1, 0, 2).astype(np.float32)
+    fitted: np.ndarray = result.x.reshape(F, K, width + 1).transpose(0, 2, 1).astype(np.float32)
     return fitted
 
 

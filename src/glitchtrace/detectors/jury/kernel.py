@@ -7,6 +7,7 @@ import numpy as np
 from scipy.linalg import cholesky, solve_triangular
 
 from glitchtrace.core.seeding import generator
+from glitchtrace.detectors.jury.ballots import DENSE
 from glitchtrace.detectors.jury.rows import Rows
 
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
@@ -28,11 +29,11 @@ class NystromFeatures:
 
     def __init__(self, view: np.ndarray, landmarks: int, seed: int, name: str = "") -> None:
         rng = generator(seed, f"jury landmarks {name}")
-        self._type = np.float64 if len(view) <= _EXACT_ROWS else np.float32
+        self.type = np.float64 if len(view) <= _EXACT_ROWS else np.float32
         chosen = np.sort(rng.choice(len(view), landmarks, replace=False))
         self._view = view
         # Equal rows would make the matrix singular.
-        self._landmarks = np.unique(view[chosen], axis=0).astype(self._type)
+        self._landmarks = np.unique(view[chosen], axis=0).astype(self.type)
         self._norms = np.square(self._landmarks).sum(axis=1)
         distances = self._distances(self._landmarks)
         pairs = distances[np.triu_indices(len(distances), 1)]
@@ -40,14 +41,14 @@ class NystromFeatures:
         self.gamma = 2.0 / median if median > 0 else 1.0
         gram = np.exp(-self.gamma * distances.astype(np.float64))
         gram[np.diag_indices_from(gram)] += 1e-6
-        self._factor = cholesky(gram, lower=True).astype(self._type)
+        self._factor = cholesky(gram, lower=True).astype(self.type)
         self.width = len(self._landmarks)
         self._cache: np.ndarray | None = None
         if len(view) * self.width <= _CACHED:
             self._cache = self._make(view)
 
     def _distances(self, rows: np.ndarray) -> np.ndarray:
-        rows = rows.astype(self._type, copy=False)
+        rows = rows.astype(self.type, copy=False)
         product = rows @ self._landmarks.T
         product *= -2
         product += np.square(rows).sum(axis=1)[:, None]
@@ -57,12 +58,22 @@ class NystromFeatures:
 
     def _make(self, rows: np.ndarray) -> np.ndarray:
         kernel = self._distances(rows)
-        kernel *= self._type(-self.gamma)
+        kernel *= self.type(-self.gamma)
         np.exp(kernel, out=kernel)
         features: np.ndarray = solve_triangular(
             self._factor, kernel.T, lower=True, check_finite=False, overwrite_b=True
         ).T
         return features
+
+    def turned(self, basis: np.ndarray) -> bool:
+        """Turn the features that are kept by an orthogonal ``basis`` (L, L): their inner products stay.
+
+        False where none are kept.
+        """
+        if self._cache is None:
+            return False
+        self._cache = self._cache @ basis.astype(self.type)
+        return True
 
     def rows(self, index: np.ndarray) -> np.ndarray:
         """The features of some rows (len(index), L)."""
@@ -77,6 +88,8 @@ class NystromFeatures:
 
 def hard_products(features: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Phi' Y (L, K) for one-hot Y, without making Y where K is large."""
+    if classes <= DENSE:
+        return np.asarray(features.T @ np.eye(classes, dtype=features.dtype)[labels], dtype=np.float64)
     order = np.argsort(labels, kind="stable")
     present, starts = np.unique(labels[order], return_index=True)
     result = np.zeros((features.shape[1], classes))
@@ -91,10 +104,12 @@ class KernelRidge:
     With Gram matrix Phi'Phi = U s U', Q = Phi U: f = Q (s + lambda)⁻¹ Q'Y, H = Q (s + lambda)⁻¹ Q' and, without the
     rows G of a unit, f_-G = Y_G - (I - H_GG)⁻¹ (Y_G - f_G): exact.  lambda minimises the squared error of these scores
     against the observed labels, which is proper for E[Y|x].
+
+    ``basis``: U; None where the features have been turned by it and are Q themselves.
     """
 
     features: NystromFeatures
-    basis: np.ndarray
+    basis: np.ndarray | None
     eigenvalues: np.ndarray
     products: np.ndarray
     penalty: float
@@ -114,11 +129,12 @@ class KernelRidge:
             gram += phi.T @ phi
             products += hard_products(phi, rows.labels[part], rows.classes)
         eigenvalues, basis = np.linalg.eigh(gram)
+        products = basis.T @ products
         result = cls(
             features,
-            basis,
+            None if features.turned(basis) else basis.astype(features.type),
             np.maximum(eigenvalues, 0.0),
-            basis.T @ products,
+            products,
             1.0,
             rows.labels,
             rows.units,
@@ -137,22 +153,25 @@ class KernelRidge:
         errors, seen = np.zeros(len(PENALTIES)), 0
         for number in order:
             block = some[number]
-            projected = self.features.rows(block) @ self.basis
+            projected = self.projected(block)
+            squares = np.square(projected)
             own = self.labels[block]
             for position, penalty in enumerate(PENALTIES):
-                scores = self._without(projected, block, penalty)
+                scores = self._without(projected, squares, block, penalty)
                 errors[position] += np.square(scores).sum() - 2 * scores[np.arange(len(own)), own].sum()
             seen += len(block)
             if seen >= _CHOICE_ROWS:
                 break
         return PENALTIES[int(errors.argmin())]
 
-    def _without(self, projected: np.ndarray, block: np.ndarray, penalty: float) -> np.ndarray:
+    def _without(
+        self, projected: np.ndarray, squares: np.ndarray, block: np.ndarray, penalty: float
+    ) -> np.ndarray:
         shrunk = 1.0 / (self.eigenvalues + penalty)
         fitted = np.asarray(
             projected @ (shrunk[:, None] * self.products).astype(projected.dtype), dtype=np.float64
         )
-        leverage = np.square(projected) @ shrunk.astype(projected.dtype)
+        leverage = squares @ shrunk.astype(projected.dtype)
         own = self.labels[block]
         units = self.units[block]
         order = np.argsort(units, kind="stable")
@@ -187,7 +206,7 @@ class KernelRidge:
             if size <= len(shrunk):
                 onehot = (
                     np.eye(self.classes)[own[part]]
-                    if self.classes <= 64
+                    if self.classes <= DENSE
                     else _onehot(own[part], self.classes)
                 )
                 hat = (q * shrunk) @ q.transpose(0, 2, 1)
@@ -201,11 +220,15 @@ class KernelRidge:
                     result[start + number] = one @ np.linalg.solve(rest, products)
         return result
 
+    def projected(self, block: np.ndarray) -> np.ndarray:
+        """Q (len(block), L) of some rows."""
+        phi = self.features.rows(block)
+        return phi if self.basis is None else phi @ self.basis
+
     def scores(self, block: np.ndarray) -> np.ndarray:
         """Scores (len(block), K) of rows that form whole units."""
-        return self._without(
-            self.features.rows(block) @ self.basis.astype(self.features._type), block, self.penalty
-        )
+        projected = self.projected(block)
+        return self._without(projected, np.square(projected), block, self.penalty)
 
 
 def _onehot(labels: np.ndarray, classes: int) -> np.ndarray:

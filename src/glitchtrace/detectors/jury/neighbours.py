@@ -43,19 +43,23 @@ def find_neighbours(view: np.ndarray, rows: Rows, count: int = VOTERS + SPARE, s
 
 def _by_blocks(view: np.ndarray, units: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     norms = np.square(view).sum(axis=1)
+    shared = np.bincount(units)[units] > 1
     index = np.empty((len(view), count), dtype=np.int64)
     nearest = np.empty((len(view), count), dtype=np.float32)
     step = max(1, 16_000_000 // len(view))
     for start in range(0, len(view), step):
         part = slice(start, start + step)
-        distances = view[part] @ view.T
-        distances *= -2
-        distances += norms[part, None]
+        # The norm of the row itself, which moves no order, is added to those kept.
+        distances = (-2 * view[part]) @ view.T
         distances += norms
-        np.maximum(distances, 0, out=distances)
-        distances[units[part, None] == units] = np.inf
+        distances[np.arange(len(distances)), np.arange(start, start + len(distances))] = np.inf
+        several = np.flatnonzero(shared[part])
+        if len(several):
+            near = distances[several]
+            near[units[start + several, None] == units] = np.inf
+            distances[several] = near
         some = np.argpartition(distances, count - 1, axis=1)[:, :count]
-        value = np.take_along_axis(distances, some, axis=1)
+        value = np.maximum(np.take_along_axis(distances, some, axis=1) + norms[part, None], 0)
         order = np.lexsort((some, value), axis=1)
         index[part] = np.take_along_axis(some, order, axis=1)
         nearest[part] = np.take_along_axis(value, order, axis=1)

@@ -72,9 +72,21 @@ def estimate(
 ) -> np.ndarray:
     """T after some EM steps for fixed p."""
     matrix = start
+    if not ballots.complete:
+        for _ in range(steps):
+            q, _ = responsibilities(p, ballots.column(matrix, labels))
+            matrix = maximise(counts(q, ballots, labels), strengths)
+        return matrix
+    order = np.argsort(labels, kind="stable")
+    present, starts = np.unique(labels[order], return_index=True)
+    groups = np.split(p[order], starts[1:])
     for _ in range(steps):
-        q, _ = responsibilities(p, ballots.column(matrix, labels))
-        matrix = maximise(counts(q, ballots, labels), strengths)
+        # Rows of one observed label share a column t of T: the sum of p t / (p . t) is t times that of p / (p . t).
+        found = np.zeros_like(matrix)
+        for y, mine in zip(present, groups, strict=True):
+            column = matrix[:, y]
+            found[:, y] = column * ((1 / np.maximum(mine @ column, 1e-300)) @ mine)
+        matrix = maximise(found, strengths)
     return matrix
 
 

@@ -89,7 +89,6 @@ def mixed_share(p: np.ndarray, labels: np.ndarray, matrix: np.ndarray) -> tuple[
         T (K, K), whose targets are the start.
     """
     n, K = p.shape
-    index = np.arange(n)
     surest = p.max(axis=1)
     third = np.digitize(surest, np.quantile(surest, [1 / 3, 2 / 3]))
     rate, factor, follows = np.full(_THIRDS, 0.1), np.ones(K), _START
@@ -97,30 +96,40 @@ def mixed_share(p: np.ndarray, labels: np.ndarray, matrix: np.ndarray) -> tuple[
     uniform = (1 - np.eye(K)) / (K - 1)
     lost = off.sum(axis=1, keepdims=True)
     targets = np.where(lost > 1e-9, off / np.maximum(lost, 1e-12), uniform)
-    suggested = p[index, labels][:, None] / np.maximum(1 - p, 1e-9)
+    # Rows of one observed label and one third share e and t, and only sums over them are needed.
+    suggested = p * p[np.arange(n), labels][:, None] / np.maximum(1 - p, 1e-9)
+    order = np.lexsort((third, labels))
+    cell, starts = np.unique((labels * _THIRDS + third)[order], return_index=True)
+    cells = list(
+        zip(
+            *np.divmod(cell, _THIRDS),
+            np.split(p[order], starts[1:]),
+            np.split(suggested[order], starts[1:]),
+            strict=True,
+        )
+    )
     wrong = 0.0
     for _ in range(_STEPS):
-        e = np.minimum(rate[third][:, None] * factor, 0.95)
-        by_class = p * e * (1 - follows) * targets.T[labels]
-        by_sample = p * e * follows * suggested
-        by_class[index, labels] = by_sample[index, labels] = 0
-        right = p[index, labels] * (1 - e[index, labels])
-        total = np.maximum(by_class.sum(axis=1) + by_sample.sum(axis=1) + right, 1e-300)[:, None]
-        by_class, by_sample = by_class / total, by_sample / total
-        flips = by_class + by_sample
-        q = flips.copy()
-        q[index, labels] += right / total[:, 0]
+        e = np.minimum(rate[:, None] * factor, 0.95)
+        by_class, by_sample = np.zeros((2, K, _THIRDS, K))  # observed label, third, true class
+        right = np.zeros((K, _THIRDS, K))
+        for y, b, own, other in cells:
+            classes = e[b] * (1 - follows) * targets[:, y]
+            samples = e[b] * follows
+            classes[y], samples[y] = 1 - e[b, y], 0
+            share = 1 / np.maximum(own @ classes + other @ samples, 1e-300)
+            by_class[y, b] = classes * (share @ own)
+            by_sample[y, b] = samples * (share @ other)
+            right[y, b, y], by_class[y, b, y] = by_class[y, b, y], 0
+        flips = (by_class + by_sample).sum(axis=0)
+        q = flips + right.sum(axis=0)
         wrong = float(flips.sum())
         follows = float(by_sample.sum()) / max(wrong, 1e-12)
-        expected = q * factor
-        for b in range(_THIRDS):
-            mine = third == b
-            rate[b] = flips[mine].sum() / max(float(expected[mine].sum()), 1e-12)
-        found = np.zeros((K, K))
-        np.add.at(found.T, labels, by_class)
+        rate = flips.sum(axis=1) / np.maximum(q @ factor, 1e-12)
+        found = by_class.sum(axis=1).T
         targets = (found + _TARGET_ROWS * uniform) / (found.sum(axis=1) + _TARGET_ROWS)[:, None]
         pull = _CLASS_ROWS * wrong / n
-        factor = (flips.sum(axis=0) + pull) / ((q * rate[third][:, None]).sum(axis=0) + pull)
+        factor = (flips.sum(axis=0) + pull) / (rate @ q + pull)
     return wrong / n, follows
 
 

@@ -185,24 +185,32 @@ def _fit_weights(
     if spread is not None:
         column[n:] = ballots.take(slice(n, None)).column(spread, labels[n:])
     used = slice(n, None) if only_validation else slice(0, None)
-    some, column = ballots.take(used), column[used]
-    flat = np.ascontiguousarray(some.z.reshape(E, -1))
-    count = len(column)
+    some = ballots.take(used)
+    # Rows come last: sums over the few labels then run along memory.
+    column = np.ascontiguousarray(column[used].T)
+    flat = np.ascontiguousarray(some.z.transpose(0, 2, 1)).reshape(E, -1)
+    candidates = some.candidates.T
+    count = column.shape[1]
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         w = np.exp(parameters[:E])
         b = parameters[E:]
-        p = np.exp(some.log_posterior(w, b))
-        q, likelihood = noise.responsibilities(p, column)
-        error = p
-        error -= q
+        p = (w.astype(np.float32) @ flat).astype(np.float64).reshape(column.shape)
+        p += b[:, None] if some.complete else b[candidates]
+        p -= p.max(axis=0)
+        np.exp(p, out=p)
+        p /= p.sum(axis=0)
+        q = p * column
+        told = np.maximum(q.sum(axis=0), 1e-300)
+        q /= told
+        p -= q
         gradient = np.empty_like(parameters)
-        gradient[:E] = w * (flat @ error.ravel().astype(np.float32)) / count
+        gradient[:E] = w * (flat @ p.ravel().astype(np.float32)) / count
         if some.complete:
-            gradient[E:] = error.sum(axis=0) / count
+            gradient[E:] = p.sum(axis=1) / count
         else:
-            gradient[E:] = np.bincount(some.candidates.ravel(), error.ravel(), minlength=len(b)) / count
-        value = -float(likelihood.mean()) + BIAS_PENALTY * float(b @ b)
+            gradient[E:] = np.bincount(candidates.ravel(), p.ravel(), minlength=len(b)) / count
+        value = -float(np.log(told).mean()) + BIAS_PENALTY * float(b @ b)
         value += WEIGHT_PENALTY * float(parameters[:E] @ parameters[:E])
         value += 0.5 * float(w.sum() / STEEPEST) ** 2 / count
         gradient[:E] += w * w.sum() / STEEPEST**2 / count

@@ -20,10 +20,14 @@ AGAIN = " again"
 
 @dataclass(frozen=True)
 class FoldedKernel:
-    """Gram matrices (F, L, L) of one kernel's features by fold, so that any folds can be left out."""
+    """Gram matrices (F, L, L) of one kernel's features by fold, so that any folds can be left out.
+
+    ``whole`` (L, L): that of all rows, with the penalty.
+    """
 
     kernel: KernelRidge
     grams: np.ndarray
+    whole: np.ndarray
     members: tuple[np.ndarray, ...]
 
     @classmethod
@@ -35,13 +39,18 @@ class FoldedKernel:
         for gram, rows in zip(grams, members, strict=True):
             for _, phi in kernel.features.blocks(rows):
                 gram += phi.T @ phi
-        return cls(kernel, grams, members)
+        whole = grams.sum(axis=0)
+        whole[np.diag_indices_from(whole)] += kernel.penalty
+        return cls(kernel, grams, whole, members)
 
     def solve(self, left_out: tuple[int, ...], products: np.ndarray) -> np.ndarray:
         """Ridge weights (L, K) without some folds, for given Phi'Y of the others."""
-        gram = self.grams.sum(axis=0) - self.grams[list(left_out)].sum(axis=0)
-        gram[np.diag_indices_from(gram)] += self.kernel.penalty
-        solved: np.ndarray = cho_solve(cho_factor(gram, lower=True), products)
+        gram = self.whole - self.grams[left_out[0]]
+        for a in left_out[1:]:
+            gram -= self.grams[a]
+        # Transposed it is the same matrix in the order that LAPACK works on.
+        factor = cho_factor(gram.T, lower=True, overwrite_a=True, check_finite=False)
+        solved: np.ndarray = cho_solve(factor, products, check_finite=False)
         return solved
 
     def pair_scores(

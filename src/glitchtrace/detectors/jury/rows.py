@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import eigh
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -60,8 +61,14 @@ def prepare_view(features: np.ndarray, seed: int, width: int = WIDTH) -> np.ndar
         some = centred
         if len(some) > _PCA_ROWS:
             some = some[generator(seed, "jury axes").choice(len(some), _PCA_ROWS, replace=False)]
-        _, axes = np.linalg.eigh((some.T @ some).astype(np.float64))
-        axes = axes[:, ::-1][:, :width]
+        columns = some.shape[1]
+        _, axes = eigh(
+            (some.T @ some).astype(np.float64),
+            subset_by_index=[columns - width, columns - 1],
+            check_finite=False,
+            overwrite_a=True,
+        )
+        axes = axes[:, ::-1]
         # The sign of an axis is arbitrary: its largest entry is made positive.
         axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
         centred = centred @ axes.astype(np.float32)
