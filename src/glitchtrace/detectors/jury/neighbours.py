@@ -46,7 +46,7 @@ def _by_blocks(view: np.ndarray, units: np.ndarray, count: int) -> tuple[np.ndar
     shared = np.bincount(units)[units] > 1
     index = np.empty((len(view), count), dtype=np.int64)
     nearest = np.empty((len(view), count), dtype=np.float32)
-    step = max(1, 16_000_000 // len(view))
+    step = max(1, 2_000_000 // len(view))
     for start in range(0, len(view), step):
         part = slice(start, start + step)
         # The norm of the row itself, which moves no order, is added to those kept.
