@@ -144,34 +144,42 @@ def _seen(
     pictures: Pictures, settings: Settings, embed: bool, tick: Callable[[float], None]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     network, side, said = _network(settings) if embed else (None, 32, "none")
-    found: dict[str, list[np.ndarray]] = {}
-    hashes, statistics, odd = [], [], {}
+    n = len(pictures)
+    arrays: dict[str, np.ndarray] = {}
+    hashes, odd = [], {}
     waiting: list[np.ndarray] = []
-    passing: deque[Future[dict[str, np.ndarray]]] = deque()
+    passing: deque[tuple[int, Future[dict[str, np.ndarray]]]] = deque()
 
-    def flush(left: int) -> None:
+    def put(name: str, first: int, values: np.ndarray) -> None:
+        # Into its place at once: blocks that stay where the network left them part its memory, which then grows.
+        if name not in arrays:
+            arrays[name] = np.empty((n, *values.shape[1:]), dtype=values.dtype)
+        arrays[name][first : first + len(values)] = values
+
+    def flush(left: int, last: int) -> None:
         if network is not None and waiting:
-            passing.append(pool.submit(network.embed, np.stack(waiting), batch=_BATCH))
+            first = last + 1 - len(waiting)
+            passing.append((first, pool.submit(network.embed, np.stack(waiting), batch=_BATCH)))
         waiting.clear()
         while len(passing) > left:
-            for name, values in passing.popleft().result().items():
-                found.setdefault(name, []).append(values)
+            first, block = passing.popleft()
+            for name, values in block.result().items():
+                put(name, first, values)
 
     with _single_threads(embed) as (pool, ahead):
-        for row, pixels, digest, wrong, numbers in squares(pictures, side, range(len(pictures))):
+        for row, pixels, digest, wrong, numbers in squares(pictures, side, range(n)):
             hashes.append(digest)
-            statistics.append(numbers)
+            put("statistics", row, numbers[None])
             if wrong:
                 odd[row] = wrong
             waiting.append(pixels if pixels is not None else np.full((side, side, 3), 127, dtype=np.uint8))
             if len(waiting) == _BATCH:
-                flush(ahead)
-                tick((row + 1) / len(pictures))
-        flush(0)
-    seen = np.array(statistics)
+                flush(ahead, row)
+                tick((row + 1) / n)
+        flush(0, n - 1)
+    seen = arrays["statistics"]
     odd.update(_at_sight(seen, odd))
-    arrays = {name: np.concatenate(blocks) for name, blocks in found.items()}
-    arrays["statistics"], arrays["small"] = seen[:, :6], seen[:, 6:].astype(np.float32)
+    arrays["statistics"], arrays["small"] = seen[:, :6].copy(), seen[:, 6:].astype(np.float32)
     return arrays, {
         "hashes": hashes,
         "odd": {str(row): text for row, text in sorted(odd.items())},
