@@ -73,6 +73,8 @@ def test_batches_keep_their_order_and_pass_on_a_thread_each(
         Image.new("L", (4, 4), 30 * row).save(tmp_path / "a" / f"{row}.png")
 
     class Network:
+        interpolation = "bilinear"
+
         def embed(self, pictures: np.ndarray, batch: int) -> dict[str, np.ndarray]:
             assert torch.get_num_threads() == 1
             time.sleep(0.02 if pictures.min() == 0 else 0)  # the first batch is the last to be done
@@ -88,6 +90,30 @@ def test_batches_keep_their_order_and_pass_on_a_thread_each(
     finally:
         torch.set_num_threads(before)
     np.testing.assert_array_equal(arrays["mean"][:, 0], 30 * np.arange(7))
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+def test_a_network_sees_pictures_resized_as_its_weights_were_trained(
+    interpolation: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    Image.fromarray(half_dark()).save(tmp_path / "a" / "0.png")
+    seen = []
+
+    class Network:
+        def __init__(self) -> None:
+            self.interpolation = interpolation
+
+        def embed(self, pictures: np.ndarray, batch: int) -> dict[str, np.ndarray]:
+            seen.append(pictures[0])
+            return {"mean": pictures.mean(axis=(1, 2))}
+
+    monkeypatch.setattr(picture_samples, "_network", lambda settings: (Network(), 40, "none"))
+    picture_samples._seen(read_folder(tmp_path), Settings(), True, lambda share: None)
+    wanted = (
+        Image.fromarray(half_dark()).convert("RGB").resize((40, 40), Image.Resampling[interpolation.upper()])
+    )
+    np.testing.assert_array_equal(seen[0], np.asarray(wanted))
 
 
 def test_labels_come_from_subfolders_or_a_file(tmp_path: Path) -> None:

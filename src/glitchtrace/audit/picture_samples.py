@@ -144,6 +144,7 @@ def _seen(
     pictures: Pictures, settings: Settings, embed: bool, tick: Callable[[float], None]
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     network, side, said = _network(settings) if embed else (None, 32, "none")
+    interpolation = network.interpolation if network is not None else "bilinear"
     n = len(pictures)
     arrays: dict[str, np.ndarray] = {}
     hashes, odd = [], {}
@@ -167,7 +168,7 @@ def _seen(
                 put(name, first, values)
 
     with _single_threads(embed) as (pool, ahead):
-        for row, pixels, digest, wrong, numbers in squares(pictures, side, range(n)):
+        for row, pixels, digest, wrong, numbers in squares(pictures, side, range(n), interpolation):
             hashes.append(digest)
             put("statistics", row, numbers[None])
             if wrong:

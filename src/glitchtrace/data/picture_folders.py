@@ -129,12 +129,13 @@ def _rgb(picture: Any) -> "Image.Image":
 
 
 def squares(
-    pictures: Pictures, side: int, rows: Sequence[int]
+    pictures: Pictures, side: int, rows: Sequence[int], interpolation: str = "bilinear"
 ) -> Iterator[tuple[int, np.ndarray | None, str, str, np.ndarray]]:
     """For each row: (row, pixels (side, side, 3) uint8 or None, digest of the pixels, what is wrong, statistics).
 
-    Pictures are stretched to a square.  Statistics: brightness, contrast, sharpness, distinct grey levels, width and
-    height of the original, then the 256 grey levels of the picture at 16 × 16 pixels.
+    Pictures are stretched to a square, by ``bilinear`` or ``bicubic`` interpolation.  Statistics: brightness, contrast,
+    sharpness, distinct grey levels, width and height of the original, then the 256 grey levels of the picture at
+    16 × 16 pixels.
     """
     from PIL import Image
 
@@ -168,7 +169,7 @@ def squares(
                 *grey.reshape(_SMALL, 64 // _SMALL, _SMALL, 64 // _SMALL).mean(axis=(1, 3)).ravel(),
             ]
         )
-        pixels = np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
+        pixels = np.asarray(picture.resize((side, side), Image.Resampling[interpolation.upper()]))
         yield row, pixels, digest, "", statistics
 
 
