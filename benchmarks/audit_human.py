@@ -1,16 +1,19 @@
 """Errors that people found: the audit beside cleanlab, docs/tables/audit_human.csv.
 
 python benchmarks/audit_human.py SET …                of MNIST, CIFAR-10, "20 Newsgroups"
-python benchmarks/audit_human.py features SET FILE    the same from features, which go into FILE.npz for Datalab
+python benchmarks/audit_human.py features SET FILE    from features, which go into FILE.npz for Datalab; SET also
+                                                      "CIFAR-10N aggregate" or "CIFAR-10N worst"
 ENV/bin/python benchmarks/audit_human.py datalab SET … FILE.npz …
 
 Each adds its lines to the table; delete it to begin anew.  Needs GLITCHTRACE_DATA.  The test sets come with
 cross-validated probabilities, which both are given; a row is wrong where fewer than three of five people chose its
 label.  People saw only rows that confident learning had proposed, which favours its kin: all others count as right.
 
-Features: those of the audit (EfficientNet-Lite1 at 128 pixels; directions of TF-IDF), on which both learn the labels
-of the test set itself.  Datalab is run by an environment of its own, which needs neither glitchtrace nor this
-checkout: uv venv ENV; uv pip install --python ENV/bin/python 'cleanlab[datalab]==2.9.0'.
+Features: those of the audit (EfficientNet-Lite1 at 128 pixels; directions of TF-IDF), on which all learn the labels of
+the set itself; cleanlab is given probabilities of a logistic regression in five folds.  CIFAR-10N: the first 4,000
+training pictures with the labels that people gave them, wrong where CIFAR-10 says otherwise.  Datalab is run by an
+environment of its own, which needs neither glitchtrace nor this checkout:
+uv venv ENV; uv pip install --python ENV/bin/python 'cleanlab[datalab]==2.9.0'.
 """
 
 import json
@@ -24,6 +27,7 @@ import pandas as pd
 
 TABLE = Path("docs/tables/audit_human.csv")
 CHECKED = {"MNIST": "mnist", "CIFAR-10": "cifar10", "20 Newsgroups": "20news"}
+PEOPLE = {"CIFAR-10N aggregate": "aggre_label", "CIFAR-10N worst": "worse_label"}
 
 
 def cleanlab_score(labels: np.ndarray, probabilities: np.ndarray, adjusted: bool) -> np.ndarray:
@@ -70,6 +74,15 @@ def given(stem: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return labels, probabilities, wrong
 
 
+def by_people(column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (n,) that people gave to the first 4,000 training pictures of CIFAR-10, and which are wrong (n,)."""
+    root = Path(os.environ["GLITCHTRACE_DATA"])
+    with np.load(root / "labels/cifar10n_human_labels.npz") as z:
+        labels = z[column][:4000].astype(np.int64)
+    with np.load(root / "CIFAR10/cifar10_lossless_5000.npz") as z:
+        return labels, labels != z["y_train"]
+
+
 def checked(name: str, stem: str) -> None:
     """One test set whose candidates people have looked at."""
     from glitchtrace.audit.judgement import judge
@@ -85,13 +98,17 @@ def checked(name: str, stem: str) -> None:
     lines(name, "probabilities", wrong, scores)
 
 
-def from_features(name: str, stem: str, target: Path) -> None:
-    """The audit of the labels of one test set from its features, which are kept for Datalab."""
+def from_features(name: str, target: Path) -> None:
+    """The audit of the labels of one set from its features, which are kept for Datalab, and cleanlab beside it."""
     import tempfile
 
     from glitchtrace.audit.run import audit_path
 
-    labels, _, wrong = given(stem)
+    stem = CHECKED.get(name, "cifar10n")
+    if name in PEOPLE:
+        labels, wrong = by_people(PEOPLE[name])
+    else:
+        labels, _, wrong = given(stem)
     root = Path(os.environ["GLITCHTRACE_DATA"])
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
@@ -112,8 +129,20 @@ def from_features(name: str, stem: str, target: Path) -> None:
     score, order = np.empty(len(labels)), np.empty(len(labels), dtype=np.int64)
     score[rows] = found.score_label
     order[rows] = found.row
-    lines(name, "features", wrong, {"glitchtrace": (score, seconds)})
-    np.savez(target, name=name, features=features[order], labels=labels, wrong=wrong)
+    features = features[order]
+    rival = timed(lambda: cleanlab_score(labels, regressed(features, labels), False))
+    lines(name, "features", wrong, {"glitchtrace": (score, seconds), "cleanlab": rival})
+    np.savez(target, name=name, features=features, labels=labels, wrong=wrong)
+
+
+def regressed(features: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Probabilities (n, K) of a logistic regression, out of five folds."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    model = LogisticRegression(max_iter=1000)
+    return cross_val_predict(model, features, labels, cv=folds, method="predict_proba")
 
 
 def audited(audit_path, data: Path, settings: dict[str, str]) -> tuple[np.ndarray, pd.DataFrame, float]:
@@ -136,7 +165,7 @@ def audited(audit_path, data: Path, settings: dict[str, str]) -> tuple[np.ndarra
 
 
 def pictures(stem: str, root: Path):
-    """The pictures of a test set in their official order."""
+    """The pictures of a set in their official order."""
     import io
     import itertools
 
@@ -146,6 +175,10 @@ def pictures(stem: str, root: Path):
         from glitchtrace.data.datasets.idx import read_idx
 
         yield from map(Image.fromarray, read_idx(root / "MNIST/raw/t10k-images-idx3-ubyte.gz", 3))
+        return
+    if stem == "cifar10n":
+        with np.load(root / "CIFAR10/cifar10_lossless_5000.npz") as z:
+            yield from map(Image.fromarray, z["x_train"])
         return
     with np.load(root / "CIFAR10/cifar10_test_jpeg.npz") as z:
         content, offsets = z["jpeg"].tobytes(), z["offsets"]
@@ -168,7 +201,7 @@ def datalab(name: str, kind: str, labels: np.ndarray, wrong: np.ndarray, **evide
 if __name__ == "__main__":
     what, *rest = sys.argv[1:]
     if what == "features":
-        from_features(rest[0], CHECKED[rest[0]], Path(rest[1]))
+        from_features(rest[0], Path(rest[1]))
     elif what == "datalab":
         for each in rest:
             if each in CHECKED:
