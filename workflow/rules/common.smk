@@ -69,6 +69,9 @@ checked(
 )
 CELL_KEYS = tuple(grid.AXES.values())
 DETECTORS = registry.chosen("detector", CONFIG["detectors"])
+OF_PICTURES = {
+    name for name in DETECTORS if "pictures" in registry.card("detector", name)["needs"]
+}
 COUNTERS = registry.chosen("counter", CONFIG["counters"])
 HEADLINE = "f1_published" if CONFIG["evaluation"]["compat"]["f1_threshold"] else "f1"
 
@@ -293,6 +296,8 @@ def of_frozen(wildcards):
 def further_representations(wildcards):
     """Parameter function: representations beside the head's inputs that the backbone keeps and a detector asks for."""
     kept = SETTINGS["model"][wildcards.model].get("representations", [])
+    if not kept:
+        return []
     names = fitting(wildcards)
     if any(registry.card("detector", name).get("views") == "all" for name in names):
         asked = set(kept)
@@ -342,8 +347,7 @@ def evidence(detectors, counters=()):
 def fitting(wildcards):
     """Parameter function: the study's detectors, of a table without those that need pictures."""
     table = registry.card("dataset", wildcards.dataset)["modality"] != "image"
-    needs = {name: registry.card("detector", name)["needs"] for name in DETECTORS}
-    return [name for name in DETECTORS if not (table and "pictures" in needs[name])]
+    return [name for name in DETECTORS if not (table and name in OF_PICTURES)]
 
 
 def detector_settings(detectors):
