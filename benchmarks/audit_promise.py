@@ -4,6 +4,7 @@ python benchmarks/audit_promise.py runs FIRST COUNT [FOLDER [SET …]]   audits,
 python benchmarks/audit_promise.py join FOLDER …                       runs made elsewhere into docs/tables
 python benchmarks/audit_promise.py calibration [FOLDER]                why a suspicion is off: audit_calibration.csv
 python benchmarks/audit_promise.py moved SEED …                        whether moving it helps: audit_moved.csv
+python benchmarks/audit_promise.py noise SEED …                        which noise the jury finds: audit_noise.csv
 python benchmarks/audit_promise.py page                                the tables of docs/audit.md from the files
 
 ``runs`` needs GLITCHTRACE_DATA and, for pictures, the features that ``benchmarks/jury.py features`` keeps.  Each run
@@ -149,7 +150,8 @@ def calibration(folder: Path, draws: int = 300) -> None:
     """Judged runs whose calibration error is above CALIBRATED, again: what is chance, and to which side the rest goes.
 
     ``floor`` and ``floor_95``: mean and 95 % quantile of the error that the same suspicions would have if each were
-    exactly the probability of its row.  ``bias``: mean suspicion minus the share of wrong labels.
+    exactly the probability of its row.  ``bias``: mean suspicion minus the share of wrong labels, of which ``bias_low``
+    comes from suspicions below a tenth.
     """
     table = pd.read_csv(folder / "audit_promise_runs.csv")
     held: dict[str, object] = {}
@@ -174,6 +176,7 @@ def calibration(folder: Path, draws: int = 300) -> None:
                 "floor": np.mean(chance),
                 "floor_95": np.quantile(chance, 0.95),
                 "bias": float((suspicion - wrong).mean()),
+                "bias_low": float(((suspicion - wrong) * (suspicion < 1 / BINS)).mean()),
             }
         )
     pd.DataFrame(lines).round(4).to_csv(TABLES / "audit_calibration.csv", index=False)
@@ -211,6 +214,53 @@ def moved(seeds: list[int]) -> None:
                     }
                 )
     pd.DataFrame(lines).round(4).to_csv(TABLES / "audit_moved.csv", index=False)
+
+
+def noise(seeds: list[int]) -> None:
+    """The calibration error of either noise model: errors follow no classes, or pairs of them; which the jury chose.
+
+    ``gain``: what the second model adds to the log likelihood of the observed labels, weights and bias fitted for each;
+    ``limit``: what it adds by chance in one of twenty cases, half the 95 % point of χ² with K (K − 1) − 1 degrees of
+    freedom.  All of the jury's first verdict, before its refit.
+    """
+    from unittest import mock
+
+    from scipy.special import expit
+    from scipy.stats import chi2
+
+    from glitchtrace.detectors.jury import judge
+    from glitchtrace.detectors.jury.noise import STRENGTHS, UNIFORM
+    from glitchtrace.detectors.jury.pool import fit_pool, loss_at_rate
+
+    held: dict[str, object] = {}
+    lines = []
+    for name in ("Fashion-MNIST", "CIFAR-10N", "covtype"):
+        for percent in (20, 40):
+            for seed in seeds:
+                samples, views, labels, right = draw(name, percent, seed, held)
+                with mock.patch.object(judge, "mixed_number", side_effect=judge.mixed_number) as seen:
+                    detect(samples, views, Settings(seed=seed % 2**31), Store(None), lambda share: None)
+                pool, _, _, _, ballots, observed, n = seen.call_args.args
+                found = [fit_pool(ballots, observed, n, strengths=each) for each in (UNIFORM, STRENGTHS[2])]
+                losses = [loss_at_rate(each, ballots, observed, n, None)[0] for each in found]
+                suspicion = [expit(each.log_odds(ballots, observed)) for each in found]
+                cells = ballots.classes * (ballots.classes - 1)
+                lines.append(
+                    {
+                        "set": name,
+                        "noise": percent,
+                        "seed": seed,
+                        "chosen": "no classes" if pool.uniform else "pairs of classes",
+                        "gain": n * (losses[0] - losses[1]),
+                        "limit": chi2.ppf(0.95, cells - 1) / 2,
+                        "sum": suspicion[0].sum(),
+                        "sum_pairs": suspicion[1].sum(),
+                        "wrong": int((labels != right).sum()),
+                        "error": calibration_error(suspicion[0], labels != right),
+                        "error_pairs": calibration_error(suspicion[1], labels != right),
+                    }
+                )
+    pd.DataFrame(lines).round(4).to_csv(TABLES / "audit_noise.csv", index=False)
 
 
 def summarised(table: pd.DataFrame) -> pd.DataFrame:
@@ -336,5 +386,7 @@ if __name__ == "__main__":
         calibration(Path(sys.argv[2]) if len(sys.argv) > 2 else TABLES)
     elif sys.argv[1] == "moved":
         moved([int(seed) for seed in sys.argv[2:]])
+    elif sys.argv[1] == "noise":
+        noise([int(seed) for seed in sys.argv[2:]])
     else:
         page()
