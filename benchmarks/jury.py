@@ -44,7 +44,7 @@ from glitchtrace.detectors.jury.judge import SURE
 from glitchtrace.detectors.jury.neighbours import VOTERS, find_neighbours
 from glitchtrace.detectors.jury.number import class_number, mixed_number
 from glitchtrace.detectors.jury.panel import Panel, seat
-from glitchtrace.detectors.jury.pool import STEEPEST, Pool, fit_pool
+from glitchtrace.detectors.jury.pool import STEEPEST, Pool, fit_pool, ranking_pool
 from glitchtrace.detectors.jury.promise import FEWEST, make_promise
 from glitchtrace.detectors.jury.refit import refit
 from glitchtrace.detectors.jury.rows import Rows, deal_folds, gather_rows
@@ -159,12 +159,15 @@ def judged(draw: Draw, validated: bool, again: bool = True) -> dict[str, object]
     number = class_number(first, scale, panel.ballots, rows.labels, n)
     sure = fit_pool(panel.ballots, rows.labels, n, only_validation=True) if told_right(first) else None
     mixed = mixed_number(first, sure, number, scale, panel.ballots, rows.labels, n)
-    pool, ballots = first, panel.ballots
+    leading = ranking_pool(first, panel.ballots, rows.labels, n) if again else first
+    pool, ballots = leading, panel.ballots
     if again:
         ballots = panel.ballots.joined(
-            refit(rows, panel, first, deal_folds(rows.units, rows.labels, 5, 1), 0)
+            refit(rows, panel, leading, deal_folds(rows.units, rows.labels, 5, 1), 0)
         )
-        pool = fit_pool(ballots, rows.labels, n, start=first)
+        pool = fit_pool(ballots, rows.labels, n, start=leading)
+    if leading is not first:
+        pool = pool.levelled(first, labels)
     own = ballots.take(slice(0, n))
     odds = pool.log_odds(own, labels)
     seconds = time.process_time() - start
@@ -181,7 +184,7 @@ def judged(draw: Draw, validated: bool, again: bool = True) -> dict[str, object]
         "record": {
             "wrong": wrong.mean(),
             "f1": f1(odds, wrong),
-            "f1_before_refit": f1(first.log_odds(panel.ballots.take(slice(0, n)), labels), wrong),
+            "f1_before_refit": f1(leading.log_odds(panel.ballots.take(slice(0, n)), labels), wrong),
             "ceiling_f1": f1(told, wrong),
             "number": mixed.share,
             "low": mixed.low,

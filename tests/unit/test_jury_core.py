@@ -1,5 +1,7 @@
 """Jury: experts never see the label they judge; noise, promise and number do what they say."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -530,3 +532,41 @@ def test_kernel_scores_are_the_same_where_features_are_not_kept(monkeypatch):
     assert made.penalty == kept.penalty
     block = next(rows.blocks(100))
     np.testing.assert_allclose(made.scores(block), kept.scores(block), atol=1e-8)
+
+
+def test_errors_between_classes_are_believed_where_they_are_plain():
+    def chosen(labels: np.ndarray, doubt: float) -> bool:
+        half = np.arange(len(labels)) % 2
+        return noise.is_uniform(
+            noise.choose_strengths(p, ballots, labels, half, noise.uniform_matrix(0.1, 4), doubt)
+        )
+
+    matrix = np.eye(4)
+    matrix[1] = [0, 0.85, 0.15, 0]
+    ballots, truth, labels = simulated(1200, matrix, 42)
+    p = np.exp(ballots.log_posterior(np.array([2.0, 0.0]), np.zeros(4)))
+    assert not chosen(labels, 2.8)
+    assert chosen(labels, 100.0)
+    assert chosen(flip(truth, 0.1, 0), 2.8)
+
+
+def test_ranking_pool_finds_the_pair_that_a_rate_of_none_hides():
+    matrix = np.eye(4)
+    matrix[1] = [0, 0.9, 0.1, 0]
+    ballots, _, labels = simulated(3000, matrix, 43)
+    found = pool.fit_pool(ballots, labels, 3000)
+    assert pool.ranking_pool(found, ballots, labels, 3000) is found
+    none = replace(found, noise=np.eye(4))
+    # A rate of 0 is one that EM never leaves.
+    p = none.posterior(ballots)
+    np.testing.assert_array_equal(noise.estimate(p, ballots, labels, none.noise, (5.0, 1.0), 5), none.noise)
+    other = pool.ranking_pool(none, ballots, labels, 3000)
+    assert other.noise[1, 2] == pytest.approx(0.1, abs=0.03)
+    # The level is that of the first pool, the order that of the second.
+    level = other.levelled(none, labels)
+    assert level.rate(labels) < 1e-10
+    assert (level.log_odds(ballots, labels) < 0).all()
+    sure = level.noise[1, 2] / level.noise[1, 3]
+    assert sure == pytest.approx(other.noise[1, 2] / other.noise[1, 3], rel=1e-6)
+    right = noise.uniform_matrix(0.02, 4)
+    assert other.levelled(replace(none, noise=right), labels).rate(labels) == pytest.approx(0.02)

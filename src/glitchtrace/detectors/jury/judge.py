@@ -11,7 +11,7 @@ from glitchtrace.detectors.jury.evidence import gather_evidence
 from glitchtrace.detectors.jury.noise import responsibilities, uniform_matrix
 from glitchtrace.detectors.jury.number import class_number, mixed_number
 from glitchtrace.detectors.jury.panel import BOTH, Panel, seat
-from glitchtrace.detectors.jury.pool import Pool, fit_pool, log_odds
+from glitchtrace.detectors.jury.pool import Pool, fit_pool, log_odds, ranking_pool
 from glitchtrace.detectors.jury.promise import make_promise
 from glitchtrace.detectors.jury.rare import find_rare, thinned
 from glitchtrace.detectors.jury.refit import refit
@@ -100,10 +100,13 @@ class Jury:
         if pool.validation_flip is not None and pool.validation_flip < SURE:
             sure = fit_pool(panel.ballots, rows.labels, n, seed=seed, only_validation=True)
         number = mixed_number(pool, sure, by_class, scale, panel.ballots, rows.labels, n)
-        final, ballots, notes = pool, panel.ballots, []
+        leading = ranking_pool(pool, panel.ballots, rows.labels, n, seed)
+        final, ballots, notes = leading, panel.ballots, []
         if self.refit:
-            final, ballots, words = _again(rows, panel, pool, seed)
+            final, ballots, words = _again(rows, panel, leading, seed)
             notes += words
+        if leading is not pool:
+            final = final.levelled(pool, y)
         own = ballots.take(slice(0, n))
         p = final.posterior(own)
         odds = log_odds(p, own, y, final.noise)

@@ -8,6 +8,7 @@ from glitchtrace.detectors.jury.ballots import Ballots
 STRENGTHS = ((1e9, 1e9), (50.0, 1e9), (50.0, 10.0), (5.0, 10.0), (5.0, 1.0))
 UNIFORM = STRENGTHS[0]
 _HIGHEST = 0.95
+LEAST, _MOST = 0.01, 0.9
 
 
 def uniform_matrix(rate: float, classes: int) -> np.ndarray:
@@ -20,6 +21,21 @@ def uniform_matrix(rate: float, classes: int) -> np.ndarray:
 def flip_rate(matrix: np.ndarray, prior: np.ndarray) -> float:
     """The mean flip rate, sum_c prior_c (1 - T[c, c])."""
     return float(prior @ (1 - np.diag(matrix)))
+
+
+def scaled(matrix: np.ndarray, s: float) -> np.ndarray:
+    """I + s (T - I); a class whose rate would pass 0.95 stays there."""
+    rate = 1 - np.diag(matrix)
+    factor = np.minimum(s, _HIGHEST / np.maximum(rate, 1e-12))
+    result: np.ndarray = matrix * factor[:, None]
+    np.fill_diagonal(result, 1 - rate * factor)
+    return result
+
+
+def opened(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """T with uniform targets and its own flip rate, at least 0.01: a start for EM, which never leaves a rate of 0."""
+    rate = flip_rate(matrix, np.bincount(labels, minlength=len(matrix)) / len(labels))
+    return uniform_matrix(min(max(rate, LEAST), _MOST), len(matrix))
 
 
 def responsibilities(p: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -91,29 +107,39 @@ def estimate(
 
 
 def choose_strengths(
-    p: np.ndarray, ballots: Ballots, labels: np.ndarray, half: np.ndarray, start: np.ndarray, steps: int = 15
+    p: np.ndarray,
+    ballots: Ballots,
+    labels: np.ndarray,
+    half: np.ndarray,
+    start: np.ndarray,
+    doubt: float = 1.0,
+    steps: int = 15,
 ) -> tuple[float, float]:
     """(a, b) by the held-out likelihood of the observed labels in two halves: the simplest within one standard error.
 
-    ``half`` (N,) of 0 and 1.
+    ``half`` (N,) of 0 and 1; ``doubt``: errors follow pairs of classes only where equal ones of all are
+    further behind than so many standard errors.
     """
     gains = []
     first, second = np.flatnonzero(half == 0), np.flatnonzero(half == 1)
     parts = ((first, second), (second, first))
-    rate = flip_rate(start, p.mean(axis=0)) if ballots.complete else float(1 - np.diag(start).mean())
-    begin = uniform_matrix(min(max(rate, 0.01), 0.9), ballots.classes)
+    begin = opened(start, labels)
     for strengths in STRENGTHS:
         held = np.empty(len(labels))
         for fit, other in parts:
             matrix = estimate(p[fit], ballots.take(fit), labels[fit], begin, strengths, steps)
             held[other] = responsibilities(p[other], ballots.take(other).column(matrix, labels[other]))[1]
         gains.append(held)
-    best = gains[int(np.argmax([gain.sum() for gain in gains]))]
-    for strengths, gain in zip(STRENGTHS, gains, strict=True):
+
+    def behind(gain: np.ndarray, best: np.ndarray) -> float:
         difference = best - gain
-        if difference.sum() <= difference.std() * np.sqrt(len(difference)):
-            return strengths
-    return UNIFORM  # not reached: the best one is within its own error
+        return float(difference.sum()) / max(float(difference.std() * np.sqrt(len(labels))), 1e-12)
+
+    order = np.argsort([-gain.sum() for gain in gains], kind="stable").tolist()
+    best = gains[order[0]]
+    if behind(gains[0], best) <= doubt:
+        best = gains[next(number for number in order if is_uniform(STRENGTHS[number]))]
+    return next(one for one, gain in zip(STRENGTHS, gains, strict=True) if behind(gain, best) <= 1)
 
 
 def is_uniform(strengths: tuple[float, float]) -> bool:

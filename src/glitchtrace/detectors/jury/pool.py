@@ -16,7 +16,9 @@ BIAS_PENALTY, WEIGHT_PENALTY = 1e-3, 1e-4
 STEEPEST = 4.0
 ROUNDS, WEIGHT_STEPS, NOISE_STEPS = 30, 10, 8
 _UNIFORM_ROUNDS, _CHOICE_ROUNDS = 3, (3, 10)
+_DOUBTS = (1.0, 2.8)  # standard errors: errors between classes are tried soon, and kept where they are plain
 _TOLERANCE = 1e-4
+_NEXT_TO_NONE = 1e-12
 _FIT_ROWS = 20_000  # rows that decide weights and noise; more are thinned
 
 
@@ -39,6 +41,15 @@ class Pool:
     def uniform(self) -> bool:
         """Whether errors are taken to follow no class pairs."""
         return noise.is_uniform(self.strengths)
+
+    def rate(self, labels: np.ndarray) -> float:
+        """The mean flip rate, each class by its share of the ``labels``."""
+        return noise.flip_rate(self.noise, np.bincount(labels, minlength=len(self.noise)) / len(labels))
+
+    def levelled(self, other: "Pool", labels: np.ndarray) -> "Pool":
+        """The pool with the flip rate of another one: I + s (T - I)."""
+        s = max(other.rate(labels), _NEXT_TO_NONE) / max(self.rate(labels), _NEXT_TO_NONE)
+        return replace(self, noise=noise.scaled(self.noise, s))
 
     def posterior(self, ballots: Ballots) -> np.ndarray:
         """P (N, C): the experts' belief, before the observed label."""
@@ -74,6 +85,7 @@ def fit_pool(
     start: Pool | None = None,
     strengths: tuple[float, float] | None = None,
     only_validation: bool = False,
+    reopen: bool = False,
     rounds: int = ROUNDS,
 ) -> Pool:
     """Maximise the likelihood of the observed labels over weights, bias, T and the flip rate of validation labels.
@@ -97,6 +109,8 @@ def fit_pool(
         Shrinkage of T; chosen by held-out likelihood if not given.
     only_validation
         Take validation labels as right, and let them alone decide (w, b): the rule for a sure validation set.
+    reopen
+        Start T anew where errors between classes are chosen.
     rounds
         Turns at most.
     """
@@ -130,7 +144,10 @@ def fit_pool(
         path.append(-value)
         p = np.exp(part.log_posterior(np.exp(log_weights), bias))
         if start is None and strengths is None and turn in _CHOICE_ROUNDS:
-            chosen = noise.choose_strengths(p[:n], train, y[:n], half, matrix)
+            doubt = _DOUBTS[_CHOICE_ROUNDS.index(turn)]
+            chosen = noise.choose_strengths(p[:n], train, y[:n], half, matrix, doubt)
+            if reopen and not noise.is_uniform(chosen):
+                matrix = noise.opened(matrix, y[:n])
         current = noise.UNIFORM if start is None and strengths is None and turn < _UNIFORM_ROUNDS else chosen
         matrix = noise.estimate(p[:n], train, y[:n], matrix, current, NOISE_STEPS)
         if wrong is not None and not only_validation:
@@ -147,6 +164,19 @@ def fit_pool(
         before = rate
     # A last step makes T and the weights agree on the rate.
     return Pool(np.exp(log_weights), bias, matrix, chosen, wrong, tuple(path))
+
+
+def ranking_pool(pool: Pool, ballots: Ballots, labels: np.ndarray, training: int, seed: int = 0) -> Pool:
+    """The pool to rank by: another one where ``pool`` has found next to no wrong label.
+
+    Its first turns take errors for uniform, and where only a pair of classes has some, their rate falls to 0, which no
+    EM step leaves.  ``reopen`` finds such pairs.  But where classes overlap it finds some in right labels too, hence it
+    says which labels would be wrong, never how many.
+    """
+    if pool.rate(labels[:training]) >= noise.LEAST:
+        return pool
+    other = fit_pool(ballots, labels, training, seed=seed, reopen=True)
+    return pool if other.uniform else other
 
 
 def fitted_rows(N: int, training: int, classes: int) -> tuple[int, int]:
@@ -249,8 +279,3 @@ def loss_at_rate(
             part, labels[rows], n, matrix, spread, log_weights, bias, False
         )
     return value, len(rows)
-
-
-def refined(pool: Pool, **changes: object) -> Pool:
-    """The pool with some fields replaced."""
-    return replace(pool, **changes)  # type: ignore[arg-type]

@@ -48,15 +48,6 @@ class Scale:
         return max(0.0, 1 - ONE_SIDED * self.error)
 
 
-def scaled(matrix: np.ndarray, s: float) -> np.ndarray:
-    """I + s (T - I); a class whose rate would pass 0.95 stays there."""
-    rate = 1 - np.diag(matrix)
-    factor = np.minimum(s, 0.95 / np.maximum(rate, 1e-12))
-    result: np.ndarray = matrix * factor[:, None]
-    np.fill_diagonal(result, 1 - rate * factor)
-    return result
-
-
 def profile(pool: Pool, ballots: Ballots, labels: np.ndarray, training: int, block: int = 4096) -> Scale:
     """The standard error of s from the outer product of the rows' scores, profiled over the pool.
 
@@ -152,7 +143,7 @@ def right_probabilities(
     low = scale.lower() if s is None else s
     if low <= 0:
         return np.ones((1, len(labels)), dtype=np.float32)
-    column = ballots.column(scaled(pool.noise if pool.uniform else weakened(pool.noise), low), labels)
+    column = ballots.column(noise.scaled(pool.noise if pool.uniform else weakened(pool.noise), low), labels)
     place = ballots.place(labels)
     index = np.arange(len(labels))
     result = np.empty((DRAWS, len(labels)), dtype=np.float32)
