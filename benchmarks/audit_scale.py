@@ -233,12 +233,6 @@ def memory() -> None:
 
         return f"torch {torch.__version__}"
 
-    def timm() -> str:
-        import timm
-        import torchvision
-
-        return f"timm {timm.__version__}, torchvision {torchvision.__version__}"
-
     def network() -> str:
         from glitchtrace.models.efficientnet_lite import load
 
@@ -258,7 +252,7 @@ def memory() -> None:
         return "the jury, 10,000 rows of 192 features"
 
     lines = []
-    for step in (libraries, torch, timm, network, jury):
+    for step in (libraries, torch, network, jury):
         with open("/proc/self/clear_refs", "w") as stream:
             stream.write("5")
         name = step()

@@ -1,5 +1,7 @@
 """Frozen backbones: their weights, their preprocessing, and what is said when something is missing."""
 
+import subprocess
+import sys
 from pathlib import Path
 from urllib.error import URLError
 
@@ -271,6 +273,30 @@ def test_folding_changes_outputs_by_rounding_alone(variant: str) -> None:
     for name, values in expected.items():
         assert np.abs(found[name] - values).max() <= 1e-5 * np.abs(values).max()
         assert found[name].std() > 0.1
+
+
+@pytest.mark.parametrize("variant", ["0", "1", "2"])
+def test_lite_is_the_network_of_timm_to_the_bit(variant: str) -> None:
+    other = timm.create_model(f"tf_efficientnet_lite{variant}", pretrained=False, num_classes=0).eval()
+    own = efficientnet_lite.load(variant, folded=False).body
+    other.load_state_dict(own.network.state_dict())
+    other.to(memory_format=torch.channels_last)
+    for side in (64, 97):
+        x = torch.from_numpy(_bytes(2, 3, side, side)) / 127.5 - 1
+        x = x.contiguous(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            expected, found = other(x), own(x)
+            middle = other.blocks[:5](other.bn1(other.conv_stem(x))).mean(dim=(2, 3))
+        assert torch.equal(found[:, : expected.shape[1]], expected)
+        assert torch.equal(found[:, expected.shape[1] :], middle)
+
+
+def test_lite_needs_no_library_beside_torch() -> None:
+    program = (
+        "import sys; from glitchtrace.models import efficientnet_lite; efficientnet_lite.load(1, 64); "
+        "sys.exit(bool({'timm', 'torchvision'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_the_packaged_weights_know_a_palace_and_a_flower() -> None:
