@@ -23,6 +23,9 @@ PICTURE = Path("docs/comparison-ranks.png")
 RESULTS = Path("results")
 STUDIES = ("comparison", "comparison_small", "comparison_tables", "comparison_pictures")
 SEEDS, COST = "comparison_seeds", "comparison_cost"
+# Labels that people gave: their table, the study that only it has, whose cells have fewer detectors, and its measures.
+PEOPLE, CHECKED, MEASURES = "comparison_people", "checked_labels", ("f1", "auroc")
+EVERYWHERE = ("loss", "AUM", "confident_learning", "knn_vote", "CNCI")
 # The study of what CNCI depends on and its table, the estimator that forbids the observed label, and its column.
 CNCI, OTHER, ANOTHER = "cnci", "tracin@other_label", "CNCI, another label"
 STAGES = ("train", "cross_fit", "profile_influence", "detect")
@@ -33,6 +36,8 @@ def main() -> None:
     """Take what the studies have made, draw, and fill every section of the page."""
     for study in STUDIES:
         take(study)
+    for study in (*STUDIES, CHECKED):
+        take_people(study)
     take_cnci()
     compared, costs = read()
     style.save(draw_ranks(compared.cells, compared.chosen), [PICTURE])
@@ -57,6 +62,18 @@ def take(study: str) -> None:
     _merge(COST, mean.agg(["mean", "std", "count"]).reset_index(), ["dataset", "model"])
 
 
+def take_people(study: str) -> None:
+    """Put F1 and AUROC of the labels that people gave in a study that has been run into their table."""
+    summary = result(study, "summary.parquet")
+    if summary is None:
+        return
+    people = summary["glitch"].map(registry.base_name).isin(["human_labels", "official_labels"])
+    if people.any():
+        kinds = [by_seed(summary[people], measure).assign(metric=measure) for measure in MEASURES]
+        found = pd.concat(kinds)[[*CELL_KEYS, "metric", "signal", *_seeds(kinds[0])]]
+        _merge(PEOPLE, found, CELL_KEYS)
+
+
 def take_cnci() -> None:
     """Put the values of every seed of the study of CNCI, where it has been run, into their table."""
     summary = result(CNCI, "summary.parquet")
@@ -64,11 +81,15 @@ def take_cnci() -> None:
         write_csv(by_seed(summary), FOLDER / f"{CNCI}.csv")
 
 
-def by_seed(summary: pd.DataFrame) -> pd.DataFrame:
-    """F1 of every detector in every cell, a column per seed."""
-    found = summary[(summary["metric"] == METRIC) & (summary["signal"] != "")]
+def by_seed(summary: pd.DataFrame, metric: str = METRIC) -> pd.DataFrame:
+    """A measure of every detector in every cell, a column per seed."""
+    found = summary[(summary["metric"] == metric) & (summary["signal"] != "")]
     found = found.assign(seed="seed_" + found["seed"].astype(str))
     return found.pivot_table(index=[*CELL_KEYS, "signal"], columns="seed", values="value").reset_index()
+
+
+def _seeds(wide: pd.DataFrame) -> list[str]:
+    return [name for name in wide if name.startswith("seed_")]
 
 
 def _merge(name: str, found: pd.DataFrame, keys: list[str]) -> None:
@@ -104,6 +125,7 @@ def sections(compared: Comparison, costs: pd.DataFrame) -> dict[str, str]:
             f"**{group}**\n\n{markdown_table(means(ranks[ranks['group'] == group]))}" for group in GROUPS
         ),
         "cost": markdown_table(cost(costs)),
+        "people": people(),
         "cnci": cnci(),
     }
 
@@ -243,11 +265,40 @@ def cost(costs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def people() -> str:
+    """Mean F1 and AUROC on labels that people gave: the best detector of each cell, and the same ones everywhere."""
+    found = table(PEOPLE)
+    assert found is not None
+    found["mean"] = found[_seeds(found)].mean(axis=1)
+    wide = found.pivot_table(index=[*CELL_KEYS, "signal"], columns="metric", values="mean")
+    rows = []
+    for key, part in wide.groupby(level=CELL_KEYS):
+        cell = dict(zip(CELL_KEYS, key, strict=True))
+        part = part.droplevel(CELL_KEYS)
+        plain = part[[not of_influence(name) for name in part.index]]
+        first, signal = plain["f1"].idxmax(), part.drop(plain.index)["f1"].idxmax()
+        rows.append(
+            {
+                "data": human_name("dataset", cell["dataset"]),
+                "labels": human_glitch(cell["glitch"], cell["ratio"]),
+                "network": human_name("model", cell["model"]),
+                "best without influence": f"{_both(part.loc[first])} ({label(first)})",
+                "best influence signal": f"{_both(part.loc[signal])} ({label(signal)})",
+                **{label(name): _both(part.loc[name]) for name in EVERYWHERE},
+            }
+        )
+    return markdown_table(pd.DataFrame(rows))
+
+
+def _both(row: pd.Series) -> str:
+    return f"{row['f1']:.3f} / {row['auroc']:.3f}"
+
+
 def cnci() -> str:
     """Mean F1 of CNCI as published and with another label than the observed one, beside other detectors."""
     found = table(CNCI)
     assert found is not None
-    found["mean"] = found[[name for name in found if name.startswith("seed_")]].mean(axis=1)
+    found["mean"] = found[_seeds(found)].mean(axis=1)
     cell = ["dataset", "glitch", "ratio"]
     published, other = (
         found[(found["estimator"] == OTHER) == is_other].pivot_table(

@@ -174,6 +174,16 @@ def comparison(text: str) -> Iterator[Claim]:
     for _, line, shown in rows(text, "cost"):
         for head, stage in stages.items():
             yield from claims(page, line, shown[head], costs[shown["data"], shown["network"], stage])
+    of_people = {}
+    for row in table("comparison_people"):
+        values = [float(row[key]) for key in row if key.startswith("seed_") and row[key]]
+        key = human_name("dataset", row["dataset"]), human_glitch(row["glitch"], row["ratio"])
+        of_people[*key, label(row["signal"]), row["metric"]] = statistics.fmean(values)
+    for _, line, shown in rows(text, "people"):
+        for head, cell in list(shown.items())[3:]:
+            detector = cell.partition("(")[2].strip(")") or head
+            values = [of_people[shown["data"], shown["labels"], detector, kind] for kind in ("f1", "auroc")]
+            yield from claims(page, line, cell, *values)
     of_cnci = {}
     for row in table("cnci"):
         key = human_name("dataset", row["dataset"]), human_glitch(row["glitch"], row["ratio"])
