@@ -26,7 +26,7 @@ def sections() -> dict[str, str]:
     """The texts of the page by section."""
     made = {
         "inputs": inputs, "scale": scale, "pictures": pictures, "memory": memory, "calibration": calibration,
-        "moved": moved,
+        "moved": moved, "noise": noise,
     }  # fmt: skip
     return {
         name: text(pd.read_csv(TABLES / f"audit_{name}.csv"))
@@ -66,6 +66,7 @@ def calibration(table: pd.DataFrame) -> str:
         {
             "Set": table["set"],
             "wrong": table.noise.map("{} %".format),
+            "seed": table.seed,
             "rows": table.rows.map("{:,}".format),
             "calibration error": table.calibration_error.map("{:.3f}".format),
             "of a perfect suspicion: mean, 95 %": [
@@ -73,6 +74,7 @@ def calibration(table: pd.DataFrame) -> str:
                 for floor, most in zip(table["floor"], table["floor_95"], strict=True)
             ],
             "mean suspicion − share wrong": table.bias.map("{:+.3f}".format),
+            "of this, of suspicions below .1": table.bias_low.map("{:+.3f}".format),
         }
     )
     return markdown_table(shown)
@@ -138,6 +140,26 @@ def memory(table: pd.DataFrame) -> str:
             "peak_megabytes": "peak in it, MB",
         },
     )
+
+
+def noise(table: pd.DataFrame) -> str:
+    """Calibration errors by what errors are taken to follow, and what the jury took them for."""
+
+    def beside(first: str, second: str, form: str) -> list[str]:
+        return [f"{a:{form}}, {b:{form}}" for a, b in zip(table[first], table[second], strict=True)]
+
+    shown = pd.DataFrame(
+        {
+            "Set": table["set"],
+            "wrong": [f"{noise} %: {wrong}" for noise, wrong in zip(table.noise, table.wrong, strict=True)],
+            "seed": table.seed,
+            "log likelihood gained, limit": beside("gain", "limit", ".0f"),
+            "sum of suspicions: no classes, pairs": beside("sum", "sum_pairs", ".0f"),
+            "calibration error: no classes, pairs": beside("error", "error_pairs", ".3f"),
+            "chosen": table.chosen,
+        }
+    )
+    return markdown_table(shown)
 
 
 def moved(table: pd.DataFrame) -> str:
