@@ -117,7 +117,7 @@ def pictures(table: pd.DataFrame) -> str:
     shown = pd.DataFrame(
         {
             "Seed": table.seed,
-            **{name: table[key] for key, name in COST.items()},
+            **{name: table[key].astype(object).fillna("–") for key, name in COST.items()},
             "wrong labels among the first 450": table.wrong_of_first_450,
             "of the 100 garments among the first 150": table.foreign_in_first_150,
             "flagged, of these wrong": [
