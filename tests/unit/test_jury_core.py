@@ -538,7 +538,7 @@ def test_errors_between_classes_are_believed_where_they_are_plain():
     def chosen(labels: np.ndarray, doubt: float) -> bool:
         half = np.arange(len(labels)) % 2
         return noise.is_uniform(
-            noise.choose_strengths(p, ballots, labels, half, noise.uniform_matrix(0.1, 4), doubt)
+            noise.choose_strengths(p, ballots, labels, half, noise.uniform_matrix(0.1, 4), doubt)[0]
         )
 
     matrix = np.eye(4)
@@ -570,3 +570,18 @@ def test_ranking_pool_finds_the_pair_that_a_rate_of_none_hides():
     assert sure == pytest.approx(other.noise[1, 2] / other.noise[1, 3], rel=1e-6)
     right = noise.uniform_matrix(0.02, 4)
     assert other.levelled(replace(none, noise=right), labels).rate(labels) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("share", "ahead", "reopen", "anew"),
+    [(0.0, 5.0, False, True), (0.0, 1.5, False, False), (0.0, 1.5, True, True), (0.2, 5.0, False, False)],
+)
+def test_a_rate_of_none_is_left_where_pairs_are_plain(monkeypatch, share, ahead, reopen, anew):
+    ballots, truth, _ = simulated(800, noise.uniform_matrix(0.1, 4), 44)
+    labels = flip(truth, share, 0)
+    started = []
+    opened = noise.opened
+    monkeypatch.setattr(noise, "choose_strengths", lambda *_: ((5.0, 1.0), ahead))
+    monkeypatch.setattr(noise, "opened", lambda *given: started.append(1) or opened(*given))
+    pool.fit_pool(ballots, labels, 800, reopen=reopen)
+    assert bool(started) == anew

@@ -114,9 +114,10 @@ def choose_strengths(
     start: np.ndarray,
     doubt: float = 1.0,
     steps: int = 15,
-) -> tuple[float, float]:
+) -> tuple[tuple[float, float], float]:
     """(a, b) by the held-out likelihood of the observed labels in two halves: the simplest within one standard error.
 
+    Also by how many standard errors the best is ahead of equal errors of all classes.
     ``half`` (N,) of 0 and 1; ``doubt``: errors follow pairs of classes only where equal ones of all are
     further behind than so many standard errors.
     """
@@ -137,9 +138,10 @@ def choose_strengths(
 
     order = np.argsort([-gain.sum() for gain in gains], kind="stable").tolist()
     best = gains[order[0]]
-    if behind(gains[0], best) <= doubt:
+    ahead = behind(gains[0], best)
+    if ahead <= doubt:
         best = gains[next(number for number in order if is_uniform(STRENGTHS[number]))]
-    return next(one for one, gain in zip(STRENGTHS, gains, strict=True) if behind(gain, best) <= 1)
+    return next(one for one, gain in zip(STRENGTHS, gains, strict=True) if behind(gain, best) <= 1), ahead
 
 
 def is_uniform(strengths: tuple[float, float]) -> bool:

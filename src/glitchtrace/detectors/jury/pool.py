@@ -16,7 +16,9 @@ BIAS_PENALTY, WEIGHT_PENALTY = 1e-3, 1e-4
 STEEPEST = 4.0
 ROUNDS, WEIGHT_STEPS, NOISE_STEPS = 30, 10, 8
 _UNIFORM_ROUNDS, _CHOICE_ROUNDS = 3, (3, 10)
-_DOUBTS = (1.0, 2.8)  # standard errors: errors between classes are tried soon, and kept where they are plain
+# Standard errors by which errors between classes are plain; they are tried with fewer, and kept only with so many.
+_PLAIN = 2.8
+_DOUBTS = (1.0, _PLAIN)
 _TOLERANCE = 1e-4
 _NEXT_TO_NONE = 1e-12
 _FIT_ROWS = 20_000  # rows that decide weights and noise; more are thinned
@@ -135,7 +137,7 @@ def fit_pool(
     if only_validation and wrong is not None:
         wrong = 0.0
     path: list[float] = []
-    before = np.inf
+    rate = before = np.inf
     for turn in range(rounds):
         spread = None if wrong is None else noise.uniform_matrix(wrong, K)
         log_weights, bias, value = _fit_weights(
@@ -145,8 +147,9 @@ def fit_pool(
         p = np.exp(part.log_posterior(np.exp(log_weights), bias))
         if start is None and strengths is None and turn in _CHOICE_ROUNDS:
             doubt = _DOUBTS[_CHOICE_ROUNDS.index(turn)]
-            chosen = noise.choose_strengths(p[:n], train, y[:n], half, matrix, doubt)
-            if reopen and not noise.is_uniform(chosen):
+            chosen, ahead = noise.choose_strengths(p[:n], train, y[:n], half, matrix, doubt)
+            # Plain before anything was fitted to them, or asked for.
+            if not noise.is_uniform(chosen) and (reopen or (ahead > _PLAIN and rate < noise.LEAST)):
                 matrix = noise.opened(matrix, y[:n])
         current = noise.UNIFORM if start is None and strengths is None and turn < _UNIFORM_ROUNDS else chosen
         matrix = noise.estimate(p[:n], train, y[:n], matrix, current, NOISE_STEPS)
