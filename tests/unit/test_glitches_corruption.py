@@ -23,7 +23,7 @@ from glitchtrace.data.raw_files import RawFile
 from glitchtrace.data.sources import Sources
 from glitchtrace.glitches import corruption, human_labels, mixture, official_labels, published_corruption
 from glitchtrace.glitches.kinds import Kind
-from glitchtrace.glitches.stage import inject_glitch
+from glitchtrace.glitches.stage import complete, inject_glitch
 from glitchtrace.glitches.table import Foreign, clean_table, counts
 
 
@@ -428,8 +428,9 @@ def test_official_labels_are_wrong_where_people_say_so(name, rows, wrong, tmp_pa
     table = clean_table(
         pd.DataFrame({"row": np.arange(rows), "part": "train"}), people["clean"].to_numpy(), name
     )
+    settings = complete("official_labels", {}, name)
     found = official_labels.inject(
-        table, ratio=0.0, seed=0, classes=10, settings={}, foreign={}, annotations=people
+        table, ratio=0.0, seed=0, classes=10, settings=settings, foreign={}, annotations=people
     )
     assert counts(found) == {"clean": rows - wrong, "mislabelled": wrong}
     np.testing.assert_array_equal(found["label"], people["official"])

@@ -125,6 +125,14 @@ def test_every_setting_of_a_glitch_has_a_description_a_default_and_a_json_form()
             json.dumps(fragment)
 
 
+@pytest.mark.parametrize("name", registry.names("glitch"))
+def test_a_glitch_has_its_defaults_also_where_its_card_names_no_settings(name):
+    fragments = registry.settings("glitch", name)
+    assert complete(name, {}, "mnist").keys() == fragments.keys()
+    with pytest.raises(GlitchtraceError, match=f"unknown key 'typo' of glitch {name}"):
+        complete(name, {"typo": 1}, "mnist")
+
+
 def test_clustered_noise_is_no_step_of_a_mixture():
     steps = {"glitch": {"mixture@mine": {"steps": [{"glitch": "clustered", "ratio": 0.1}]}}}
     assert "clustered cannot be a step" in str(grid.illegal_data("digits", "mixture@mine", "native", steps))

@@ -60,7 +60,7 @@ def complete(name: str, given: Mapping[str, Any], dataset: str) -> dict[str, Any
 
     Raises GlitchtraceError for a key that the glitch does not have.
     """
-    fragments = registry.card("glitch", name)["settings"]
+    fragments = registry.settings("glitch", name)
     unknown = sorted(set(given) - set(fragments))
     if unknown:
         known = ", ".join(fragments) or "none"
