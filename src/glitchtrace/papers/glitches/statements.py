@@ -18,7 +18,7 @@ from glitchtrace.papers.glitches.decisions import (
     ratio_of,
     within,
 )
-from glitchtrace.papers.glitches.published import CIFAR, FMNIST, MNIST, NO_WEIGHTS, RESNET, study_of
+from glitchtrace.papers.glitches.published import CIFAR, FMNIST, KNOWN, MNIST, NO_WEIGHTS, RESNET, study_of
 from glitchtrace.papers.glitches.tables import Found, Tables, bounds
 
 TABLE_SETS = ("covtype_sample@tenth", "jannis_sample@tenth")
@@ -86,6 +86,7 @@ def statements() -> list[Statement]:
                 dataset,
                 _improves(dataset),
                 "ratios",
+                why=KNOWN if dataset in CIFAR else "",
             ),
             Statement(
                 "CNCI is on par with SI or better for 10 % noise in every class",
