@@ -262,9 +262,9 @@ def known_pictures(tables: Tables) -> str:
         few, many = (in_words(value) if value else "not run" for value in found)
         words.append(f"under {human_name('model', model)} it is {few} at 1 % and {many} at 10 %")
     return (
-        "**Foreign pictures among known ones.** PCID is published as weak at 1 % of far anomalies, of no named data set. "
-        "The weights of ResNet-20 have learnt CIFAR-10's own pictures; those of EfficientNet-Lite0 have never seen one. "
-        f"On lossless CIFAR-10, {words[0]}; {words[1]}."
+        "**Foreign pictures among known ones.** PCID is published as weak at 1 % of far anomalies, of no named set. "
+        "The weights of ResNet-20 have learnt CIFAR-10's own pictures; those of EfficientNet-Lite0 have never seen "
+        f"one. On lossless CIFAR-10, {words[0]}; {words[1]}."
     )
 
 

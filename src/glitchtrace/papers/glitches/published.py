@@ -21,8 +21,8 @@ EXCLUDED = (
     "lossless CIFAR-10) do not give the published value (docs/reproduction.md#causes)"
 )
 KNOWN = (
-    "the weights have learnt CIFAR-10's own pictures, so that foreign ones stand out at any ratio; under a network that "
-    "has never seen them PCID is weak at 1 % (docs/reproduction.md#causes)"
+    "the weights have learnt CIFAR-10's own pictures, so that foreign ones stand out at any ratio; under a network "
+    "that has never seen them PCID is weak at 1 % (docs/reproduction.md#causes)"
 )
 
 
