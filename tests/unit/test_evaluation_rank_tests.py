@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,8 @@ from glitchtrace.evaluation.rank_tests import (
     measured,
     rank_tests,
 )
-from glitchtrace.reporting.figures.ranks import plot_ranks
+from glitchtrace.reporting import style
+from glitchtrace.reporting.figures.ranks import compare_detectors, draw_ranks, plot_ranks
 
 # Demsar: Statistical comparisons of classifiers over multiple data sets, JMLR 2006, table 6: AUC of four
 # variants of C4.5 on 14 data sets. The last voting value but one is 0.975 in print, and ranked before the last.
@@ -168,6 +170,22 @@ def test_seed_0_chooses_and_is_not_tested(tmp_path):
     assert (first["detector"], first["leads"], first["cells"], first["rank"]) == ("knn_vote", 4, 4, 1.0)
     assert cells.loc[cells["detector"] == "MI", "mean"].max() < 0.35
     np.testing.assert_allclose(cells["fnr"], 1 - cells["mean"], atol=2e-6)
+
+
+def test_a_bar_joins_its_ends_and_does_not_follow_the_order_of_a_set():
+    alike = summary()
+    alike["value"] = np.random.default_rng(1).normal(0.5, 0.01, len(alike))
+    found = compare_detectors(alike, "f1", "summary")
+    figure = draw_ranks(found.cells, found.chosen)
+    ink = mpl.colors.to_rgb(style.INK)
+    bars = [
+        line for axes in figure.axes for line in axes.lines
+        if mpl.colors.to_rgb(line.get_color()) == ink and line.get_linewidth() == 1.6
+    ]  # fmt: skip
+    assert bars
+    for bar in bars:
+        assert len(bar.get_xdata()) == 2
+        assert bar.get_xdata()[0] < bar.get_xdata()[1]
 
 
 def test_a_study_of_seed_0_alone_has_nothing_to_test(tmp_path):

@@ -87,7 +87,7 @@ def draw_ranks(cells: pd.DataFrame, chosen: dict[str, list[str]]) -> Figure:
             part.pivot_table(index=CELL_KEYS, columns="detector", values="mean")[chosen[group]]
         )
         labels = {name: registry.card("detector", name)["label"] for name in tests.ranks.index}
-        scikit_posthocs.critical_difference_diagram(
+        drawn = scikit_posthocs.critical_difference_diagram(
             tests.ranks.rename(labels),
             tests.nemenyi.rename(index=labels, columns=labels),
             ax=axes,
@@ -97,6 +97,10 @@ def draw_ranks(cells: pd.DataFrame, chosen: dict[str, list[str]]) -> Figure:
             color_palette={labels[name]: style.signal_colour(name) for name in labels},
             crossbar_props={"color": style.INK, "linewidth": 1.6, "marker": None},
         )
+        for (bar,) in drawn["crossbars"]:
+            # It runs from member to member in the order of a set, which is another in every process.
+            ends, (height, *_) = bar.get_xdata(), bar.get_ydata()
+            bar.set_data([min(ends), max(ends)], [height, height])
         axes.set_title(
             f"{group}: mean rank over {tests.blocks} cells, 1 is best; "
             f"critical difference {tests.critical_difference:.2f}"
