@@ -62,8 +62,12 @@ def pool(name: str) -> tuple[object, np.ndarray, dict[str, np.ndarray]]:
         frame = pd.read_parquet(root / "tabular/covtype_sample92962.parquet")
         truth = frame.pop("Cover_Type").to_numpy().astype(np.int64) - 1
         return frame.to_numpy(), truth, {}
-    read = {"digits": datasets.load_digits, "breast cancer": datasets.load_breast_cancer}
-    x, truth = read.get(name, datasets.load_wine)(return_X_y=True)
+    read = {
+        "digits": datasets.load_digits,
+        "breast cancer": datasets.load_breast_cancer,
+        "wine": datasets.load_wine,
+    }
+    x, truth = read[name](return_X_y=True)
     return x, truth, {}
 
 
@@ -378,6 +382,8 @@ def page() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1] == "runs":
+        if unknown := set(sys.argv[5:]) - set(SETS):
+            sys.exit(f"{min(unknown)} is no set; known: {', '.join(SETS)}")
         place = Path(sys.argv[4]) if len(sys.argv) > 4 else TABLES
         runs(int(sys.argv[2]), int(sys.argv[3]), place, tuple(sys.argv[5:]) or SETS)
     elif sys.argv[1] == "join":
