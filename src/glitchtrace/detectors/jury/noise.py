@@ -18,9 +18,10 @@ def uniform_matrix(rate: float, classes: int) -> np.ndarray:
     return matrix
 
 
-def flip_rate(matrix: np.ndarray, prior: np.ndarray) -> float:
-    """The mean flip rate, sum_c prior_c (1 - T[c, c])."""
-    return float(prior @ (1 - np.diag(matrix)))
+def flip_rate(matrix: np.ndarray, labels: np.ndarray) -> float:
+    """The mean flip rate, sum_c share_c (1 - T[c, c]), each class by its share of the ``labels``."""
+    share = np.bincount(labels, minlength=len(matrix)) / len(labels)
+    return float(share @ (1 - np.diag(matrix)))
 
 
 def scaled(matrix: np.ndarray, s: float) -> np.ndarray:
@@ -34,7 +35,7 @@ def scaled(matrix: np.ndarray, s: float) -> np.ndarray:
 
 def opened(matrix: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """T with uniform targets and its own flip rate, at least 0.01: a start for EM, which never leaves a rate of 0."""
-    rate = flip_rate(matrix, np.bincount(labels, minlength=len(matrix)) / len(labels))
+    rate = flip_rate(matrix, labels)
     return uniform_matrix(min(max(rate, LEAST), _MOST), len(matrix))
 
 

@@ -46,7 +46,7 @@ class Pool:
 
     def rate(self, labels: np.ndarray) -> float:
         """The mean flip rate, each class by its share of the ``labels``."""
-        return noise.flip_rate(self.noise, np.bincount(labels, minlength=len(self.noise)) / len(labels))
+        return noise.flip_rate(self.noise, labels)
 
     def levelled(self, other: "Pool", labels: np.ndarray) -> "Pool":
         """The pool with the flip rate of another one: I + s (T - I)."""
