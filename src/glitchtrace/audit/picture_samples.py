@@ -225,10 +225,9 @@ def _one_heap() -> Iterator[None]:
     fifth of the CPU seconds of a pass.
     """
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if not hasattr(library, "mallopt"):  # another C library
+    if library is None or not hasattr(library, "mallopt"):  # another C library
         yield
         return
-    assert library is not None
     library.mallopt(_ARENA_MAX, 1)
     library.mallopt(_MMAP_THRESHOLD, 2**30)
     library.mallopt(_TRIM_THRESHOLD, 2**30)
