@@ -15,6 +15,7 @@ from glitchtrace.influence.factors import load_factors
 from glitchtrace.models.resnet20 import ResNet20
 from glitchtrace.training import trunk as trunk_module
 from glitchtrace.training.checkpoints import read_checkpoints
+from glitchtrace.training.cross_fitting import cross_validate, folds_of
 from glitchtrace.training.evaluation import evaluate
 from glitchtrace.training.stage import build, fit_cell, train_cell, view
 
@@ -116,6 +117,24 @@ def test_the_last_checkpoint_gives_the_last_factors(trained):
             np.testing.assert_allclose(
                 tensors[f"{part}/probabilities/{epoch:03d}"], found.probabilities, rtol=1e-5, atol=1e-6
             )
+
+
+def test_each_fold_is_predicted_by_the_network_of_the_others(trained):
+    model, cell, _ = trained
+    options = {
+        "model": model,
+        "settings": complete(model),
+        "training": TRAINING,
+        "seed": 0,
+        "evaluation_batch": 20,
+    }
+    found = cross_validate(cell, **options, folds=2)
+    fold = folds_of(cell.train_labels, 2, 0)
+    for number in range(2):
+        network = fit_cell(cell, cell.train_labels, fold != number, **options)
+        expected = evaluate(network, cell.train, batch_size=20, device=CPU).probabilities
+        np.testing.assert_allclose(found[fold == number], expected[fold == number], rtol=1e-5, atol=1e-6)
+        assert not np.allclose(found[fold != number], expected[fold != number], rtol=1e-5, atol=1e-6)
 
 
 def test_the_factors_have_the_layout_of_the_contract(trained):

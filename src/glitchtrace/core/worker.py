@@ -41,7 +41,8 @@ _INCIDENTAL = ("PWD", "OLDPWD", "SHLVL", "_", "SINGULARITY_BIND", "APPTAINER_BIN
 # Packages that the worker imports in advance once a child has needed them; none starts a thread by that.
 _SHARED = (
     "glitchtrace", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "torch", "torchvision", "timm", "captum",
-    "matplotlib", "seaborn", "PIL", "safetensors", "threadpoolctl", "tqdm", "cleanlab", "yaml", "joblib",
+    "matplotlib", "seaborn", "PIL", "safetensors", "threadpoolctl", "tqdm", "cleanlab", "pyod", "numba", "yaml",
+    "joblib",
 )  # fmt: skip
 _ACCEPTED, _REFUSED = b"A", b"R"
 _START_SECONDS = 20.0

@@ -3,6 +3,8 @@
 Sources: docs/methods/detectors.md.
 """
 
+from typing import Any
+
 import numpy as np
 
 from glitchtrace.core.seeding import generator
@@ -73,13 +75,7 @@ CARDS = {
 
 def knn_distance(evidence: Evidence, neighbours: int = 10) -> Detection:
     """Mean Euclidean distance to the k nearest other samples, (n,)."""
-    from sklearn.neighbors import NearestNeighbors
-
-    rows = evidence.features
-    index = NearestNeighbors(n_neighbors=min(neighbours, len(rows) - 1), algorithm="brute", n_jobs=1).fit(
-        rows
-    )
-    return Detection(index.kneighbors()[0].mean(axis=1))
+    return Detection(evidence.once(_nearest, _searched(neighbours))[0][:, :neighbours].mean(axis=1))
 
 
 def mahalanobis(evidence: Evidence) -> Detection:
@@ -118,11 +114,35 @@ def isolation_scores(seen: np.ndarray, asked: np.ndarray, trees: int, seed: int)
 
 def local_outlier_factor(evidence: Evidence, neighbours: int = 20) -> Detection:
     """The local outlier factor, (n,), about 1 inside a cluster."""
+    from scipy.sparse import csr_matrix
     from sklearn.neighbors import LocalOutlierFactor
 
-    count = min(neighbours, len(evidence) - 1)
-    found = LocalOutlierFactor(n_neighbors=count, algorithm="brute", n_jobs=1).fit(evidence.features)
+    distances, places = (part[:, :neighbours] for part in evidence.once(_nearest, _searched(neighbours)))
+    rows, count = distances.shape
+    # A sample is its own neighbour at distance 0: scikit-learn takes it off again.
+    distances = np.column_stack([np.zeros(rows), distances])
+    places = np.column_stack([np.arange(rows), places])
+    starts = np.arange(0, places.size + 1, count + 1)
+    graph = csr_matrix((distances.ravel(), places.ravel(), starts), shape=(rows, rows))
+    found = LocalOutlierFactor(n_neighbors=count, metric="precomputed", n_jobs=1).fit(graph)
     return Detection(-found.negative_outlier_factor_)
+
+
+def _searched(neighbours: int) -> int:
+    """How many neighbours to look for: those of a setting, and enough for all detectors as they are by default."""
+    return max(neighbours, 20)
+
+
+def _nearest(evidence: Evidence, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    """Euclidean distances to the k nearest other samples, nearest first, and their places, each (n, k)."""
+    from sklearn.neighbors import NearestNeighbors
+
+    rows = evidence.features
+    count = min(neighbours, len(rows) - 1)
+    found: tuple[np.ndarray, np.ndarray] = (
+        NearestNeighbors(n_neighbors=count, algorithm="brute", n_jobs=1).fit(rows).kneighbors()
+    )
+    return found
 
 
 def ecod(evidence: Evidence) -> Detection:
@@ -133,12 +153,22 @@ def ecod(evidence: Evidence) -> Detection:
 
 
 def autoencoder(evidence: Evidence, epochs: int = 10) -> Detection:
-    """Reconstruction error, (n,), as PyOD has it, with hidden layers of half and a quarter of the features."""
+    """Reconstruction error, (n,), as PyOD has it.
+
+    The hidden layers have half and a quarter of the features, at most PyOD's own 64 and 32.
+    """
     from pyod.models.auto_encoder import AutoEncoder  # type: ignore[import-untyped]
 
+    class Plain(AutoEncoder):  # type: ignore[misc]
+        """PyOD's own, but for its Euclidean distance, which it compiles anew in every process for two seconds."""
+
+        def evaluating_forward(self, rows: Any) -> np.ndarray:
+            distance: np.ndarray = np.linalg.norm(self.model(rows).numpy() - rows.numpy(), axis=1)
+            return distance
+
     width = evidence.features.shape[1]
-    hidden = [max(2, width // 2), max(2, width // 4)]
-    model = AutoEncoder(
+    hidden = [min(max(2, width // 2), 64), min(max(2, width // 4), 32)]
+    model = Plain(
         hidden_neuron_list=hidden,
         epoch_num=epochs,
         batch_size=min(32, len(evidence)),

@@ -67,14 +67,16 @@ _EDGE = 0.03  # relations up to this size are no edges
 
 def knn_vote(evidence: Evidence, neighbours: int = 10) -> Detection:
     """Share of the k nearest neighbours with another label, weighted by similarity, (n,) in 0 … 1."""
-    shares = soft_labels(evidence.features, evidence.labels, evidence.classes, neighbours)
+    found = evidence.once(_neighbourhood, neighbours)
+    shares = soft_labels(found, evidence.labels, evidence.classes)
     own = shares[np.arange(len(evidence)), evidence.labels]
     return Detection(1 - own, proposed_labels=shares.argmax(axis=1), confidence=shares.max(axis=1))
 
 
 def simifeat(evidence: Evidence, neighbours: int = 10) -> Detection:
     """1 − q_y / ‖q‖ of the neighbours' soft label q, the sample itself included, (n,) in 0 … 1."""
-    shares = soft_labels(evidence.features, evidence.labels, evidence.classes, neighbours, weighted=False)
+    found = evidence.once(_neighbourhood, neighbours)
+    shares = soft_labels(found, evidence.labels, evidence.classes, weighted=False)
     shares = shares * neighbours
     rows = np.arange(len(evidence))
     shares[rows, evidence.labels] += 1
@@ -175,32 +177,32 @@ def _log_likelihood(rows: np.ndarray, members: np.ndarray) -> np.ndarray:
 
 
 def soft_labels(
-    features: np.ndarray, labels: np.ndarray, classes: int, neighbours: int, *, weighted: bool = True
+    nearest: tuple[np.ndarray, np.ndarray], labels: np.ndarray, classes: int, *, weighted: bool = True
 ) -> np.ndarray:
-    """The share of each class among the k nearest neighbours of every sample but itself, (n, K), by cosine."""
-    shares = np.zeros((len(features), classes))
-    for part, nearest, similarity in _nearest(features, neighbours):
-        block = np.arange(len(nearest))[:, None]
-        weights = np.maximum(similarity, 1e-9) if weighted else np.ones_like(similarity)
-        np.add.at(shares[part], (block, labels[nearest]), weights)
+    """The share of each class among the nearest neighbours, from ``nearest_neighbours``, (n, K)."""
+    places, similarity = nearest
+    shares = np.zeros((len(places), classes))
+    weights = np.maximum(similarity, 1e-9) if weighted else np.ones_like(similarity)
+    np.add.at(shares, (np.arange(len(places))[:, None], labels[places]), weights)
     result: np.ndarray = shares / shares.sum(axis=1, keepdims=True)
     return result
 
 
-def nearest_neighbours(features: np.ndarray, neighbours: int) -> np.ndarray:
-    """The k nearest neighbours of every sample but itself, nearest first, (n, k), by cosine, ties by index."""
-    return np.concatenate([nearest for _, nearest, _ in _nearest(features, neighbours)])
-
-
-def _nearest(features: np.ndarray, neighbours: int) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Blocks of samples with their nearest neighbours and the cosines to these."""
+def nearest_neighbours(features: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest neighbours of every sample but itself, nearest first, ties by index, and their cosines, (n, k)."""
     rows = _unit(features)
     count = min(neighbours, len(rows) - 1)
+    places, cosines = np.empty((len(rows), count), np.int64), np.empty((len(rows), count))
     for part in _blocks(len(rows), len(rows)):
         similarity = (rows[part] @ rows.T).astype(np.float64)
         similarity[np.arange(len(similarity)), np.arange(part.start, part.stop)] = -np.inf
-        nearest = _first(-similarity, count)
-        yield part, nearest, np.take_along_axis(similarity, nearest, axis=1)
+        places[part] = _first(-similarity, count)
+        cosines[part] = np.take_along_axis(similarity, places[part], axis=1)
+    return places, cosines
+
+
+def _neighbourhood(evidence: Evidence, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    return nearest_neighbours(evidence.features, neighbours)
 
 
 def _first(values: np.ndarray, count: int) -> np.ndarray:

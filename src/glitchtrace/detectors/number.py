@@ -106,7 +106,7 @@ def neighbour_clusters(evidence: Evidence) -> Number:
 
     π and T are those of the largest likelihood of the counted triples, by EM from T = 0.8 on the diagonal.
     """
-    triples = np.column_stack([evidence.labels, evidence.labels[nearest_neighbours(evidence.features, 2)]])
+    triples = np.column_stack([evidence.labels, evidence.labels[nearest_neighbours(evidence.features, 2)[0]]])
 
     def share(rows: np.ndarray) -> float:
         return _latent_share(triples[rows], evidence.classes)

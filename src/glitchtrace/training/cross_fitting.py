@@ -11,7 +11,7 @@ from glitchtrace.core.seeding import generator
 from glitchtrace.data.cells import CellData, load_cell
 from glitchtrace.training.device import choose
 from glitchtrace.training.evaluation import evaluate
-from glitchtrace.training.stage import ChosenSamples, fit_cell, view
+from glitchtrace.training.stage import ChosenSamples, fit_cell, frozen_features, learner, view
 
 FOLDS = 5
 
@@ -44,6 +44,7 @@ def cross_validate(
     """
     fold = folds_of(cell.train_labels, folds, seed)
     probabilities = np.empty((len(fold), cell.classes), dtype=np.float32)
+    passed = frozen_features(cell, model, settings, evaluation_batch, device)
     for number in range(folds):
         network = fit_cell(
             cell,
@@ -55,10 +56,16 @@ def cross_validate(
             seed=seed,
             evaluation_batch=evaluation_batch,
             device=device,
+            passed=passed,
         )
         rows = np.flatnonzero(fold == number)
-        held_out = ChosenSamples(cell.train, rows)
-        found = evaluate(network, held_out, batch_size=evaluation_batch, device=choose(device))
+        held_out = ChosenSamples(cell.train if passed is None else passed, rows)
+        found = evaluate(
+            network if passed is None else learner(network),
+            held_out,
+            batch_size=evaluation_batch,
+            device=choose(device),
+        )
         probabilities[rows] = found.probabilities
     return probabilities
 

@@ -114,13 +114,15 @@ def fit_cell(
     evaluation_batch: int,
     device: str = "cpu",
     trunks: Path | None = None,
+    passed: Samples | None = None,
 ) -> Network:
     """A new network, trained as in ``train_cell`` on other labels and on some of a cell's samples only.
 
     ``cell``: from ``load_cell`` with ``view(model)``; ``labels``: (n,) integers in 0 … K−1; ``keep_rows``:
     mask (n,) or indices of the samples to train on; ``trunks``: the folder where cells have left
-    their trunk, used where all samples are kept.  With the observed labels and all samples the network is
-    that of ``train_cell`` after its last epoch.  It is returned in eval mode, on ``device``.
+    their trunk, used where all samples are kept; ``passed``: all samples as ``frozen_features`` gives
+    them.  With the observed labels and all samples the network is that of ``train_cell`` after its last
+    epoch.  It is returned in eval mode, on ``device``.
 
     Raises GlitchtraceError as ``train_cell``.
     """
@@ -142,6 +144,8 @@ def fit_cell(
             trained,
             trunk.training
             if trunk
+            else ChosenSamples(passed, rows)
+            if passed is not None
             else seen(network, ChosenSamples(cell.train, rows), evaluation_batch, place),
             labels[rows],
             **training,
@@ -189,6 +193,15 @@ def seen(network: Network, samples: Samples, evaluation_batch: int, device: torc
     if not network.frozen_features:
         return samples
     return _Stored(evaluate(network, samples, batch_size=evaluation_batch, device=device).features)
+
+
+def frozen_features(
+    cell: CellData, model: str, settings: Mapping[str, Any], evaluation_batch: int, device: str
+) -> Samples | None:
+    """The training samples of a cell as the head takes them, where features are frozen: for several trainings."""
+    place = choose(device)
+    network = build(cell, model, settings).to(place)
+    return seen(network, cell.train, evaluation_batch, place) if network.frozen_features else None
 
 
 class ChosenSamples:
