@@ -71,6 +71,22 @@ def test_a_repair_that_harms_is_named(tmp_path: Path, change: float, harm: bool)
     assert "in 1 of 1 setting.</li>" in text  # 1 − p beside CNCI, without hindsight
 
 
+@pytest.mark.parametrize("pairs", [[], [["wine", "mlp"]], [["wine", "linear"]]])
+def test_a_network_that_has_seen_the_data_is_marked(tmp_path: Path, pairs: list[list[str]]) -> None:
+    files.write_parquet(summary([0.5, 0.6, 0.7], [0.8, 0.9, 0.95]), tmp_path / "summary.parquet")
+    files.write_parquet(gain(0.02), tmp_path / "gain.parquet")
+    write_findings(
+        summary=tmp_path / "summary.parquet",
+        gain=[tmp_path / "gain.parquet"],
+        findings=tmp_path / "findings.html",
+        memorised=pairs,
+    )
+    text = (tmp_path / "findings.html").read_text(encoding="utf-8")
+    seen = ["wine", "linear"] in pairs
+    assert text.count("Linear head †") == 2 * seen  # the tables of detection and of repair
+    assert ("have learnt these training samples" in text) == seen
+
+
 def test_a_study_without_repairs_has_findings_of_detection_alone(tmp_path: Path) -> None:
     files.write_parquet(summary([0.5, 0.6, 0.7], [0.8, 0.9, 0.95]), tmp_path / "summary.parquet")
     write_findings(summary=tmp_path / "summary.parquet", findings=tmp_path / "findings.html")

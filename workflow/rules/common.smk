@@ -67,6 +67,11 @@ checked(
     CONFIG,
     [paths.CELL.removeprefix("<results>/").format(**cell) for cell in GRID.rows()],
 )
+MEMORISED = [
+    [pair["dataset"], pair["model"]]
+    for pair in GRID.distinct("dataset", "model")
+    if grid.memorised(pair["dataset"], pair["model"], SETTINGS)
+]
 CELL_KEYS = tuple(grid.AXES.values())
 DETECTORS = registry.chosen("detector", CONFIG["detectors"])
 OF_PICTURES = {

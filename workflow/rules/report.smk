@@ -26,6 +26,7 @@ rule describe_findings:
         **stage(
             "reporting.findings:write_findings",
             headline=HEADLINE,
+            memorised=MEMORISED,
         ),
     script:
         "../scripts/run_stage.py"
@@ -54,6 +55,7 @@ rule plot_signals:
             dataset="{dataset}",
             glitch="{glitch}",
             headline=HEADLINE,
+            memorised=MEMORISED,
         ),
     script:
         "../scripts/run_stage.py"

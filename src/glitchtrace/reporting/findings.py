@@ -27,15 +27,18 @@ def write_findings(
     findings: str | Path,
     headline: str = "f1",
     gain: Sequence[str | Path] = (),
+    memorised: Sequence[Sequence[str]] = (),
 ) -> None:
     """Stage: write the findings of a study as a page that needs nothing else.
 
     ``summary`` is its ``summary.parquet``, ``gain`` holds its ``gain.parquet`` or, without repairs, nothing;
-    ``headline`` is the metric that is compared.  Raises GlitchtraceError where a table cannot be read.
+    ``headline`` is the metric that is compared; ``memorised`` are the pairs of a dataset and a model whose rows are
+    marked (``core.grid.memorised``).  Raises GlitchtraceError where a table cannot be read.
     """
-    parts = list(_detection(read_summary(summary), headline))
+    parts = list(_detection(read_summary(summary), headline, memorised))
     for file in gain:
-        parts += _repair(gain_table(read_table(file, [*CELL_KEYS, "seed", "policy", "part", "accuracy"])))
+        gains = gain_table(read_table(file, [*CELL_KEYS, "seed", "policy", "part", "accuracy"]))
+        parts += _repair(_named(gains, memorised))
     text = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Findings</title></head>\n<body>'
     )
@@ -77,8 +80,8 @@ def detection_table(summary: pd.DataFrame, headline: str = "f1") -> pd.DataFrame
     return pd.DataFrame(rows, columns=[*CELL_KEYS, *columns])
 
 
-def _detection(summary: pd.DataFrame, headline: str) -> Iterator[str]:
-    settings = detection_table(summary, headline)
+def _detection(summary: pd.DataFrame, headline: str, memorised: Sequence[Sequence[str]]) -> Iterator[str]:
+    settings = _named(detection_table(summary, headline), memorised)
     if settings.empty:
         yield "<h2>What was found</h2><p>No glitches were planted in this study: there is nothing to find.</p>"
         return
@@ -106,6 +109,14 @@ def _detection(summary: pd.DataFrame, headline: str) -> Iterator[str]:
         "excludes 0.</p>"
     )
     yield html_table(_detection_in_words(settings))
+    if settings["network"].str.endswith(style.MARK).any():
+        yield f'<p class="note">{style.MARKED}</p>'
+
+
+def _named(rows: pd.DataFrame, memorised: Sequence[Sequence[str]]) -> pd.DataFrame:
+    """The rows with the column ``network``: the name of the model as a reader sees it."""
+    pairs = zip(rows["dataset"], rows["model"], strict=True)
+    return rows.assign(network=[style.network_name(dataset, model, memorised) for dataset, model in pairs])
 
 
 def _on_average(summary: pd.DataFrame, settings: pd.DataFrame, kind: str, headline: str) -> str:
@@ -256,7 +267,7 @@ def _setting(row: Mapping[Any, Any], several: bool) -> dict[str, str]:
     """The columns that say which setting a row is."""
     words = {
         "data": style.human_name("dataset", str(row["dataset"])),
-        "model": style.human_name("model", str(row["model"])),
+        "model": str(row["network"]),
         "planted": style.human_glitch(str(row["glitch"]), str(row["ratio"])),
     }
     return words | ({"estimator": style.human_name("estimator", str(row["estimator"]))} if several else {})

@@ -7,7 +7,7 @@ outlives a call.
 """
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -137,6 +137,13 @@ _NAMES = {
     "captum_tracincp": "captum TracInCP",
     "captum_tracincp_fast": "captum TracInCPFast",
 }
+
+# Of a network that has learnt the training samples with their true labels before; see ``core.grid.memorised``.
+MARK = "†"
+MARKED = (
+    f"{MARK} The weights that this network starts from have learnt these training samples with their true labels: "
+    "what is found here says little about data that a network has never seen."
+)
 
 HEADLINES = {
     "f1": "F1; as many flagged as there are glitches",
@@ -292,6 +299,11 @@ def human_name(kind: str, name: str) -> str:
     base, _, variant = name.partition("@")
     label = _NAMES.get(base) or card.get("label", base.replace("_", " "))
     return f"{label} ({variant.replace('_', ' ')})" if variant else label
+
+
+def network_name(dataset: str, model: str, memorised: Collection[Sequence[str]]) -> str:
+    """The name of a model, marked where (dataset, model) is among those whose weights have seen the data."""
+    return human_name("model", model) + (f" {MARK}" if [dataset, model] in map(list, memorised) else "")
 
 
 def human_glitch(glitch: str, ratio: str) -> str:

@@ -29,11 +29,13 @@ def plot_signals(
     headline: str = "f1",
     glitch: str | None = None,
     signals: Sequence[str] | None = None,
+    memorised: Sequence[Sequence[str]] = (),
 ) -> None:
     """Stage: draw and tabulate the F1 of every signal on one dataset.
 
     ``summary`` is a ``summary.parquet``; ``headline`` is the metric drawn (``f1`` or ``f1_published``);
-    ``glitch`` restricts the figure to one glitch of the dataset.  Raises GlitchtraceError where the summary
+    ``glitch`` restricts the figure to one glitch of the dataset; ``memorised`` are the pairs of a dataset and a
+    model whose panels are marked (``core.grid.memorised``).  Raises GlitchtraceError where the summary
     cannot be read or holds no such cell.
     """
     found = read_summary(summary)
@@ -43,7 +45,7 @@ def plot_signals(
     if cells.empty:
         wanted = f"{dataset}, {glitch}" if glitch else dataset
         raise GlitchtraceError(f"{summary} has no {headline} of {wanted}; add such cells to the grid")
-    style.save(draw_signals(cells, dataset=dataset, headline=headline), figures)
+    style.save(draw_signals(cells, dataset=dataset, headline=headline, memorised=memorised), figures)
     write_csv(signal_table(cells, headline), table)
 
 
@@ -70,7 +72,9 @@ def signal_table(cells: pd.DataFrame, headline: str) -> pd.DataFrame:
 
 
 @style.styled()
-def draw_signals(cells: pd.DataFrame, *, dataset: str, headline: str = "f1") -> Figure:
+def draw_signals(
+    cells: pd.DataFrame, *, dataset: str, headline: str = "f1", memorised: Sequence[Sequence[str]] = ()
+) -> Figure:
     """Horizontal bars: mean over seeds, ± standard deviation clipped to [0, 1], with the base rate.
 
     ``cells`` are rows of a summary (see ``detection_cells``).  Rows of panels are models, columns are
@@ -94,7 +98,7 @@ def draw_signals(cells: pd.DataFrame, *, dataset: str, headline: str = "f1") -> 
                 for text in axes.texts:
                     text.remove()
                 axes.text(0.5, 0.5, "not in this study", transform=axes.transAxes, ha="center", va="center")
-        name = style.human_name("model", model)
+        name = style.network_name(dataset, model, memorised)
         line[0].set_ylabel(f"{name}\n{style.human_name('estimator', estimator)}" if several else name)
     for (glitch, ratio), top, bottom in zip(columns, grid[0], grid[-1], strict=True):
         top.set_title(style.wrapped(style.human_glitch(glitch, ratio), panel_width, 7.5))
