@@ -1,7 +1,8 @@
 """glitchtrace: find, characterise and repair glitches in training data by training influence.
 
 ``glitchtrace.detect`` scores the rows of a training set, ``glitchtrace.influence`` measures what training samples do
-to the predictions of others, ``glitchtrace.audit`` looks through data of one's own.  Everything else is private.
+to the predictions of others, ``glitchtrace.audit`` looks through data of one's own.  What is wrong with their input
+they say by a ``glitchtrace.GlitchtraceError``.  Everything else is private.
 Importing the package imports nothing heavy: the names are loaded when they are used.
 """
 
@@ -12,16 +13,18 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glitchtrace.core.errors import GlitchtraceError as GlitchtraceError
     from glitchtrace.library import detect as detect
     from glitchtrace.library import influence as influence
 
 __version__ = "0.2.0"
-__all__ = ["__version__", "audit", "detect", "influence"]
+__all__ = ["GlitchtraceError", "__version__", "audit", "detect", "influence"]
 
-# Public name -> module and function behind it; the room ``audit`` is called itself.
+# Public name -> module and what stands behind it; the room ``audit`` is called itself.
 _PUBLIC = {
     "detect": ("glitchtrace.library", "detect"),
     "influence": ("glitchtrace.library", "influence"),
+    "GlitchtraceError": ("glitchtrace.core.errors", "GlitchtraceError"),
 }
 
 

@@ -20,6 +20,9 @@ from glitchtrace.influence.factors import Factors
 from glitchtrace.influence.profile import Profiles, build_profiles
 from glitchtrace.influence.tracin import HeadInfluence
 
+# What ``detect`` asks where no model has spoken: by neighbours and by the jury's own experts.
+WITHOUT_A_MODEL = ("jury", "knn_vote", "simifeat", "mahalanobis", "knn_distance")
+
 
 @dataclass(frozen=True)
 class Influence:
@@ -204,7 +207,8 @@ def detect(
     pictures : array of shape (n, H, W) or (n, H, W, 3), uint8, optional
         The samples as pictures.
     detectors : str or sequence of str, optional
-        Names, ``"default"`` or ``"all"``; by default every default detector whose evidence is given.
+        Names, ``"default"`` or ``"all"``; by default every default detector whose evidence is given, and with ``X``
+        and ``y`` alone those of ``WITHOUT_A_MODEL``.
     settings : mapping of name to settings, optional
         Settings of detectors.
     classes : array of shape (K,), optional
@@ -266,11 +270,9 @@ def detect(
     )
     _check(evidence, representations)
     if detectors is None:
-        chosen = [
-            name
-            for name in registry.chosen("detector", "default")
-            if all(evidence.has(need) for need in registry.card("detector", name)["needs"])
-        ]
+        chosen = _fitting(registry.chosen("detector", "default"), evidence) or _fitting(
+            WITHOUT_A_MODEL, evidence
+        )
         if not chosen:
             raise GlitchtraceError("detect: no detector can do with labels alone; give probabilities= or X=")
     else:
@@ -301,6 +303,12 @@ def _evidence_of(found: Influence) -> pieces.Evidence:
     return pieces.Evidence(
         found.factors.train.labels, len(found.classes), read_profiles=lambda: found.profiles
     )
+
+
+def _fitting(names: Sequence[str], evidence: pieces.Evidence) -> list[str]:
+    return [
+        name for name in names if all(evidence.has(need) for need in registry.card("detector", name)["needs"])
+    ]
 
 
 def _check(evidence: pieces.Evidence, representations: Mapping[str, Any]) -> None:

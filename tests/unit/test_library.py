@@ -55,6 +55,7 @@ def test_a_public_name_is_a_function_and_its_room_still_a_package() -> None:
     )
     assert run(code).split() == ["True", "True", "Profiles", "Factors"]
     assert {"detect", "influence", "audit"} <= set(dir(glitchtrace))
+    assert glitchtrace.GlitchtraceError is GlitchtraceError
     with pytest.raises(AttributeError, match="no attribute 'magic'"):
         glitchtrace.magic  # noqa: B018
 
@@ -131,6 +132,14 @@ def test_five_lines_score_the_rows_of_a_classifier(digits: dict[str, np.ndarray]
     worst = table.nlargest(20, table.columns[2])
     assert isinstance(worst, pd.DataFrame)
     assert auroc(table[table.columns[2]].to_numpy(), digits["wrong"]) > 0.9
+
+
+def test_rows_and_labels_alone_are_enough(digits: dict[str, np.ndarray]) -> None:
+    table = glitchtrace.detect(digits["X"], digits["y"])
+    assert {"jury", "knn_vote", "simifeat", "mahalanobis", "knn_distance"} <= set(table)
+    for name in ("jury", "knn_vote", "simifeat"):
+        assert auroc(table[name].to_numpy(), digits["wrong"]) > 0.95, name
+    assert (table["jury/proposed_label"] == (digits["y"] - 1) % 10)[digits["wrong"]].mean() > 0.9
 
 
 def test_labels_of_text_come_back(digits: dict[str, np.ndarray]) -> None:
