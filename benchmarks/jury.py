@@ -72,8 +72,8 @@ PROMISE_SEEDS = (200, 100)
 PRIOR_SETS = ("digits", "wine", "breast cancer")
 PRIOR_CELLS = ("clean", "uniform 5 %", "uniform 10 %", "next class 10 %")
 PRIOR_SEEDS = (403, 7)  # the prior was chosen on seeds 400 to 402 and on runs that broke the promise
-UNUSUAL_SEEDS = (41, 17)
-FOUND_SEEDS = 3  # of these, draws with foreign or corrupted rows
+UNUSUAL_SEEDS = (61, 17)
+FOUND_SEEDS = 5  # of these, draws with foreign or corrupted rows
 WIDER_SEEDS = (51, 1)
 FLAGS = ("flagged", "false", "power", "power_possible", "power_ceiling", "rule", "repair_right")
 

@@ -13,12 +13,14 @@ from glitchtrace.detectors.jury.rare import find_rare, rare_classes, thinned
 from glitchtrace.detectors.jury.refit import FoldedKernel, refit
 from glitchtrace.detectors.jury.rows import deal_folds, gather_rows
 from glitchtrace.detectors.jury.typicality import (
+    GATE,
     Typicality,
     against_validation,
     along_axes,
     excess,
     foreign_probability,
     kernel_scores,
+    one_sided,
     ridge_scores,
 )
 from glitchtrace.detectors.jury.verdict import ANOMALOUS, CLEAN, CORRUPTED, MISLABELLED, weigh
@@ -107,6 +109,24 @@ def test_gate_is_closed_without_foreign_rows_and_open_with_them():
     assert set(np.argsort(-found.score)[:60]) == set(range(60))
     assert (found.probability[:60] > 0.5).all()
     assert (found.probability[60:] > 0.5).sum() <= 5
+
+
+def test_a_shift_between_sources_does_not_open_the_gate_and_foreign_rows_do():
+    rng = np.random.default_rng(0)
+    train, held = rng.normal(0.2, 1, size=3600), rng.normal(-0.2, 1, size=900)
+    assert excess(train, held) > GATE
+    assert one_sided(train, held) < GATE
+    train[:200] += 6
+    assert one_sided(train, held) > GATE
+    # Rows that only the validation set has are no finding.
+    assert one_sided(rng.normal(size=900), np.r_[rng.normal(size=800), rng.normal(-9, 1, size=100)]) < GATE
+
+
+def test_a_score_that_nothing_is_foreign_by_is_not_sharpened_into_nothing():
+    rows, _, _ = validated(1, 0)
+    found = against_validation(rows, np.ones(len(rows), dtype=bool), 0)
+    assert not found.open
+    assert len(np.unique(found.score)) > 1
 
 
 def test_axes_rank_a_far_cluster_without_validation():
