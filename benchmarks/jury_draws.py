@@ -304,7 +304,7 @@ WIDER = (
 
 
 def draw_wider(name: str, kind: str, seed: int) -> tuple[Draw, np.ndarray]:
-    """Rows of one of the 44 cells with errors of any kind, and which rows are glitches.
+    """Rows of one of the 44 cells with errors of any kind, and what each row is (n,): a name of ``KINDS``.
 
     Pictures: 3,600 and 900 rows as elsewhere, features of the ResNet-20.  Tables: 4,000 and 1,000 rows.  ``mixture``:
     330 far rows, and a tenth of the others with uniform errors.  ``rare class``: of one class a tenth is left in
@@ -321,8 +321,10 @@ def draw_wider(name: str, kind: str, seed: int) -> tuple[Draw, np.ndarray]:
         held, train = slice(0, 1000), slice(1000, 5000)
         right = truth[order[train]]
         labels = right.copy() if kind == "rare class" else spoil(right, kind, rng)
-        bad = right == 1 if kind == "rare class" else labels != right
-        return ({"x": x[train]}, labels, right, {"x": x[held]}, truth[order[held]]), bad
+        true = np.where(labels != right, "mislabelled", "clean")
+        if kind == "rare class":
+            true = np.where(right == 1, "anomalous", "clean")
+        return ({"x": x[train]}, labels, right, {"x": x[held]}, truth[order[held]]), true
     data = read(f"{name}_resnet")
     train = np.sort(rng.choice(4000, 3600, replace=False))
     held = 4000 + np.sort(rng.choice(1000, 900, replace=False))
@@ -330,27 +332,27 @@ def draw_wider(name: str, kind: str, seed: int) -> tuple[Draw, np.ndarray]:
     x = {view: values[train] for view, values in views.items()}
     right = data["truth"][train]
     labels = right.copy()
-    bad = np.zeros(len(right), dtype=bool)
+    true = np.full(len(right), "clean", dtype="U11")
     if kind in ("far", "mixture"):
         other = read("fmnist_resnet" if name == "mnist" else "mnist_resnet")
         rows = rng.permutation(np.flatnonzero(other["truth"] == 3))[:BAD]
         places = np.sort(rng.choice(len(right), len(rows), replace=False))
-        bad[places] = True
+        true[places] = "anomalous"
         x = {view: put(values, places, other[view][rows]) for view, values in x.items()}
         labels[places] = 7
         if kind == "mixture":
-            rest = np.flatnonzero(~bad)
+            rest = np.flatnonzero(true == "clean")
             labels[rest] = spoil(right[rest], "uniform 10 %", rng)
-            bad[rest] = labels[rest] != right[rest]
+            true[rest[labels[rest] != right[rest]]] = "mislabelled"
     elif kind in CORRUPTED:
         copies = read(f"{name}_resnet_{kind}")
         known = np.flatnonzero(np.isin(copies["rows"], train))
         chosen = np.sort(rng.choice(known, BAD, replace=False))
         places = np.searchsorted(train, copies["rows"][chosen])
-        bad[places] = True
+        true[places] = "corrupted"
         x = {view: put(values, places, copies[view][chosen]) for view, values in x.items()}
     else:
         labels = data[kind.split()[1]][train] if kind.startswith("human") else spoil(right, kind, rng)
-        bad = labels != right
+        true[labels != right] = "mislabelled"
     held_views = {view: values[held] for view, values in views.items()}
-    return (x, labels, right, held_views, data["truth"][held]), bad
+    return (x, labels, right, held_views, data["truth"][held]), true
