@@ -1,17 +1,37 @@
-"""Cases of whole commands: the demo, the demo with nothing to do, and the plan of the full grid.
+"""Cases of whole commands: the demo, the demo with nothing to do, the plan of the full grid, and many small cells.
 
 They run in a clone of the committed state, below the folder of the run, with the environment of the checkout.
 """
 
+import contextlib
 import os
+import pickle
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
+# A cluster on this machine, for the tests of the profiles.
+SLURM = Path(os.environ.get("LOCAL_SLURM", ROOT.parent / "shared/tools/local-slurm"))
+# Where the goal for planning was set.
+THEN = "b406272"
+# What is the same byte for byte whatever it cost.
+COMPARED = (".parquet", ".safetensors", ".npy", ".svg", ".png", ".pdf", ".csv")
+# The one script of the workflow, with every job kept: what there is to be done, without Snakemake.
+SCRIPT = """import os, pickle, time
+from pathlib import Path
+from glitchtrace.core.worker import run
+jobs = Path("jobs")
+jobs.mkdir(exist_ok=True)
+(jobs / f"{time.time_ns()}-{os.getpid()}").write_bytes(pickle.dumps(snakemake))
+run(snakemake)
+"""
 Results = dict[str, np.ndarray]
 
 
@@ -33,7 +53,87 @@ def nothing_to_do() -> Callable[[], Results]:
 def dry_run() -> Callable[[], Results]:
     """The plan of the largest study."""
     folder = clone("plan")
-    return lambda: snakemake(folder, "-n", "--cores", "16", "--configfile", "config/studies/full_grid.yaml")
+    return lambda: _planned(folder)
+
+
+def dry_run_then() -> Callable[[], Results]:
+    """The same by the version for which the goal was set, with its own grid."""
+    folder = clone("then")
+    subprocess.run(["git", "checkout", "--quiet", THEN], cwd=folder, check=True)
+    return lambda: _planned(folder)
+
+
+def _planned(folder: Path) -> Results:
+    return snakemake(folder, "-n", "--cores", "16", "--configfile", "config/studies/full_grid.yaml")
+
+
+def small_cells(cells: int) -> Callable[[], Results]:
+    """A study of so many cells of seconds, each of a split of its own, on one core of this machine."""
+    folder = _small(cells)
+    return lambda: _made(folder, "--cores", "1", "--configfile", "small.yaml")
+
+
+def small_cells_submitted(cells: int) -> Callable[[], Results]:
+    """The same on a Slurm of this machine; its start and end count."""
+    folder = _small(cells)
+    return lambda: _on_a_cluster(folder, "--cores", "2", "--configfile", "small.yaml")
+
+
+def small_cells_alone(cells: int) -> Callable[[], Results]:
+    """The stages of the jobs of the subject before, one after the other in one process, imports included."""
+    kept = [pickle.loads(file.read_bytes()) for file in sorted(Path("small/jobs").iterdir())]
+    folder = clone("alone")
+    return lambda: _alone(kept, folder)
+
+
+def _small(cells: int) -> Path:
+    folder = clone("small")
+    (folder / "workflow/scripts/run_stage.py").write_text(SCRIPT, encoding="utf-8")
+    axes = "datasets: [iris], models: [linear], glitches: [uniform], ratios: [0.1]"
+    study = f"grid: [{{{axes}, seeds: {list(range(cells))}}}]\nrepair: false\nmatrix_entries: 0\n"
+    (folder / "small.yaml").write_text(study, encoding="utf-8")
+    return folder
+
+
+def _on_a_cluster(folder: Path, *arguments: str) -> Results:
+    """Start a cluster, submit as profiles/slurm_short does, and end the cluster."""
+    cluster = Path(f"/tmp/glitchtrace-slurm-{os.getpid()}")
+    tool = [str(SLURM), "-d", str(cluster)]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        settings = {"LOCAL_SLURM_PORT": str(probe.getsockname()[1]), "LOCAL_SLURM_CPUS": "2"}
+    subprocess.run([*tool, "start"], env=os.environ | settings, check=True, stdout=sys.stderr)
+    try:
+        quick = ["--latency-wait", "5", "--seconds-between-status-checks", "5"]
+        profile = ["--profile", "profiles/slurm_short", "--resources", "mem_mb=8000", *quick]
+        commands = {"SLURM_CONF": f"{cluster}/etc/slurm.conf", "PATH": f"{cluster}/bin:{os.environ['PATH']}"}
+        found = _made(folder, *profile, *arguments, environment=commands)
+    finally:
+        subprocess.run([*tool, "purge"], check=True, stdout=sys.stderr)
+    return found | {"submissions": np.array(len(list(folder.glob(".snakemake/cluster/*.log"))))}
+
+
+def _made(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Results:
+    snakemake(folder, *arguments, environment=environment)
+    return _checksums(folder)
+
+
+def _alone(kept: list[Any], folder: Path) -> Results:
+    from glitchtrace.core import jobs
+
+    with contextlib.chdir(folder):
+        for job in kept:
+            for file in (*job.output, *job.log):
+                Path(file).parent.mkdir(parents=True, exist_ok=True)
+            jobs.run(job)
+    return _checksums(folder)
+
+
+def _checksums(folder: Path) -> Results:
+    """Of all results but costs, as one array in the order of their paths."""
+    files = [file for file in sorted(folder.glob("results/**/*")) if file.suffix in COMPARED]
+    files = [file for file in files if "cost" not in file.stem]
+    return {"bytes": np.array([zlib.crc32(file.read_bytes()) for file in files])}
 
 
 def clone(name: str) -> Path:
@@ -45,9 +145,9 @@ def clone(name: str) -> Path:
     return folder
 
 
-def snakemake(folder: Path, *arguments: str) -> Results:
+def snakemake(folder: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Results:
     """Run it to its end; nothing is compared."""
-    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    variables = {**os.environ, "PYTHONPATH": str(folder / "src"), **(environment or {})}
     command = [".venv/bin/snakemake", "--quiet", "all", *arguments]
-    subprocess.run(command, cwd=folder, env=environment, check=True, stdout=sys.stderr)
+    subprocess.run(command, cwd=folder, env=variables, check=True, stdout=sys.stderr)
     return {}

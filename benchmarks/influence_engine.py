@@ -14,6 +14,8 @@ Results = dict[str, np.ndarray]
 Call = Callable[[], Results]
 # Rows that peers take at once; the best of 32, 128, 512 and all for the size of the table.
 PEER_BATCH = 512
+# Rows of the plain closed form at once, where it goes by parts: as many as the other cases have.
+PLAIN_ROWS = 4800
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,14 @@ class Part:
     features: tuple[np.ndarray, ...]
     probabilities: tuple[np.ndarray, ...]
     labels: np.ndarray
+
+    def rows(self, start: int) -> "Part":
+        """Some rows of it."""
+        part = slice(start, start + PLAIN_ROWS)
+        features, probabilities = (
+            tuple(array[part] for array in arrays) for arrays in (self.features, self.probabilities)
+        )
+        return Part(features, probabilities, self.labels[part])
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,18 @@ def plain_matrix(**size: Any) -> Call:
     """The closed form: one line per checkpoint, whole matrices."""
     inputs = make_inputs(Size(**size))
     return lambda: {"matrix": _plain_matrix(inputs)}
+
+
+def plain_matrix_in_parts(**size: Any) -> Call:
+    """The same some rows at a time, none of them kept: for sizes whose matrix takes gigabytes."""
+    inputs = make_inputs(Size(**size))
+
+    def call() -> Results:
+        for start in range(0, len(inputs.train.labels), PLAIN_ROWS):
+            _plain_matrix(Inputs(inputs.train.rows(start), inputs.validation, inputs.heads, inputs.rates))
+        return {}
+
+    return call
 
 
 def plain_self(**size: Any) -> Call:
