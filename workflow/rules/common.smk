@@ -179,6 +179,21 @@ def signed(function):
 signed(Resource.evaluate)
 
 
+def remembered(function):
+    """The function of the wildcards with its answers kept: for what is the same for every ratio and seed."""
+    answers = {}
+
+    def answer(wildcards):
+        key = tuple(
+            item for item in wildcards.items() if item[0] not in ("ratio", "seed")
+        )
+        if key not in answers:
+            answers[key] = function(wildcards)
+        return answers[key]
+
+    return answer
+
+
 def each(cells, *templates):
     """Input function: the files of each of the cells, which may be a function of the wildcards."""
     return signed(
@@ -469,7 +484,7 @@ def stage(function, **parameters):
         )
 
     parameters = {key: signed(value) for key, value in parameters.items()}
-    return {"stage": function, **parameters, "code": signed(code)}
+    return {"stage": function, **parameters, "code": signed(remembered(code))}
 
 
 # --- figures and tables --------------------------------------------------------------------------------------------
@@ -529,9 +544,11 @@ def growing(memory):
     """Resource function: the measured memory of a job in MiB with that of the Snakemakes around it where it is
     submitted, once more with every attempt (profiles/slurm retries)."""
 
+    measured = remembered(memory) if callable(memory) else lambda wildcards: memory
+
     def scaled(wildcards, attempt):
         nested = NESTED if workflow.non_local_exec or workflow.remote_exec else 0
-        return attempt * ((memory(wildcards) if callable(memory) else memory) + nested)
+        return attempt * (measured(wildcards) + nested)
 
     return signed(scaled)
 
@@ -542,8 +559,10 @@ def lasting(minutes):
     Rules without it take seconds; profiles/slurm has their default.
     """
 
+    asked = remembered(minutes) if callable(minutes) else lambda wildcards: minutes
+
     def scaled(wildcards, attempt):
-        return attempt * (minutes(wildcards) if callable(minutes) else minutes)
+        return attempt * asked(wildcards)
 
     return signed(scaled)
 
