@@ -5,23 +5,27 @@
 from the committed tables alone.
 """
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from pages import FOLDER, result, table
 
-from glitchtrace.core import files, registry
+from glitchtrace.core import files, grid, registry
 from glitchtrace.core.files import replace_section
-from glitchtrace.evaluation.rank_tests import ALPHA, CELL_KEYS, GROUPS, WRONG_LABELS
+from glitchtrace.evaluation.rank_tests import ALPHA, CELL_KEYS, GROUPS, OTHERS, WRONG_LABELS
+from glitchtrace.operations.jobs import read_config
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures.ranks import Comparison, compare_detectors, draw_ranks
-from glitchtrace.reporting.style import human_glitch, human_name, of_influence, ordered_signals
+from glitchtrace.reporting.style import MARK, MARKED, human_glitch, human_name, network_name, of_influence
 from glitchtrace.reporting.tables import markdown_table, write_csv
 
 PAGE = "docs/comparison.md"
 PICTURE = Path("docs/comparison-ranks.png")
 RESULTS = Path("results")
-STUDIES = ("comparison", "comparison_small", "comparison_tables", "comparison_pictures")
+STUDIES = ("comparison", "comparison_small")
 SEEDS, COST = "comparison_seeds", "comparison_cost"
 # Labels that people gave: their table, the study that only it has, whose cells have fewer detectors, and its measures.
 PEOPLE, CHECKED, MEASURES = "comparison_people", "checked_labels", ("f1", "auroc")
@@ -118,13 +122,14 @@ def sections(compared: Comparison, costs: pd.DataFrame) -> dict[str, str]:
     lost = losses(cells)
     return {
         "summary": summary(cells, ranks, costs),
+        "coverage": coverage(cells),
         "losses": markdown_table(lost) if len(lost) else "In no cell.",
-        "wrong labels": grids(cells[cells["group"] == WRONG_LABELS]),
-        "others": grids(cells[cells["group"] != WRONG_LABELS]),
+        "wrong labels": grids(cells[cells["group"] == WRONG_LABELS], speakers(ranks, WRONG_LABELS)),
+        "others": grids(cells[cells["group"] != WRONG_LABELS], speakers(ranks, OTHERS)),
         "means": "\n\n".join(
             f"**{group}**\n\n{markdown_table(means(ranks[ranks['group'] == group]))}" for group in GROUPS
         ),
-        "cost": markdown_table(cost(costs)),
+        "cost": f"{together(costs)}\n\n{markdown_table(cost(costs))}",
         "people": people(),
         "cnci": cnci(),
     }
@@ -195,6 +200,21 @@ def summary(cells: pd.DataFrame, ranks: pd.DataFrame, costs: pd.DataFrame) -> st
     return "\n".join(lines)
 
 
+def coverage(cells: pd.DataFrame) -> str:
+    """Which rows of the study have been run: a cell of any seed."""
+    rows = grid.cells(_study()["grid"], _study()["settings"])
+    asked = pd.DataFrame([row.wildcards() for row in rows])[CELL_KEYS].drop_duplicates()
+    done = set(cells[CELL_KEYS].itertuples(index=False, name=None))
+    missing = asked[[key not in done for key in asked.itertuples(index=False, name=None)]]
+    lines = [f"{len(asked) - len(missing)} of the {len(asked)} rows of `comparison.yaml` have been run here."]
+    for (dataset, model), part in missing.groupby(["dataset", "model"], sort=False):
+        whole = len(part) == ((asked["dataset"] == dataset) & (asked["model"] == model)).sum()
+        planted = [human_glitch(*pair) for pair in zip(part["glitch"], part["ratio"], strict=True)]
+        which = "" if whole else f": {', '.join(planted)}"
+        lines.append(f"* Not run: {human_name('dataset', dataset)}, {human_name('model', model)}{which}.")
+    return "\n".join(lines)
+
+
 def losses(cells: pd.DataFrame) -> pd.DataFrame:
     """The cells that no influence signal leads: the best detector, the best signal, and how far it is behind."""
     rows = []
@@ -219,20 +239,49 @@ def losses(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def grids(part: pd.DataFrame) -> str:
-    """Mean F1 per data set and network: a row per detector, a column per glitch; bold where it leads beyond noise."""
+def speakers(ranks: pd.DataFrame, group: str) -> list[str]:
+    """Who speaks for the families of a group of glitches, by mean rank."""
+    ranked = ranks[ranks["group"] == group].dropna(subset="rank").sort_values("rank", kind="stable")
+    return ranked["detector"].tolist()
+
+
+def grids(part: pd.DataFrame, shown: list[str]) -> str:
+    """Mean F1 per data set: a row per network and glitch, a column per detector; bold where it leads beyond noise."""
     texts = []
-    for (dataset, model), own in part.groupby(["dataset", "model"]):
-        own = own.assign(text=own["mean"].map("{:.3f}".format))
-        own["text"] = own["text"].where(~own["leads"], "**" + own["text"] + "**")
-        own["glitch"] = [human_glitch(*pair) for pair in zip(own["glitch"], own["ratio"], strict=True)]
-        wide = own.pivot_table(index="detector", columns="glitch", values="text", aggfunc="first")
-        ordered = wide.loc[ordered_signals(wide.index)]
-        table = ordered.rename(index=label).rename_axis(columns=None).reset_index()
-        texts.append(
-            f"**{human_name('dataset', dataset)}**, {human_name('model', model)}\n\n{markdown_table(table)}"
-        )
+    for dataset, own in part.groupby("dataset"):
+        rows = []
+        for keys, cell in own.groupby(["model", "glitch", "ratio"]):
+            model, glitch, ratio = keys
+            values = cell.set_index("detector")
+            first = best(cell)
+            rows.append(
+                {
+                    "network": network(dataset, model),
+                    "planted": human_glitch(glitch, ratio),
+                    "best of all": f"{first['mean']:.3f} ({label(first['detector'])})",
+                    **{label(name): _bold(values.loc[name]) for name in shown},
+                }
+            )
+        marked = any(row["network"].endswith(MARK) for row in rows)
+        note = f"\n\n{MARKED}" if marked else ""
+        texts.append(f"**{human_name('dataset', dataset)}**\n\n{markdown_table(pd.DataFrame(rows))}{note}")
     return "\n\n".join(texts)
+
+
+def network(dataset: str, model: str) -> str:
+    """The name of a network, marked where its weights have learnt the data before."""
+    settings = _study()["settings"]
+    known = model in settings["model"] and grid.memorised(dataset, model, settings)
+    return network_name(dataset, model, [[dataset, model]] if known else [])
+
+
+@functools.cache
+def _study() -> Mapping[str, Any]:
+    return read_config("config/studies/comparison.yaml")
+
+
+def _bold(row: pd.Series) -> str:
+    return f"**{row['mean']:.3f}**" if row["leads"] else f"{row['mean']:.3f}"
 
 
 def means(rows: pd.DataFrame) -> pd.DataFrame:
@@ -265,6 +314,13 @@ def cost(costs: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def together(costs: pd.DataFrame) -> str:
+    """What all cells of the page took."""
+    hours = (costs["mean"] * costs["count"]).sum() / 3600
+    cells = int(costs[costs["stage"] == "detect"]["count"].sum())
+    return f"All {cells:,} cells, each seed counted, took {hours:.1f} CPU hours after the features of the pictures."
+
+
 def people() -> str:
     """Mean F1 and AUROC on labels that people gave: the best detector of each cell, and the same ones everywhere."""
     found = table(PEOPLE)
@@ -281,7 +337,7 @@ def people() -> str:
             {
                 "data": human_name("dataset", cell["dataset"]),
                 "labels": human_glitch(cell["glitch"], cell["ratio"]),
-                "network": human_name("model", cell["model"]),
+                "network": network(cell["dataset"], cell["model"]),
                 "best without influence": f"{_both(part.loc[first])} ({label(first)})",
                 "best influence signal": f"{_both(part.loc[signal])} ({label(signal)})",
                 **{label(name): _both(part.loc[name]) for name in EVERYWHERE},

@@ -153,17 +153,17 @@ def comparison(text: str) -> Iterator[Claim]:
     page = "docs/comparison.md"
     means = {}
     for row in table("comparison_seeds"):
-        caption = f"{human_name('dataset', row['dataset'])}, {human_name('model', row['model'])}"
         # Seed 0 chooses, as the page says; its values are on no page.
         values = [float(row[key]) for key in row if key.startswith("seed_") and key != "seed_0" and row[key]]
-        means[caption, human_glitch(row["glitch"], row["ratio"]), label(row["signal"])] = statistics.fmean(
-            values
-        )
+        planted = human_glitch(row["glitch"], row["ratio"])
+        key = (human_name("dataset", row["dataset"]), human_name("model", row["model"]), planted)
+        means[*key, label(row["signal"])] = statistics.fmean(values)
     for section in ("wrong labels", "others"):
         for caption, line, shown in rows(text, section):
-            for head, cell in list(shown.items())[1:]:
-                if cell not in ("", "nan"):
-                    yield from claims(page, line, cell, means[caption, head, shown["detector"]])
+            key = (caption, shown["network"].removesuffix(" †"), shown["planted"])
+            for head, cell in list(shown.items())[2:]:
+                detector = cell.partition("(")[2].strip(")") or head
+                yield from claims(page, line, cell, means[*key, detector])
     costs = {
         (human_name("dataset", row["dataset"]), human_name("model", row["model"]), row["stage"]): float(
             row["mean"]
@@ -177,12 +177,14 @@ def comparison(text: str) -> Iterator[Claim]:
     of_people = {}
     for row in table("comparison_people"):
         values = [float(row[key]) for key in row if key.startswith("seed_") and row[key]]
-        key = human_name("dataset", row["dataset"]), human_glitch(row["glitch"], row["ratio"])
+        key = (human_name("dataset", row["dataset"]), human_glitch(row["glitch"], row["ratio"]))
+        key = (*key, human_name("model", row["model"]))
         of_people[*key, label(row["signal"]), row["metric"]] = statistics.fmean(values)
     for _, line, shown in rows(text, "people"):
         for head, cell in list(shown.items())[3:]:
             detector = cell.partition("(")[2].strip(")") or head
-            values = [of_people[shown["data"], shown["labels"], detector, kind] for kind in ("f1", "auroc")]
+            key = (shown["data"], shown["labels"], shown["network"].removesuffix(" †"))
+            values = [of_people[*key, detector, kind] for kind in ("f1", "auroc")]
             yield from claims(page, line, cell, *values)
     of_cnci = {}
     for row in table("cnci"):
