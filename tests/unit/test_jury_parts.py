@@ -17,10 +17,9 @@ from glitchtrace.detectors.jury.typicality import (
     Typicality,
     against_validation,
     along_axes,
-    excess,
+    beyond_shift,
     foreign_probability,
     kernel_scores,
-    one_sided,
     ridge_scores,
 )
 from glitchtrace.detectors.jury.verdict import ANOMALOUS, CLEAN, CORRUPTED, MISLABELLED, weigh
@@ -113,13 +112,12 @@ def test_gate_is_closed_without_foreign_rows_and_open_with_them():
 
 def test_a_shift_between_sources_does_not_open_the_gate_and_foreign_rows_do():
     rng = np.random.default_rng(0)
-    train, held = rng.normal(0.2, 1, size=3600), rng.normal(-0.2, 1, size=900)
-    assert excess(train, held) > GATE
-    assert one_sided(train, held) < GATE
-    train[:200] += 6
-    assert one_sided(train, held) > GATE
+    train, held = rng.normal(0.2, 1, size=3600), rng.normal(-0.1, 1, size=900)
+    assert beyond_shift(train, held) < GATE
+    train[:100] += 6
+    assert beyond_shift(train, held) > GATE
     # Rows that only the validation set has are no finding.
-    assert one_sided(rng.normal(size=900), np.r_[rng.normal(size=800), rng.normal(-9, 1, size=100)]) < GATE
+    assert beyond_shift(rng.normal(size=900), np.r_[rng.normal(size=800), rng.normal(9, 1, size=100)]) < GATE
 
 
 def test_a_score_that_nothing_is_foreign_by_is_not_sharpened_into_nothing():
@@ -138,10 +136,17 @@ def test_axes_rank_a_far_cluster_without_validation():
     assert not found.probability.any()
 
 
-def test_excess_of_one_source_is_a_standard_normal_at_most():
+def test_two_sources_that_differ_by_a_factor_of_two_open_the_gate_as_seldom_as_chance_allows():
     rng = np.random.default_rng(0)
-    found = [excess(rng.normal(size=800), rng.normal(size=300)) for _ in range(200)]
-    assert np.mean(np.array(found) > 4) == 0
+    # Above 0 training rows are twice as dense as validation rows: the edge of what counts as a shift.
+    found = []
+    for _ in range(400):
+        above = rng.random(1200) < 2 / 3
+        train = np.where(above, 1, -1) * rng.random(1200)
+        held = np.where(rng.random(300) < 1 / 3, 1, -1) * rng.random(300)
+        found.append(beyond_shift(train, held))
+    assert np.mean(np.array(found) > GATE) <= 0.01
+    assert np.mean(np.array(found) > 1) > 0.1
 
 
 def test_foreign_probability_is_a_share_and_cautious_below_plain():

@@ -6,14 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.stats import nbinom, norm
 
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.jury.kernel import NystromFeatures, landmark_count
 from glitchtrace.detectors.jury.neighbours import find_neighbours
 from glitchtrace.detectors.jury.rows import Rows
 
-GATE = 4.0
-_QUANTILES = (0.8, 0.9, 0.95, 0.98)
+GATE = 3.0
+_SHIFT = 2.0  # training rows may be so many times denser than validation rows by a mere shift
+_DEPTHS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 _NEAR, _WHITENED = 50, 40
 _NEAR_ROWS = 20_000  # above, the shares of neighbours are left out
 _AXES, _AXIS_ROWS = 20, 20_000
@@ -25,9 +27,9 @@ class Typicality:
     """How foreign each training row is.
 
     ``score`` (n,): to rank by, higher = less typical.  ``probability`` (n,) that the row is foreign, its lower bound,
-    and ``likely`` (n,), the same without caution; both 0 where the gate is closed.  ``gate``: the z of the excess of
-    foreign-looking training rows beyond what a mere shift would explain, open above 4, see ``one_sided``.
-    ``checked``: whether validation rows told it: without, there is a ranking and no probability.
+    and ``likely`` (n,), the same without caution; both 0 where the gate is closed.  ``gate``: how surely, as a z, more
+    rows look foreign than a shift between the sources would explain, open above 3.  ``checked``: whether validation
+    rows told it: without, there is a ranking and no probability.
     """
 
     score: np.ndarray
@@ -76,23 +78,21 @@ def kernel_scores(view: np.ndarray, target: np.ndarray, penalty: float, seed: in
     return result
 
 
-def excess(train: np.ndarray, held: np.ndarray) -> float:
-    """The largest z of the number of training scores above quantiles of the validation scores."""
-    n, m = len(train), len(held)
-    found = []
-    for quantile in _QUANTILES:
-        expected = 1 - quantile
-        share = float(np.mean(train > np.quantile(held, quantile)))
-        found.append((share - expected) / np.sqrt(expected * quantile * (1 / n + 1 / m)))
-    return float(max(found))
+def beyond_shift(train: np.ndarray, held: np.ndarray) -> float:
+    """The largest z of the training scores above some of the highest validation scores, were they twice as dense.
 
-
-def one_sided(train: np.ndarray, held: np.ndarray) -> float:
-    """The excess of training scores at the foreign end, less that of validation scores at the other.
-
-    Other writers or another camera part the two sources at both ends; foreign rows among the training rows lie at one.
+    Other writers or another camera make some training rows denser than validation rows without any being foreign; twice
+    as dense is where a row is more likely foreign than not.  The number of training rows above the j-th validation row
+    is then negative binomial, exactly.
     """
-    return excess(train, held) - max(excess(-held, -train), 0.0)
+    n, m = len(train), len(held)
+    top = np.sort(held)[::-1]
+    found = []
+    for depth in _DEPTHS:
+        j = max(round(depth * m), 1)
+        above = int(np.sum(train > top[j - 1]))
+        found.append(norm.isf(np.clip(nbinom.sf(above - 1, j, m / (m + _SHIFT * n)), 1e-300, 1 - 1e-12)))
+    return float(max(found))
 
 
 def foreign_probability(train: np.ndarray, held: np.ndarray, cautious: bool) -> np.ndarray:
@@ -145,12 +145,14 @@ def against_validation(rows: Rows, kept: np.ndarray, seed: int) -> Typicality:
             level.append(np.where(near >= 0, foreign[near], foreign.mean()).mean(axis=1))
     score = _cross_fitted_logit(np.stack(level, axis=1), foreign, seed)
     train, held = score[:n], score[n:]
-    gate = one_sided(train, held)
-    sharper = _sharpened(views, score, weight, n)
+    gate = beyond_shift(train, held)
+    sharper = _sharpened(views, score, weight, n)[:n]
     if gate <= GATE:
-        return Typicality(sharper[:n], np.zeros(n), np.zeros(n), gate, True)
-    likely = foreign_probability(sharper[:n], sharper[n:], False)
-    return Typicality(sharper[:n], foreign_probability(train, held, True), likely, gate, True)
+        return Typicality(sharper, np.zeros(n), np.zeros(n), gate, True)
+    # What was sharpened by beliefs no longer tells how many are foreign, only which.
+    likely = np.empty(n)
+    likely[np.argsort(sharper, kind="stable")] = np.sort(foreign_probability(train, held, False))
+    return Typicality(sharper, foreign_probability(train, held, True), likely, gate, True)
 
 
 def _sharpened(
