@@ -42,6 +42,7 @@ UNUSUAL_AIMS = {
     "brightness": {"mnist": 0.99, SMALL: 0.60, "fmnist": 0.99},
 }
 TIE, ROOM, SPOILED_COST, REFIT_COST = 0.005, 0.8, 0.03, 0.01
+WIDER_CELLS = 44
 KINDS = {"clean": "clean", "uniform": "uniform", "next": "next class", "human": "human"}
 Tables = dict[str, pd.DataFrame]
 
@@ -449,15 +450,22 @@ def unusual(runs: pd.DataFrame) -> pd.DataFrame:
 def wider_goals(runs: pd.DataFrame) -> list[dict[str, str]]:
     """Lines of the table of aims on all kinds of glitches."""
     cells = runs.groupby(["data", "kind"])[["f1", "auroc"]].mean()
-    text = f"{len(cells)} cells of all kinds, mean"
+    text = f"{len(cells)} of {WIDER_CELLS} cells of all kinds, mean"
+    whole = len(cells) == WIDER_CELLS
     return [
-        goal(f"{text} F1", "≥ 0.88", f"{cells['f1'].mean():.3f}", len(runs), cells["f1"].mean() >= 0.88),
+        goal(
+            f"{text} F1",
+            "≥ 0.88",
+            f"{cells['f1'].mean():.3f}",
+            len(runs),
+            whole and cells["f1"].mean() >= 0.88,
+        ),
         goal(
             f"{text} AUROC",
             "≥ 0.98",
             f"{cells['auroc'].mean():.3f}",
             len(runs),
-            cells["auroc"].mean() >= 0.98,
+            whole and cells["auroc"].mean() >= 0.98,
         ),
     ]
 
