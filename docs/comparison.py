@@ -142,7 +142,8 @@ def label(detector: str) -> str:
 
 def cell_name(row: dict[str, str]) -> str:
     """A cell as a reader names it."""
-    return f"{human_name('dataset', row['dataset'])}: {human_glitch(row['glitch'], row['ratio'])}"
+    data = f"{human_name('dataset', row['dataset'])}, {network(row['dataset'], row['model'])}"
+    return f"{data}: {human_glitch(row['glitch'], row['ratio'])}"
 
 
 def best(part: pd.DataFrame) -> pd.Series:
