@@ -232,7 +232,6 @@ CASES: tuple[Case, ...] = (
         {"when the goal was set": "commands:dry_run_then", "ours": "commands:dry_run"},
         # The goal was set on a machine twice as fast: 15 s of 31.5.
         budgets={"ours": Budget(seconds=15, times=15 / 31.5)},
-        large=True,
     ),
     Case(
         "MNIST cell of ResNet-20",

@@ -21,7 +21,7 @@ from glitchtrace.influence.profile import Profiles, build_profiles
 from glitchtrace.influence.tracin import HeadInfluence
 
 # What ``detect`` asks where no model has spoken: by neighbours and by the jury's own experts.
-WITHOUT_A_MODEL = ("jury", "knn_vote", "simifeat", "mahalanobis", "knn_distance")
+_WITHOUT_A_MODEL = ("jury", "knn_vote", "simifeat", "mahalanobis", "knn_distance")
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ def detect(
         The samples as pictures.
     detectors : str or sequence of str, optional
         Names, ``"default"`` or ``"all"``; by default every default detector whose evidence is given, and with ``X``
-        and ``y`` alone those of ``WITHOUT_A_MODEL``.
+        and ``y`` alone ``jury``, ``knn_vote``, ``simifeat``, ``mahalanobis`` and ``knn_distance``.
     settings : mapping of name to settings, optional
         Settings of detectors.
     classes : array of shape (K,), optional
@@ -271,7 +271,7 @@ def detect(
     _check(evidence, representations)
     if detectors is None:
         chosen = _fitting(registry.chosen("detector", "default"), evidence) or _fitting(
-            WITHOUT_A_MODEL, evidence
+            _WITHOUT_A_MODEL, evidence
         )
         if not chosen:
             raise GlitchtraceError("detect: no detector can do with labels alone; give probabilities= or X=")

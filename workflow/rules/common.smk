@@ -180,7 +180,12 @@ signed(Resource.evaluate)
 
 
 def remembered(function):
-    """The function of the wildcards with its answers kept: for what is the same for every ratio and seed."""
+    """The function of the wildcards with its answers kept: for what is the same for every ratio and seed.
+
+    Of a value that is no function: the function that gives it.
+    """
+    if not callable(function):
+        return lambda wildcards: function
     answers = {}
 
     def answer(wildcards):
@@ -544,7 +549,7 @@ def growing(memory):
     """Resource function: the measured memory of a job in MiB with that of the Snakemakes around it where it is
     submitted, once more with every attempt (profiles/slurm retries)."""
 
-    measured = remembered(memory) if callable(memory) else lambda wildcards: memory
+    measured = remembered(memory)
 
     def scaled(wildcards, attempt):
         nested = NESTED if workflow.non_local_exec or workflow.remote_exec else 0
@@ -559,7 +564,7 @@ def lasting(minutes):
     Rules without it take seconds; profiles/slurm has their default.
     """
 
-    asked = remembered(minutes) if callable(minutes) else lambda wildcards: minutes
+    asked = remembered(minutes)
 
     def scaled(wildcards, attempt):
         return attempt * asked(wildcards)
