@@ -219,8 +219,14 @@ def test_residuals_of_one_sample() -> None:
 
 def test_blocks_fit_the_memory_and_never_vanish() -> None:
     rows = list(row_blocks(100, columns=1024, itemsize=4, memory_mib=0.2))
-    assert {slice_.stop - slice_.start for slice_ in rows} == {10}
+    assert {slice_.stop - slice_.start for slice_ in rows} == {25}
     assert len(list(row_blocks(5, columns=10**6, itemsize=8, memory_mib=0.001))) == 5
+    assert [rows.stop for rows in row_blocks(1300, columns=1, itemsize=4, memory_mib=64)] == [
+        384,
+        768,
+        1152,
+        1300,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -204,7 +204,7 @@ def test_bad_factors_leave_nothing_behind(cell: dict[str, Any], tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("settings", "key"),
-    [({}, "memory_mib to 4"), ({"layers": ["head"]}, "gradient_memory_mib to 128")],
+    [({}, "memory_mib to 16"), ({"layers": ["head"]}, "gradient_memory_mib to 128")],
 )
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
 def test_out_of_memory_names_the_key(

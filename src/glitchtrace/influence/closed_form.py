@@ -11,17 +11,24 @@ changes its residual only.  float32 factors give float32 products, float64 facto
 Source: Pruthi et al. 2020 (TracIn), appendix F; docs/methods/tracin.md#closed-form.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from glitchtrace.influence.factors import Factors, check_labels, check_positions
 
-MEMORY_MIB = 8.0
-# Arrays of one block alive at once: J, its Gram and residual products, and two copies of a reducer.
-_BLOCK_ARRAYS = 5
+MEMORY_MIB = 32.0
+# Arrays of one block alive at once: J and its Gram product.
+_BLOCK_ARRAYS = 2
+# With more rows a Gram product gets no faster: the validation features are laid out once for so many.
+_MOST_ROWS = 384
+# What is done entry by entry is done for few rows at a time, which stay in the cache of a core.
+CACHED_BYTES = 2**19
 _MIB = 2**20
+
+
+Alone = Callable[[int, slice, np.ndarray], None]
 
 
 def residuals(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -96,14 +103,13 @@ def epoch_blocks(
     All checkpoints of one block of rows come before the next block, so that their sum is the cumulative
     influence; features that do not change are multiplied once per block.
     """
-    for joint in joint_blocks(
-        factors,
-        include_bias=include_bias,
-        divide_by_batch_size=divide_by_batch_size,
-        memory_mib=memory_mib,
-    ):
-        for epoch, block in joint.epochs():
-            yield joint.rows, epoch, block
+    kernel = _Kernel.of(factors, None, None, include_bias, divide_by_batch_size)
+    columns, dtype = len(factors.validation), factors.dtype
+    for rows in row_blocks(len(factors.train), 2 * columns, dtype.itemsize, memory_mib):
+        for group in kernel.groups:
+            gram = kernel.gram(group, rows)
+            for epoch in group.epochs:
+                yield rows, epoch, kernel.weighted(group, epoch, kernel.residuals((epoch,), rows), gram)
 
 
 def joint_blocks(
@@ -116,8 +122,11 @@ def joint_blocks(
     """Blocks of rows whose influence under other labels is asked for while their Gram product is at hand."""
     kernel = _Kernel.of(factors, None, None, include_bias, divide_by_batch_size)
     columns, dtype = len(factors.validation), factors.dtype
+    gram = np.empty((0, columns), dtype)
     for rows in row_blocks(len(factors.train), columns, dtype.itemsize, memory_mib):
-        yield JointBlock(kernel, rows)
+        if not len(gram):  # the first block is the largest
+            gram = np.empty((rows.stop - rows.start, columns), dtype)
+        yield JointBlock(kernel, rows, gram[: rows.stop - rows.start])
 
 
 def self_influence_per_epoch(
@@ -172,7 +181,12 @@ def class_influence(
 
 def row_blocks(rows: int, columns: int, itemsize: int, memory_mib: float) -> Iterator[slice]:
     """Consecutive slices of ``rows``, such that the arrays of one block of J fit into ``memory_mib`` MiB."""
-    return slices(0, rows, rows_in(memory_mib, _BLOCK_ARRAYS * columns * itemsize))
+    return slices(0, rows, min(_MOST_ROWS, rows_in(memory_mib, _BLOCK_ARRAYS * columns * itemsize)))
+
+
+def cached_rows(block: np.ndarray) -> Iterator[slice]:
+    """Slices of the rows of a block that stay in the cache of a core."""
+    return slices(0, len(block), max(1, CACHED_BYTES // max(1, block[:1].nbytes)))
 
 
 def _squared_norms(rows: np.ndarray) -> np.ndarray:
@@ -182,7 +196,7 @@ def _squared_norms(rows: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Group:
-    """Checkpoints that share their features; their weighted validation residuals side by side, (m, K·size)."""
+    """Checkpoints that share their features; their weighted validation residuals one above the other, (K·size, m)."""
 
     epochs: tuple[int, ...]
     train_features: np.ndarray
@@ -224,14 +238,15 @@ class _Kernel:
 
     def write(self, rows: slice, block: np.ndarray) -> None:
         """Write J of these rows, summed over all checkpoints, into ``block`` (b, m)."""
-        scratch = np.empty((2, *block.shape), block.dtype)
+        scratch = np.empty_like(block) if len(self.groups) > 1 else block
         for position, group in enumerate(self.groups):
-            gram = self.gram(group, rows, block if position == 0 else scratch[0])
-            gram *= np.matmul(
-                self.residuals(group.epochs, rows), group.validation_residuals.T, out=scratch[1]
-            )
-            if position > 0:
-                block += gram
+            gram = self.gram(group, rows, scratch if position else block)
+            residuals = self.residuals(group.epochs, rows)
+            for part in cached_rows(block):
+                if position:
+                    block[part] += np.multiply(residuals[part] @ group.validation_residuals, gram[part])
+                else:
+                    block[part] *= residuals[part] @ group.validation_residuals
 
     def gram(self, group: _Group, rows: slice, out: np.ndarray | None = None) -> np.ndarray:
         """Products of the features, (b, m), with the bias."""
@@ -245,70 +260,79 @@ class _Kernel:
         stacked = [residuals(self.probabilities[epoch][rows], self.labels[rows]) for epoch in epochs]
         return stacked[0] if len(stacked) == 1 else np.concatenate(stacked, axis=1)
 
+    def weighted(self, group: _Group, epoch: int, rows: np.ndarray, gram: np.ndarray) -> np.ndarray:
+        """Products of residuals (r, K) with those of validation at one checkpoint, times the Gram product (r, m)."""
+        width, position = rows.shape[1], group.epochs.index(epoch)
+        others = group.validation_residuals[position * width : (position + 1) * width]
+        block: np.ndarray = rows @ others
+        block *= gram
+        return block
+
 
 class JointBlock:
-    """J of some rows, (b, m): at each checkpoint or summed, and then under other labels at the last checkpoint."""
+    """J of some rows, (b, m): at each checkpoint, summed, and then under other labels at the last checkpoint.
 
-    def __init__(self, kernel: _Kernel, rows: slice) -> None:
+    All of it comes in parts of a few rows, (r, m), with their place in the block; a part is the caller's to change.
+    ``gram`` (b, m) holds what lies in between.
+    """
+
+    def __init__(self, kernel: _Kernel, rows: slice, gram: np.ndarray) -> None:
         self.rows = rows
         self._kernel = kernel
-        self._gram: np.ndarray | None = None
+        self._gram = gram
 
-    def epochs(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Position of each checkpoint and its J alone."""
-        for group in self._kernel.groups:
-            self._multiply(group)
-            for epoch in group.epochs:
-                yield epoch, self._weighted(group, epoch, self._kernel.residuals((epoch,), self.rows))
+    def sums(self, alone: Alone | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+        """J summed over all checkpoints; that of each checkpoint alone is shown before, with its position and part."""
+        *first, last = self._kernel.groups
+        total = np.zeros_like(self._gram) if first else np.empty(0)
+        for group in first:
+            for part, block in self._of_group(group, alone):
+                total[part] += block
+        for part, block in self._of_group(last, alone):
+            yield part, np.add(total[part], block, out=block) if first else block
 
-    def total(self) -> np.ndarray:
-        """The sum over all checkpoints."""
-        total: np.ndarray | None = None
-        for group in self._kernel.groups:
-            self._multiply(group)
-            block: np.ndarray = self._kernel.residuals(group.epochs, self.rows) @ group.validation_residuals.T
-            block *= self._gram
-            if total is None:
-                total = block
-            else:
-                total += block
-        assert total is not None
-        return total
-
-    def relabelled(self, labels: np.ndarray) -> np.ndarray:
-        """J at the last checkpoint where the rows have other labels (b,); after one of the others.
+    def relabelled(self, part: slice, labels: np.ndarray) -> np.ndarray:
+        """J at the last checkpoint where the rows of a part have other labels (r,); while ``sums`` is at that part.
 
         Raises GlitchtraceError for labels that are not one column of the probabilities per row.
         """
         group = self._kernel.groups[-1]
         epoch = group.epochs[-1]
-        probabilities = self._kernel.probabilities[epoch][self.rows]
+        probabilities = self._kernel.probabilities[epoch][self.rows][part]
         check_labels(labels, len(probabilities), probabilities.shape[1])
-        return self._weighted(group, epoch, residuals(probabilities, labels))
+        return self._kernel.weighted(group, epoch, residuals(probabilities, labels), self._gram[part])
 
-    def _multiply(self, group: _Group) -> None:
-        """Keep the Gram product of a group, in the place of the one before."""
-        self._gram = self._kernel.gram(group, self.rows, self._gram)
-
-    def _weighted(self, group: _Group, epoch: int, rows: np.ndarray) -> np.ndarray:
-        """Products of residuals (b, K) with those of the validation samples at one checkpoint, times the Gram."""
-        width, position = rows.shape[1], group.epochs.index(epoch)
-        others = group.validation_residuals[:, position * width : (position + 1) * width]
-        block: np.ndarray = rows @ others.T
-        block *= self._gram
-        return block
+    def _of_group(self, group: _Group, alone: Alone | None) -> Iterator[tuple[slice, np.ndarray]]:
+        """J summed over the checkpoints of a group."""
+        self._kernel.gram(group, self.rows, self._gram)
+        rows = self._kernel.residuals(group.epochs, self.rows)
+        if alone is None:
+            for part in cached_rows(self._gram):
+                block: np.ndarray = rows[part] @ group.validation_residuals
+                block *= self._gram[part]
+                yield part, block
+            return
+        each = np.split(rows, len(group.epochs), axis=1)
+        for part in cached_rows(self._gram):
+            total: np.ndarray | None = None
+            for epoch, own in zip(group.epochs, each, strict=True):
+                block = self._kernel.weighted(group, epoch, own[part], self._gram[part])
+                alone(epoch, part, block)
+                total = block if total is None else np.add(total, block, out=total)
+            assert total is not None
+            yield part, total
 
 
 def _group(factors: Factors, epochs: tuple[int, ...], weights: np.ndarray) -> _Group:
     validation = factors.validation
     weighted = [
-        residuals(validation.probabilities[epoch], validation.labels) * weights[epoch] for epoch in epochs
+        residuals(validation.probabilities[epoch], validation.labels).T * weights[epoch] for epoch in epochs
     ]
     return _Group(
         epochs=epochs,
         train_features=factors.train.features_at(epochs[0]),
         validation_features=validation.features_at(epochs[0]),
-        validation_residuals=np.concatenate(weighted, axis=1).astype(factors.dtype),
+        validation_residuals=np.concatenate(weighted).astype(factors.dtype, order="C"),
     )
 
 

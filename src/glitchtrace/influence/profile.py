@@ -14,11 +14,9 @@ import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import read_tensors, write_tensors
-from glitchtrace.influence.closed_form import JointBlock, slices
+from glitchtrace.influence.closed_form import JointBlock, cached_rows
 from glitchtrace.influence.estimator import Estimator
 
-# A reducer goes over the entries seven times: the rows that it takes at once stay in the cache of a core.
-_CACHED_BYTES = 2**19
 _log = logging.getLogger(__name__)
 _VECTORS = (
     "classes",
@@ -62,6 +60,7 @@ class ClassReducer:
         present, self._starts = np.unique(validation_labels[self._order], return_index=True)
         self._columns = np.searchsorted(classes, present)
         self._classes = len(classes)
+        self._counts = _counts(validation_labels, classes)
 
     def reduce(self, blocks: Iterable[tuple[slice, np.ndarray]]) -> ClassProfile:
         """The class profile of the rows that arrive, in order, in blocks."""
@@ -82,14 +81,14 @@ class ClassReducer:
 
     def fill(self, profile: ClassProfile, rows: slice, block: np.ndarray) -> None:
         """Put the tables of a block, (b, m), into these rows.  Raises GlitchtraceError if an entry is not finite."""
-        size = max(1, _CACHED_BYTES // (block.itemsize * block.shape[1]))
-        for part in slices(0, len(block), size):
-            self._fill(profile, slice(rows.start + part.start, rows.start + part.stop), block[part])
+        for part in cached_rows(block):  # it goes over the entries six times
+            self._fill(profile, _moved(part, rows.start), block[part])
 
     def _fill(self, profile: ClassProfile, rows: slice, block: np.ndarray) -> None:
         values = np.take(block, self._order, axis=1, mode="clip")
         above = np.greater(values, 0, out=np.empty_like(values))
         positive_count = self._sums(above)
+        zeros = not np.not_equal(values, 0).all()
         # v·[v > 0], and what it leaves of v: exact, and cheaper than maximum and minimum, which look for NaN.
         with np.errstate(invalid="ignore"):
             positive = np.multiply(values, above, out=above)
@@ -99,7 +98,9 @@ class ClassReducer:
             raise GlitchtraceError("the influence holds values that are not finite; lower the learning rate")
         profile.positive[rows], profile.negative[rows] = sums
         profile.positive_count[rows] = positive_count
-        profile.negative_count[rows] = self._sums(np.less(negative, 0, out=positive))
+        profile.negative_count[rows] = (
+            self._sums(np.less(negative, 0, out=positive)) if zeros else self._counts - positive_count
+        )
 
     def _sums(self, values: np.ndarray) -> np.ndarray:
         sums = np.zeros((len(values), self._classes), values.dtype)
@@ -190,9 +191,9 @@ def build_profiles(
     epochs = len(selves) if per_epoch else 0
     chosen = (len(selves) - 1,) if counterfactual_epochs == "last" else None
     joint = estimator.joint_blocks() if chosen else None
+    trained = np.isin(classes, labels)
 
     def other_labels(table: ClassProfile, rows: slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
-        trained = np.isin(classes, labels)
         return (
             negative_labels(table, classes, labels[rows], trained, exclude_own_class=exclude_own_class),
             positive_labels(table, classes, labels[rows], trained),
@@ -399,24 +400,27 @@ def _reduce_jointly(
         reducer.fill(found[name], rows, block)
 
     for joint in blocks:
-        if epochs:
-            total = np.empty(0)
-            for epoch, block in joint.epochs():
-                put(epoch, joint.rows, block)
-                total = block if epoch == 0 else np.add(total, block, out=total)
-                del block  # before the next is made
-        else:
-            total = joint.total()
-        put("together", joint.rows, total)
-        del total
-        negative, positive = other_labels(found["together"].select(joint.rows), joint.rows)
-        put("negative", joint.rows, joint.relabelled(negative))
-        put("positive", joint.rows, joint.relabelled(positive))
+        first = joint.rows.start
+
+        def alone(epoch: int, part: slice, block: np.ndarray, first: int = first) -> None:
+            put(epoch, _moved(part, first), block)
+
+        for part, block in joint.sums(alone if epochs else None):
+            rows = _moved(part, first)
+            put("together", rows, block)
+            negative, positive = other_labels(found["together"].select(rows), rows)
+            put("negative", rows, joint.relabelled(part, negative))
+            put("positive", rows, joint.relabelled(part, positive))
     return (
         found["together"],
         tuple(found[epoch] for epoch in range(epochs)),
         (found["negative"], found["positive"]),
     )
+
+
+def _moved(part: slice, start: int) -> slice:
+    """The rows of a part of a block that starts at a row."""
+    return slice(start + part.start, start + part.stop)
 
 
 def _epoch_name(epoch: int) -> str:

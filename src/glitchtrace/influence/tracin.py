@@ -48,7 +48,7 @@ CARD = {
         },
         "memory_mib": {
             "description": "Memory of one block of the closed form, MiB.",
-            "default": 8,
+            "default": 32,
             "type": "number",
             "exclusiveMinimum": 0,
         },
