@@ -19,7 +19,7 @@ from glitchtrace.evaluation.rank_tests import ALPHA, CELL_KEYS, GROUPS, OTHERS, 
 from glitchtrace.operations.jobs import read_config
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures.ranks import Comparison, compare_detectors, draw_ranks
-from glitchtrace.reporting.style import MARK, MARKED, human_glitch, human_name, network_name, of_influence
+from glitchtrace.reporting.style import MARK, MARKED, human_glitch, human_name, of_influence
 from glitchtrace.reporting.tables import markdown_table, write_csv
 
 PAGE = "docs/comparison.md"
@@ -273,7 +273,7 @@ def network(dataset: str, model: str) -> str:
     """The name of a network, marked where its weights have learnt the data before."""
     settings = _study()["settings"]
     known = model in settings["model"] and grid.memorised(dataset, model, settings)
-    return network_name(dataset, model, [[dataset, model]] if known else [])
+    return human_name("model", model + MARK if known else model)
 
 
 @functools.cache

@@ -1,6 +1,9 @@
 """The figures: what they show, where their text lies, and what they refuse."""
 
+import importlib
+import inspect
 import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -383,7 +386,12 @@ STAGES: dict[str, tuple[Stage, str, pd.DataFrame, dict[str, Any]]] = {
         history.plot_history,
         "histories",
         history_rows().drop(columns=["model", "glitch", "ratio", "seed"]),
-        {"cells": [{"model": "linear", "glitch": "uniform", "ratio": "0.1", "seed": seed} for seed in "01"]},
+        {
+            "cells": [
+                {"model": "linear", "glitch": "uniform", "ratio": "0.1", "seed": seed} for seed in "01"
+            ],
+            "dataset": "mnist",
+        },
     ),
     "cost": (cost.plot_cost, "cost", cost_rows(), {}),
 }
@@ -465,7 +473,7 @@ def test_a_stage_refuses_a_table_without_its_subject(
 
 def test_a_history_of_no_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GlitchtraceError, match="no training history to draw"):
-        history.plot_history(histories=[], cells=[], figures=[tmp_path / "history.svg"])
+        history.plot_history(histories=[], cells=[], figures=[tmp_path / "history.svg"], dataset="mnist")
 
 
 # --- captions ----------------------------------------------------------------------------------------------
@@ -493,3 +501,42 @@ def test_captions_are_sound_templates_and_sound_text(name: str, headline: str) -
     text = template.render(snakemake=SimpleNamespace(wildcards=keys, params=params))
     publish_string(text, writer="pseudoxml", settings_overrides={"report_level": 1, "halt_level": 1})
     assert ("published rule" in text) == (name == "signals" and headline == "f1_published")
+
+
+# --- networks that have learnt the data ------------------------------------------------------------------------------
+
+
+SETS = {"datasets": ("mnist", "cifar10_lossless")}
+DRAWN: dict[str, tuple[pd.DataFrame, Callable[[pd.DataFrame], Figure]]] = {
+    "signals": (
+        detection_summary(**SETS).query("dataset == 'cifar10_lossless'"),
+        lambda rows: signals.draw_signals(rows, dataset="cifar10_lossless"),
+    ),
+    "characterisation": (mixed_summary(**SETS), characterisation.draw_characterisation),
+    "gain": (gain.gain_table(gain_rows(**SETS)), gain.draw_gain),
+    "history": (history_rows().assign(dataset="cifar10_lossless", model="resnet20"), history.draw_history),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_network_that_has_learnt_the_data_is_marked_where_it_is_drawn(name: str) -> None:
+    rows, draw = DRAWN[name]
+
+    def marks(*pairs: list[str]) -> int:
+        figure = draw(style.marked(rows, pairs))
+        return sum(text.get_text().count(style.MARK) for text in visible_texts(figure))
+
+    assert marks() == marks(["fmnist", "resnet20"]) == 0
+    assert marks(["cifar10_lossless", "resnet20"]) == 1
+
+
+def test_every_stage_that_can_mark_such_networks_is_told_of_them() -> None:
+    rules = "".join(path.read_text() for path in (CAPTIONS.parent / "rules").rglob("*.smk"))
+    stages = re.findall(r'stage\(\s*"([\w.]+):(\w+)",(.*?)\n        \)', rules, re.DOTALL)
+    told = {}
+    for module, function, arguments in stages:
+        stage = getattr(importlib.import_module(f"glitchtrace.{module}"), function)
+        if "memorised" in inspect.signature(stage).parameters:
+            told[function] = "memorised=MEMORISED" in arguments
+    assert len(told) >= 11
+    assert all(told.values()), told

@@ -83,6 +83,7 @@ rule plot_characterisation:
     params:
         **stage(
             "reporting.figures.characterisation:plot_characterisation",
+            memorised=MEMORISED,
         ),
     script:
         "../scripts/run_stage.py"
@@ -104,6 +105,7 @@ rule tabulate_mixed:
     params:
         **stage(
             "reporting.tables:tabulate_mixed",
+            memorised=MEMORISED,
         ),
     script:
         "../scripts/run_stage.py"
@@ -125,6 +127,7 @@ rule plot_accuracy:
     params:
         **stage(
             "reporting.figures.accuracy:plot_accuracy",
+            memorised=MEMORISED,
         ),
     script:
         "../scripts/run_stage.py"
@@ -146,6 +149,7 @@ rule plot_gain:
     params:
         **stage(
             "reporting.figures.gain:plot_gain",
+            memorised=MEMORISED,
         ),
     script:
         "../scripts/run_stage.py"
@@ -168,6 +172,8 @@ rule plot_history:
     params:
         **stage(
             "reporting.figures.history:plot_history",
+            dataset="{dataset}",
+            memorised=MEMORISED,
             cells=trainings,
         ),
     script:
@@ -194,6 +200,7 @@ rule plot_ratios:
     params:
         **stage(
             "reporting.figures.curves:plot_ratios",
+            memorised=MEMORISED,
             dataset="{dataset}",
             glitch="{glitch}",
             headline=HEADLINE,
@@ -222,6 +229,7 @@ rule plot_epochs:
     params:
         **stage(
             "reporting.figures.curves:plot_epochs",
+            memorised=MEMORISED,
             dataset="{dataset}",
             glitch="{glitch}",
             cells=glitch_cells,
@@ -247,6 +255,7 @@ rule plot_label_repair:
     params:
         **stage(
             "reporting.figures.label_repair:plot_label_repair",
+            memorised=MEMORISED,
             cells=LABEL_CELLS,
         ),
     script:
@@ -276,6 +285,7 @@ rule plot_gallery:
     params:
         **stage(
             "reporting.figures.gallery:plot_gallery",
+            memorised=MEMORISED,
             dataset="{dataset}",
             model="{model}",
             planted="{glitch}",

@@ -115,8 +115,8 @@ def _detection(summary: pd.DataFrame, headline: str, memorised: Sequence[Sequenc
 
 def _named(rows: pd.DataFrame, memorised: Sequence[Sequence[str]]) -> pd.DataFrame:
     """The rows with the column ``network``: the name of the model as a reader sees it."""
-    pairs = zip(rows["dataset"], rows["model"], strict=True)
-    return rows.assign(network=[style.network_name(dataset, model, memorised) for dataset, model in pairs])
+    models = style.marked(rows, memorised)["model"]
+    return rows.assign(network=[style.human_name("model", model) for model in models])
 
 
 def _on_average(summary: pd.DataFrame, settings: pd.DataFrame, kind: str, headline: str) -> str:

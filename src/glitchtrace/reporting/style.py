@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -294,8 +295,10 @@ def policy_mark(policy: str) -> tuple[str, str]:
 def human_name(kind: str, name: str) -> str:
     """What a reader sees of a component: its usual name or the ``label`` of its card; a variant in brackets.
 
-    ``kind`` is one of ``registry.kinds()``.  Raises GlitchtraceError for an unknown name.
+    ``kind`` is one of ``registry.kinds()``; a name may bear the ``MARK``.  Raises GlitchtraceError for an unknown name.
     """
+    if name.endswith(MARK):
+        return f"{human_name(kind, name.removesuffix(MARK))} {MARK}"
     card = registry.card(kind, name)
     if name in _NAMES:
         return _NAMES[name]
@@ -304,9 +307,22 @@ def human_name(kind: str, name: str) -> str:
     return f"{label} ({variant.replace('_', ' ')})" if variant else label
 
 
-def network_name(dataset: str, model: str, memorised: Collection[Sequence[str]]) -> str:
-    """The name of a model, marked where (dataset, model) is among those whose weights have seen the data."""
-    return human_name("model", model) + (f" {MARK}" if [dataset, model] in map(list, memorised) else "")
+def marked(
+    rows: pd.DataFrame, memorised: Collection[Sequence[str]], dataset: str | None = None
+) -> pd.DataFrame:
+    """The rows with the ``MARK`` at the names of models whose weights have learnt the data, for ``human_name``.
+
+    ``memorised``: pairs of a dataset and a model, as of ``core.grid.memorised``; ``dataset`` is that of rows without
+    such a column.
+    """
+    datasets = rows["dataset"] if dataset is None else [dataset] * len(rows)
+    pairs = zip(datasets, rows["model"], strict=True)
+    return rows.assign(model=[marked_model(name, model, memorised) for name, model in pairs])
+
+
+def marked_model(dataset: str, model: str, memorised: Collection[Sequence[str]]) -> str:
+    """The name of one model, with the ``MARK`` where (dataset, model) is among the pairs."""
+    return model + MARK if [dataset, model] in map(list, memorised) else model
 
 
 def human_glitch(glitch: str, ratio: str) -> str:

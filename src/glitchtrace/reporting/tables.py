@@ -11,7 +11,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import replacing
 from glitchtrace.evaluation.statistics import estimate
 from glitchtrace.reporting.inputs import CELL_KEYS, each_cell, has_several, read_summary
-from glitchtrace.reporting.style import human_glitch, human_name
+from glitchtrace.reporting.style import human_glitch, human_name, marked
 
 # The table of a mixed run: heading -> (signal, metric).
 MIXED_COLUMNS = {
@@ -86,11 +86,18 @@ def summary_table(
     return pd.DataFrame(rows)
 
 
-def tabulate_mixed(*, summary: str | Path, table: str | Path, csv: str | Path) -> None:
+def tabulate_mixed(
+    *,
+    summary: str | Path,
+    table: str | Path,
+    csv: str | Path,
+    memorised: Sequence[Sequence[str]] = (),
+) -> None:
     """Stage: write detection and characterisation of the mixed cells of a summary, as Markdown and as CSV.
 
     F1 of CFRank, CNCI and PCID at the known ratio, and the share of detected glitches of each kind whose
-    kind is told right.  Raises GlitchtraceError where the summary cannot be read or holds no mixed cell.
+    kind is told right; ``memorised`` as of ``plot_signals``.  Raises GlitchtraceError where the summary cannot be
+    read or holds no mixed cell.
     """
     found = read_summary(summary)
     mixed = found.loc[found["metric"].str.startswith("characterisation_"), CELL_KEYS].drop_duplicates()
@@ -98,7 +105,7 @@ def tabulate_mixed(*, summary: str | Path, table: str | Path, csv: str | Path) -
         raise GlitchtraceError(
             f"{summary} has no cell with several kinds of glitch; add a mixture to the grid"
         )
-    rows = summary_table(found.merge(mixed, on=CELL_KEYS), MIXED_COLUMNS)
+    rows = summary_table(marked(found.merge(mixed, on=CELL_KEYS), memorised), MIXED_COLUMNS)
     with replacing(table) as temporary:
         temporary.write_text(markdown_table(rows) + "\n", encoding="utf-8")
     write_csv(rows, csv)

@@ -30,16 +30,23 @@ CHANGE = ["change", "low", "high"]
 _ROW_INCHES = 0.36
 
 
-def plot_accuracy(*, summary: str | Path, figures: Sequence[str | Path], table: str | Path) -> None:
+def plot_accuracy(
+    *,
+    summary: str | Path,
+    figures: Sequence[str | Path],
+    table: str | Path,
+    memorised: Sequence[Sequence[str]] = (),
+) -> None:
     """Stage: draw and tabulate accuracy and loss after the last epoch, for every dataset, model and glitch.
 
-    Losses and training accuracies are against the observed labels, in eval mode.  Raises GlitchtraceError where the
+    Losses and training accuracies are against the observed labels, in eval mode.  ``memorised`` as of
+    ``plot_signals``.  Raises GlitchtraceError where the
     summary cannot be read or holds no accuracy.
     """
     values = accuracy_table(read_summary(summary))
     if values.empty:
         raise GlitchtraceError(f"{summary} has no validation accuracy; delete it and run again")
-    style.save(draw_accuracy(values), figures)
+    style.save(draw_accuracy(style.marked(values, memorised)), figures)
     write_csv(values, table)
 
 

@@ -20,17 +20,24 @@ _PANELS_PER_ROW = 3
 _PANEL_HEIGHT = 3.0
 
 
-def plot_characterisation(*, summary: str | Path, figures: Sequence[str | Path], table: str | Path) -> None:
+def plot_characterisation(
+    *,
+    summary: str | Path,
+    figures: Sequence[str | Path],
+    table: str | Path,
+    memorised: Sequence[Sequence[str]] = (),
+) -> None:
     """Stage: draw and tabulate the characterisation of every mixed cell in a ``summary.parquet``.
 
-    Raises GlitchtraceError where the summary cannot be read or holds no cell with several kinds of glitch.
+    ``memorised`` as of ``plot_signals``.  Raises GlitchtraceError where the summary cannot be read or holds no cell
+    with several kinds of glitch.
     """
     measured = characterised(read_summary(summary))
     if measured.empty:
         raise GlitchtraceError(
             f"{summary} has no cell with several kinds of glitch; add a mixture to the grid"
         )
-    style.save(draw_characterisation(measured), figures)
+    style.save(draw_characterisation(style.marked(measured, memorised)), figures)
     write_csv(aggregate(measured, [*CELL_KEYS, "signal", "metric"]), table)
 
 

@@ -33,11 +33,12 @@ def plot_ratios(
     dataset: str,
     glitch: str,
     headline: str = "f1",
+    memorised: Sequence[Sequence[str]] = (),
 ) -> None:
     """Stage: draw and tabulate the F1 of the signals against the ratio of one glitch of a dataset.
 
-    ``summary`` is a ``summary.parquet``; ``headline`` is the metric drawn.  Raises GlitchtraceError where the
-    summary cannot be read or holds no such cell.
+    ``summary`` is a ``summary.parquet``; ``headline`` is the metric drawn; ``memorised`` as of ``plot_signals``.
+    Raises GlitchtraceError where the summary cannot be read or holds no such cell.
     """
     found = read_summary(summary)
     chosen = found[
@@ -52,7 +53,7 @@ def plot_ratios(
         )
     values = chosen.assign(percent=100 * chosen["ratio"].astype(float))
     figure = draw_curves(
-        values,
+        style.marked(values, memorised),
         x="percent",
         xlabel="share of glitches (%)",
         ylabel=style.HEADLINES[headline],
@@ -70,11 +71,12 @@ def plot_epochs(
     table: str | Path,
     dataset: str,
     glitch: str,
+    memorised: Sequence[Sequence[str]] = (),
 ) -> None:
     """Stage: draw and tabulate the F1 of the signals at each checkpoint alone, for one glitch of a dataset.
 
-    ``epochs`` are ``epochs.parquet`` files, ``cells`` their keys in the same order.  Raises GlitchtraceError where
-    one cannot be read.
+    ``epochs`` are ``epochs.parquet`` files, ``cells`` their keys in the same order; ``memorised`` as of
+    ``plot_signals``.  Raises GlitchtraceError where one cannot be read.
     """
     tables = [
         read_table(path, ["epoch", "signal", "f1"]).assign(**cell)
@@ -82,7 +84,7 @@ def plot_epochs(
     ]
     values = pd.concat(tables, ignore_index=True).rename(columns={"f1": "value"})
     figure = draw_curves(
-        values,
+        style.marked(values, memorised),
         x="epoch",
         xlabel="epoch, its checkpoint alone",
         ylabel=style.HEADLINES["f1"],

@@ -18,11 +18,17 @@ _ROW_INCHES = 0.36
 _BASELINE, _PERFECT = "none", "oracle"
 
 
-def plot_gain(*, gain: str | Path, figures: Sequence[str | Path], table: str | Path) -> None:
+def plot_gain(
+    *,
+    gain: str | Path,
+    figures: Sequence[str | Path],
+    table: str | Path,
+    memorised: Sequence[Sequence[str]] = (),
+) -> None:
     """Stage: draw and tabulate the gain of every repair policy over none, on test.
 
-    ``gain`` is the ``gain.parquet`` of a study.  Raises GlitchtraceError where it cannot be read or holds no
-    repaired cell with the policy ``none`` beside another.
+    ``gain`` is the ``gain.parquet`` of a study; ``memorised`` as of ``plot_signals``.  Raises GlitchtraceError
+    where it cannot be read or holds no repaired cell with the policy ``none`` beside another.
     """
     measured = read_table(gain, [*CELL_KEYS, "seed", "policy", "part", "accuracy"])
     gains = gain_table(measured)
@@ -30,7 +36,7 @@ def plot_gain(*, gain: str | Path, figures: Sequence[str | Path], table: str | P
         raise GlitchtraceError(
             f"{gain} has no repair to compare with none on test; run the target 'all' of a study with repair: true"
         )
-    style.save(draw_gain(gains), figures)
+    style.save(draw_gain(style.marked(gains, memorised)), figures)
     write_csv(gains, table)
 
 

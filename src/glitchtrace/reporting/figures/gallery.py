@@ -37,10 +37,12 @@ def plot_gallery(
     seed: int,
     signal: str,
     size: int,
+    memorised: Sequence[Sequence[str]] = (),
 ) -> None:
     """Stage: draw the ``size`` samples of one cell that ``signal`` finds most suspicious.
 
-    The head says which cell it is: ``dataset``, ``model``, the glitch that was ``planted`` at ``ratio``, ``seed``.
+    The head says which cell it is: ``dataset``, ``model``, the glitch that was ``planted`` at ``ratio``, ``seed``;
+    ``memorised`` as of ``plot_signals``.
 
     ``scores`` and ``glitch`` are the scores and the sample table of the cell; ``features`` and
     ``descriptions`` are the features.npy and source.json of its sources, the host's first.  Raises
@@ -63,9 +65,10 @@ def plot_gallery(
         for score, row in zip(scored_as, shown.itertuples(), strict=True)
     ]
     finds = (shown["kind"] != Kind.CLEAN).to_numpy()
+    network = style.marked_model(dataset, model, memorised)
     title = (
         f"{style.human_name('dataset', dataset)}: most suspicious by {style.human_name('detector', signal)}, "
-        f"the highest score first\n{style.human_name('model', model)}, {style.human_glitch(planted, ratio)}, "
+        f"the highest score first\n{style.human_name('model', network)}, {style.human_glitch(planted, ratio)}, "
         f"seed {seed}"
     )
     style.save(draw_gallery(pictures(shown, features), captions, finds, title=title), figures)

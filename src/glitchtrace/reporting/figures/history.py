@@ -20,12 +20,17 @@ _MEASURES = {"accuracy": "accuracy", "loss": "mean cross-entropy (nats)"}
 
 
 def plot_history(
-    *, histories: Sequence[str | Path], cells: Sequence[Mapping[str, str]], figures: Sequence[str | Path]
+    *,
+    histories: Sequence[str | Path],
+    cells: Sequence[Mapping[str, str]],
+    figures: Sequence[str | Path],
+    dataset: str,
+    memorised: Sequence[Sequence[str]] = (),
 ) -> None:
     """Stage: draw the training histories of one dataset and glitch.
 
     ``histories`` are ``history.parquet`` files, ``cells`` their keys (model, glitch, ratio, seed) in the same
-    order.  Raises GlitchtraceError where there is none or one cannot be read.
+    order; ``memorised`` as of ``plot_signals``.  Raises GlitchtraceError where there is none or one cannot be read.
     """
     if not histories:
         raise GlitchtraceError("histories: no training history to draw; name at least one seed")
@@ -34,7 +39,7 @@ def plot_history(
         read_table(path, columns).assign(**{key: cell[key] for key in _KEYS})
         for path, cell in zip(histories, cells, strict=True)
     ]
-    style.save(draw_history(pd.concat(tables, ignore_index=True)), figures)
+    style.save(draw_history(style.marked(pd.concat(tables, ignore_index=True), memorised, dataset)), figures)
 
 
 @style.styled()

@@ -31,12 +31,13 @@ def plot_label_repair(
     cells: Sequence[Mapping[str, str]],
     figures: Sequence[str | Path],
     table: str | Path,
+    memorised: Sequence[Sequence[str]] = (),
 ) -> None:
     """Stage: draw and tabulate repair accuracy and F1 of CNCI and of confident learning, over seeds.
 
     ``scores``, ``glitches``: the tables of each of ``cells``, in their order.  Accuracy is over all truly mislabelled
-    samples, detected or not.  Raises GlitchtraceError where the tables of a cell are of different samples, one of the
-    two is not scored, or no cell has mislabelled samples.
+    samples, detected or not.  ``memorised`` as of ``plot_signals``.  Raises GlitchtraceError where the tables of a
+    cell are of different samples, one of the two is not scored, or no cell has mislabelled samples.
     """
     rows = []
     for cell, *paths in zip(cells, scores, glitches, strict=True):
@@ -44,7 +45,7 @@ def plot_label_repair(
     if not rows:
         raise GlitchtraceError("no cell has mislabelled samples; add uniform or class_dependent to the grid")
     summary = aggregate(pd.DataFrame(rows), [*CELL_KEYS, "method", "measure"])
-    style.save(draw_label_repair(summary), figures)
+    style.save(draw_label_repair(style.marked(summary, memorised)), figures)
     write_csv(summary, table)
 
 

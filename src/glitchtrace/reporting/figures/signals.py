@@ -45,7 +45,7 @@ def plot_signals(
     if cells.empty:
         wanted = f"{dataset}, {glitch}" if glitch else dataset
         raise GlitchtraceError(f"{summary} has no {headline} of {wanted}; add such cells to the grid")
-    style.save(draw_signals(cells, dataset=dataset, headline=headline, memorised=memorised), figures)
+    style.save(draw_signals(style.marked(cells, memorised), dataset=dataset, headline=headline), figures)
     write_csv(signal_table(cells, headline), table)
 
 
@@ -72,9 +72,7 @@ def signal_table(cells: pd.DataFrame, headline: str) -> pd.DataFrame:
 
 
 @style.styled()
-def draw_signals(
-    cells: pd.DataFrame, *, dataset: str, headline: str = "f1", memorised: Sequence[Sequence[str]] = ()
-) -> Figure:
+def draw_signals(cells: pd.DataFrame, *, dataset: str, headline: str = "f1") -> Figure:
     """Horizontal bars: mean over seeds, ± standard deviation clipped to [0, 1], with the base rate.
 
     ``cells`` are rows of a summary (see ``detection_cells``).  Rows of panels are models, columns are
@@ -98,7 +96,7 @@ def draw_signals(
                 for text in axes.texts:
                     text.remove()
                 axes.text(0.5, 0.5, "not in this study", transform=axes.transAxes, ha="center", va="center")
-        name = style.network_name(dataset, model, memorised)
+        name = style.human_name("model", model)
         line[0].set_ylabel(f"{name}\n{style.human_name('estimator', estimator)}" if several else name)
     for (glitch, ratio), top, bottom in zip(columns, grid[0], grid[-1], strict=True):
         top.set_title(style.wrapped(style.human_glitch(glitch, ratio), panel_width, 7.5))
