@@ -488,6 +488,8 @@ def main() -> int:
         if (options.large or not case.large or options.cases)
         and (not options.cases or any(case.name.startswith(start) for start in options.cases))
     ]
+    if not chosen:
+        parser.error(f"no case begins with {' or '.join(options.cases)}; they are: {', '.join(named)}")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for case in chosen:
