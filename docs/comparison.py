@@ -63,7 +63,7 @@ def take(study: str) -> None:
         folds.append({**cell, "stage": "cross_fit", "cpu_seconds": float(spent["cpu_seconds"])})
     every = pd.concat([costs, pd.DataFrame(folds)])
     mean = every[every["stage"].isin(STAGES)].groupby(["dataset", "model", "stage"])["cpu_seconds"]
-    _merge(COST, mean.agg(["mean", "std", "count"]).reset_index(), ["dataset", "model"])
+    _keep_larger(COST, mean.agg(["mean", "std", "count"]).reset_index())
 
 
 def take_people(study: str) -> None:
@@ -104,6 +104,14 @@ def _merge(name: str, found: pd.DataFrame, keys: list[str]) -> None:
         kept = [key not in new for key in old[keys].itertuples(index=False, name=None)]
         found = pd.concat([old[kept], found])
     write_csv(found.sort_values(list(found.columns[: len(keys) + 1]), kind="stable"), FOLDER / f"{name}.csv")
+
+
+def _keep_larger(name: str, found: pd.DataFrame) -> None:
+    """Write a table of costs with new rows, each in the place of one that counts no more cells."""
+    keys, old = ["dataset", "model", "stage"], table(name)
+    if old is not None:
+        found = pd.concat([old, found]).sort_values("count", kind="stable").drop_duplicates(keys, keep="last")
+    write_csv(found.sort_values(keys), FOLDER / f"{name}.csv")
 
 
 def read() -> tuple[Comparison, pd.DataFrame]:
@@ -316,10 +324,14 @@ def cost(costs: pd.DataFrame) -> pd.DataFrame:
 
 
 def together(costs: pd.DataFrame) -> str:
-    """What all cells of the page took."""
-    hours = (costs["mean"] * costs["count"]).sum() / 3600
-    cells = int(costs[costs["stage"] == "detect"]["count"].sum())
-    return f"All {cells:,} cells, each seed counted, took {hours:.1f} CPU hours after the features of the pictures."
+    """What `comparison.yaml` takes, by the mean cost of a cell of each data set and model."""
+    cells = pd.DataFrame([row.wildcards() for row in grid.cells(_study()["grid"], _study()["settings"])])
+    each = costs.groupby(["dataset", "model"])["mean"].sum()
+    hours = each.reindex(cells[["dataset", "model"]].itertuples(index=False, name=None)).sum() / 3600
+    return (
+        f"The {len(cells):,} cells of `comparison.yaml`, each seed counted, take {hours:.1f} CPU hours after the "
+        "features of the pictures, by the mean of those that were measured here, on a busy machine."
+    )
 
 
 def people() -> str:
