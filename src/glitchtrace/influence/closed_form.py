@@ -24,10 +24,9 @@ _BLOCK_ARRAYS = 2
 # With more rows a Gram product gets no faster: the validation features are laid out once for so many.
 _MOST_ROWS = 384
 # What is done entry by entry is done for few rows at a time, which stay in the cache of a core.
-CACHED_BYTES = 2**19
+_CACHED_BYTES = 2**19
 _MIB = 2**20
-
-
+# Is shown the position of a checkpoint, rows of a block and their J at that checkpoint alone.
 Alone = Callable[[int, slice, np.ndarray], None]
 
 
@@ -186,7 +185,7 @@ def row_blocks(rows: int, columns: int, itemsize: int, memory_mib: float) -> Ite
 
 def cached_rows(block: np.ndarray) -> Iterator[slice]:
     """Slices of the rows of a block that stay in the cache of a core."""
-    return slices(0, len(block), max(1, CACHED_BYTES // max(1, block[:1].nbytes)))
+    return slices(0, len(block), max(1, _CACHED_BYTES // max(1, block[:1].nbytes)))
 
 
 def _squared_norms(rows: np.ndarray) -> np.ndarray:
