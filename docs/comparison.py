@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pages import FOLDER, result, table
+from pages import FOLDER, keep_larger, result, table
 
 from glitchtrace.core import files, grid, registry
 from glitchtrace.core.files import replace_section
@@ -63,7 +63,8 @@ def take(study: str) -> None:
         folds.append({**cell, "stage": "cross_fit", "cpu_seconds": float(spent["cpu_seconds"])})
     every = pd.concat([costs, pd.DataFrame(folds)])
     mean = every[every["stage"].isin(STAGES)].groupby(["dataset", "model", "stage"])["cpu_seconds"]
-    _keep_larger(COST, mean.agg(["mean", "std", "count"]).reset_index())
+    found = mean.agg(["mean", "std", "count"]).reset_index()
+    write_csv(keep_larger(COST, found, ["dataset", "model", "stage"], "count"), FOLDER / f"{COST}.csv")
 
 
 def take_people(study: str) -> None:
@@ -104,14 +105,6 @@ def _merge(name: str, found: pd.DataFrame, keys: list[str]) -> None:
         kept = [key not in new for key in old[keys].itertuples(index=False, name=None)]
         found = pd.concat([old[kept], found])
     write_csv(found.sort_values(list(found.columns[: len(keys) + 1]), kind="stable"), FOLDER / f"{name}.csv")
-
-
-def _keep_larger(name: str, found: pd.DataFrame) -> None:
-    """Write a table of costs with new rows, each in the place of one that counts no more cells."""
-    keys, old = ["dataset", "model", "stage"], table(name)
-    if old is not None:
-        found = pd.concat([old, found]).sort_values("count", kind="stable").drop_duplicates(keys, keep="last")
-    write_csv(found.sort_values(keys), FOLDER / f"{name}.csv")
 
 
 def read() -> tuple[Comparison, pd.DataFrame]:

@@ -108,6 +108,15 @@ def table(name: str) -> pd.DataFrame | None:
     return pd.read_csv(file, dtype=NAMES, keep_default_na=False, na_values=[""]) if file.is_file() else None
 
 
+def keep_larger(name: str, found: pd.DataFrame, keys: list[str], count: str) -> pd.DataFrame:
+    """A committed table with new rows, each in the place of one of the same ``keys`` that counts no more."""
+    old = table(name)
+    if old is not None:
+        both = pd.concat([old, found]).fillna(dict.fromkeys(keys, ""))
+        found = both.sort_values(count, kind="stable").drop_duplicates(keys, keep="last")
+    return found.sort_values(keys, kind="stable")
+
+
 def standing(page: str, section: str) -> str:
     """What stands in a section of a page."""
     _, _, rest = Path(page).read_text(encoding="utf-8").partition(f"<!-- {section}: begin -->")

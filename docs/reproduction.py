@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from pages import keep_larger
 
 from glitchtrace.core import configuration, paths
 from glitchtrace.core.files import replacing
@@ -97,7 +98,9 @@ def collect() -> None:
         if (configuration.DEFAULT.parent / "studies" / f"{name}.yaml").is_file():
             fidelity_table(agreement).round(6).to_csv(FOLDER / f"{name}.csv", index=False)
     if found := losses():
-        pd.DataFrame(found).round(6).to_csv(FOLDER / f"{LOSSES}.csv", index=False)
+        keys = ["dataset", "model", "glitch", "ratio", "estimator", "signal", "metric"]
+        kept = keep_larger(LOSSES, pd.DataFrame(found).round(6), keys, "n")
+        kept.to_csv(FOLDER / f"{LOSSES}.csv", index=False)
 
 
 def losses() -> list[dict[str, object]]:
