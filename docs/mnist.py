@@ -69,7 +69,8 @@ def detection(*studies: pd.DataFrame) -> pd.DataFrame:
         values = found[found["signal"] == signal].sort_values("glitch")
         row = {"signal": registry.card("detector", signal)["label"]}
         rows.append(row | {cell["glitch"]: _spread(cell) for _, cell in values.iterrows()})
-    return pd.DataFrame(rows)
+    columns = ["signal", *sorted(found["glitch"].unique())]
+    return pd.DataFrame(rows)[columns].fillna("–")
 
 
 def _cells(studies: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -366,6 +366,8 @@ def mnist(text: str) -> Iterator[Claim]:
     }
     for _, line, shown in rows(text, "detection"):
         for glitch, cell in list(shown.items())[1:]:
+            if cell == "–":  # a study without this detector
+                continue
             (values,) = (
                 found[key] for key in found if key[::2] == (glitch, "f1") and label(key[1]) == shown["signal"]
             )
