@@ -23,7 +23,6 @@ import pandas as pd
 
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.jury.rows import gather_rows
-from glitchtrace.models.efficientnet_lite import TRAINED_WITH
 
 FEATURES = Path("results/jury_features")
 HUMAN = {
@@ -72,11 +71,11 @@ def pictures_of(name: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(parts), np.concatenate(labels).astype(np.int64)
 
 
-def efficientnet(variant: str, side: int, interpolation: str = TRAINED_WITH) -> Embed:
-    """Pictures to the pooled penultimate layer and stage 5."""
+def efficientnet(variant: str, side: int, **how: str) -> Embed:
+    """Pictures to the pooled penultimate layer and stage 5; ``how``: ``interpolation``, if not that of training."""
     from glitchtrace.models.efficientnet_lite import load
 
-    return load(variant, side, representations=VIEWS, interpolation=interpolation).embed
+    return load(variant, side, representations=VIEWS, **how).embed
 
 
 def resnet() -> Embed:
@@ -132,7 +131,7 @@ def features(*names: str) -> None:
             for name in PICTURES
             for kind in CORRUPTED
         },
-        "cifar10_bilinear": lambda: _whole("cifar10", efficientnet("0", 128, "bilinear")),
+        "cifar10_bilinear": lambda: _whole("cifar10", efficientnet("0", 128, interpolation="bilinear")),
         "cifar10_lite2": lambda: _whole("cifar10", efficientnet("2", 192)),
         **{
             f"{name}_resnet": (lambda name=name: _whole(name, resnet()))

@@ -11,6 +11,7 @@ from glitchtrace.detectors.jury.rows import Rows
 
 SHOWN = 5
 _HELD_ROWS = 20_000
+_BLOCK = 2048  # held-out rows whose features are in memory at once
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,14 @@ def relabelling_effect(
     """
     shrunk = 1.0 / (kernel.eigenvalues + kernel.penalty)
     mine = kernel.projected(changed) * shrunk
-    other = kernel.projected(held)
-    effect = mine @ other.T
-    if leave_out:
-        effect = effect / np.maximum(1 - np.square(other) @ shrunk, 1e-6)
-    result: np.ndarray = effect.astype(np.float64)
-    return result
+    effect = np.empty((len(changed), len(held)))
+    for start in range(0, len(held), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        other = kernel.projected(held[part])
+        effect[:, part] = mine @ other.T
+        if leave_out:
+            effect[:, part] /= np.maximum(1 - np.square(other) @ shrunk, 1e-6)
+    return effect
 
 
 def gather_evidence(
@@ -71,7 +74,7 @@ def gather_evidence(
     held = np.arange(n, len(rows)) if validated else np.flatnonzero(trusted)
     held = held[:: max(1, -(-len(held) // _HELD_ROWS))]
     found = {}
-    step = max(1, 20_000_000 // max(len(held), 1))
+    step = max(1, 4_000_000 // max(len(held), 1))
     for start in range(0, len(suspects), step):
         part = suspects[start : start + step]
         effects = relabelling_effect(kernel, part, held, True)
