@@ -566,6 +566,9 @@ def test_ranking_pool_finds_the_pair_that_a_rate_of_none_hides():
     level = other.levelled(none, labels)
     assert level.rate(labels) < 1e-10
     assert (level.log_odds(ballots, labels) < 0).all()
+    lifted = replace(level, noise=noise.scaled(level.noise, np.exp(level.lift(1e-4, labels))))
+    assert lifted.rate(labels) == pytest.approx(1e-4, rel=1e-3)  # 1 - T[c, c] rounds a rate of 1e-12
+    assert level.lift(1e-14, labels) == 0
     sure = level.noise[1, 2] / level.noise[1, 3]
     assert sure == pytest.approx(other.noise[1, 2] / other.noise[1, 3], rel=1e-6)
     right = noise.uniform_matrix(0.02, 4)

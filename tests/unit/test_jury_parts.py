@@ -19,6 +19,7 @@ from glitchtrace.detectors.jury.typicality import (
     along_axes,
     beyond_shift,
     foreign_probability,
+    in_doubt,
     kernel_scores,
     ridge_scores,
 )
@@ -198,7 +199,24 @@ def test_verdict_of_each_kind():
     assert np.array_equal(weigh(odds, None, labels == 9, labels, 3)[0], odds)
 
 
-def test_evidence_effect_equals_a_refit_with_the_label_changed():
+def test_a_closed_gate_leaves_a_small_chance_that_ranks_and_never_judges():
+    P = np.array([0.0, 0.05, 0.3, 0.5, 0.8, 1.0])
+    shift = np.linspace(1, 2, 100_001)[:, None]
+    np.testing.assert_allclose(in_doubt(P), 0.01 * np.maximum(0, 1 - shift * (1 - P)).mean(axis=0), atol=1e-7)
+    odds = np.array([-100.0, -90.0, -100.0, 2.0])
+    labels = np.array([0, 1, 2, 0])
+    closed = Typicality(np.arange(4.0), np.zeros(4), np.array([0, 0, 0.005, 0]), 1.0, True)
+    total, kinds, verdict = weigh(odds, closed, labels == 9, labels, 3)
+    assert np.argsort(-total).tolist()[:2] == [3, 2]
+    assert verdict.tolist() == [CLEAN, CLEAN, CLEAN, MISLABELLED]
+    assert not kinds[:, [ANOMALOUS, CORRUPTED]].any()
+    # Labels of which the number is not known, only the order, keep it.
+    lifted, _, _ = weigh(odds, closed, labels == 9, labels, 3, lift=88.0)
+    assert np.argsort(-lifted).tolist()[:3] == [3, 1, 2]
+
+
+def test_evidence_effect_equals_a_refit_with_the_label_changed(monkeypatch):
+    monkeypatch.setattr(evidence_, "_BLOCK", 32)
     X, truth = blobs(80, 3, 6)
     rows = gather_rows({"x": X}, truth, None, None, 0)
     kernel = KernelRidge.fit(rows.views["x"], rows, 0, "x", 30)

@@ -22,6 +22,7 @@ from glitchtrace.detectors.jury.verdict import Verdict, weigh
 FOLDS, FEWER_FOLDS = 5, 3
 PAIR_ROWS, REFIT_ROWS = 20_000, 200_000  # rows up to which the refit takes pairs of five folds, and of three
 _TRUSTED = -3.0
+_UNSEEN = 1e-4  # share of wrong labels that may be left where none are found
 SURE = 0.02  # a smaller share of wrong validation labels is taken for none
 
 
@@ -105,6 +106,7 @@ class Jury:
         if self.refit:
             final, ballots, words = _again(rows, panel, leading, seed)
             notes += words
+        found = final.rate(y)
         if leading is not pool:
             final = final.levelled(pool, y)
         own = ballots.take(slice(0, n))
@@ -117,7 +119,9 @@ class Jury:
         proposed = own.candidates[index, best].astype(np.int64)
         rare = _rare(rows, final, ballots, q)
         typicality = _typicality(rows, rare, seed) if self.typicality else None
-        total, kinds, verdict = weigh(odds, typicality, np.isin(y, rare), y, rows.classes)
+        # Of wrong labels too a small chance is left where none are found, or the least foreign row would outrank them.
+        lift = final.lift(max(found, _UNSEEN), y)
+        total, kinds, verdict = weigh(odds, typicality, np.isin(y, rare), y, rows.classes, lift)
         suspects = np.flatnonzero(promise.flagged | (odds > 0))
         suspects = np.sort(suspects[np.argsort(-odds[suspects], kind="stable")[: self.evidence]])
         if typicality is not None and not typicality.checked:

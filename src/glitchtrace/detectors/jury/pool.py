@@ -48,6 +48,13 @@ class Pool:
         """The mean flip rate, each class by its share of the ``labels``."""
         return noise.flip_rate(self.noise, labels)
 
+    def lift(self, rate: float, labels: np.ndarray) -> float:
+        """The log of the factor that takes the mean flip rate up to ``rate``, or 0."""
+        flips = self.noise.copy()  # 1 less the diagonal would lose a rate of next to nothing
+        np.fill_diagonal(flips, 0)
+        share = np.bincount(labels, minlength=len(flips)) / len(labels)
+        return float(np.log(max(rate / max(share @ flips.sum(axis=1), 1e-300), 1.0)))
+
     def levelled(self, other: "Pool", labels: np.ndarray) -> "Pool":
         """The pool with the flip rate of another one: I + s (T - I)."""
         s = max(other.rate(labels), _NEXT_TO_NONE) / max(self.rate(labels), _NEXT_TO_NONE)

@@ -15,6 +15,7 @@ from glitchtrace.detectors.jury.rows import Rows
 
 GATE = 3.0
 _SHIFT = 2.0  # training rows may be so many times denser than validation rows by a mere shift
+_HIDDEN = 0.01  # chance that there are foreign rows where the gate is closed
 _DEPTHS = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
 _NEAR, _WHITENED = 50, 40
 _NEAR_ROWS = 20_000  # above, the shares of neighbours are left out
@@ -26,10 +27,11 @@ _SHARES = (0.005, 0.4)
 class Typicality:
     """How foreign each training row is.
 
-    ``score`` (n,): to rank by, higher = less typical.  ``probability`` (n,) that the row is foreign, its lower bound,
-    and ``likely`` (n,), the same without caution; both 0 where the gate is closed.  ``gate``: how surely, as a z, more
-    rows look foreign than a shift between the sources would explain, open above 3.  ``checked``: whether validation
-    rows told it: without, there is a ranking and no probability.
+    ``score`` (n,): to rank by, higher = less typical.  ``probability`` (n,) that the row is foreign, its lower bound;
+    0 where the gate is closed.  ``likely`` (n,), the same to rank by: without caution where the gate is open, and the
+    small chance that is left, see ``in_doubt``, where it is closed.  ``gate``: how surely, as a z, more rows look
+    foreign than a shift between the sources would explain, open above 3.  ``checked``: whether validation rows told
+    it: without, there is a ranking and no probability.
     """
 
     score: np.ndarray
@@ -119,6 +121,18 @@ def foreign_probability(train: np.ndarray, held: np.ndarray, cautious: bool) -> 
     return result
 
 
+def in_doubt(probability: np.ndarray) -> np.ndarray:
+    """The chance (n,) that a row is foreign where the gate is closed, from the lower bound 1 - pi0 / R.
+
+    How much denser a shift alone makes training rows is not known then: the mean over s from 1 to 2 of
+    max(0, 1 - s pi0 / R), times the chance that there are foreign rows at all.
+    """
+    typical = 1 - probability
+    some = np.square(probability) / (2 * np.maximum(typical, 1 / _SHIFT) * (_SHIFT - 1))
+    whole = 1 - typical * (1 + _SHIFT) / 2
+    return _HIDDEN * np.where(typical * _SHIFT > 1, some, whole)
+
+
 def against_validation(rows: Rows, kept: np.ndarray, seed: int) -> Typicality:
     """Typicality from what tells training rows from the ``kept`` (N,) bool validation rows.
 
@@ -147,12 +161,13 @@ def against_validation(rows: Rows, kept: np.ndarray, seed: int) -> Typicality:
     train, held = score[:n], score[n:]
     gate = beyond_shift(train, held)
     sharper = _sharpened(views, score, weight, n)[:n]
-    if gate <= GATE:
-        return Typicality(sharper, np.zeros(n), np.zeros(n), gate, True)
+    cautious = foreign_probability(train, held, True)
+    found = gate > GATE
+    chance = foreign_probability(train, held, False) if found else in_doubt(cautious)
     # What was sharpened by beliefs no longer tells how many are foreign, only which.
     likely = np.empty(n)
-    likely[np.argsort(sharper, kind="stable")] = np.sort(foreign_probability(train, held, False))
-    return Typicality(sharper, foreign_probability(train, held, True), likely, gate, True)
+    likely[np.argsort(sharper, kind="stable")] = np.sort(chance)
+    return Typicality(sharper, cautious if found else np.zeros(n), likely, gate, True)
 
 
 def _sharpened(

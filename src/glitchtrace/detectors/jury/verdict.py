@@ -90,13 +90,19 @@ _CONCENTRATED, _TIMES_PRIOR = 0.3, 2.0
 
 
 def weigh(
-    odds: np.ndarray, typicality: Typicality | None, rare: np.ndarray, labels: np.ndarray, classes: int
+    odds: np.ndarray,
+    typicality: Typicality | None,
+    rare: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    lift: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Total log odds (n,), probabilities of the kinds (n, 4) and the verdict (n,) of all that was found.
 
-    Total = logsumexp(L_mislabelled, L_foreign, L_rare).  A foreign row (P > 1/2) is anomalous if its label holds over
-    30 % of the foreign rows and twice its share of all rows, else corrupted; a row of a rare class whose label is
-    likely right is anomalous; otherwise L_mislabelled > 0 decides.
+    Total = logsumexp(L_mislabelled, L_foreign, L_rare), L_foreign less ``lift`` where the gate is closed: then it is of
+    the small chance that is left, and only ranks.  A foreign row (P > 1/2) is anomalous if its label holds over 30 % of
+    the foreign rows and twice its share of all rows, else corrupted; a row of a rare class whose label is likely right
+    is anomalous; otherwise L_mislabelled > 0 decides.
 
     Parameters
     ----------
@@ -108,18 +114,21 @@ def weigh(
         (n,) bool, rows of rare classes.
     labels, classes
         Observed labels (n,), and K.
+    lift
+        By how much the log odds of labels would rise if the share of wrong ones were at least what may be left unseen.
     """
     n = len(odds)
     wrong = 1 / (1 + np.exp(-np.clip(odds, -700, 700)))
     foreign = typicality.probability if typicality is not None else np.zeros(n)
     few = rare & (wrong <= 0.5)
     total = np.logaddexp(odds, np.where(few, _RARE_ODDS, -np.inf))
-    if typicality is not None and typicality.open:
+    if typicality is not None and typicality.checked:
         likely = np.clip(typicality.likely, 1e-6, 1 - 1e-6)
         place = np.empty(n)
         place[np.argsort(typicality.score, kind="stable")] = np.arange(n) / n
         # Steps of equal probability are ordered by the score itself.
-        total = np.logaddexp(total, np.log(likely / (1 - likely)) + 0.1 * place)
+        foreign_odds = np.log(likely / (1 - likely)) + 0.1 * place
+        total = np.logaddexp(total, foreign_odds - (0.0 if typicality.open else lift))
     flagged = np.bincount(labels[foreign > 0.5], minlength=classes)
     share = flagged / max(flagged.sum(), 1)
     prior = np.bincount(labels, minlength=classes) / n
