@@ -74,7 +74,7 @@ PRIOR_CELLS = ("clean", "uniform 5 %", "uniform 10 %", "next class 10 %")
 PRIOR_SEEDS = (403, 7)  # the prior was chosen on seeds 400 to 402 and on runs that broke the promise
 UNUSUAL_SEEDS = (61, 17)
 FOUND_SEEDS = 5  # of these, draws with foreign or corrupted rows
-WIDER_SEEDS = (51, 1)
+WIDER_SEEDS = (51, 54, 55)  # each; 52 and 53 decided what a closed gate leaves
 FLAGS = ("flagged", "false", "power", "power_possible", "power_ceiling", "rule", "repair_right")
 
 
@@ -387,7 +387,7 @@ def wider_part() -> Iterator[tuple[str, dict[str, object]]]:
     from sklearn.metrics import roc_auc_score
 
     names = sys.argv[2].split(",") if len(sys.argv) > 2 else {data for data, _ in WIDER}
-    for seed in some_seeds(WIDER_SEEDS, 3):
+    for seed in some_seeds((0, 0), 3) or WIDER_SEEDS:
         for data, kind in WIDER:
             if data not in names or done("wider", data=data, kind=kind, seed=seed):
                 continue

@@ -463,7 +463,7 @@ def wider_goals(runs: pd.DataFrame) -> list[dict[str, str]]:
         goal(
             f"{text} AUROC",
             "≥ 0.98",
-            f"{cells['auroc'].mean():.3f}",
+            f"{cells['auroc'].mean():.4f}",
             len(runs),
             whole and cells["auroc"].mean() >= 0.98,
         ),
