@@ -11,7 +11,7 @@ from pages import Section, mean_of, remake, result
 
 from glitchtrace.core import registry
 from glitchtrace.evaluation.statistics import compare, estimate, share_of_oracle_gain
-from glitchtrace.reporting.style import human_glitch, ordered_policies, ordered_signals
+from glitchtrace.reporting.style import human_glitch, of_influence, ordered_policies, ordered_signals
 from glitchtrace.reporting.tables import mean_and_deviation
 
 PAGE = "docs/mnist.md"
@@ -71,6 +71,20 @@ def detection(*studies: pd.DataFrame) -> pd.DataFrame:
         rows.append(row | {cell["glitch"]: _spread(cell) for _, cell in values.iterrows()})
     columns = ["signal", *sorted(found["glitch"].unique())]
     return pd.DataFrame(rows)[columns].fillna("–")
+
+
+def leaders(shown: pd.DataFrame) -> str:
+    """The highest mean of each glitch, and that of the best influence signal where it is another."""
+    names = {registry.card("detector", name)["label"]: name for name in registry.names("detector")}
+    influence = shown[[of_influence(names[label]) for label in shown["signal"]]]
+    told = []
+    for glitch in shown.columns[1:]:
+        first, signal = (rows.loc[rows[glitch].map(mean_of).idxmax()] for rows in (shown, influence))
+        words = f"`{glitch}`: {first['signal']} ({first[glitch]})"
+        if signal["signal"] != first["signal"]:
+            words += f", of the influence signals {signal['signal']} ({signal[glitch]})"
+        told.append(words)
+    return f"The highest means. {'; '.join(told)}."
 
 
 def _cells(studies: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -202,7 +216,7 @@ TABLES = {
 }
 _COMMANDS = "`mnist.yaml`, `mnist_anomalies.yaml` and `mnist_label_rule.yaml`"
 SECTIONS = {
-    "detection": Section(MEANS, detection, _COMMANDS),
+    "detection": Section(MEANS, detection, _COMMANDS, leaders),
     "networks": Section(MEANS, networks, _COMMANDS),
     "anomalies": Section(
         ("mnist_anomalies_seeds",),
