@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -266,6 +267,29 @@ def test_mahalanobis_is_the_nearest_centre_by_the_covariance_within_classes() ->
     found = detect("mahalanobis", evidence)
     np.testing.assert_allclose(found.scores, distances.min(axis=1), rtol=1e-6)
     np.testing.assert_array_equal(found.proposed_labels, distances.argmin(axis=1))
+
+
+@pytest.mark.parametrize(("samples", "width"), [(20, 3), (101, 40), (96, 200)])
+def test_the_autoencoder_has_the_bits_of_pyod(samples: int, width: int) -> None:
+    from pyod.models.auto_encoder import AutoEncoder
+
+    class Library(AutoEncoder):  # type: ignore[misc]
+        def evaluating_forward(self, batch_data: Any) -> np.ndarray:  # the same without a compiler
+            distance: np.ndarray = np.linalg.norm(self.model(batch_data).numpy() - batch_data.numpy(), axis=1)
+            return distance
+
+    rows = np.random.default_rng(12).normal(size=(samples, width)).astype(np.float32)
+    evidence = Evidence(np.arange(samples) % 2, 2, read_representations=lambda: {"head": rows})
+    library = Library(
+        hidden_neuron_list=[min(max(2, width // 2), 64), min(max(2, width // 4), 32)],
+        epoch_num=4,
+        batch_size=min(32, samples),
+        device="cpu",
+        random_state=int(generator(0, "autoencoder").integers(2**31)),
+        verbose=0,
+    ).fit(rows)
+    found = detect("autoencoder", evidence, {"epochs": 4}).scores
+    np.testing.assert_array_equal(found, library.decision_scores_)
 
 
 @pytest.mark.parametrize("name", registry.names("counter"))

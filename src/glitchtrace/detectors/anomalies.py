@@ -3,8 +3,6 @@
 Sources: docs/methods/detectors.md.
 """
 
-from typing import Any
-
 import numpy as np
 
 from glitchtrace.core.seeding import generator
@@ -157,18 +155,11 @@ def autoencoder(evidence: Evidence, epochs: int = 10) -> Detection:
 
     The hidden layers have half and a quarter of the features, at most PyOD's own 64 and 32.
     """
-    from pyod.models.auto_encoder import AutoEncoder  # type: ignore[import-untyped]
-
-    class Plain(AutoEncoder):  # type: ignore[misc]
-        """PyOD's own, but for its Euclidean distance, which it compiles anew in every process for two seconds."""
-
-        def evaluating_forward(self, rows: Any) -> np.ndarray:
-            distance: np.ndarray = np.linalg.norm(self.model(rows).numpy() - rows.numpy(), axis=1)
-            return distance
+    from glitchtrace.detectors.feature_autoencoder import FeatureAutoEncoder
 
     width = evidence.features.shape[1]
     hidden = [min(max(2, width // 2), 64), min(max(2, width // 4), 32)]
-    model = Plain(
+    model = FeatureAutoEncoder(
         hidden_neuron_list=hidden,
         epoch_num=epochs,
         batch_size=min(32, len(evidence)),
