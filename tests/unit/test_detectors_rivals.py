@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -290,6 +291,27 @@ def test_the_autoencoder_has_the_bits_of_pyod(samples: int, width: int) -> None:
     ).fit(rows)
     found = detect("autoencoder", evidence, {"epochs": 4}).scores
     np.testing.assert_array_equal(found, library.decision_scores_)
+
+
+@pytest.mark.parametrize("made", ["drawn", "ties", "one value", "two values", "mirrored"])
+def test_ecod_has_the_bits_of_pyod(made: str) -> None:
+    from pyod.models.ecod import ECOD
+
+    rng = np.random.default_rng(11)
+    rows = rng.gamma(2.0, size=(101, 7)).astype(np.float32)
+    if made == "ties":
+        rows = np.round(rows)
+    elif made == "one value":
+        rows[:, 3] = 0.1
+    elif made == "two values":
+        rows[:, 2:5] = rng.integers(2, size=(101, 3)) - 0.5
+    elif made == "mirrored":
+        rows = np.vstack([rows, -rows])  # no skew at all
+    evidence = Evidence(np.arange(len(rows)) % 2, 2, read_representations=lambda: {"head": rows})
+    with warnings.catch_warnings(action="ignore"):  # of both, where a feature is constant
+        expected = ECOD().fit(rows.astype(np.float64)).decision_scores_
+        found = detect("ecod", evidence).scores
+    np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", registry.names("counter"))

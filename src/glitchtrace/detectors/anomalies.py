@@ -144,10 +144,27 @@ def _nearest(evidence: Evidence, neighbours: int) -> tuple[np.ndarray, np.ndarra
 
 
 def ecod(evidence: Evidence) -> Detection:
-    """Σ over features of −ln of the smaller tail probability, (n,), as PyOD has it."""
-    from pyod.models.ecod import ECOD  # type: ignore[import-untyped]
+    """Σ over features of −ln of the smaller tail probability, (n,): PyOD's numbers, to the bit.
 
-    return Detection(ECOD(n_jobs=1).fit(evidence.features.astype(np.float64)).decision_scores_)
+    PyOD sorts each feature twice, takes 2 n d logarithms of n different numbers, and compiles a loop in every process.
+    """
+    from scipy.stats import skew
+
+    rows = evidence.features.astype(np.float64)
+    count, width = rows.shape
+    surprise = -np.log(np.linspace(1 / count, 1, count))
+    # PyOD takes the tail on the side of the skew and then the larger of both: it matters only where there is none.
+    both = np.nan_to_num(skew(rows, axis=0)) == 0
+    found = np.empty((width, count))
+    for place, values in enumerate(np.ascontiguousarray(rows.T)):
+        order = np.argsort(values)
+        ordered = values[order]
+        starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+        ends = np.append(starts[1:], count)
+        left, right = ends - 1, count - 1 - starts  # how many others are at most, at least as large
+        tails = surprise[left] + surprise[right] if both[place] else surprise[np.minimum(left, right)]
+        found[place, order] = np.repeat(tails, ends - starts)
+    return Detection(np.ascontiguousarray(found.T).sum(axis=1))
 
 
 def autoencoder(evidence: Evidence, epochs: int = 10) -> Detection:
