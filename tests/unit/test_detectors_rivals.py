@@ -15,7 +15,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
-from glitchtrace.detectors.anomalies import isolation_scores
+from glitchtrace.detectors.anomalies import isolation_scores, shrunk_covariance
 from glitchtrace.detectors.evidence import Evidence, Validation, detect
 from glitchtrace.detectors.neighbours import nearest_neighbours, shapley_values, soft_labels
 from glitchtrace.detectors.number import count
@@ -312,6 +312,15 @@ def test_ecod_has_the_bits_of_pyod(made: str) -> None:
         expected = ECOD().fit(rows.astype(np.float64)).decision_scores_
         found = detect("ecod", evidence).scores
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(80, 1), (50, 6), (30, 90), (2, 3)])
+def test_the_shrunk_covariance_is_that_of_scikit_learn(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(13)
+    rows = rng.normal(size=shape) @ rng.normal(size=(shape[1], shape[1]))
+    rows -= rows.mean(axis=0)
+    expected, _ = ledoit_wolf(rows, assume_centered=True)
+    np.testing.assert_allclose(shrunk_covariance(rows), expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", registry.names("counter"))

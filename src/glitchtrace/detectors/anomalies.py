@@ -79,7 +79,6 @@ def knn_distance(evidence: Evidence, neighbours: int = 10) -> Detection:
 def mahalanobis(evidence: Evidence) -> Detection:
     """min_c (x − μ_c)ᵀ Σ⁻¹ (x − μ_c), (n,), Σ the Ledoit-Wolf covariance within the classes; the class is proposed."""
     from scipy.linalg import solve_triangular
-    from sklearn.covariance import ledoit_wolf
 
     rows, labels = evidence.features.astype(np.float64), evidence.labels
     present = np.unique(labels)
@@ -87,12 +86,30 @@ def mahalanobis(evidence: Evidence) -> Detection:
     within = rows - means[np.searchsorted(present, labels)]
     spread = within.std(axis=0)
     scale = np.where(spread > 0, spread, 1)  # a feature may be constant, or in another unit
-    covariance, _ = ledoit_wolf(within / scale, assume_centered=True)
+    covariance = shrunk_covariance(within / scale)
     factor = np.linalg.cholesky(covariance + 1e-9 * np.eye(len(covariance)))
     whitened = solve_triangular(factor, ((rows - means[0]) / scale).T, lower=True, check_finite=False)
     centres = solve_triangular(factor, ((means - means[0]) / scale).T, lower=True, check_finite=False)
-    distances = np.stack([((whitened - centre[:, None]) ** 2).sum(axis=0) for centre in centres.T], axis=1)
+    distances = -2 * whitened.T @ centres + (centres**2).sum(axis=0)
+    distances += np.einsum("ji,ji->i", whitened, whitened)[:, None]
     return Detection(distances.min(axis=1), proposed_labels=present[distances.argmin(axis=1)])
+
+
+def shrunk_covariance(rows: np.ndarray) -> np.ndarray:
+    """The Ledoit-Wolf covariance (d, d) of centred rows, as scikit-learn has it.
+
+    Its two sums over all pairs of features are ‖XᵀX‖² and Σ_i ‖x_i‖⁴: one product of matrices, not three.
+    """
+    count, width = rows.shape
+    covariance: np.ndarray = rows.T @ rows / count
+    mean = np.trace(covariance) / width
+    squares = np.vdot(covariance, covariance)
+    noise = ((np.einsum("ij,ij->i", rows, rows) ** 2).sum() / count - squares) / (width * count)
+    distance = squares / width - mean**2
+    share = min(noise, distance) / distance if noise and distance else 0.0
+    covariance *= 1 - share
+    covariance[np.diag_indices(width)] += share * mean
+    return covariance
 
 
 def isolation_forest(evidence: Evidence, trees: int = 100) -> Detection:
