@@ -323,6 +323,30 @@ def test_the_shrunk_covariance_is_that_of_scikit_learn(shape: tuple[int, int]) -
     np.testing.assert_allclose(shrunk_covariance(rows), expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize(("sharpness", "tolerance"), [(0.05, 2e-5), (0.25, 1e-4)])
+def test_many_features_have_their_leverages_in_single_precision(
+    sharpness: float, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(14)
+    # As a network gives them: positive, with a long tail of small directions.
+    rows = rng.normal(size=(500, 40)) @ (rng.normal(size=(40, 300)) / np.arange(1, 41)[:, None])
+    rows = np.maximum(0.5 + rows + 0.05 * rng.normal(size=(500, 300)), 0).astype(np.float32)
+    chances = softmax(rows.astype(np.float64) @ rng.normal(size=(300, CLASSES)) * sharpness)
+    labels = np.arange(500) % CLASSES
+
+    def scores() -> list[np.ndarray]:
+        evidence = Evidence(
+            labels, CLASSES, read_epochs=lambda: [chances], read_representations=lambda: {"head": rows}
+        )
+        return [detect(name, evidence).scores for name in ("leave_one_out", "cooks_distance")]
+
+    single = scores()
+    monkeypatch.setattr("glitchtrace.detectors.linear_head._WIDE", 1000)
+    for one, double in zip(single, scores(), strict=True):
+        assert not np.array_equal(one, double)
+        np.testing.assert_allclose(one, double, rtol=tolerance)
+
+
 @pytest.mark.parametrize("name", registry.names("counter"))
 def test_an_estimated_number_has_an_interval(name: str) -> None:
     evidence, wrong = make(flipped=30)

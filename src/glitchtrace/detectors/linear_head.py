@@ -37,6 +37,7 @@ CARDS = {
         "family": "improved",
     },
 }
+_WIDE, _CONDITION = 256, 1e6  # single precision from so many columns, up to such a condition
 
 
 def leave_one_out(evidence: Evidence, damping: float = 0.01) -> Detection:
@@ -75,21 +76,34 @@ def counterfactual_gap(evidence: Evidence) -> Detection:
 
 
 def _leverages(evidence: Evidence, damping: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """l, p − y and w · l (below 1), each (n, K) float64."""
-    from scipy.linalg import cholesky, solve_triangular
-    from scipy.linalg.blas import dsyrk
+    """l, p − y and w · l (below 1), each (n, K) float64.
+
+    With many features all but the factor is made in single precision, at half the cost.  The damping keeps the
+    condition of H below d / damping; on 1,280 features of pictures l is off by 3e-6 of itself.
+    """
+    from scipy.linalg import cholesky
+    from scipy.linalg.blas import dtrmm, strmm
+    from scipy.linalg.lapack import dtrtri
 
     chances = evidence.probabilities.astype(np.float64)
-    rows = np.hstack([evidence.features.astype(np.float64), np.ones((len(evidence), 1))])
+    width = evidence.features.shape[1] + 1
+    single = width > _WIDE and width < damping * _CONDITION
+    rows = np.ones((len(evidence), width), np.float32 if single else np.float64)
+    rows[:, :-1] = evidence.features
+    apply = strmm if single else dtrmm
     weights = chances * (1 - chances)
     leverage = np.empty_like(chances)
     for label in range(chances.shape[1]):
-        hessian = dsyrk(1.0, (rows * np.sqrt(weights[:, label, None])).T, lower=True)
-        mean = max(float(np.trace(hessian)) / len(hessian), 1e-12)
-        hessian[np.diag_indices_from(hessian)] += damping * mean
-        factor = cholesky(hessian, lower=True, overwrite_a=True, check_finite=False)
-        whitened = solve_triangular(factor, rows.T, lower=True, check_finite=False)
-        leverage[:, label] = np.einsum("ji,ji->i", whitened, whitened)
+        weighted = rows * np.sqrt(weights[:, label, None]).astype(rows.dtype)
+        hessian = (weighted.T @ weighted).astype(np.float64, copy=False)
+        mean = max(float(np.trace(hessian)) / width, 1e-12)
+        hessian[np.diag_indices(width)] += damping * mean
+        factor = cholesky(hessian.T, lower=True, overwrite_a=True, check_finite=False)
+        inverse, _ = dtrtri(factor, lower=True)
+        whitened = apply(
+            1.0, inverse.astype(rows.dtype, copy=False), rows.T, lower=True
+        )  # sooner than to solve
+        leverage[:, label] = np.einsum("ij,ij->i", whitened.T, whitened.T)
     residuals = chances.copy()
     residuals[np.arange(len(evidence)), evidence.labels] -= 1
     return leverage, residuals, np.minimum(weights * leverage, 1 - 1e-6)
