@@ -125,13 +125,18 @@ def relation_graph(evidence: Evidence) -> Detection:
     r_ij = ± max(0, cos(x_i, x_j)) · (p_i · p_j), + for equal labels, − for different ones.
     """
     rows, chances, labels = _unit(evidence.features), evidence.probabilities, evidence.labels
-    scores = np.empty(len(evidence))
-    for part in _blocks(len(evidence), len(evidence)):
-        relation = np.maximum(rows[part] @ rows.T, 0) * (chances[part] @ chances.T)
+    samples = len(evidence)
+    scores = np.zeros(samples)
+    for part in _blocks(samples, 4 * samples):
+        # Each pair once: a relation counts for both of its samples.
+        rest = slice(part.start, samples)
+        relation = np.maximum(rows[part] @ rows[rest].T, 0) * (chances[part] @ chances[rest].T)
         relation[relation <= _EDGE] = 0
-        relation *= np.where(labels[part, None] == labels, 1, -1)
-        relation[np.arange(len(relation)), np.arange(part.start, part.stop)] = 0
-        scores[part] = -relation.sum(axis=1, dtype=np.float64)
+        np.negative(relation, out=relation, where=labels[part, None] == labels[rest])
+        size = len(relation)
+        relation[np.arange(size), np.arange(size)] = 0
+        scores[part] += relation.sum(axis=1, dtype=np.float64)
+        scores[part.stop :] += relation[:, size:].sum(axis=0, dtype=np.float64)
     return Detection(scores)
 
 
@@ -194,10 +199,11 @@ def nearest_neighbours(features: np.ndarray, neighbours: int) -> tuple[np.ndarra
     count = min(neighbours, len(rows) - 1)
     places, cosines = np.empty((len(rows), count), np.int64), np.empty((len(rows), count))
     for part in _blocks(len(rows), len(rows)):
-        similarity = (rows[part] @ rows.T).astype(np.float64)
-        similarity[np.arange(len(similarity)), np.arange(part.start, part.stop)] = -np.inf
-        places[part] = _first(-similarity, count)
-        cosines[part] = np.take_along_axis(similarity, places[part], axis=1)
+        distance = rows[part] @ rows.T
+        np.negative(distance, out=distance)
+        distance[np.arange(len(distance)), np.arange(part.start, part.stop)] = np.inf
+        places[part] = _first(distance, count)
+        cosines[part] = -np.take_along_axis(distance, places[part], axis=1)
     return places, cosines
 
 
