@@ -8,6 +8,7 @@ import numpy as np
 from glitchtrace.detectors.jury.kernel import KernelRidge
 from glitchtrace.detectors.jury.neighbours import Neighbours
 from glitchtrace.detectors.jury.rows import Rows
+from glitchtrace.influence.closed_form import slices
 
 SHOWN = 5
 _HELD_ROWS = 20_000
@@ -46,8 +47,7 @@ def relabelling_effect(
     shrunk = 1.0 / (kernel.eigenvalues + kernel.penalty)
     mine = kernel.projected(changed) * shrunk
     effect = np.empty((len(changed), len(held)))
-    for start in range(0, len(held), _BLOCK):
-        part = slice(start, start + _BLOCK)
+    for part in slices(0, len(held), _BLOCK):
         other = kernel.projected(held[part])
         effect[:, part] = mine @ other.T
         if leave_out:
@@ -75,10 +75,9 @@ def gather_evidence(
     held = held[:: max(1, -(-len(held) // _HELD_ROWS))]
     found = {}
     step = max(1, 4_000_000 // max(len(held), 1))
-    for start in range(0, len(suspects), step):
-        part = suspects[start : start + step]
-        effects = relabelling_effect(kernel, part, held, True)
-        for i, effect, label in zip(part, effects, proposed[start : start + step], strict=True):
+    for part in slices(0, len(suspects), step):
+        effects = relabelling_effect(kernel, suspects[part], held, True)
+        for i, effect, label in zip(suspects[part], effects, proposed[part], strict=True):
             own = rows.labels[i]
             gain = effect * ((rows.labels[held] == label).astype(float) - (rows.labels[held] == own))
             gain[rows.units[held] == rows.units[i]] = 0
