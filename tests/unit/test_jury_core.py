@@ -453,6 +453,21 @@ def test_number_where_errors_follow_the_sample_or_the_class():
     assert follows > 0.5
 
 
+def test_number_reaches_up_to_labels_that_repeat_the_mistakes_of_the_experts():
+    rng = np.random.default_rng(0)
+    ballots, truth, labels = simulated(4000, noise.uniform_matrix(0.1, 4), 21)
+    sure = pool.fit_pool(ballots, truth, 4000, strengths=noise.UNIFORM)
+    best = sure.posterior(ballots).argmax(axis=1)
+    labels = np.where((best != truth) & (rng.random(4000) < 0.25), best, labels)
+    found = pool.fit_pool(ballots, labels, 4000)
+    scale = promise.profile(found, ballots, labels, 4000)
+    by_class = number.class_number(found, scale, ballots, labels, 4000)
+    told = number.mixed_number(found, sure, by_class, scale, ballots, labels, 4000)
+    share = np.mean(labels != truth)
+    assert told.share < share  # nothing in the observed labels tells of them
+    assert told.low <= share <= told.high
+
+
 def test_em_by_observed_label_equals_em_row_by_row():
     ballots, _, labels = simulated(900, noise.uniform_matrix(0.3, 4), 40)
     labels = np.minimum(labels, 2)  # one label is never observed

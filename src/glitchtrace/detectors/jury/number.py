@@ -147,23 +147,24 @@ def mixed_number(
     With right validation labels, p comes from ``sure``, which they alone decided: training labels that follow the
     sample draw p towards themselves.  The interval holds the sampling error of the noise and, squared, how far the
     estimate stands from the same without that safeguard: from the pool of all rows, or from the number by classes.
-    Without such labels it holds the interval by classes too, and reaches further up: errors that follow the sample
-    hide in what the experts doubt; as many as are found may, but no more than a fifth of that doubt and no less than
-    a twentieth.
+    Without such labels it holds the interval by classes too.  It reaches further up: where people err as the experts
+    do, their wrong labels hide in what the experts doubt, and no label tells of them; as many as are found may, but
+    no more than a fifth of that doubt and no less than a twentieth.
     """
     own = ballots.take(slice(0, training))
     p = pool.posterior(own)
-    doubt = float(1 - p.max(axis=1).mean())
-    hidden = min(max(classes.share, _HIDDEN[0] * doubt), _HIDDEN[1] * doubt) if sure is None else 0.0
+    believed = p if sure is None else sure.posterior(own)
+    doubt = float(1 - believed.max(axis=1).mean())
+    hidden = min(max(classes.share, _HIDDEN[0] * doubt), _HIDDEN[1] * doubt)
     if classes.share < _CLEAN or not ballots.complete:
         return replace(classes, high=min(1.0, classes.high + hidden))
     share, _ = mixed_share(p, labels[:training], pool.noise)
     other = classes.share
     if sure is not None:
-        other, (share, _) = share, mixed_share(sure.posterior(own), labels[:training], pool.noise)
+        other, (share, _) = share, mixed_share(believed, labels[:training], pool.noise)
     error = min(scale.error, 1.0)
     spread = float(np.hypot(TWO_SIDED * error * share, share - other))
     low, high = share - spread, share + spread
     if sure is None:
-        low, high = min(low, classes.low), max(high, classes.high) + hidden
-    return Number(share, max(0.0, low), min(1.0, high), "classes and samples")
+        low, high = min(low, classes.low), max(high, classes.high)
+    return Number(share, max(0.0, low), min(1.0, high + hidden), "classes and samples")
