@@ -213,6 +213,10 @@ def test_a_closed_gate_leaves_a_small_chance_that_ranks_and_never_judges():
     # Labels of which the number is not known, only the order, keep it.
     lifted, _, _ = weigh(odds, closed, labels == 9, labels, 3, lift=88.0)
     assert np.argsort(-lifted).tolist()[:3] == [3, 1, 2]
+    # Of rows that neither label nor chance tells apart, the stranger one comes first, over one nat.
+    alike, _, _ = weigh(np.full(4, -99.0), closed, labels == 9, labels, 3)
+    assert np.argsort(-alike).tolist() == [2, 3, 1, 0]
+    assert alike[3] - alike[0] == pytest.approx(0.75)
 
 
 def test_evidence_effect_equals_a_refit_with_the_label_changed(monkeypatch):

@@ -87,6 +87,8 @@ class Verdict:
 
 _RARE_ODDS = 7.0
 _CONCENTRATED, _TIMES_PRIOR = 0.3, 2.0
+# Nats from the first to the last row of a step.  Behind a closed gate few steps are left, and they only rank.
+_WITHIN_STEP = {True: 0.1, False: 1.0}
 
 
 def weigh(
@@ -127,7 +129,7 @@ def weigh(
         place = np.empty(n)
         place[np.argsort(typicality.score, kind="stable")] = np.arange(n) / n
         # Steps of equal probability are ordered by the score itself.
-        foreign_odds = np.log(likely / (1 - likely)) + 0.1 * place
+        foreign_odds = np.log(likely / (1 - likely)) + _WITHIN_STEP[typicality.open] * place
         total = np.logaddexp(total, foreign_odds - (0.0 if typicality.open else lift))
     flagged = np.bincount(labels[foreign > 0.5], minlength=classes)
     share = flagged / max(flagged.sum(), 1)
