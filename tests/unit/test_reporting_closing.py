@@ -45,6 +45,14 @@ def test_it_names_the_best_detector_and_the_change_of_test_accuracy(tmp_path: Pa
     assert len(lines) == 4
 
 
+def test_a_dataset_that_a_network_has_learnt_is_marked_and_explained(tmp_path: Path) -> None:
+    summary(tmp_path, SI=0.75)
+    lines = closing_lines(tmp_path, 1.0, memorised=[["digits", "mlp"], ["digits", "another"]])
+    assert lines[1] == "  digits†: uniform: SI 0.75"
+    assert lines[2].startswith("  † The weights that this network starts from have learnt")
+    assert not any("†" in line for line in closing_lines(tmp_path, 1.0, memorised=[["mnist", "mlp"]]))
+
+
 def test_a_study_without_repair_or_without_a_grid_has_less_to_say(tmp_path: Path) -> None:
     assert closing_lines(tmp_path, 1.0) == []
     summary(tmp_path, SI=0.75)

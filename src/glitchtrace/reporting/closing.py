@@ -1,6 +1,6 @@
 """What a run of a study ends with on the console: what was found, what repair brought, what to open."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -12,17 +12,20 @@ from glitchtrace.reporting.inputs import read_summary, read_table
 _NAMED = 6
 
 
-def closing_lines(folder: str | Path, seconds: float, headline: str = "f1") -> list[str]:
+def closing_lines(
+    folder: str | Path, seconds: float, headline: str = "f1", memorised: Sequence[Sequence[str]] = ()
+) -> list[str]:
     """The closing summary of the study whose summaries lie in ``folder``; empty where there are none.
 
-    ``headline``: the metric that is compared, a name of the column ``metric`` of ``summary.parquet``.  Raises
-    GlitchtraceError where a summary cannot be read.
+    ``headline``: the metric that is compared, a name of the column ``metric`` of ``summary.parquet``; ``memorised``:
+    the pairs of a dataset and a model whose rows are marked (``core.grid.memorised``).  Raises GlitchtraceError where
+    a summary cannot be read.
     """
     folder = Path(folder)
     if not (folder / "summary.parquet").is_file():
         return []
     lines = ["What was found (best detector by mean F1 over models, ratios and seeds):"]
-    lines += _detection(read_summary(folder / "summary.parquet"), headline)
+    lines += _detection(read_summary(folder / "summary.parquet"), headline, memorised)
     if (folder / "gain.parquet").is_file():
         keys = ["policy", "part", "accuracy", "seed"]
         lines += _repair(read_table(folder / "gain.parquet", keys))
@@ -33,8 +36,16 @@ def closing_lines(folder: str | Path, seconds: float, headline: str = "f1") -> l
     return lines
 
 
-def _detection(summary: pd.DataFrame, headline: str) -> Iterator[str]:
+def _detection(summary: pd.DataFrame, headline: str, memorised: Sequence[Sequence[str]]) -> Iterator[str]:
     scores = summary[(summary["metric"] == headline) & (summary["signal"] != "")]
+    known = set(map(tuple, memorised)) & set(zip(scores["dataset"], scores["model"], strict=True))
+    mark = note = ""
+    if known:
+        # Its plotting libraries take longer to import than all else here.
+        from glitchtrace.reporting import style
+
+        mark, note = style.MARK, style.MARKED
+    marked = {dataset for dataset, _ in known}
     for dataset, rows in scores.groupby("dataset"):
         found = []
         for glitch, values in rows.groupby("glitch"):
@@ -42,7 +53,9 @@ def _detection(summary: pd.DataFrame, headline: str) -> Iterator[str]:
             label = registry.card("detector", str(means.index[0])).get("label", means.index[0])
             found.append(f"{glitch}: {label} {means.iloc[0]:.2f}")
         more = f"; {len(found) - _NAMED} more in the tables" if len(found) > _NAMED else ""
-        yield f"  {dataset}: {'; '.join(found[:_NAMED])}{more}"
+        yield f"  {dataset}{mark if dataset in marked else ''}: {'; '.join(found[:_NAMED])}{more}"
+    if note:
+        yield f"  {note}"
 
 
 def _repair(gain: pd.DataFrame) -> Iterator[str]:
