@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pages import FOLDER, keep_larger, result, table
+from pages import FOLDER, by_seed, keep_larger, result, table
 
 from glitchtrace.core import files, grid, registry
 from glitchtrace.core.files import replace_section
@@ -54,7 +54,7 @@ def take(study: str) -> None:
     summary, costs = result(study, "summary.parquet"), result(study, "cost.parquet")
     if summary is None or costs is None:
         return
-    _merge(SEEDS, by_seed(summary), CELL_KEYS)
+    _merge(SEEDS, by_seed(summary, METRIC), CELL_KEYS)
     keys = costs[["dataset", "model", "glitch", "ratio", "seed"]].drop_duplicates()
     folds = []
     for cell in keys.to_dict("records"):
@@ -83,14 +83,7 @@ def take_cnci() -> None:
     """Put the values of every seed of the study of CNCI, where it has been run, into their table."""
     summary = result(CNCI, "summary.parquet")
     if summary is not None:
-        write_csv(by_seed(summary), FOLDER / f"{CNCI}.csv")
-
-
-def by_seed(summary: pd.DataFrame, metric: str = METRIC) -> pd.DataFrame:
-    """A measure of every detector in every cell, a column per seed."""
-    found = summary[(summary["metric"] == metric) & (summary["signal"] != "")]
-    found = found.assign(seed="seed_" + found["seed"].astype(str))
-    return found.pivot_table(index=[*CELL_KEYS, "signal"], columns="seed", values="value").reset_index()
+        write_csv(by_seed(summary, METRIC), FOLDER / f"{CNCI}.csv")
 
 
 def _seeds(wide: pd.DataFrame) -> list[str]:

@@ -1,6 +1,7 @@
 """Write the numbers and the figure of docs/jury.md from docs/tables/jury_*.csv: ``python docs/jury.py``.
 
-The tables are those of ``benchmarks/jury.py``; each part of it says what makes it.
+The tables are those of ``benchmarks/jury.py``, each part of which says what makes it, and the values of every seed of
+``config/studies/jury.yaml``, which are taken from its results where it has been run.
 """
 
 from collections.abc import Callable
@@ -8,15 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pages import table
+from pages import FOLDER, by_seed, result, table
 
 from glitchtrace.core.files import replace_section
 from glitchtrace.reporting import style
-from glitchtrace.reporting.tables import markdown_table
+from glitchtrace.reporting.style import human_glitch, human_name, of_influence
+from glitchtrace.reporting.tables import markdown_table, write_csv
 
 PAGE = "docs/jury.md"
 PICTURE = Path("docs/jury-promise.png")
-PARTS = ("labels", "promise", "prior", "unusual", "wider", "limits")
+PARTS = ("labels", "promise", "prior", "unusual", "wider", "limits", "grid")
 ALONE, BOTH, SPOILED = "training", "validated", "validated, 20 % wrong"
 HUMAN = ("aggregate", "random1", "random2", "random3", "worst")
 SMALL, BILINEAR, LARGE = "cifar10", "cifar10_bilinear", "cifar10_lite2"
@@ -41,6 +43,8 @@ UNUSUAL_AIMS = {
     "stripe": {"mnist": 0.98, SMALL: 0.95, "fmnist": 0.80},
     "brightness": {"mnist": 0.99, SMALL: 0.60, "fmnist": 0.99},
 }
+# The detectors of the grid, as columns.
+JURIES = {"jury": "jury, training rows alone", "jury_validated": "jury, validated"}
 TIE, ROOM, SPOILED_COST, REFIT_COST = 0.005, 0.8, 0.03, 0.01
 WIDER_CELLS = 44
 KINDS = {"clean": "clean", "uniform": "uniform", "next": "next class", "human": "human"}
@@ -48,7 +52,9 @@ Tables = dict[str, pd.DataFrame]
 
 
 def main() -> None:
-    """Draw, and fill every section of the page."""
+    """Take what the study has made, draw, and fill every section of the page."""
+    if (summary := result("jury", "summary.parquet")) is not None:
+        write_csv(by_seed(summary, "f1"), FOLDER / "jury_grid.csv")
     tables = read()
     style.save(draw(tables["promise"]), [PICTURE])
     for section, text in sections(tables).items():
@@ -79,6 +85,7 @@ def sections(tables: Tables) -> dict[str, str]:
         "unusual": ("unusual", unusual),
         "wider": ("wider", wider),
         "limits": ("limits", limits),
+        "grid": ("grid", in_the_grid),
     }
     aims = {
         "labels": label_goals,
@@ -89,6 +96,7 @@ def sections(tables: Tables) -> dict[str, str]:
     }
     rows = [row for part, lines in aims.items() if part in tables for row in lines(tables[part])]
     missing = {part: f"*Not measured: `python benchmarks/jury.py {part}`.*" for part in PARTS}
+    missing["grid"] = "*Not measured: `snakemake --configfile config/studies/jury.yaml`.*"
     found = {
         section: markdown_table(make(tables[part])) if part in tables else missing[part]
         for section, (part, make) in made.items()
@@ -399,6 +407,33 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 # Foreign rows, all kinds, cost
+
+
+def in_the_grid(wide: pd.DataFrame) -> pd.DataFrame:
+    """F1 of the jury beside the best rival of each cell of its study, mean over seeds."""
+    seeds = [column for column in wide if column.startswith("seed_")]
+    rows = []
+    for key, part in wide.groupby(["dataset", "model", "glitch", "ratio"], sort=False):
+        dataset, model, glitch, ratio = map(str, key)
+        part = part.set_index("signal")[seeds].dropna(axis=1, how="all")
+        means = part.mean(axis=1)
+        if means.isna().all():
+            continue  # nothing is planted there
+        rivals = means.drop(index=list(JURIES))
+        influence = rivals[[of_influence(signal) for signal in rivals.index]]
+        best, first = rivals.idxmax(), influence.idxmax()
+        rows.append(
+            {
+                "data": human_name("dataset", dataset),
+                "network": human_name("model", model),
+                "errors": human_glitch(glitch, ratio),
+                "seeds": part.shape[1],
+                **{head: f"{means[signal]:.3f}" for signal, head in JURIES.items()},
+                "best rival": f"{rivals[best]:.3f} ({human_name('detector', str(best))})",
+                "best influence signal": f"{influence[first]:.3f} ({human_name('detector', str(first))})",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def unusual_goals(runs: pd.DataFrame) -> list[dict[str, str]]:

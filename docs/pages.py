@@ -14,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.core.files import read_parquet, replace_section
+from glitchtrace.evaluation.rank_tests import CELL_KEYS
 from glitchtrace.reporting.tables import markdown_table, write_csv
 
 FOLDER = Path("docs/tables")
@@ -115,6 +116,13 @@ def keep_larger(name: str, found: pd.DataFrame, keys: list[str], count: str) -> 
         both = pd.concat([old, found]).fillna(dict.fromkeys(keys, ""))
         found = both.sort_values(count, kind="stable").drop_duplicates(keys, keep="last")
     return found.sort_values(keys, kind="stable")
+
+
+def by_seed(summary: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A measure of every detector in every cell, a column per seed."""
+    found = summary[(summary["metric"] == metric) & (summary["signal"] != "")]
+    found = found.assign(seed="seed_" + found["seed"].astype(str))
+    return found.pivot_table(index=[*CELL_KEYS, "signal"], columns="seed", values="value").reset_index()
 
 
 def standing(page: str, section: str) -> str:
