@@ -99,10 +99,8 @@ def _leverages(evidence: Evidence, damping: float) -> tuple[np.ndarray, np.ndarr
         mean = max(float(np.trace(hessian)) / width, 1e-12)
         hessian[np.diag_indices(width)] += damping * mean
         factor = cholesky(hessian.T, lower=True, overwrite_a=True, check_finite=False)
-        inverse, _ = dtrtri(factor, lower=True)
-        whitened = apply(
-            1.0, inverse.astype(rows.dtype, copy=False), rows.T, lower=True
-        )  # sooner than to solve
+        inverse, _ = dtrtri(factor, lower=True)  # sooner than to solve for every row
+        whitened = apply(1.0, inverse.astype(rows.dtype, copy=False), rows.T, lower=True)
         leverage[:, label] = np.einsum("ij,ij->i", whitened.T, whitened.T)
     residuals = chances.copy()
     residuals[np.arange(len(evidence)), evidence.labels] -= 1
