@@ -178,3 +178,10 @@ def test_a_worker_with_threads_refuses_to_fork(tmp_path: Path) -> None:
             client.sendall(request)
             assert client.recv(1) == worker._REFUSED
         running.send_signal(signal.SIGKILL)
+
+
+def test_the_names_of_all_that_a_job_imports_come_through_the_pipe() -> None:
+    names = [f"torch._dynamo.variables.module_{number}" for number in range(5000)]  # 220 kB as they are
+    assert worker.heard(worker.told(names)) == names
+    assert worker.heard(b"") == []
+    assert worker.heard(worker.told(names)[:-1]) == []

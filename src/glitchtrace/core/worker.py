@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,21 @@ _ACCEPTED, _REFUSED = b"A", b"R"
 _START_SECONDS = 20.0
 _WATCH_SECONDS = 0.5
 _LONGEST_ADDRESS = 100
+_PIPE_BYTES = 65_536  # what a pipe holds that nobody reads yet
+
+
+def told(names: list[str]) -> bytes:
+    """Names of modules as they go through a pipe; all that a job imports are more than it holds."""
+    return zlib.compress(json.dumps(names).encode())[:_PIPE_BYTES]
+
+
+def heard(message: bytes) -> list[str]:
+    """The names that ``told`` wrote; none where a child has ended without a word, or of more than a pipe holds."""
+    try:
+        names: list[str] = json.loads(zlib.decompress(message))
+    except (zlib.error, ValueError):
+        return []
+    return names
 
 
 def announce() -> None:
@@ -291,7 +307,7 @@ class Worker:
 
             jobs.run(pickle.loads(request["job"]))
             new = [name for name in sys.modules if name not in known and name.partition(".")[0] in _SHARED]
-            os.write(imported, json.dumps(new).encode()[:60_000])
+            os.write(imported, told(new))
             status = 0
         except SystemExit as ended:
             status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
@@ -312,8 +328,7 @@ class Worker:
             if not ended:
                 continue
             child = self._children.pop(pid)
-            with contextlib.suppress(ValueError):
-                self._wanted.update(json.loads(os.read(child.imported, 65_536) or b"[]"))
+            self._wanted.update(heard(os.read(child.imported, _PIPE_BYTES)))
             os.close(child.imported)
             self._selector.unregister(child.client)
             with contextlib.suppress(OSError):
