@@ -114,7 +114,10 @@ def say_what_was_found():
     results = CONFIG["pathvars"].get("results", "results")
     folder = paths.study_folder(CONFIG["study"]).replace("<results>", results)
     seconds = time.monotonic() - STARTED
-    print("\n".join(checked(closing_lines, folder, seconds, HEADLINE, MEMORISED)), file=sys.stderr)
+    print(
+        "\n".join(checked(closing_lines, folder, seconds, HEADLINE, MEMORISED)),
+        file=sys.stderr,
+    )
 
 
 def remove_trunks():
