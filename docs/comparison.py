@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pages import FOLDER, by_seed, keep_larger, result, table
+from pages import FOLDER, by_seed, keep_larger, result, seed_columns, table
 
 from glitchtrace.core import files, grid, registry
 from glitchtrace.core.files import replace_section
@@ -75,7 +75,7 @@ def take_people(study: str) -> None:
     people = summary["glitch"].map(registry.base_name).isin(["human_labels", "official_labels"])
     if people.any():
         kinds = [by_seed(summary[people], measure).assign(metric=measure) for measure in MEASURES]
-        found = pd.concat(kinds)[[*CELL_KEYS, "metric", "signal", *_seeds(kinds[0])]]
+        found = pd.concat(kinds)[[*CELL_KEYS, "metric", "signal", *seed_columns(kinds[0])]]
         _merge(PEOPLE, found, CELL_KEYS)
 
 
@@ -84,10 +84,6 @@ def take_cnci() -> None:
     summary = result(CNCI, "summary.parquet")
     if summary is not None:
         write_csv(by_seed(summary, METRIC), FOLDER / f"{CNCI}.csv")
-
-
-def _seeds(wide: pd.DataFrame) -> list[str]:
-    return [name for name in wide if name.startswith("seed_")]
 
 
 def _merge(name: str, found: pd.DataFrame, keys: list[str]) -> None:
@@ -324,7 +320,7 @@ def people() -> str:
     """Mean F1 and AUROC on labels that people gave: the best detector of each cell, and the same ones everywhere."""
     found = table(PEOPLE)
     assert found is not None
-    found["mean"] = found[_seeds(found)].mean(axis=1)
+    found["mean"] = found[seed_columns(found)].mean(axis=1)
     wide = found.pivot_table(index=[*CELL_KEYS, "signal"], columns="metric", values="mean")
     rows = []
     for key, part in wide.groupby(level=CELL_KEYS):
@@ -353,7 +349,7 @@ def cnci() -> str:
     """Mean F1 of CNCI as published and with another label than the observed one, beside other detectors."""
     found = table(CNCI)
     assert found is not None
-    found["mean"] = found[_seeds(found)].mean(axis=1)
+    found["mean"] = found[seed_columns(found)].mean(axis=1)
     cell = ["dataset", "glitch", "ratio"]
     published, other = (
         found[(found["estimator"] == OTHER) == is_other].pivot_table(

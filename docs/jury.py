@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pages import FOLDER, by_seed, result, table
+from pages import FOLDER, by_seed, result, seed_columns, table
 
 from glitchtrace.core.files import replace_section
 from glitchtrace.reporting import style
@@ -406,12 +406,12 @@ def calibration(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-# Foreign rows, all kinds, cost
+# In the grid
 
 
 def in_the_grid(wide: pd.DataFrame) -> pd.DataFrame:
     """F1 of the jury beside the best rival of each cell of its study, mean over seeds."""
-    seeds = [column for column in wide if column.startswith("seed_")]
+    seeds = seed_columns(wide)
     rows = []
     for key, part in wide.groupby(["dataset", "model", "glitch", "ratio"], sort=False):
         dataset, model, glitch, ratio = map(str, key)
@@ -434,6 +434,9 @@ def in_the_grid(wide: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+# Foreign rows, all kinds, cost
 
 
 def unusual_goals(runs: pd.DataFrame) -> list[dict[str, str]]:

@@ -125,6 +125,11 @@ def by_seed(summary: pd.DataFrame, metric: str) -> pd.DataFrame:
     return found.pivot_table(index=[*CELL_KEYS, "signal"], columns="seed", values="value").reset_index()
 
 
+def seed_columns(wide: pd.DataFrame) -> list[str]:
+    """The columns of ``by_seed`` that hold the values."""
+    return [name for name in wide if name.startswith("seed_")]
+
+
 def standing(page: str, section: str) -> str:
     """What stands in a section of a page."""
     _, _, rest = Path(page).read_text(encoding="utf-8").partition(f"<!-- {section}: begin -->")
