@@ -120,7 +120,7 @@ class Jury:
         proposed = own.candidates[index, best].astype(np.int64)
         rare = _rare(rows, final, ballots, q)
         typicality = _typicality(rows, rare, seed) if self.typicality else None
-        closed = typicality is not None and not typicality.open
+        closed = typicality is not None and typicality.checked and not typicality.open
         # Of wrong labels too a small chance is left where none are found, or the least foreign row would outrank them.
         lift = final.lift(max(found, _UNSEEN), y) if closed else 0.0
         total, kinds, verdict = weigh(odds, typicality, np.isin(y, rare), y, rows.classes, lift)

@@ -101,8 +101,8 @@ def weigh(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Total log odds (n,), probabilities of the kinds (n, 4) and the verdict (n,) of all that was found.
 
-    Total = logsumexp(L_mislabelled, L_foreign, L_rare), L_foreign less ``lift`` where the gate is closed: then it is of
-    the small chance that is left, and only ranks.  A foreign row (P > 1/2) is anomalous if its label holds over 30 % of
+    Total = logsumexp(L_mislabelled, L_foreign, L_rare), L_foreign less ``lift``: behind a closed gate it is of the
+    small chance that is left, and only ranks.  A foreign row (P > 1/2) is anomalous if its label holds over 30 % of
     the foreign rows and twice its share of all rows, else corrupted; a row of a rare class whose label is likely right
     is anomalous; otherwise L_mislabelled > 0 decides.
 
@@ -117,7 +117,8 @@ def weigh(
     labels, classes
         Observed labels (n,), and K.
     lift
-        By how much the log odds of labels would rise if the share of wrong ones were at least what may be left unseen.
+        By how much the log odds of labels would rise if the share of wrong ones were at least what may be left unseen;
+        0 where the gate is open.
     """
     n = len(odds)
     wrong = 1 / (1 + np.exp(-np.clip(odds, -700, 700)))
@@ -130,7 +131,7 @@ def weigh(
         place[np.argsort(typicality.score, kind="stable")] = np.arange(n) / n
         # Steps of equal probability are ordered by the score itself.
         foreign_odds = np.log(likely / (1 - likely)) + _WITHIN_STEP[typicality.open] * place
-        total = np.logaddexp(total, foreign_odds - (0.0 if typicality.open else lift))
+        total = np.logaddexp(total, foreign_odds - lift)
     flagged = np.bincount(labels[foreign > 0.5], minlength=classes)
     share = flagged / max(flagged.sum(), 1)
     prior = np.bincount(labels, minlength=classes) / n
