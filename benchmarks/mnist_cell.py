@@ -55,7 +55,7 @@ def _chain(subset: float, epochs: int, cells: tuple[tuple[str, Any], ...]) -> Re
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
         source = prepared(Path(name), subset)
-        found = [cell_of(source, Path(name), noise, epochs, share_trunk=len(cells) > 1) for noise in cells]
+        found = [cell_of(source, Path(name), noise, epochs, share=len(cells) > 1) for noise in cells]
         return found[0]
 
 
@@ -78,7 +78,7 @@ def prepared(folder: Path, subset: float) -> Path:
     return source
 
 
-def cell_of(source: Path, folder: Path, noise: tuple[str, Any], epochs: int, share_trunk: bool) -> Results:
+def cell_of(source: Path, folder: Path, noise: tuple[str, Any], epochs: int, share: bool) -> Results:
     """One cell from its glitch to its F1."""
     import pandas as pd
 
@@ -128,7 +128,7 @@ def cell_of(source: Path, folder: Path, noise: tuple[str, Any], epochs: int, sha
         training={"learning_rate": LEARNING_RATE, "batch_size": BATCH, "epochs": epochs},
         seed=SEED,
         evaluation_batch=EVALUATION_BATCH,
-        share_trunk=share_trunk,
+        share=share,
     )
     profile_influence(**cell, profile=profile, model_settings=settings, estimator="tracin", settings={})
     detect_cell(

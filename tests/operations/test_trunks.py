@@ -37,7 +37,7 @@ def test_label_noise_is_trained_on_one_pass_of_the_trunk(tmp_path: Path) -> None
     jobs = planned(folder, *study)
     assert (jobs["train"], jobs["retrain"]) == (3, 3)
     snakemake(folder, "--cores", "2", *study)
-    assert not (folder / "results/trunks").exists()
+    assert not (folder / "results/shared").exists()
     assert not planned(folder, *study)
     cell = folder / f"results/digits@few/{MODEL}/uniform-0.2/seed-0"
     before = (cell / "factors.safetensors").read_bytes(), (cell / "tracin/gain.parquet").read_bytes()

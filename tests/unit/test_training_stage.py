@@ -15,7 +15,7 @@ from glitchtrace.influence.factors import load_factors
 from glitchtrace.models.resnet20 import ResNet20
 from glitchtrace.training import trunk as trunk_module
 from glitchtrace.training.checkpoints import read_checkpoints
-from glitchtrace.training.cross_fitting import cross_validate, folds_of
+from glitchtrace.training.cross_fitting import cross_fit, cross_validate, folds_of
 from glitchtrace.training.evaluation import evaluate
 from glitchtrace.training.stage import build, fit_cell, train_cell, view
 
@@ -309,12 +309,12 @@ def test_cells_on_a_shared_trunk_have_the_bytes_of_cells_alone(own_files, tmp_pa
     alone = {
         name: run(cell, tmp_path / name / "alone", "resnet20", **options) for name, cell in cells.items()
     }
-    assert not (tmp_path / "trunks").exists()
+    assert not (tmp_path / "shared").exists()
     passed = []
     trunk = ResNet20.trunk
     monkeypatch.setattr(ResNet20, "trunk", lambda self, x: passed.append(len(x)) or trunk(self, x))
     for name, cell in cells.items():
-        found = run(cell, tmp_path / name / "shared", "resnet20", **options, share_trunk=True)
+        found = run(cell, tmp_path / name / "shared", "resnet20", **options, share=True)
         for file, path in alone[name].items():
             assert path.read_bytes() == found[file].read_bytes(), (name, file)
         # Three epochs of 50 samples in training and 75 in evaluation, and one picture to know the form.
@@ -324,8 +324,8 @@ def test_cells_on_a_shared_trunk_have_the_bytes_of_cells_alone(own_files, tmp_pa
     labels = (data.train_labels + 1) % CLASSES
     for kept, looked_at in ((np.ones(50, dtype=bool), 1), (np.arange(50) > 4, 0)):  # the second cannot share
         first, second = (
-            fit_cell(data, labels, kept, model="resnet20", **options, trunks=folder)
-            for folder in (None, tmp_path / "trunks")
+            fit_cell(data, labels, kept, model="resnet20", **options, shared=folder)
+            for folder in (None, tmp_path / "shared")
         )
         for name, tensor in first.checkpoint().items():
             np.testing.assert_array_equal(second.checkpoint()[name], tensor, err_msg=name)
@@ -335,36 +335,67 @@ def test_cells_on_a_shared_trunk_have_the_bytes_of_cells_alone(own_files, tmp_pa
 
 def test_a_trunk_that_is_damaged_or_of_other_pictures_is_not_used(own_files, tmp_path):
     alone = run(own_files, tmp_path / "alone", "resnet20")
-    first = run(own_files, tmp_path / "first", "resnet20", share_trunk=True)
-    (kept,) = (tmp_path / "trunks").glob("*/trunk.npy")
+    first = run(own_files, tmp_path / "first", "resnet20", share=True)
+    (kept,) = (tmp_path / "shared").glob("*/trunk.npy")
     content = bytearray(kept.read_bytes())
     content[5000] ^= 1
     kept.write_bytes(content)
-    second = run(own_files, tmp_path / "second", "resnet20", share_trunk=True)
+    second = run(own_files, tmp_path / "second", "resnet20", share=True)
     for name, path in alone.items():
         assert path.read_bytes() == first[name].read_bytes() == second[name].read_bytes()
-    run(own_files, tmp_path / "seed", "resnet20", share_trunk=True, seed=1)
-    assert len(list((tmp_path / "trunks").glob("*/trunk.npy"))) == 2
+    run(own_files, tmp_path / "seed", "resnet20", share=True, seed=1)
+    assert len(list((tmp_path / "shared").glob("*/trunk.npy"))) == 2
     table = pd.read_parquet(own_files["glitch"])
     table.loc[[0, 1], "row"] = table.loc[[1, 0], "row"].to_numpy()
     table.to_parquet(tmp_path / "moved.parquet")
-    run({**own_files, "glitch": tmp_path / "moved.parquet"}, tmp_path / "moved", "resnet20", share_trunk=True)
-    assert len(list((tmp_path / "trunks").glob("*/trunk.npy"))) == 2
+    run({**own_files, "glitch": tmp_path / "moved.parquet"}, tmp_path / "moved", "resnet20", share=True)
+    assert len(list((tmp_path / "shared").glob("*/trunk.npy"))) == 2
 
 
 def test_the_longest_unused_trunk_gives_way(own_files, tmp_path, monkeypatch):
     def kept() -> set:
-        return {path.parent for path in (tmp_path / "trunks").glob("*/trunk.npy")}
+        return {path.parent for path in (tmp_path / "shared").glob("*/trunk.npy")}
 
     size = 4 * 3 * 125 * 64 * 2 * 2
     monkeypatch.setattr(trunk_module, "TOGETHER", 2 * size + 4000)
-    run(own_files, tmp_path / "cell", "resnet20", share_trunk=True, seed=0)
+    run(own_files, tmp_path / "cell", "resnet20", share=True, seed=0)
     zero = kept()
     for seed in (1, 0, 2):
-        run(own_files, tmp_path / "cell", "resnet20", share_trunk=True, seed=seed)
+        run(own_files, tmp_path / "cell", "resnet20", share=True, seed=seed)
     assert len(kept()) == 2
     assert kept() > zero
     monkeypatch.setattr(trunk_module, "LARGEST", size - 1)
     before = kept()
-    run(own_files, tmp_path / "cell", "resnet20", share_trunk=True, seed=3)
+    run(own_files, tmp_path / "cell", "resnet20", share=True, seed=3)
     assert kept() == before
+
+
+def test_cells_share_the_features_of_a_network_that_is_frozen_as_a_whole(own_files, tmp_path, monkeypatch):
+    """Both trainings and both cross-fits take the pictures that the first of them has passed, to the same bits."""
+    settings = {**complete("resnet20"), "trainable_layers": [], "freeze_bn_stats": True}
+    options = {"settings": settings, "training": TRAINING, "seed": 0, "evaluation_batch": 20}
+    other = pd.read_parquet(own_files["glitch"])
+    other["label"] = (other["label"] + 1) % CLASSES
+    other.to_parquet(tmp_path / "other.parquet")
+    moved = pd.read_parquet(own_files["glitch"])
+    moved.loc[[0, 1], "row"] = moved.loc[[1, 0], "row"].to_numpy()
+    moved.to_parquet(tmp_path / "moved.parquet")
+    passed = []
+    features = ResNet20.features
+    monkeypatch.setattr(ResNet20, "features", lambda self, x: passed.append(len(x)) or features(self, x))
+
+    def made(cell, folder, **more):
+        passed.clear()
+        files = run(cell, folder, "resnet20", **options, **more)
+        cross_fit(**cell, out_of_fold=folder / "fold", model="resnet20", **options, **more)
+        return [path.read_bytes() for path in (*files.values(), folder / "fold")], sum(passed)
+
+    for name, glitch, by_itself, together in (
+        ("first", own_files["glitch"], 125, 75),
+        ("second", tmp_path / "other.parquet", 125, 0),
+        ("moved", tmp_path / "moved.parquet", 125, 125),
+    ):
+        cell = {**own_files, "glitch": glitch}
+        alone, count = made(cell, tmp_path / name / "alone")
+        assert count == by_itself, name
+        assert made(cell, tmp_path / name / "shared", share=True) == (alone, together), name

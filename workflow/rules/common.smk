@@ -120,11 +120,11 @@ def say_what_was_found():
     )
 
 
-def remove_trunks():
+def remove_shared():
     """Remove what the cells of this run have left to each other: it takes 1 GiB for a seed of a tenth of MNIST."""
     if workflow.is_main_process:
         results = CONFIG["pathvars"].get("results", "results")
-        shutil.rmtree(paths.TRUNKS.replace("<results>", results), ignore_errors=True)
+        shutil.rmtree(paths.SHARED.replace("<results>", results), ignore_errors=True)
 
 
 jobs.export_environment(ROOT / "src", CONFIG["data_root"])

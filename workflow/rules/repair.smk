@@ -70,7 +70,7 @@ rule retrain:
             seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
-            share_trunk=True,
+            share=True,
         ),
     script:
         "../scripts/run_stage.py"

@@ -110,7 +110,7 @@ rule train:
             seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
-            share_trunk=True,
+            share=True,
         ),
     script:
         "../scripts/run_stage.py"

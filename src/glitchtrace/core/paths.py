@@ -57,7 +57,7 @@ GLITCH = "<results>/{dataset}/{glitch}-{ratio}/seed-{seed}/glitch.parquet"
 # features depend on.
 FEATURE_STORE = "<results>/features/{source}/{backbone}"
 # What cells that differ in labels alone leave to each other while a run lasts.
-TRUNKS = "<results>/trunks"
+SHARED = "<results>/shared"
 TEST_FEATURES = "<results>/{dataset}/{model}/seed-{seed}/test_features.json"
 
 TRAINING = "<results>/{dataset}/{model}/{glitch}-{ratio}/seed-{seed}"
@@ -137,7 +137,7 @@ LOOP_INFLUENCE = "<study>/cincer_influence.parquet"
 RESERVED = (
     "sources",
     "features",
-    "trunks",
+    "shared",
     "studies",
     "figures",
     "tables",

@@ -12,7 +12,7 @@ from glitchtrace.repair.plans import read_plans
 from glitchtrace.training.checkpoints import read_checkpoints
 from glitchtrace.training.device import choose
 from glitchtrace.training.evaluation import evaluate
-from glitchtrace.training.stage import build, fit_cell, trunks, view
+from glitchtrace.training.stage import build, fit_cell, shared_folder, view
 
 
 def retrain(
@@ -31,7 +31,7 @@ def retrain(
     evaluation_batch: int,
     device: str = "cpu",
     stored: Sequence[str] = (),
-    share_trunk: bool = False,
+    share: bool = False,
 ) -> None:
     """Write ``gain.parquet``: accuracy and mean cross-entropy on validation and test after each repair.
 
@@ -39,7 +39,7 @@ def retrain(
     and with its labels.  A policy that changes nothing has been trained already: its network is the last of
     ``checkpoints``.  A class that a policy drops altogether stays in the head and in the test, and counts as
     it fares.  Columns: policy, part, accuracy, loss, and the numbers of samples relabelled and dropped.
-    ``stored``: for a frozen backbone, the file of the stage ``extract_features``; ``share_trunk``: take what labels
+    ``stored``: for a frozen backbone, the file of the stage ``extract_features``; ``share``: take what labels
     do not change from the trainings of the run, for policies that drop nothing.
     Raises GlitchtraceError where a policy drops every sample or is for other samples.
     """
@@ -47,6 +47,7 @@ def retrain(
         features=features, split=split, glitch=glitch, dataset=dataset, view=view(model), stored=stored
     )
     place = choose(device)
+    shared = shared_folder(features, split, glitch) if share else None
     rows = []
     for policy, plan in read_plans(repaired, samples=len(cell.train)).items():
         if plan.changes_nothing:
@@ -62,7 +63,7 @@ def retrain(
                 seed=seed,
                 evaluation_batch=evaluation_batch,
                 device=device,
-                trunks=trunks(features) if share_trunk else None,
+                shared=shared,
             )
         for part, inputs, labels in (
             ("validation", cell.validation, cell.validation_labels),

@@ -11,7 +11,7 @@ from glitchtrace.core.seeding import generator
 from glitchtrace.data.cells import CellData, load_cell
 from glitchtrace.training.device import choose
 from glitchtrace.training.evaluation import evaluate
-from glitchtrace.training.stage import ChosenSamples, fit_cell, frozen_features, learner, view
+from glitchtrace.training.stage import ChosenSamples, fit_cell, frozen_features, learner, shared_folder, view
 
 FOLDS = 5
 
@@ -36,15 +36,18 @@ def cross_validate(
     evaluation_batch: int,
     device: str = "cpu",
     folds: int = FOLDS,
+    shared: Path | None = None,
 ) -> np.ndarray:
     """Class probabilities (n, K) float32 of the training samples, each by a network trained without its fold.
 
     The networks begin with the same initial values and are trained as the cell's own, on the observed labels of
-    the other folds.  Raises GlitchtraceError as ``training.stage.fit_cell``.
+    the other folds.  ``shared``: the folder where cells leave to each other what labels do not change.
+
+    Raises GlitchtraceError as ``training.stage.fit_cell``.
     """
     fold = folds_of(cell.train_labels, folds, seed)
     probabilities = np.empty((len(fold), cell.classes), dtype=np.float32)
-    passed = frozen_features(cell, model, settings, evaluation_batch, device)
+    passed = frozen_features(cell, model, settings, evaluation_batch, device, shared)
     for number in range(folds):
         network = fit_cell(
             cell,
@@ -84,6 +87,7 @@ def cross_fit(
     evaluation_batch: int,
     device: str = "cpu",
     stored: Sequence[str | Path] = (),
+    share: bool = False,
 ) -> None:
     """Stage: write ``out_of_fold.safetensors``: ``probabilities`` (n, K) float32, ``labels`` and ``fold`` (n,) int64.
 
@@ -100,6 +104,7 @@ def cross_fit(
         seed=seed,
         evaluation_batch=evaluation_batch,
         device=device,
+        shared=shared_folder(features, split, glitch) if share else None,
     )
     fold = folds_of(cell.train_labels, FOLDS, seed)
     files.write_tensors(

@@ -7,15 +7,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from glitchtrace.core import files, paths, registry
+from glitchtrace.core import files, paths, provenance, registry, sharing
 from glitchtrace.data.cells import CellData, load_cell
+from glitchtrace.data.preprocess import PictureInputs
 from glitchtrace.models.network import Head, Network
 from glitchtrace.training.checkpoints import write_checkpoints
 from glitchtrace.training.device import choose
 from glitchtrace.training.evaluation import evaluate
 from glitchtrace.training.record import Part, Recorder
 from glitchtrace.training.sgd import Samples, train
-from glitchtrace.training.trunk import of_clean_pictures, shared_trunk
+from glitchtrace.training.trunk import of_clean_pictures, shared_trunk, weights_of
 
 
 def train_cell(
@@ -34,14 +35,14 @@ def train_cell(
     evaluation_batch: int,
     device: str = "cpu",
     stored: Sequence[str | Path] = (),
-    share_trunk: bool = False,
+    share: bool = False,
 ) -> None:
     """Train a model on the observed labels of a cell; write its checkpoints, factors and history.
 
     ``features``: features.npy of the host and of foreign sources; ``settings``: those of the model;
     ``training``: ``learning_rate``, ``batch_size``, ``epochs``; ``evaluation_batch``: rows per pass in eval
-    mode; ``stored``: for a frozen backbone, the file of the stage ``extract_features``; ``share_trunk``:
-    leave what labels do not change to other cells below ``<results>/trunks``, and take it from them.  After each
+    mode; ``stored``: for a frozen backbone, the file of the stage ``extract_features``; ``share``:
+    leave what labels do not change to other cells below ``<results>/shared``, and take it from them.  After each
     epoch one pass over training and validation samples gives what the closed form and the history need.  The layout
     of the three files is in docs/data-dictionary.md.  The same arguments give the same bytes on one machine and thread
     count.
@@ -54,19 +55,21 @@ def train_cell(
         features=features, split=split, glitch=glitch, dataset=dataset, view=view(model), stored=stored
     )
     network = build(cell, model, settings).to(place)
-    shares = share_trunk and of_clean_pictures(files.read_parquet(split), files.read_parquet(glitch))
+    shared = shared_folder(features, split, glitch) if share else None
     states: list[dict[str, np.ndarray]] = []
     with shared_trunk(
         network,
         cell,
-        trunks(features) if shares else None,
+        shared,
         **_order(training, seed),
         device=place,
         writes=True,
     ) as trunk:
         trained = trunk.tail if trunk else learner(network)
-        samples = trunk.train if trunk else seen(network, cell.train, evaluation_batch, place)
-        validation = trunk.validation if trunk else seen(network, cell.validation, evaluation_batch, place)
+        samples = trunk.train if trunk else seen(network, cell.train, evaluation_batch, place, shared)
+        validation = (
+            trunk.validation if trunk else seen(network, cell.validation, evaluation_batch, place, shared)
+        )
         recorder = Recorder(
             trained,
             {
@@ -113,13 +116,13 @@ def fit_cell(
     seed: int,
     evaluation_batch: int,
     device: str = "cpu",
-    trunks: Path | None = None,
+    shared: Path | None = None,
     passed: Samples | None = None,
 ) -> Network:
     """A new network, trained as in ``train_cell`` on other labels and on some of a cell's samples only.
 
     ``cell``: from ``load_cell`` with ``view(model)``; ``labels``: (n,) integers in 0 … K−1; ``keep_rows``:
-    mask (n,) or indices of the samples to train on; ``trunks``: the folder where cells have left
+    mask (n,) or indices of the samples to train on; ``shared``: the folder where cells have left
     their trunk, used where all samples are kept; ``passed``: all samples as ``frozen_features`` gives
     them.  With the observed labels and all samples the network is that of ``train_cell`` after its last
     epoch.  It is returned in eval mode, on ``device``.
@@ -131,7 +134,7 @@ def fit_cell(
     network = build(cell, model, settings).to(place)
     whole = np.array_equal(rows, np.arange(len(cell.train)))
     with shared_trunk(
-        network, cell, trunks if whole else None, **_order(training, seed), device=place, writes=False
+        network, cell, shared if whole else None, **_order(training, seed), device=place, writes=False
     ) as trunk:
         trained = trunk.tail if trunk else learner(network)
 
@@ -158,9 +161,14 @@ def fit_cell(
     return network
 
 
-def trunks(features: Sequence[str | Path]) -> Path:
-    """Where cells share trunks, found from ``<results>/sources/{source}/features.npy`` of the host."""
-    return Path(paths.fill(paths.TRUNKS, results=str(Path(features[0]).parents[2])))
+def shared_folder(features: Sequence[str | Path], split: str | Path, glitch: str | Path) -> Path | None:
+    """Where cells leave to each other what labels do not change; None for a cell with pictures of its own.
+
+    Found from ``<results>/sources/{source}/features.npy`` of the host.
+    """
+    if not of_clean_pictures(files.read_parquet(split), files.read_parquet(glitch)):
+        return None
+    return Path(paths.fill(paths.SHARED, results=str(Path(features[0]).parents[2])))
 
 
 def _order(training: Mapping[str, Any], seed: int) -> dict[str, int]:
@@ -188,20 +196,51 @@ def learner(network: Network) -> Network:
     return Head(network.head) if network.frozen_features else network
 
 
-def seen(network: Network, samples: Samples, evaluation_batch: int, device: torch.device) -> Samples:
-    """The samples as the learner takes them: frozen features are computed once, here."""
+def seen(
+    network: Network,
+    samples: Samples,
+    evaluation_batch: int,
+    device: torch.device,
+    shared: Path | None = None,
+) -> Samples:
+    """The samples as the learner takes them: frozen features are computed once, here.
+
+    ``shared``: the folder where cells of the same pictures leave them to each other.
+    """
     if not network.frozen_features:
         return samples
-    return _Stored(evaluate(network, samples, batch_size=evaluation_batch, device=device).features)
+
+    def depends_on() -> dict[str, Any]:
+        assert isinstance(samples, PictureInputs)
+        return {
+            "code": provenance.fingerprint(type(network).__module__, __name__),
+            "threads": torch.get_num_threads(),
+            "pictures": [samples.crc32, *samples.shape, len(samples)],
+            "weights": weights_of(network),
+            "batch": evaluation_batch,
+        }
+
+    pictures = isinstance(samples, PictureInputs) and device.type == "cpu"
+    (features,) = sharing.shared(
+        shared if pictures else None,
+        depends_on,
+        lambda: (evaluate(network, samples, batch_size=evaluation_batch, device=device).features,),
+    )
+    return _Stored(features)
 
 
 def frozen_features(
-    cell: CellData, model: str, settings: Mapping[str, Any], evaluation_batch: int, device: str
+    cell: CellData,
+    model: str,
+    settings: Mapping[str, Any],
+    evaluation_batch: int,
+    device: str,
+    shared: Path | None = None,
 ) -> Samples | None:
     """The training samples of a cell as the head takes them, where features are frozen: for several trainings."""
     place = choose(device)
     network = build(cell, model, settings).to(place)
-    return seen(network, cell.train, evaluation_batch, place) if network.frozen_features else None
+    return seen(network, cell.train, evaluation_batch, place, shared) if network.frozen_features else None
 
 
 class ChosenSamples:

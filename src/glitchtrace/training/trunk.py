@@ -3,15 +3,12 @@
 Where the last layers of a network are trained and the others are frozen, what comes out of the frozen ones depends on
 the pictures and, through the statistics of their BatchNorm layers, on the order of the batches, not on the labels.
 Cells of one dataset, model and seed under label noise have the same pictures in the same order: the first of them
-keeps what comes out of the trunk below ``<results>/trunks``, the others train the tail alone on it, to the same bits.
+keeps what comes out of the trunk below ``<results>/shared``, the others train the tail alone on it, to the same bits.
 It is a cache: bounded, removed when the run ends, and nothing but time depends on it.
 
 Source: docs/methods/training.md#shared-trunk.
 """
 
-import fcntl
-import hashlib
-import json
 import math
 import os
 import shutil
@@ -19,14 +16,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from glitchtrace.core import files, provenance
+from glitchtrace.core import files, provenance, sharing
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import CellData
 from glitchtrace.data.split import TRAIN, rows_of
@@ -152,10 +149,10 @@ def shared_trunk(
         yield None
         return
     shape = _shape(network, cell, order["epochs"])
-    place = folder / _digest(network, cell, order)
+    place = folder / sharing.digest(_depends_on(network, cell, order))
     place.mkdir(parents=True, exist_ok=True)
     with open(place / _LOCK, "a", encoding="utf-8") as lock:
-        small = 4 * math.prod(shape) <= LARGEST and _locked(lock)
+        small = 4 * math.prod(shape) <= LARGEST and files.locked(lock)
         kept = _kept(place, shape) if small else None
         if kept or not (small and writes and _room(folder, place, 4 * math.prod(shape))):
             lock.close()  # for the others
@@ -191,29 +188,24 @@ def _per_epoch(cell: CellData) -> int:
     return 2 * len(cell.train) + len(cell.validation)
 
 
-def _digest(network: Network, cell: CellData, order: dict[str, int]) -> str:
+def _depends_on(network: Network, cell: CellData, order: dict[str, int]) -> dict[str, Any]:
     """All that the outputs depend on: code, pictures, weights, which of them are trained, and order."""
-    weights = [zlib.crc32(tensor.cpu().contiguous().numpy()) for tensor in network.state_dict().values()]
-    what = {
+    return {
         "code": provenance.fingerprint(type(network).__module__, __name__),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "pictures": [cell.train.crc32, cell.validation.crc32],
         "form": [cell.train.shape, len(cell.train), len(cell.validation)],
-        "weights": weights,
+        "weights": weights_of(network),
         "trained": network.trained,
         "fixed": network.freeze_bn_stats,
         **order,
     }
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _locked(lock: IO[str]) -> bool:
-    try:
-        fcntl.lockf(lock, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True
+def weights_of(network: Network) -> list[int]:
+    """CRC-32 of each tensor of a network."""
+    return [zlib.crc32(tensor.cpu().contiguous().numpy()) for tensor in network.state_dict().values()]
 
 
 def _kept(place: Path, shape: tuple[int, ...]) -> tuple[files.NpyRows, dict[str, np.ndarray]] | None:
