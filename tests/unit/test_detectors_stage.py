@@ -1,6 +1,9 @@
 """scores.parquet: its columns, orientation, what detectors may say, and bad input."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,6 +12,7 @@ import pytest
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_tensors
+from glitchtrace.detectors import anomalies, neighbours
 from glitchtrace.detectors import evidence as pieces
 from glitchtrace.detectors.evidence import Detection, Evidence, detect
 from glitchtrace.detectors.influence_signals import CARDS, score
@@ -190,3 +194,124 @@ def test_a_choice_of_detectors_is_names_and_groups() -> None:
     assert registry.chosen("detector", "all") == list(registry.names("detector"))
     with pytest.raises(GlitchtraceError, match="unknown detector 'magic'"):
         registry.chosen("detector", ["magic"])
+
+
+# --- cells of the same features -------------------------------------------------------------------------------------
+
+OF_FEATURES = ["knn_distance", "local_outlier_factor", "isolation_forest", "ecod", "autoencoder"]
+NEIGHBOURS = ["knn_vote", "simifeat"]
+
+
+def cell_of(
+    folder: Path, name: str, *, features: np.ndarray, shift: int = 0, kind: Kind = Kind.MISLABELLED
+) -> dict:
+    """A cell of 40 samples below ``folder``; ``features`` (T, 40, d), ``shift`` moves the labels of its first four."""
+    rng = np.random.default_rng(7)
+    labels = np.arange(40) % 3
+    labels[:4] = (labels[:4] + shift) % 3
+    table = pd.DataFrame({"label": labels, "kind": np.where(np.arange(40) < 4, kind, 0).astype(np.int8)})
+    cell = folder / "results/iris" / name / "seed-0"
+    cell.mkdir(parents=True)
+    table.to_parquet(cell / "glitch.parquet")
+    held = rng.normal(size=(len(features), 12, features.shape[2])).astype(np.float32)
+    tensors = {"learning_rates": np.ones(2), "batch_size": np.array([8])}
+    for part, views, own in (("train", features, labels), ("validation", held, np.arange(12) % 3)):
+        tensors[f"{part}/labels"] = own
+        for epoch in (1, 2):
+            chances = rng.dirichlet(np.ones(3), size=len(own)).astype(np.float32)
+            tensors[f"{part}/probabilities/{epoch:03d}"] = chances
+        if len(views) == 1:
+            tensors[f"{part}/features"] = views[0]
+        else:
+            tensors |= {f"{part}/features/{epoch:03d}": views[epoch - 1] for epoch in (1, 2)}
+    write_tensors(tensors, cell / "factors.safetensors")
+    return {
+        "glitch": cell / "glitch.parquet",
+        "factors": [cell / "factors.safetensors"],
+        "settings": {"autoencoder": {"epochs": 2}},
+        "estimator_settings": {},
+        "seed": 0,
+        "detectors": [*OF_FEATURES, *NEIGHBOURS, "mahalanobis"],
+    }
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is made of features, by the name of its function, while a test runs."""
+    names: list[str] = []
+    for module, functions in (
+        (anomalies, ("_nearest", "_isolated", "_surprise", "_reconstructed")),
+        (neighbours, ("nearest_neighbours",)),
+    ):
+        for function in functions:
+            original = getattr(module, function)
+
+            @functools.wraps(original)
+            def counted(*given: object, original: Callable[..., Any] = original) -> object:
+                names.append(original.__name__)
+                return original(*given)
+
+            monkeypatch.setattr(module, function, counted)
+    return names
+
+
+EACH = ["_isolated", "_nearest", "_reconstructed", "_surprise", "nearest_neighbours"]
+
+
+def scored(cell: dict, file: Path, **options: object) -> bytes:
+    detect_cell(**cell, scores=file, **options)
+    return file.read_bytes()
+
+
+def test_cells_that_share_their_features_have_the_bytes_of_cells_alone(
+    tmp_path: Path, made: list[str]
+) -> None:
+    features = np.random.default_rng(1).normal(size=(1, 40, 6)).astype(np.float32)
+    cells = [cell_of(tmp_path, f"noise-0.{shift}", features=features, shift=shift) for shift in (0, 1, 2)]
+    alone = [scored(cell, tmp_path / "alone") for cell in cells]
+    assert sorted(made) == sorted(EACH * 3)
+    assert len(set(alone)) == 3
+    assert not (tmp_path / "results/shared").exists()
+    made.clear()
+    assert [scored(cell, tmp_path / "shared", share=True) for cell in cells] == alone
+    assert sorted(made) == EACH
+    # Another seed draws other trees and another order; it has the same neighbours.
+    made.clear()
+    scored({**cells[0], "seed": 1}, tmp_path / "seed", share=True)
+    assert sorted(made) == ["_isolated", "_reconstructed"]
+
+
+def test_what_is_shared_and_damaged_is_made_again(tmp_path: Path, made: list[str]) -> None:
+    features = np.random.default_rng(1).normal(size=(1, 40, 6)).astype(np.float32)
+    cell = cell_of(tmp_path, "noise-0.1", features=features)
+    first = scored(cell, tmp_path / "first", share=True)
+    kept = sorted((tmp_path / "results/shared").rglob("*.safetensors"))
+    assert len(kept) == len(EACH)
+    for file in kept:
+        file.write_bytes(file.read_bytes()[:-1])
+    made.clear()
+    assert scored(cell, tmp_path / "second", share=True) == first
+    assert sorted(made) == EACH
+
+
+def test_other_features_are_not_shared(tmp_path: Path, made: list[str]) -> None:
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(2, 40, 6)).astype(np.float32)
+    first = cell_of(tmp_path, "noise-0.1", features=features[:1])
+    scored(first, tmp_path / "first", share=True)
+    kept = set((tmp_path / "results/shared").rglob("*.safetensors"))
+    changed = features[:1].copy()
+    changed[0, 39, 5] = np.nextafter(changed[0, 39, 5], np.float32(9))
+    for name, others in {
+        "other-0.1": cell_of(tmp_path, "other-0.1", features=changed),
+        "learnt-0.1": cell_of(tmp_path, "learnt-0.1", features=features),
+        "foreign-0.1": cell_of(tmp_path, "foreign-0.1", features=features[:1], kind=Kind.ANOMALOUS),
+    }.items():
+        alone = scored(others, tmp_path / "alone")
+        made.clear()
+        assert scored(others, tmp_path / "second", share=True) == alone, name
+        assert sorted(made) == EACH, name
+        # Features that training changes, and samples of this cell alone, are of no use to others.
+        now = set((tmp_path / "results/shared").rglob("*.safetensors"))
+        assert len(now - kept) == (len(EACH) if name == "other-0.1" else 0), name
+        kept = now

@@ -44,6 +44,7 @@ rule cross_fit:
             seed=number("seed"),
             evaluation_batch=CONFIG["evaluation_batch"],
             device=CONFIG["device"],
+            share=True,
         ),
     script:
         "../scripts/run_stage.py"
@@ -79,6 +80,7 @@ rule detect:
             settings=detector_settings(DETECTORS),
             estimator_settings=settings("estimator"),
             seed=number("seed"),
+            share=True,
         ),
     script:
         "../scripts/run_stage.py"

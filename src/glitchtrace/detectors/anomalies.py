@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.core.seeding import generator
-from glitchtrace.detectors.evidence import Detection, Evidence
+from glitchtrace.detectors.evidence import Arrays, Detection, Evidence
 
 KIND = "detector"
 CARDS = {
@@ -75,7 +75,8 @@ CARDS = {
 
 def knn_distance(evidence: Evidence, neighbours: int = 10) -> Detection:
     """Mean Euclidean distance to the k nearest other samples, (n,)."""
-    return Detection(evidence.once(_nearest, _searched(neighbours))[0][:, :neighbours].mean(axis=1))
+    distances, _ = evidence.of_features(_nearest, _searched(neighbours))
+    return Detection(distances[:, :neighbours].mean(axis=1))
 
 
 def mahalanobis(evidence: Evidence) -> Detection:
@@ -117,7 +118,12 @@ def shrunk_covariance(rows: np.ndarray) -> np.ndarray:
 def isolation_forest(evidence: Evidence, trees: int = 100) -> Detection:
     """How easily a sample is isolated, (n,) in 0 … 1; the forest is fitted on the training samples."""
     seed = int(generator(evidence.seed, "isolation forest").integers(2**31))
-    return Detection(isolation_scores(evidence.features, evidence.features, trees, seed))
+    (scores,) = evidence.of_features(_isolated, trees, seed)
+    return Detection(scores)
+
+
+def _isolated(features: np.ndarray, trees: int, seed: int) -> Arrays:
+    return (isolation_scores(features, features, trees, seed),)
 
 
 def isolation_scores(seen: np.ndarray, asked: np.ndarray, trees: int, seed: int) -> np.ndarray:
@@ -134,7 +140,9 @@ def local_outlier_factor(evidence: Evidence, neighbours: int = 20) -> Detection:
     from scipy.sparse import csr_matrix
     from sklearn.neighbors import LocalOutlierFactor
 
-    distances, places = (part[:, :neighbours] for part in evidence.once(_nearest, _searched(neighbours)))
+    distances, places = (
+        part[:, :neighbours] for part in evidence.of_features(_nearest, _searched(neighbours))
+    )
     rows, count = distances.shape
     # A sample is its own neighbour at distance 0: scikit-learn takes it off again.
     distances = np.column_stack([np.zeros(rows), distances])
@@ -150,15 +158,13 @@ def _searched(neighbours: int) -> int:
     return max(neighbours, 20)
 
 
-def _nearest(evidence: Evidence, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(features: np.ndarray, neighbours: int) -> Arrays:
     """Euclidean distances to the k nearest other samples, nearest first, and their places, each (n, k)."""
     from sklearn.neighbors import NearestNeighbors
 
-    rows = evidence.features
-    count = min(neighbours, len(rows) - 1)
-    found: tuple[np.ndarray, np.ndarray] = (
-        NearestNeighbors(n_neighbors=count, algorithm="brute", n_jobs=1).fit(rows).kneighbors()
-    )
+    count = min(neighbours, len(features) - 1)
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute", n_jobs=1).fit(features)
+    found: Arrays = search.kneighbors()
     return found
 
 
@@ -167,9 +173,14 @@ def ecod(evidence: Evidence) -> Detection:
 
     PyOD sorts each feature twice, takes 2 n d logarithms of n different numbers, and compiles a loop in every process.
     """
+    (scores,) = evidence.of_features(_surprise)
+    return Detection(scores)
+
+
+def _surprise(features: np.ndarray) -> Arrays:
     from scipy.stats import skew
 
-    rows = evidence.features.astype(np.float64)
+    rows = features.astype(np.float64)
     count, width = rows.shape
     surprise = -np.log(np.linspace(1 / count, 1, count))
     # PyOD takes the tail on the side of the skew and then the larger of both: it matters only where there is none.
@@ -183,7 +194,7 @@ def ecod(evidence: Evidence) -> Detection:
         left, right = ends - 1, count - 1 - starts  # how many others are at most, at least as large
         tails = surprise[left] + surprise[right] if both[place] else surprise[np.minimum(left, right)]
         found[place, order] = np.repeat(tails, ends - starts)
-    return Detection(np.ascontiguousarray(found.T).sum(axis=1))
+    return (np.ascontiguousarray(found.T).sum(axis=1),)
 
 
 def autoencoder(evidence: Evidence, epochs: int = 10) -> Detection:
@@ -191,6 +202,12 @@ def autoencoder(evidence: Evidence, epochs: int = 10) -> Detection:
 
     The hidden layers have half and a quarter of the features, at most PyOD's own 64 and 32.
     """
+    seed = int(generator(evidence.seed, "autoencoder").integers(2**31))
+    (scores,) = evidence.of_features(_reconstructed, epochs, seed)
+    return Detection(scores)
+
+
+def _reconstructed(features: np.ndarray, epochs: int, seed: int) -> Arrays:
     from pyod.models.auto_encoder import AutoEncoder  # type: ignore[import-untyped]
     from torch.utils.data import DataLoader
 
@@ -211,17 +228,17 @@ def autoencoder(evidence: Evidence, epochs: int = 10) -> Detection:
             distance: np.ndarray = np.linalg.norm(self.model(rows).numpy() - rows.numpy(), axis=1)
             return distance
 
-    width = evidence.features.shape[1]
+    width = features.shape[1]
     hidden = [min(max(2, width // 2), 64), min(max(2, width // 4), 32)]
     model = Cheaper(
         hidden_neuron_list=hidden,
         epoch_num=epochs,
-        batch_size=min(32, len(evidence)),
+        batch_size=min(32, len(features)),
         device="cpu",
-        random_state=int(generator(evidence.seed, "autoencoder").integers(2**31)),
+        random_state=seed,
         verbose=0,
     )
-    return Detection(model.fit(evidence.features.astype(np.float32)).decision_scores_)
+    return (model.fit(features.astype(np.float32)).decision_scores_,)
 
 
 COMPONENTS = {

@@ -16,6 +16,10 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data import doors
 from glitchtrace.influence.profile import Profiles
 
+Arrays = tuple[np.ndarray, ...]
+# Is given a function of features and settings, the features and the settings, and answers what the function would.
+Share = Callable[[Callable[..., Arrays], np.ndarray, tuple[Any, ...]], Arrays]
+
 # Piece -> what a user has to give, for messages.
 NEEDS = {
     "probabilities": "class probabilities of the trained model (probabilities=)",
@@ -50,7 +54,8 @@ class Evidence:
     """What can be known of n training samples with labels (n,) in 0 … K−1, each piece lazily and once.
 
     The fields are readers, called when their piece is first asked for; a piece without a reader is not at hand.
-    ``groups`` (n,): samples that belong together, or None.  ``seed`` drives detectors that draw.
+    ``groups`` (n,): samples that belong together, or None.  ``seed`` drives detectors that draw.  ``share``: takes what
+    is made of features alone from others who have the same features.
     """
 
     labels: np.ndarray
@@ -63,6 +68,7 @@ class Evidence:
     read_pictures: Callable[[], np.ndarray] | None = None
     groups: np.ndarray | None = None
     seed: int = 0
+    share: Share | None = None
 
     def __post_init__(self) -> None:
         doors.codes(self.labels, self.classes)
@@ -172,6 +178,15 @@ class Evidence:
             self._made[key] = make(self, *settings)
         return self._made[key]
 
+    def of_features(self, make: Callable[..., Arrays], *settings: Any) -> Arrays:
+        """``make(features, *settings)``, arrays that no label enters, made once for all who have these features."""
+        key = (make, *settings)
+        if key not in self._made:
+            share = self.share or _alone
+            self._made[key] = share(make, self.features, settings)
+        found: Arrays = self._made[key]
+        return found
+
     @cached_property
     def pictures(self) -> np.ndarray:
         """Pictures, (n, H, W) or (n, H, W, C) uint8."""
@@ -244,6 +259,10 @@ def detect(name: str, evidence: Evidence, settings: Mapping[str, Any] | None = N
 def needs(detectors: Sequence[str]) -> set[str]:
     """The pieces of evidence that some detectors need together."""
     return {need for name in detectors for need in registry.card("detector", name)["needs"]}
+
+
+def _alone(make: Callable[..., Arrays], features: np.ndarray, settings: tuple[Any, ...]) -> Arrays:
+    return make(features, *settings)
 
 
 def _read(reader: Callable[[], Any] | None, need: str) -> Any:

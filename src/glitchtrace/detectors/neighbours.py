@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from glitchtrace.core.seeding import generator
-from glitchtrace.detectors.evidence import Detection, Evidence
+from glitchtrace.detectors.evidence import Arrays, Detection, Evidence
 
 KIND = "detector"
 CARDS = {
@@ -67,7 +67,7 @@ _EDGE = 0.03  # relations up to this size are no edges
 
 def knn_vote(evidence: Evidence, neighbours: int = 10) -> Detection:
     """Share of the k nearest neighbours with another label, weighted by similarity, (n,) in 0 … 1."""
-    found = evidence.once(_neighbourhood, neighbours)
+    found = evidence.of_features(nearest_neighbours, neighbours)
     shares = soft_labels(found, evidence.labels, evidence.classes)
     own = shares[np.arange(len(evidence)), evidence.labels]
     return Detection(1 - own, proposed_labels=shares.argmax(axis=1), confidence=shares.max(axis=1))
@@ -75,7 +75,7 @@ def knn_vote(evidence: Evidence, neighbours: int = 10) -> Detection:
 
 def simifeat(evidence: Evidence, neighbours: int = 10) -> Detection:
     """1 − q_y / ‖q‖ of the neighbours' soft label q, the sample itself included, (n,) in 0 … 1."""
-    found = evidence.once(_neighbourhood, neighbours)
+    found = evidence.of_features(nearest_neighbours, neighbours)
     shares = soft_labels(found, evidence.labels, evidence.classes, weighted=False)
     shares = shares * neighbours
     rows = np.arange(len(evidence))
@@ -181,9 +181,7 @@ def _log_likelihood(rows: np.ndarray, members: np.ndarray) -> np.ndarray:
     return result
 
 
-def soft_labels(
-    nearest: tuple[np.ndarray, np.ndarray], labels: np.ndarray, classes: int, *, weighted: bool = True
-) -> np.ndarray:
+def soft_labels(nearest: Arrays, labels: np.ndarray, classes: int, *, weighted: bool = True) -> np.ndarray:
     """The share of each class among the nearest neighbours, from ``nearest_neighbours``, (n, K)."""
     places, similarity = nearest
     shares = np.zeros((len(places), classes))
@@ -193,7 +191,7 @@ def soft_labels(
     return result
 
 
-def nearest_neighbours(features: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+def nearest_neighbours(features: np.ndarray, neighbours: int) -> Arrays:
     """The k nearest neighbours of every sample but itself, nearest first, ties by index, and their cosines, (n, k)."""
     rows = _unit(features)
     count = min(neighbours, len(rows) - 1)
@@ -205,10 +203,6 @@ def nearest_neighbours(features: np.ndarray, neighbours: int) -> tuple[np.ndarra
         places[part] = _first(distance, count)
         cosines[part] = -np.take_along_axis(distance, places[part], axis=1)
     return places, cosines
-
-
-def _neighbourhood(evidence: Evidence, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    return nearest_neighbours(evidence.features, neighbours)
 
 
 def _first(values: np.ndarray, count: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Stage: the scores of all detectors of one cell, in one table."""
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,13 +8,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from glitchtrace.core import files
+from glitchtrace.core import files, paths, provenance, sharing
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.preprocess import Inputs
 from glitchtrace.data.sources import Sources
 from glitchtrace.data.split import TRAIN, VALIDATION
-from glitchtrace.detectors.evidence import Detection, Evidence, Validation, detect
+from glitchtrace.detectors.evidence import Arrays, Detection, Evidence, Validation, detect
 from glitchtrace.detectors.number import Number, count
 from glitchtrace.influence.factors import Factors, load_factors
 from glitchtrace.influence.profile import load_profiles
@@ -48,6 +49,7 @@ def detect_cell(
     representations: Sequence[str] = (),
     counters: Sequence[str] = (),
     numbers: str | Path | None = None,
+    share: bool = False,
 ) -> None:
     """Write ``scores.parquet``: sample, label, a column per detector, and what else the detectors say.
 
@@ -58,8 +60,9 @@ def detect_cell(
     ``features`` of the sources and the ``split`` of ``dataset``.  Columns beside the scores:
     ``{detector}/proposed_label``, ``/confidence``, ``/flagged``, ``/kind`` and ``/posterior_{kind}``; the label that
     CNCI proposes is ``proposed_label``, the kind that CFRank tells ``verdict``.  ``numbers``: where ``counters`` are
-    asked, their table: counter, count, low, high.  Raises GlitchtraceError for an unknown detector and for evidence
-    that cannot be read or is of other samples.
+    asked, their table: counter, count, low, high.  ``share``: leave what no label enters to other cells below
+    ``<results>/shared``, and take it from them.  Raises GlitchtraceError for an unknown detector and for evidence that
+    cannot be read or is of other samples.
     """
     evidence = read_evidence(
         glitch=glitch,
@@ -69,6 +72,7 @@ def detect_cell(
         pictures=pictures,
         kept=[(name, _kept(name, features, split[0], glitch, dataset, stored)) for name in representations],
         seed=seed,
+        shared=_shared(glitch) if share else None,
     )
     answers = {
         name: detect(name, evidence, {**estimator_settings, **settings.get(name, {})}) for name in detectors
@@ -95,10 +99,13 @@ def read_evidence(
     pictures: Sequence[str | Path] = (),
     kept: Sequence[tuple[str, Callable[[str], np.ndarray]]] = (),
     seed: int = 0,
+    shared: Path | None = None,
 ) -> Evidence:
     """The evidence of one cell, read from its files as detectors ask for it; labels are those observed.
 
-    ``kept``: further representations, each a name and the function that reads a part of the cell.
+    ``kept``: further representations, each a name and the function that reads a part of the cell.  ``shared``: the
+    folder where cells of the same samples leave what is made of their features alone, where training does not change
+    these.
 
     Raises GlitchtraceError where a file is of other samples, when it is read.
     """
@@ -125,6 +132,19 @@ def read_evidence(
         _same(tensors["labels"], labels, out_of_fold[0], glitch)
         return tensors["probabilities"]
 
+    def taken(make: Callable[..., Arrays], found: np.ndarray, settings: tuple[Any, ...]) -> Arrays:
+        def depends_on() -> dict[str, Any]:
+            content = np.ascontiguousarray(found)
+            return {
+                "code": provenance.fingerprint(f"{make.__module__}:{make.__qualname__}"),
+                "function": make.__qualname__,
+                "settings": settings,
+                "features": [content.dtype.str, content.shape, hashlib.sha256(content.data).hexdigest()],
+            }
+
+        of_others = shared is not None and fitting().frozen and _labels_alone(samples)
+        return sharing.shared(shared if of_others else None, depends_on, lambda: make(found, *settings))
+
     return Evidence(
         labels,
         int(labels.max()) + 1 if not factors else fitting().train.probabilities[0].shape[1],
@@ -135,7 +155,20 @@ def read_evidence(
         read_profiles=(lambda: load_profiles(profile[0])) if profile else None,
         read_pictures=(lambda: Sources(pictures).samples(samples)) if pictures else None,
         seed=seed,
+        share=taken,
     )
+
+
+def _shared(glitch: str | Path) -> Path:
+    """Where cells share what is made of features, from ``<results>/{dataset}/{glitch}-{ratio}/seed-{seed}/…``."""
+    return Path(paths.fill(paths.SHARED, results=str(Path(glitch).parents[3])))
+
+
+def _labels_alone(samples: pd.DataFrame) -> bool:
+    """Whether the glitches of a sample table are wrong labels: such cells have the same samples."""
+    from glitchtrace.glitches.kinds import Kind
+
+    return bool(samples["kind"].isin((Kind.CLEAN, Kind.MISLABELLED)).all())
 
 
 def _kept(
