@@ -8,7 +8,6 @@ remedy, what is truncated, altered or of another version.  A file without a vers
 here; only its form is checked.
 """
 
-import fcntl
 import glob
 import json
 import math
@@ -18,7 +17,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from glitchtrace.core.errors import GlitchtraceError
 
@@ -74,15 +73,6 @@ def replacing(target: str | Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def locked(stream: IO[str]) -> bool:
-    """Wait for the lock of a file open for writing, held until it is closed; False where there are no locks."""
-    try:
-        fcntl.lockf(stream, fcntl.LOCK_EX)
-    except OSError:
-        return False
-    return True
 
 
 def _umask() -> int:

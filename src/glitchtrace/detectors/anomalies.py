@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.core.seeding import generator
-from glitchtrace.detectors.evidence import Arrays, Detection, Evidence
+from glitchtrace.core.sharing import Arrays
+from glitchtrace.detectors.evidence import Detection, Evidence
 
 KIND = "detector"
 CARDS = {

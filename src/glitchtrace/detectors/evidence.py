@@ -13,10 +13,10 @@ import numpy as np
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.sharing import Arrays
 from glitchtrace.data import doors
 from glitchtrace.influence.profile import Profiles
 
-Arrays = tuple[np.ndarray, ...]
 # Is given a function of features and settings, the features and the settings, and answers what the function would.
 Share = Callable[[Callable[..., Arrays], np.ndarray, tuple[Any, ...]], Arrays]
 
@@ -180,11 +180,7 @@ class Evidence:
 
     def of_features(self, make: Callable[..., Arrays], *settings: Any) -> Arrays:
         """``make(features, *settings)``, arrays that no label enters, made once for all who have these features."""
-        key = (make, *settings)
-        if key not in self._made:
-            share = self.share or _alone
-            self._made[key] = share(make, self.features, settings)
-        found: Arrays = self._made[key]
+        found: Arrays = self.once(_of_features, make, *settings)
         return found
 
     @cached_property
@@ -261,8 +257,10 @@ def needs(detectors: Sequence[str]) -> set[str]:
     return {need for name in detectors for need in registry.card("detector", name)["needs"]}
 
 
-def _alone(make: Callable[..., Arrays], features: np.ndarray, settings: tuple[Any, ...]) -> Arrays:
-    return make(features, *settings)
+def _of_features(evidence: Evidence, make: Callable[..., Arrays], *settings: Any) -> Arrays:
+    if evidence.share is None:
+        return make(evidence.features, *settings)
+    return evidence.share(make, evidence.features, settings)
 
 
 def _read(reader: Callable[[], Any] | None, need: str) -> Any:

@@ -10,11 +10,12 @@ import pandas as pd
 
 from glitchtrace.core import files, paths, provenance, sharing
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.sharing import Arrays
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.preprocess import Inputs
 from glitchtrace.data.sources import Sources
 from glitchtrace.data.split import TRAIN, VALIDATION
-from glitchtrace.detectors.evidence import Arrays, Detection, Evidence, Validation, detect
+from glitchtrace.detectors.evidence import Detection, Evidence, Validation, detect
 from glitchtrace.detectors.number import Number, count
 from glitchtrace.influence.factors import Factors, load_factors
 from glitchtrace.influence.profile import load_profiles

@@ -152,7 +152,7 @@ def shared_trunk(
     place = folder / sharing.digest(_depends_on(network, cell, order))
     place.mkdir(parents=True, exist_ok=True)
     with open(place / _LOCK, "a", encoding="utf-8") as lock:
-        small = 4 * math.prod(shape) <= LARGEST and files.locked(lock)
+        small = 4 * math.prod(shape) <= LARGEST and sharing.locked(lock)
         kept = _kept(place, shape) if small else None
         if kept or not (small and writes and _room(folder, place, 4 * math.prod(shape))):
             lock.close()  # for the others
