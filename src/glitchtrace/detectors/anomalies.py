@@ -218,6 +218,11 @@ def _reconstructed(features: np.ndarray, epochs: int, seed: int) -> Arrays:
     class Cheaper(AutoEncoder):  # type: ignore[misc]
         """PyOD's own, to the bit: batches are taken by one index, and its distance needs no compiler."""
 
+        def training_prepare(self) -> None:
+            super().training_prepare()
+            for group in self.optimizer.param_groups:
+                group["foreach"] = True  # one call for all tensors
+
         def train(self, train_loader: Any) -> None:
             super().train(whole(train_loader))
 
