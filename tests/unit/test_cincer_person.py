@@ -1074,7 +1074,8 @@ def test_a_person_answers_in_the_browser(browser, pictures: Path, tmp_path: Path
         first = session.question()
         assert first is not None
         assert page.locator("img").count() == 2
-        assert page.locator("img").first.evaluate("image => image.naturalWidth") == 224
+        width = page.locator("img").first.evaluate("image => image.decode().then(() => image.naturalWidth)")
+        assert width == 224
         assert page.locator("#confirm").inner_text() == "Both labels are right"
         assert page.locator("#undo").is_disabled()
         # Relabel both, take it back, relabel one, keep.
