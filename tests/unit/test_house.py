@@ -305,12 +305,12 @@ def test_a_variant_inherits_from_its_base_name() -> None:
     )
     model = complete["settings"]["model"]["resnet20@akamaster"]
     assert model["weights"] == "akamaster"
-    assert configuration.training_settings(model, "mnist@tenth") == {
+    assert grid.training_settings(model, "mnist@tenth") == {
         "learning_rate": 0.1,
         "batch_size": 128,
         "epochs": 7,
     }
-    assert configuration.training_settings(model, "cifar10")["learning_rate"] == 0.01
+    assert grid.training_settings(model, "cifar10")["learning_rate"] == 0.01
 
 
 def test_a_study_may_add_a_variant_but_not_change_what_others_share() -> None:

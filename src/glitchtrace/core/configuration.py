@@ -259,13 +259,6 @@ def study_name(file: str | Path) -> str:
     return name
 
 
-def training_settings(model: Mapping[str, Any], dataset: str) -> dict[str, Any]:
-    """Learning rate, batch size and epochs of a model on a dataset: by name, base name, or default."""
-    table = model["training"]
-    row = table.get(dataset) or table.get(registry.base_name(dataset)) or {}
-    return {**table["default"], **row}
-
-
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` updated by ``over``; nested mappings are merged, everything else is replaced."""
     merged = dict(base)

@@ -249,6 +249,13 @@ def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
     return kept - held_out, held_out
 
 
+def training_settings(model: Mapping[str, Any], dataset: str) -> dict[str, Any]:
+    """Learning rate, batch size and epochs of a model on a dataset: by name, base name, or default."""
+    table = model["training"]
+    row = table.get(dataset) or table.get(registry.base_name(dataset)) or {}
+    return {**table["default"], **row}
+
+
 class Grid:
     """Cells of a study, as the wildcards of their files, found by their keys."""
 

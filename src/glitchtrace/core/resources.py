@@ -123,24 +123,16 @@ def _size(dataset: str, model: str, settings: Mapping[str, Mapping[str, Any]]) -
         "validation": validation,
         "columns": max(int(columns or 0), int(hidden or 0)),
         "classes": card["classes"] or 10,
-        "epochs": _epochs(own, dataset),
+        "epochs": grid.training_settings(own, dataset)["epochs"],
         "changing": view != "features" and registry.base_name(model) not in _FROZEN,
     }
-
-
-def _epochs(model: Mapping[str, Any], dataset: str) -> int:
-    # Not at the top: the engine reads a number of this module, and needs no schemas.
-    from glitchtrace.core.configuration import training_settings
-
-    epochs: int = training_settings(model, dataset)["epochs"]
-    return epochs
 
 
 def training_minutes(
     dataset: str, model: str, settings: Mapping[str, Mapping[str, Any]], trainings: float = 1
 ) -> int:
     """Minutes to ask for where a job takes as long as so many trainings of a model on a dataset."""
-    epochs = _epochs(settings["model"][model], dataset)
+    epochs = grid.training_settings(settings["model"][model], dataset)["epochs"]
     each = _TRAINING[registry.card("model", model)["view"]]
     return _minutes(trainings * epochs * each * sum(grid.sizes(dataset, settings["dataset"][dataset])))
 
