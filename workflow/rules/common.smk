@@ -450,9 +450,7 @@ def model_settings(wildcards):
 
 def training_settings(wildcards):
     """Parameter function: learning rate, batch size and epochs of the model on the dataset."""
-    return grid.training_settings(
-        SETTINGS["model"][wildcards.model], wildcards.dataset
-    )
+    return grid.training_settings(SETTINGS["model"][wildcards.model], wildcards.dataset)
 
 
 def number(name):
