@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 
@@ -128,6 +130,36 @@ def test_statistics_drift_in_training_unless_frozen():
     }
     moved = {name.rpartition(".")[0] for name in start if not torch.equal(frozen[name], start[name])}
     assert moved == {"layer3.2.bn1", "layer3.2.bn2"}
+
+
+@pytest.mark.parametrize("inputs_learn", [False, True])
+@pytest.mark.parametrize("trained", [[], ["layer3.2"], ["layer2.0.bn1"], ["bn1"], ["conv1", "layer1"]])
+@pytest.mark.parametrize("shortcut", ["padding", "convolution"])
+def test_training_has_the_bits_of_torchs_own_layers(shortcut, trained, inputs_learn):
+    network = build(shortcut=shortcut, trainable_layers=trained).train()
+    plain = deepcopy(network)
+    for module in plain.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.__class__ = torch.nn.BatchNorm2d
+
+    def found(some):
+        x = pictures(6, 3, 16, 16).requires_grad_(inputs_learn)
+        kept = x.detach().clone()
+        loss = torch.nn.functional.cross_entropy(some(x), torch.arange(6))
+        gradients = torch.autograd.grad(loss, [*some.trained_parameters(), *([x] if inputs_learn else [])])
+        assert torch.equal(x, kept)
+        with torch.no_grad():
+            outputs = some.features(x)
+        return [loss, *gradients, outputs, *some.buffers()]
+
+    for one, other in zip(found(network), found(plain), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_single_value_in_training_is_refused_as_by_torch():
+    network = build((3, 4, 4), trainable_layers=[]).train()
+    with pytest.raises(ValueError, match="more than 1 value per channel"), torch.no_grad():
+        network(pictures(1, 3, 4, 4))
 
 
 def test_features_are_frozen_only_without_trained_layers_and_with_frozen_statistics():

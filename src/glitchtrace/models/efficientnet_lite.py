@@ -243,7 +243,7 @@ class _Inverted(nn.Module):
         inside = _clipped(self.bn1(self.conv_pw(x)))
         inside = _clipped(self.bn2(self.conv_dw(inside)))
         result: Tensor = self.bn3(self.conv_pwl(inside))
-        return result + x if self.beside else result
+        return result.add_(x) if self.beside else result
 
 
 class _Network(nn.Module):

@@ -76,29 +76,54 @@ Shortcut = Literal["padding", "convolution"]
 Some = TypeVar("Some", bound=Network)
 
 
+class _BatchNorm(nn.BatchNorm2d):
+    """torch's, to the same bits; where nothing learns it overwrites its inputs, memory that the cache still holds."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (B, C, H, W); ``x`` is lost in training on a processor where no gradient is asked for."""
+        one_value = x.numel() == self.num_features  # torch says what is wrong with it
+        if not self.training or x.device.type != "cpu" or one_value or self._gradient_of(x):
+            return super().forward(x)
+        assert self.num_batches_tracked is not None
+        assert self.momentum is not None
+        self.num_batches_tracked.add_(1)
+        # Means and inverse deviations of the batch, which a gradient would need.
+        unused = x.new_empty(self.num_features), x.new_empty(self.num_features)
+        moving = self.running_mean, self.running_var
+        torch.native_batch_norm(
+            x, self.weight, self.bias, *moving, True, self.momentum, self.eps, out=(x, *unused)
+        )
+        return x
+
+    def _gradient_of(self, x: Tensor) -> bool:
+        learning = x.requires_grad or self.weight.requires_grad or self.bias.requires_grad
+        return learning and torch.is_grad_enabled()
+
+
 class BasicBlock(nn.Module):
     """Two 3 × 3 convolutions with BatchNorm and a shortcut around them."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, shortcut: Shortcut) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
+        self.bn1 = _BatchNorm(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
+        self.bn2 = _BatchNorm(outputs)
         self.shortcut: nn.Module = nn.Identity()
         if inputs != outputs:
             if shortcut == "padding":
                 self.shortcut = PaddingShortcut(stride, outputs - inputs)
             else:
                 self.shortcut = nn.Sequential(
-                    nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+                    nn.Conv2d(inputs, outputs, 1, stride, bias=False), _BatchNorm(outputs)
                 )
 
     def forward(self, x: Tensor) -> Tensor:
         """ReLU(residual(x) + shortcut(x)), shape (B, outputs, H / stride, W / stride)."""
         residual = functional.relu(self.bn1(self.conv1(x)), inplace=True)
         residual = self.bn2(self.conv2(residual))
-        return functional.relu(residual + self.shortcut(x), inplace=True)
+        residual += self.shortcut(x)
+        return functional.relu(residual, inplace=True)
 
 
 class PaddingShortcut(nn.Module):
@@ -129,7 +154,7 @@ class ResNet20(Network):
             torch.manual_seed(seed)
             head = nn.Linear(WIDTHS[-1], classes)
             self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, padding=1, bias=False)
-            self.bn1 = nn.BatchNorm2d(WIDTHS[0])
+            self.bn1 = _BatchNorm(WIDTHS[0])
             self.layer1 = _stage(WIDTHS[0], WIDTHS[0], 1, shortcut)
             self.layer2 = _stage(WIDTHS[0], WIDTHS[1], 2, shortcut)
             self.layer3 = _stage(WIDTHS[1], WIDTHS[2], 2, shortcut)
