@@ -18,7 +18,7 @@ from glitchtrace.papers.glitches.losses import last_losses
 from glitchtrace.papers.glitches.published import Number
 from glitchtrace.papers.glitches.statements import Statement
 from glitchtrace.papers.glitches.statements import statements as published_statements
-from glitchtrace.papers.glitches.tables import Found, Tables, difference, fidelity_table, study_table
+from glitchtrace.papers.glitches.tables import KEYS, Found, Tables, difference, fidelity_table, study_table
 from glitchtrace.papers.glitches.verdicts import MARGIN, SEEDS, in_words, judge_number, judge_statement
 from glitchtrace.reporting.style import human_name
 
@@ -85,21 +85,24 @@ def main() -> None:
 
 
 def collect() -> None:
-    """Make the table of every study of this page that has been run below ``results``."""
+    """Bring up to date the table of every study of this page that has been run below ``results``.
+
+    Of a part of a study that is not there, or there with fewer seeds than before, the committed rows stay.
+    """
     for summary in sorted(STUDIES.glob("*/summary.parquet")):
         study = summary.parent
         if study.name in ORDER or (FOLDER / f"{study.name}.csv").is_file():
             epochs = sorted(study.glob("tables/*/epochs-*.csv"))
             table = study_table(summary, study / "cost.parquet", epochs)
             FOLDER.mkdir(exist_ok=True)
-            table.round(6).to_csv(FOLDER / f"{study.name}.csv", index=False)
+            kept = keep_larger(study.name, table.round(6), KEYS, "n")
+            kept.to_csv(FOLDER / f"{study.name}.csv", index=False)
     for agreement in sorted(STUDIES.glob("*/tables/fidelity.csv")):
         name = agreement.parents[1].name
         if (configuration.DEFAULT.parent / "studies" / f"{name}.yaml").is_file():
             fidelity_table(agreement).round(6).to_csv(FOLDER / f"{name}.csv", index=False)
     if found := losses():
-        keys = ["dataset", "model", "glitch", "ratio", "estimator", "signal", "metric"]
-        kept = keep_larger(LOSSES, pd.DataFrame(found).round(6), keys, "n")
+        kept = keep_larger(LOSSES, pd.DataFrame(found).round(6), KEYS, "n")
         kept.to_csv(FOLDER / f"{LOSSES}.csv", index=False)
 
 
