@@ -16,7 +16,7 @@ from glitchtrace.papers.glitches import published
 from glitchtrace.papers.glitches.hours import Hours
 from glitchtrace.papers.glitches.losses import last_losses
 from glitchtrace.papers.glitches.published import Number
-from glitchtrace.papers.glitches.statements import Statement
+from glitchtrace.papers.glitches.statements import OLD, TABLE_SETS, Statement
 from glitchtrace.papers.glitches.statements import statements as published_statements
 from glitchtrace.papers.glitches.tables import KEYS, Found, Tables, difference, fidelity_table, study_table
 from glitchtrace.papers.glitches.verdicts import MARGIN, SEEDS, in_words, judge_number, judge_statement
@@ -40,6 +40,11 @@ MEASURED = {
     "mislabelled_loss": "loss, mislabelled",
 }
 INTRODUCTION = Path("docs/reproduction_introduction.md")
+# Severity -> the end of the name of a corruption in its study.
+SEVERITIES = {1: "_mild", 3: "_medium", 5: ""}
+# The learning rates of the networks for tables, by the middle of the name of a model in their study.
+RATES = {"low": 0.01, "medium": 0.03, "high": 0.1, "highest": 0.3}
+TRANSFORMER, ONE_EPOCH = "ft_transformer", "resnet20@one_epoch"
 # Studies in the order in which they are worth running.
 ORDER = (
     "mnist",
@@ -60,6 +65,8 @@ ORDER = (
     "pictures",
     "ratios",
     "corruptions",
+    "corruption_severity",
+    "tabular_learning_rates",
     "more_corruptions",
     "published_corruptions",
     "human_labels",
@@ -285,7 +292,21 @@ def causes(tables: Tables) -> str:
         f"{MARGIN} of the published accuracy on mislabelled samples on: {where[True] or 'none'}; not on: "
         f"{where[False] or 'none'}."
     )
-    return "\n".join([text, "", *lines, "", labels, "", known_pictures(tables)])
+    return "\n".join(
+        [
+            text,
+            "",
+            *lines,
+            "",
+            labels,
+            "",
+            known_pictures(tables),
+            "",
+            corruptions(tables),
+            "",
+            learning_rates(tables),
+        ]
+    )
 
 
 def known_pictures(tables: Tables) -> str:
@@ -303,6 +324,63 @@ def known_pictures(tables: Tables) -> str:
         "The weights of ResNet-20 have learnt CIFAR-10's own pictures; those of EfficientNet-Lite0 have never seen "
         f"one. On lossless CIFAR-10, {words[0]}; {words[1]}."
     )
+
+
+def corruptions(tables: Tables) -> str:
+    """What severity and length of the training make of the signals on corrupted pictures."""
+    signals = (*OLD, "CNCI", "PCID", "one_minus_p")
+    names = " | ".join(human_name("detector", name) for name in signals)
+    lines = [f"| corruption | severity | epochs | {names} |", f"|:--|--:|--:|{'--:|' * len(signals)}"]
+    runs = [(published.RESNET, 7, *of) for of in SEVERITIES.items()] + [(ONE_EPOCH, 1, 5, "")]
+    one: dict[tuple[str, str], float] = {}
+    for name in ("brightness", "stripe"):
+        for model, epochs, severity, end in runs:
+            cell = (published.MNIST, model, f"corruption@{name}{end}", "0.1")
+            found = {signal: tables.value(*cell, signal, "f1") for signal in signals}
+            means = {signal: value.mean for signal, value in found.items() if value}
+            assert len(means) == len(signals), f"the study corruption_severity: {model}, {name}{end}"
+            if model == ONE_EPOCH:
+                one |= {(name, signal): mean for signal, mean in means.items()}
+            shown = " | ".join(f"{mean:.3f}" for mean in means.values())
+            lines.append(f"| {name} | {severity} | {epochs} | {shown} |")
+    largest = {name: max(one[name, signal] for signal in OLD) for name in ("brightness", "stripe")}
+    *_, last = tables.per_epoch(published.MNIST, published.RESNET, "corruption@stripe", "0.1", "SI")
+    text = (
+        "**Corrupted pictures.** Published: no old signal finds them, with an F1 of 0 on MNIST-C, and PCID does. "
+        "Ours, F1 on MNIST with ResNet-20, two seeds; a random order has 0.1. Length is a part of the answer: after "
+        f"one epoch the old signals miss `stripe` as published (at most {largest['stripe']:.3f}) and PCID has "
+        f"{one['stripe', 'PCID']:.3f}, still below CNCI; the checkpoint of the seventh epoch alone gives SI "
+        f"{last.mean:.3f}. Of `brightness` they find {largest['brightness']:.3f} after one epoch, and neither severity "
+        "nor length brings that to 0. What is left are MNIST-C's own pictures (`published_corruptions`, whose archive "
+        "is not at hand) and the way in which they were put in, whose code is not published."
+    )
+    return "\n".join([text, "", *lines])
+
+
+def learning_rates(tables: Tables) -> str:
+    """By how much CNCI leads SI at 1 % of wrong labels in tables, by the learning rate of the network."""
+    lines = ["| model | learning rate | CNCI | SI | lead |", "|:--|--:|--:|--:|--:|"]
+    chosen = [
+        (f"{model}@{name}_rate", model, f"{rate:g}")
+        for model in ("tabular_mlp", "tabular_resnet")
+        for name, rate in RATES.items()
+    ]
+    for model, name, rate in [*chosen, (TRANSFORMER, TRANSFORMER, "0.03")]:
+        found = [
+            [tables.value(dataset, model, "uniform", "0.01", signal, "f1") for dataset in TABLE_SETS]
+            for signal in ("CNCI", "SI")
+        ]
+        ours, rival = (sum(value.mean for value in row if value) / len(row) for row in found)
+        lead = f"{(ours / rival - 1) * 100:+.0f} %"
+        lines.append(f"| {human_name('model', name)} | {rate} | {ours:.3f} | {rival:.3f} | {lead} |")
+    text = (
+        "**CNCI against SI at 1 % in tables.** Published: 36 % better on average over three networks and three data "
+        "sets, Epsilon among them, with learning rates that are not given. Ours, F1 averaged over Jannis and Forest "
+        "Cover: SI all but fails under MLP and ResNet, at any of four learning rates, and keeps up under "
+        "FT-Transformer. So the average is a matter of the networks, not of our rates; what Epsilon would add is not "
+        "known here."
+    )
+    return "\n".join([text, "", *lines])
 
 
 def _beside(value: float, published_value: float) -> str:

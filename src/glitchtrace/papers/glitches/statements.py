@@ -18,7 +18,17 @@ from glitchtrace.papers.glitches.decisions import (
     ratio_of,
     within,
 )
-from glitchtrace.papers.glitches.published import CIFAR, FMNIST, KNOWN, MNIST, NO_WEIGHTS, RESNET, study_of
+from glitchtrace.papers.glitches.published import (
+    AT_ONE_PER_CENT,
+    CIFAR,
+    CORRUPTED,
+    FMNIST,
+    KNOWN,
+    MNIST,
+    NO_WEIGHTS,
+    RESNET,
+    study_of,
+)
 from glitchtrace.papers.glitches.tables import Found, Tables, bounds
 
 TABLE_SETS = ("covtype_sample@tenth", "jannis_sample@tenth")
@@ -80,6 +90,7 @@ def statements() -> list[Statement]:
                 dataset,
                 _old_on_corruptions(dataset),
                 "corruptions",
+                why=CORRUPTED,
             ),
             Statement(
                 "PCID improves with the ratio of anomalies, weak at 1 % (below half of that at 10 %)",
@@ -114,6 +125,7 @@ def statements() -> list[Statement]:
             "pictures",
             _pcid_on_corruptions,
             "corruptions",
+            why=CORRUPTED,
         ),
         Statement(
             "near anomalies: SI and AAI near 0 on Jannis and Forest Cover (below 0.1)",
@@ -173,6 +185,7 @@ def statements() -> list[Statement]:
             "tables",
             _cnci_against_si("0.01"),
             "ratios",
+            why=AT_ONE_PER_CENT,
         ),
         Statement(
             "influence signals cost about 8 % of the training time (MNIST)",
