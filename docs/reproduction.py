@@ -414,7 +414,9 @@ def running(hours: Hours) -> str:
     note = (
         "Hours are estimated from the CPU seconds of the cells that were run, of the same dataset and model or of the "
         "same model by its seconds per training sample; ViT-B/16 and ConvNeXt-Tiny from their speed with random "
-        "weights, each picture passing once. Studies share cells: together they take less than the sum."
+        "weights, each picture passing once. Studies share cells: together they take less than the sum. *Run* counts "
+        "what stands in the study's own table; the rows above also take cells from a study that shares them, with more "
+        "seeds: those of `one_class` on tables, all five seeds, are in `tables`."
     )
     return "\n".join([*lines, "", note])
 
