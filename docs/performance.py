@@ -22,8 +22,9 @@ GPU_FLOPS, GPU_BYTES = 30e12, 2e12
 PASSES = 40
 # The goals were set on another machine: what the dry run of that day's version took there, CPU seconds.
 THEN, SECONDS_THERE = ("dry run of the full grid", "when the goal was set"), 31.5
-# The largest study of one figure, and its goal.
+# The case of cells that share a trunk, and how many there are beside the first.
 TOGETHER, FURTHER = "MNIST cell and five of other label noise", 5
+# The largest study of one figure, and its goal.
 RATIO_STUDY, MOST_HOURS = "config/studies/ratios.yaml", 6
 
 

@@ -20,6 +20,7 @@ from glitchtrace.papers.glitches.statements import OLD, TABLE_SETS, Statement
 from glitchtrace.papers.glitches.statements import statements as published_statements
 from glitchtrace.papers.glitches.tables import KEYS, Found, Tables, difference, fidelity_table, study_table
 from glitchtrace.papers.glitches.verdicts import MARGIN, SEEDS, in_words, judge_number, judge_statement
+from glitchtrace.reporting.inputs import CELL_KEYS
 from glitchtrace.reporting.style import human_name
 
 PAGE = Path("docs/reproduction.md")
@@ -112,7 +113,9 @@ def collect() -> None:
             fidelity_table(agreement).round(6).to_csv(FOLDER / f"{name}.csv", index=False)
     if (STUDIES / PROPOSED).is_file():
         methods = pd.read_csv(STUDIES / PROPOSED, dtype={"ratio": str})
-        methods.round(6).to_csv(FOLDER / f"{PROPOSALS}.csv", index=False)
+        keys = [*CELL_KEYS, "method", "measure"]
+        kept = keep_larger(PROPOSALS, methods.round(6), keys, "n")
+        kept.to_csv(FOLDER / f"{PROPOSALS}.csv", index=False)
     if found := losses():
         kept = keep_larger(LOSSES, pd.DataFrame(found).round(6), KEYS, "n")
         kept.to_csv(FOLDER / f"{LOSSES}.csv", index=False)
@@ -227,7 +230,7 @@ def proposals(methods: pd.DataFrame) -> str:
     ours, rival = "CNCI", "confident learning"
     wide = methods.pivot_table(index=["dataset", "model"], columns=["measure", "method"], values="mean")
     right, f1 = wide["label_repair_accuracy"], wide["f1"]
-    seeds = methods.groupby(["dataset", "model"])["n"].max()
+    runs = methods.groupby(["dataset", "model"])["n"].max()
     lines = [
         f"| dataset | model | right labels, {ours} | {rival} | F1, {ours} | {rival} | seeds |",
         "|:--|:--|--:|--:|--:|--:|--:|",
@@ -235,7 +238,7 @@ def proposals(methods: pd.DataFrame) -> str:
     for dataset, model in wide.index:
         values = [part.loc[(dataset, model), method] for part in (right, f1) for method in (ours, rival)]
         shown = " | ".join(f"{value:.3f}" for value in values)
-        lines.append(f"| {dataset} | {human_name('model', model)} | {shown} | {seeds[(dataset, model)]} |")
+        lines.append(f"| {dataset} | {human_name('model', model)} | {shown} | {runs[(dataset, model)]} |")
     text = (
         f"The repository compares the labels that {ours} proposes with those of {rival} (cleanlab); its code for "
         "this is not published. Uniform noise, 10 %: the share of all mislabelled samples, found or not, whose "
