@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -412,6 +413,58 @@ def fresh_fingerprint() -> str:
 def _clear_caches_afterwards():
     yield
     provenance.clear()
+
+
+@pytest.fixture
+def notes(package: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder where fingerprints of the package are kept."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    return package / "__pycache__"
+
+
+def test_fingerprints_of_the_same_sources_are_found_once(
+    notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = fresh_fingerprint()
+    (kept,) = notes.glob("fingerprints-*.txt")
+    assert kept.read_text() == f"{found} glitchtrace.a\n"
+    provenance.clear()
+    monkeypatch.delattr(provenance, "_module")  # no source is parsed again
+    assert provenance.fingerprint("glitchtrace.a") == found
+
+
+def test_what_another_process_has_found_meanwhile_is_taken(notes: Path) -> None:
+    found = fresh_fingerprint()
+    (kept,) = notes.glob("fingerprints-*.txt")
+    with kept.open("a") as stream:
+        stream.write(
+            "0123456789abcdef glitchtrace.c\nfedcba9876543210 glitchtrace.c and a line that is cut of"
+        )
+    assert provenance.known() == {"glitchtrace.a": found}
+    assert provenance.fingerprint("glitchtrace.c") == "0123456789abcdef"
+    assert set(provenance.known()) == {"glitchtrace.a", "glitchtrace.c"}
+
+
+def test_fingerprints_of_few_states_are_kept(notes: Path, package: Path) -> None:
+    found = set()
+    for state in range(9):
+        (package / "inner/b.py").write_text(f"x = {state}\n")
+        found.add(fresh_fingerprint())
+    assert len(found) == 9
+    assert len(list(notes.iterdir())) == 5
+
+
+def test_fingerprints_are_kept_like_bytecode(
+    notes: Path, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = fresh_fingerprint()
+    shutil.rmtree(notes)
+    notes.write_text("a file where the folder should be")
+    assert fresh_fingerprint() == expected
+    notes.unlink()
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert fresh_fingerprint() == expected
+    assert not notes.exists()
 
 
 def test_a_comment_or_docstring_leaves_the_fingerprint_and_an_edit_changes_it(package: Path) -> None:

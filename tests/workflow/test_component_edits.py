@@ -159,6 +159,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(provenance, "_module", lambda name: parsed(name, read(name)))
     monkeypatch.setattr(provenance, "_references", lambda name, symbol: referred(name, symbol, read(name)))
     monkeypatch.setattr(provenance, "_lines", Lines(provenance._lines.__wrapped__))
+    monkeypatch.setattr(provenance, "fingerprint", lambda *roots: provenance._of_roots(roots))
     yield root
     monkeypatch.undo()
     read.cache_clear()

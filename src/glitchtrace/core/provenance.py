@@ -9,11 +9,15 @@ nothing; a real edit re-runs the jobs that use it and what follows.  Dates of fi
 import ast
 import hashlib
 import os
+import re
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +37,8 @@ _PACKAGES = (
 # What a card says for readers; its settings reach a job as parameters.
 _UNREAD = ("summary", "shown_by", "settings", "defaults", "shares", "citation", "licence", "source")
 _DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+# A fingerprint and its roots, and of how many states of the sources they are kept.
+_LINE, _KEPT = re.compile(r"^([0-9a-f]{16}) (.+)\n", re.MULTILINE), 4
 _STATEMENT = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
@@ -41,19 +47,68 @@ def job_fingerprint(stage: str, parameters: Mapping[str, Any]) -> str:
 
     ``parameters``: the job's parameters with their wildcards filled in; see ``registry.named_in``.
     """
-    return _of_roots((stage, *(f"{kind}={name}" for kind, name in registry.named_in(parameters))))
-
-
-@cache
-def _of_roots(roots: tuple[str, ...]) -> str:
-    return fingerprint(*roots)
+    return fingerprint(stage, *(f"{kind}={name}" for kind, name in registry.named_in(parameters)))
 
 
 def fingerprint(*roots: str) -> str:
     """Hash of the code that ``roots`` can reach, 16 hexadecimal digits.
 
-    A root is a module, a definition in it (``module:name``) or a component (``kind=name``).
+    A root is a module, a definition in it (``module:name``) or a component (``kind=name``).  Parsing the sources takes
+    a second, so what was found of them is kept beside their bytecode, until one of them has another content.
     """
+    kept, key = known(), " ".join(roots)
+    if key not in kept:
+        kept.update(_read())  # another process may have found it meanwhile
+    if key not in kept:
+        kept[key] = _of_roots(roots)
+        _note(key, kept[key])
+    return kept[key]
+
+
+@cache
+def known() -> dict[str, str]:
+    """Roots → their fingerprint, as processes before this one have found them of the same sources."""
+    return _read()
+
+
+def _read() -> dict[str, str]:
+    with suppress(OSError):
+        return {key: found for found, key in _LINE.findall(_notes().read_text(encoding="utf-8"))}
+    return {}
+
+
+def _note(roots: str, found: str) -> None:
+    """Add a line to what is known; a package that lies where nobody may write is parsed by every process."""
+    if sys.dont_write_bytecode:
+        return
+    notes = _notes()
+    with suppress(OSError):
+        if not notes.exists():
+            notes.parent.mkdir(exist_ok=True)
+            others = sorted(notes.parent.glob("fingerprints-*"), key=lambda file: file.stat().st_mtime)
+            for file in others[:-_KEPT]:
+                file.unlink(missing_ok=True)
+        with notes.open("a", encoding="utf-8") as stream:
+            stream.write(f"{found} {roots}\n")
+
+
+def _notes() -> Path:
+    """The file of what is known of the sources as they are, read by this version of Python."""
+    return Path(cache_from_source(registry.PACKAGE / f"fingerprints-{_sources()}.py")).with_suffix(".txt")
+
+
+@cache
+def _sources() -> str:
+    """Hash of the sources of the package and of the user's components."""
+    digest = hashlib.sha256()
+    for module, file in registry.source_files():
+        content = file.read_bytes()
+        digest.update(f"{module} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _of_roots(roots: tuple[str, ...]) -> str:
     lines: set[str] = set()
     for root in roots:
         lines |= _lines(root)
@@ -112,7 +167,7 @@ def versions() -> dict[str, str]:
 
 def clear() -> None:
     """Forget what was read of source files: for tests that edit some."""
-    for cached in (_module, _references, _reached, _lines, _of_roots):
+    for cached in (_module, _references, _reached, _lines, _of_roots, _sources, known):
         cached.cache_clear()
     registry._scan.cache_clear()
 

@@ -184,6 +184,15 @@ def module_file(module: str) -> Path | None:
     return None
 
 
+def source_files() -> list[tuple[str, Path]]:
+    """Module and file of all code that ``module_file`` knows: the package's, and the user's components."""
+    packages = [
+        (".".join(file.parent.relative_to(PACKAGE.parent).parts), file)
+        for file in PACKAGE.rglob("__init__.py")
+    ]
+    return sorted([*packages, *_package_files(), *_own_files(os.environ.get(ENVIRONMENT, ""))])
+
+
 def _all() -> _Found:
     return _scan(os.environ.get(ENVIRONMENT, ""))
 

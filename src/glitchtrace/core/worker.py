@@ -345,12 +345,13 @@ class Worker:
 
 
 def _read_once() -> None:
-    """Read what every job asks for first: the cards of the components, and the versions of packages."""
+    """Read what jobs ask for first: the cards of the components, versions of packages, fingerprints that are known."""
     with contextlib.suppress(Exception):  # the job itself will say what is wrong
         from glitchtrace.core import provenance, registry
 
         registry.kinds()
         provenance.versions()
+        provenance.known()
 
 
 def _received(client: socket.socket, size: int) -> bytes:
