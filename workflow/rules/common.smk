@@ -1,15 +1,12 @@
 # The configuration, the cells of the grid, and the functions that rules take their inputs and parameters from.
 
-import inspect
 import shutil
 import sys
 import time
 from pathlib import Path
 
-from snakemake.common import overwrite_function_params
 from snakemake.exceptions import WorkflowError
 from snakemake.io import apply_wildcards
-from snakemake.resources import Resource
 
 from glitchtrace.core import (
     configuration,
@@ -169,17 +166,6 @@ def filled(pattern, wildcards):
     if hasattr(pattern, "apply_wildcards"):
         return pattern.apply_wildcards(wildcards)
     return apply_wildcards(pattern, wildcards)
-
-
-def signed(function):
-    """The function with its parameters at hand: Snakemake asks for them with every job, and Python works them out anew."""
-    if inspect.isfunction(function):
-        overwrite_function_params(function, inspect.signature(function).parameters)
-    return function
-
-
-# What every resource of every job goes through, seven times a job.
-signed(Resource.evaluate)
 
 
 def remembered(function):
