@@ -19,18 +19,42 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 # A cluster on this machine, for the tests of the profiles.
 SLURM = Path(os.environ.get("LOCAL_SLURM", ROOT.parent / "shared/tools/local-slurm"))
-# Where the goal for planning was set.
+# The version for which the goals were set.
 THEN = "b406272"
 # What is the same byte for byte whatever it cost.
 COMPARED = (".parquet", ".safetensors", ".npy", ".svg", ".png", ".pdf", ".csv")
 # The one script of the workflow, with every job kept: what there is to be done, without Snakemake.
 SCRIPT = """import os, pickle, time
 from pathlib import Path
-from glitchtrace.core.worker import run
+from glitchtrace.core.client import run
 jobs = Path("jobs")
 jobs.mkdir(exist_ok=True)
-(jobs / f"{time.time_ns()}-{os.getpid()}").write_bytes(pickle.dumps(snakemake))
+job = snakemake if isinstance(snakemake, bytes) else pickle.dumps(snakemake)
+(jobs / f"{time.time_ns()}-{os.getpid()}").write_bytes(job)
 run(snakemake)
+"""
+# The same for that version, whose frame of all jobs takes the stage function beside the job.
+FRAME = """
+_run = run
+
+
+def run(snakemake, function):
+    import pickle
+
+    jobs = Path("jobs")
+    jobs.mkdir(exist_ok=True)
+    (jobs / f"{time.time_ns()}-{os.getpid()}").write_bytes(pickle.dumps((snakemake, function)))
+    _run(snakemake, function)
+"""
+# Its stages, one after the other in one process.
+ALONE = """import pickle, sys
+from pathlib import Path
+from glitchtrace.jobs import run
+for file in sorted(Path(sys.argv[1]).iterdir()):
+    job, function = pickle.loads(file.read_bytes())
+    for written in (*job.output, *job.log):
+        Path(written).parent.mkdir(parents=True, exist_ok=True)
+    run(job, function)
 """
 Results = dict[str, np.ndarray]
 
@@ -38,6 +62,12 @@ Results = dict[str, np.ndarray]
 def demo(cores: int) -> Callable[[], Results]:
     """Every job of config/config.yaml."""
     folder = clone("demo")
+    return lambda: snakemake(folder, "--cores", str(cores))
+
+
+def demo_then(cores: int) -> Callable[[], Results]:
+    """The same by the version for which the goal was set."""
+    folder = clone("demo_then", THEN)
     return lambda: snakemake(folder, "--cores", str(cores))
 
 
@@ -51,20 +81,19 @@ def nothing_to_do() -> Callable[[], Results]:
 
 
 def dry_run() -> Callable[[], Results]:
-    """The plan of the largest study."""
-    folder = clone("plan")
-    return lambda: _planned(folder)
+    """The plan of the largest study, of a version that has planned another before."""
+    return _dry_run(clone("plan"))
 
 
 def dry_run_then() -> Callable[[], Results]:
     """The same by the version for which the goal was set, with its own grid."""
-    folder = clone("then")
-    subprocess.run(["git", "checkout", "--quiet", THEN], cwd=folder, check=True)
-    return lambda: _planned(folder)
+    return _dry_run(clone("then", THEN))
 
 
-def _planned(folder: Path) -> Results:
-    return snakemake(folder, "-n", "--cores", "16", "--configfile", "config/studies/full_grid.yaml")
+def _dry_run(folder: Path) -> Callable[[], Results]:
+    plan = ["-n", "--cores", "16"]
+    snakemake(folder, *plan)
+    return lambda: snakemake(folder, *plan, "--configfile", "config/studies/full_grid.yaml")
 
 
 def small_cells(cells: int) -> Callable[[], Results]:
@@ -86,9 +115,28 @@ def small_cells_alone(cells: int) -> Callable[[], Results]:
     return lambda: _alone(kept, folder)
 
 
-def _small(cells: int) -> Path:
-    folder = clone("small")
-    (folder / "workflow/scripts/run_stage.py").write_text(SCRIPT, encoding="utf-8")
+def small_cells_then(cells: int) -> Callable[[], Results]:
+    """The same study by the version for which the goal was set."""
+    folder = _small(cells, THEN)
+    return lambda: snakemake(folder, "--cores", "1", "--configfile", "small.yaml")
+
+
+def small_cells_then_alone(cells: int) -> Callable[[], Results]:
+    """The stages of its jobs, one after the other in one process."""
+    kept, folder = Path("small_then/jobs").absolute(), clone("alone_then", THEN)
+    command = [sys.executable, "-c", ALONE, str(kept)]
+    variables = os.environ | {"PYTHONPATH": str(folder / "src")}
+    return lambda: subprocess.run(command, cwd=folder, env=variables, check=True) and {}
+
+
+def _small(cells: int, version: str = "") -> Path:
+    if version:
+        folder = clone("small_then", version)
+        with open(folder / "src/glitchtrace/jobs.py", "a", encoding="utf-8") as frame:
+            frame.write(FRAME)
+    else:
+        folder = clone("small")
+        (folder / "workflow/scripts/run_stage.py").write_text(SCRIPT, encoding="utf-8")
     axes = "datasets: [iris], models: [linear], glitches: [uniform], ratios: [0.1]"
     study = f"grid: [{{{axes}, seeds: {list(range(cells))}}}]\nrepair: false\nmatrix_entries: 0\n"
     (folder / "small.yaml").write_text(study, encoding="utf-8")
@@ -136,11 +184,12 @@ def _checksums(folder: Path) -> Results:
     return {"bytes": np.array([zlib.crc32(file.read_bytes()) for file in files])}
 
 
-def clone(name: str) -> Path:
-    """The committed state in a folder of its own, in the place of one that is there."""
+def clone(name: str, version: str = "HEAD") -> Path:
+    """A committed state in a folder of its own, in the place of one that is there."""
     folder = Path(name).absolute()
     subprocess.run(["rm", "-rf", str(folder)], check=True)
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    subprocess.run(["git", "checkout", "--quiet", version], cwd=folder, check=True)
     (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
     return folder
 

@@ -6,13 +6,17 @@ they say by a ``glitchtrace.GlitchtraceError``.  Everything else is private.
 Importing the package imports nothing heavy: the names are loaded when they are used.
 """
 
+from __future__ import annotations
+
 import importlib
 import sys
-from collections.abc import Callable
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # every job imports this, and typing takes longer than all the rest
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from glitchtrace.core.errors import GlitchtraceError as GlitchtraceError
     from glitchtrace.library import detect as detect
     from glitchtrace.library import influence as influence

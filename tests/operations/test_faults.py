@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from running import CELL_STAGES, Checkout, contents, started_jobs
 
-from glitchtrace.core import worker
+from glitchtrace.core import client
 
 FAULTS = str(Path(__file__).parents[1] / "helpers/faults")
 STAGES = ("fetch_data", "prepare_data", "inject_glitch", *CELL_STAGES, "summarise_study", "plot_gain")
@@ -57,7 +57,7 @@ class Case:
 
     def variables(self, fault: str) -> dict[str, str]:
         # Faults strike in the process of the script; the worker has tests of its own (tests/unit/test_worker.py).
-        alone = {worker.ENVIRONMENT: worker.OFF}
+        alone = {client.ENVIRONMENT: client.OFF}
         return {"PYTHONPATH": FAULTS, "GLITCHTRACE_TEST_FAULT": f"{self.stage}:{fault}", **alone}
 
     def run(self, fault: str) -> subprocess.CompletedProcess[str]:

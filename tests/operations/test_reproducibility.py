@@ -11,7 +11,7 @@ import pytest
 import yaml
 from running import ROOT, Checkout, contents, copy_of_the_checkout, finish
 
-from glitchtrace.core import worker
+from glitchtrace.core import client
 
 GOLDEN = ROOT / "tests/golden/demo_f1.csv"
 # F1 at the known ratio moves in steps of one glitch of 36.
@@ -48,7 +48,7 @@ def test_the_number_of_cores_changes_no_byte(cores: int, finished: Checkout, tmp
 
 def test_a_worker_and_fresh_processes_write_the_same_bytes(finished: Checkout, tmp_path: Path) -> None:
     other = Checkout(copy_of_the_checkout(tmp_path / "run"))
-    other.run(variables={worker.ENVIRONMENT: worker.OFF})
+    other.run(variables={client.ENVIRONMENT: client.OFF})
     ours, theirs = contents(other.folder), contents(finished.folder)
     assert ours.keys() == theirs.keys()
     assert [path for path, content in ours.items() if content != theirs[path]] == []

@@ -1,7 +1,7 @@
 """The worker of jobs: a child per job, whose streams, status and end are the job's own."""
 
+import marshal
 import os
-import pickle
 import signal
 import socket
 import subprocess
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from glitchtrace.core import worker
+from glitchtrace.core import client, worker
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers need Linux")
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers need Li
 CLIENT = """
 import sys
 from types import SimpleNamespace
-from glitchtrace.core.worker import run
+from glitchtrace.core.client import run
 stage, log, parameters = sys.argv[1], sys.argv[2], eval(sys.argv[3])
 run(SimpleNamespace(rule="tried", input={}, output={}, params={"stage": stage, **parameters}, wildcards={},
     threads=1, log=[log]))
@@ -81,7 +81,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
             "COLOUR": "green",
-            worker.ENVIRONMENT: f"/tmp/glitchtrace-{os.getuid()}-{snakemake.pid}",
+            client.ENVIRONMENT: f"/tmp/glitchtrace-{os.getuid()}-{snakemake.pid}",
         }
         yield Served(tmp_path, environment)
         snakemake.kill()
@@ -136,7 +136,7 @@ def test_the_worker_ends_with_the_process_that_it_serves_and_leaves_nothing(tmp_
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
-            worker.ENVIRONMENT: str(folder),
+            client.ENVIRONMENT: str(folder),
         }
         served = Served(tmp_path, environment)
         assert served.run("stages:note", target=str(tmp_path / "note"))[0] == 0
@@ -147,9 +147,9 @@ def test_the_worker_ends_with_the_process_that_it_serves_and_leaves_nothing(tmp_
     assert until(lambda: not folder.exists())
 
 
-@pytest.mark.parametrize("value", [worker.OFF, "/tmp/" + "long" * 30, "/proc/no-place"])
+@pytest.mark.parametrize("value", [client.OFF, "/tmp/" + "long" * 30, "/proc/no-place"])
 def test_a_job_runs_by_itself_where_there_is_no_worker(value: str, served: Served) -> None:
-    served._environment[worker.ENVIRONMENT] = value
+    served._environment[client.ENVIRONMENT] = value
     started = served.start("stages:note", target=str(served.folder / "note"))
     assert started.wait(60) == 0
     assert (served.folder / "note").read_text().split()[0] == str(started.pid)
@@ -159,7 +159,7 @@ def test_a_job_runs_by_itself_where_there_is_no_worker(value: str, served: Serve
 def test_another_users_folder_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tmp_path.chmod(0o755)
     with pytest.raises(PermissionError, match="belongs to somebody else"):
-        worker._connect(tmp_path)
+        client.connect(str(tmp_path))
 
 
 def test_a_worker_with_threads_refuses_to_fork(tmp_path: Path) -> None:
@@ -171,12 +171,12 @@ def test_a_worker_with_threads_refuses_to_fork(tmp_path: Path) -> None:
     )
     with subprocess.Popen([sys.executable, "-c", code]) as running:
         assert until(address.exists)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
-            client.connect(str(address))
-            request = pickle.dumps({"stage": "json:dumps"})
-            socket.send_fds(client, [len(request).to_bytes(8, "big")], [0, 1, 2])
-            client.sendall(request)
-            assert client.recv(1) == worker._REFUSED
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(address))
+            request = marshal.dumps({"job": b"no pickle"})
+            socket.send_fds(connection, [len(request).to_bytes(8, "big")], [0, 1, 2])
+            connection.sendall(request)
+            assert connection.recv(1) == client.REFUSED
         running.send_signal(signal.SIGKILL)
 
 

@@ -1,9 +1,10 @@
-# Planning: what Snakemake works out anew for every job is kept.  A plan of 8,600 jobs takes two thirds of the time.
+# What Snakemake works out anew for every job is kept.  A plan of 8,600 jobs takes two thirds of the time.
 
 import atexit
 import functools
 import gc
 import inspect
+import os
 
 from snakemake import (
     output_index as snakemake_index,
@@ -12,6 +13,9 @@ from snakemake import (
 )
 from snakemake.common import overwrite_function_params
 from snakemake.resources import Resource
+
+# The script of all rules.
+STAGES = os.path.realpath(ROOT / "workflow/scripts/run_stage.py")
 
 # A plan is made of objects that all stay: Python searches them for garbage seldom, and leaves them to the system at
 # the end.
@@ -23,7 +27,9 @@ def keep(owner, name, keeping):
     """Replace a function of Snakemake by one that keeps its answers, once in a process, where this version has it."""
     function = getattr(owner, name, None)
     if function is not None and not hasattr(function, "__wrapped__"):
-        setattr(owner, name, functools.wraps(function)(keeping(function)))
+        kept = functools.wraps(function)(keeping(function))
+        alone = isinstance(vars(owner).get(name), staticmethod)
+        setattr(owner, name, staticmethod(kept) if alone else kept)
 
 
 def producers_kept(match_producers):
@@ -59,6 +65,20 @@ def wildcards_kept(make):
     return lambda fromdict: kept(tuple(fromdict.items()))
 
 
+def jobs_sent_on(generate_preamble):
+    """What goes before a script, without unpickling the job, for which it would import Snakemake: the worker does."""
+    opened = "import pickle;snakemake = pickle.loads("
+    imported = "from snakemake.logging import logger;from snakemake.iocontainers import Snakemake;"
+
+    def answer(path, *arguments, **named):
+        preamble = generate_preamble(path, *arguments, **named)
+        if os.path.realpath(path.get_path_or_uri(secret_free=True)) != STAGES:
+            return preamble
+        return preamble.replace(opened, "snakemake = (", 1).replace(imported, "", 1)
+
+    return answer
+
+
 def signed(function):
     """The function with its parameters at hand: Snakemake asks for them with every job, and Python works them out anew."""
     if inspect.isfunction(function):
@@ -69,6 +89,7 @@ def signed(function):
 keep(snakemake_index.OutputIndex, "match_producers", producers_kept)
 keep(snakemake_script, "get_source", sources_kept)
 keep(snakemake_rules, "Wildcards", wildcards_kept)
+keep(snakemake_script.PythonScript, "generate_preamble", jobs_sent_on)
 # Where the script has been put.
 keep(workflow.sourcecache, "_cache", functools.cache)
 # What every resource of every job goes through, seven times a job.

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from glitchtrace.core import files, provenance, registry, worker
+from glitchtrace.core import client, files, provenance, registry
 from glitchtrace.core.errors import GlitchtraceError
 
 # Arrays of sources above this size are not read whole by jobs that may need a few rows of them.
@@ -26,7 +26,7 @@ def export_environment(source: Path, data_root: str | None, components: Sequence
 
     The data root is no parameter of a rule, so that moving the data re-runs nothing.
     """
-    worker.announce()
+    client.announce()
     if components:
         registry.add(components)
     others = [

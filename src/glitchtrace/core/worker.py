@@ -9,46 +9,37 @@ what the children before needed, has a single thread, and ends with the Snakemak
 Where there can be no worker (another system than Linux, ``GLITCHTRACE_WORKER=off``, a worker that does not answer),
 the job runs in its own process as ever.
 
-Standard library only: a client must start fast.
+What goes before a job's child must start fast: ``core.client`` imports next to nothing, this module the standard
+library only.
 """
 
 import contextlib
-import fcntl
 import gc
-import hashlib
 import importlib
 import json
+import marshal
 import os
 import pickle
 import selectors
 import signal
 import socket
 import struct
-import subprocess
 import sys
-import tempfile
-import time
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Folder of the workers of one Snakemake, ending in its process number; ``off`` for none.
-ENVIRONMENT = "GLITCHTRACE_WORKER"
-OFF = "off"
-# Variables that differ from job to job and that no library reads while it is imported.
-_INCIDENTAL = ("PWD", "OLDPWD", "SHLVL", "_", "SINGULARITY_BIND", "APPTAINER_BIND")
+from glitchtrace.core.client import ACCEPTED, REFUSED, START_SECONDS
+
 # Packages that the worker imports in advance once a child has needed them; none starts a thread by that.
 _SHARED = (
     "glitchtrace", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "torch", "torchvision", "timm", "captum",
     "matplotlib", "seaborn", "PIL", "safetensors", "threadpoolctl", "tqdm", "cleanlab", "pyod", "numba", "yaml",
     "joblib",
 )  # fmt: skip
-_ACCEPTED, _REFUSED = b"A", b"R"
-_START_SECONDS = 20.0
 _WATCH_SECONDS = 0.5
-_LONGEST_ADDRESS = 100
 _PIPE_BYTES = 65_536  # what a pipe holds that nobody reads yet
 
 
@@ -64,126 +55,6 @@ def heard(message: bytes) -> list[str]:
     except (zlib.error, ValueError):
         return []
     return names
-
-
-def announce() -> None:
-    """Name the folder of this Snakemake's workers in the environment of its jobs, unless workers are off."""
-    if sys.platform == "linux" and os.environ.get(ENVIRONMENT) != OFF:
-        name = f"glitchtrace-{os.getuid()}-{os.getpid()}"
-        os.environ[ENVIRONMENT] = str(Path(tempfile.gettempdir(), name))
-
-
-def run(job: Any) -> None:
-    """Run a job of the workflow: in a child of the worker, or here where there is none.
-
-    ``job``: the object that Snakemake gives a script.  Ends the process with the job's exit status.
-    """
-    status = _run_by_worker(job)
-    if status is None:
-        from glitchtrace.core import jobs
-
-        jobs.run(job)
-    elif status:
-        raise SystemExit(status)
-
-
-# --- the client ------------------------------------------------------------------------------------------------------
-
-
-def _run_by_worker(job: Any) -> int | None:
-    """The exit status of the job's child; None where the job has not been begun."""
-    folder = os.environ.get(ENVIRONMENT, OFF)
-    if folder == OFF or sys.platform != "linux":
-        return None
-    try:
-        connection = _connect(Path(folder))
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    with connection:
-        try:
-            request = pickle.dumps(
-                {
-                    "job": pickle.dumps(job),
-                    "stage": dict(job.params.items())["stage"],
-                    "environment": dict(os.environ),
-                    "folder": str(Path.cwd()),
-                    "cores": sorted(os.sched_getaffinity(0)),
-                    "paths": sys.path,
-                }
-            )
-            socket.send_fds(connection, [struct.pack("!Q", len(request))], [0, 1, 2])
-            connection.sendall(request)
-            if connection.recv(1) != _ACCEPTED:
-                return None
-        except OSError:
-            return None
-        answer = connection.recv(4, socket.MSG_WAITALL)
-    if len(answer) < 4:
-        print(
-            f"error in {job.rule}: the worker ended before the job did; run the same command again",
-            file=sys.stderr,
-        )
-        return 1
-    status = int(struct.unpack("!i", answer)[0])
-    if status < 0:
-        print(f"error in {job.rule}: the job was ended by {signal.Signals(-status).name}", file=sys.stderr)
-        return 1
-    return status
-
-
-def _connect(folder: Path) -> socket.socket:
-    """A connection to the worker of this environment, which is started where there is none."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    about = folder.stat()
-    if about.st_uid != os.getuid() or about.st_mode & 0o077:
-        raise PermissionError(f"{folder} belongs to somebody else")
-    address = folder / f"{_signature()}.socket"
-    if len(str(address)) > _LONGEST_ADDRESS:
-        raise ValueError(f"{address} is too long for the address of a socket")
-    with contextlib.suppress(OSError):
-        return _opened(address)
-    with open(folder / f"{_signature()}.lock", "w", encoding="utf-8") as lock:
-        fcntl.lockf(lock, fcntl.LOCK_EX)  # one starts it, the others wait
-        with contextlib.suppress(OSError):
-            return _opened(address)
-        with open(folder / f"{_signature()}.log", "ab") as log:
-            worker = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "glitchtrace.core.worker",
-                    str(address),
-                    folder.name.rpartition("-")[2],
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                # Arrow's allocator would start a thread, beside which nothing can be forked.
-                env={**os.environ, "JE_ARROW_MALLOC_CONF": "background_thread:false"},
-            )
-        until = time.monotonic() + _START_SECONDS
-        while time.monotonic() < until and worker.poll() is None:
-            with contextlib.suppress(OSError):
-                return _opened(address)
-            time.sleep(0.02)
-    raise TimeoutError("the worker does not answer")
-
-
-def _opened(address: Path) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.connect(str(address))
-    except OSError:
-        connection.close()
-        raise
-    return connection
-
-
-def _signature() -> str:
-    """What libraries may read while they are imported: the interpreter and the environment, as a short hash."""
-    kept = {key: value for key, value in os.environ.items() if key not in _INCIDENTAL}
-    return hashlib.sha256(json.dumps([sys.executable, sorted(kept.items())]).encode()).hexdigest()[:16]
 
 
 # --- the worker ------------------------------------------------------------------------------------------------------
@@ -244,27 +115,31 @@ class Worker:
     def _accept(self) -> None:
         client, _ = self._listener.accept()
         try:
-            client.settimeout(_START_SECONDS)
+            client.settimeout(START_SECONDS)
             _, user, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
             head, streams, _, _ = socket.recv_fds(client, 8, 3)
             request = (
-                pickle.loads(_received(client, struct.unpack("!Q", head)[0])) if user == os.getuid() else None
+                marshal.loads(_received(client, struct.unpack("!Q", head)[0]))
+                if user == os.getuid()
+                else None
             )
-        except (OSError, struct.error, pickle.UnpicklingError, EOFError):
+        except (OSError, struct.error, ValueError, TypeError, EOFError):
             client.close()
             return
-        if request is None or not self._ready(request["stage"]):
+        if request is None or not self._ready(request["job"]):
             with contextlib.suppress(OSError):
-                client.sendall(_REFUSED)
+                client.sendall(REFUSED)
             client.close()
         else:
             self._begin(client, request, streams)
         for stream in streams:
             os.close(stream)
 
-    def _ready(self, stage: str) -> bool:
+    def _ready(self, job: bytes) -> bool:
         """Import what the job needs, as far as it is known; False where the worker could not fork safely."""
-        for name in [stage.partition(":")[0], *sorted(self._wanted)]:
+        with contextlib.suppress(Exception):  # the job itself will say what is wrong
+            self._wanted.add(dict(pickle.loads(job).params.items())["stage"].partition(":")[0])
+        for name in sorted(self._wanted):
             if name not in sys.modules:
                 with contextlib.suppress(Exception):  # the job itself will say what is wrong
                     importlib.import_module(name)
@@ -276,7 +151,7 @@ class Worker:
         reading, writing = os.pipe()
         client.settimeout(None)
         try:
-            client.sendall(_ACCEPTED)
+            client.sendall(ACCEPTED)
         except OSError:
             client.close()
             return
