@@ -11,6 +11,7 @@ finished file to its place (the worst moment: all of it is written, nothing is i
 
 import errno
 import os
+import pickle
 import signal
 import sys
 import time
@@ -25,18 +26,25 @@ def _strike(fault: str, argument: str) -> None:
         time.sleep(0.05)
 
 
-def _is_stage(stage: str) -> bool:
-    """Whether this process is a job of the stage: the one script of the workflow holds its job as ``snakemake``."""
+def _rule() -> str | None:
+    """The rule of this process: the one script of the workflow holds its job, pickled or not, as ``snakemake``."""
     job = getattr(sys.modules.get("__main__"), "snakemake", None)
-    return getattr(job, "rule", None) == stage
+    return getattr(pickle.loads(job) if isinstance(job, bytes) else job, "rule", None)
 
 
 def _install(stage: str, fault: str, argument: str) -> None:
-    struck = False
+    struck = asking = False
 
     def hook(event: str, arguments: tuple[object, ...]) -> None:
-        nonlocal struck
-        if event not in ("tempfile.mkstemp", "os.rename", "import") or struck or not _is_stage(stage):
+        nonlocal struck, asking
+        if event not in ("tempfile.mkstemp", "os.rename", "import") or struck or asking:
+            return
+        asking = True  # unpickling imports
+        rule, asking = _rule(), False
+        if rule is None:
+            return
+        if rule != stage:
+            struck = True
             return
         if fault == "full" and event == "tempfile.mkstemp":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
