@@ -92,5 +92,7 @@ keep(snakemake_rules, "Wildcards", wildcards_kept)
 keep(snakemake_script.PythonScript, "generate_preamble", jobs_sent_on)
 # Where the script has been put.
 keep(workflow.sourcecache, "_cache", functools.cache)
-# What every resource of every job goes through, seven times a job.
+# What every resource of every job goes through, seven times a job, and the folder for temporary files.
 signed(Resource.evaluate)
+for resource in workflow.resource_settings._parsed_default_resources.values():
+    signed(getattr(resource, "_evaluator", None))
