@@ -11,7 +11,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from running import CELL_STAGES, ROOT, SMOKE, folder_with_config, planned, snakemake
+from running import (
+    CELL_STAGES,
+    ROOT,
+    SMOKE,
+    Checkout,
+    copy_of_the_checkout,
+    folder_with_config,
+    planned,
+    snakemake,
+)
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -54,6 +63,17 @@ def test_every_compute_rule_runs_its_stage_by_the_one_script() -> None:
         for rule, body in rules:
             target = "localrule: True" in body
             assert target or ("**stage(" in body and 'scripts/run_stage.py"' in body), rule
+
+
+def test_the_process_of_a_job_sends_it_on_without_snakemake(tmp_path: Path) -> None:
+    copy = Checkout(copy_of_the_checkout(tmp_path / "copy"))
+    script = copy.folder / "workflow/scripts/run_stage.py"
+    seen = (
+        "import sys\nopen('seen', 'w').write(f\"{type(snakemake).__name__} {'snakemake' in sys.modules}\")\n"
+    )
+    script.write_text(seen + script.read_text())
+    copy.run("results/sources/iris/source.json")
+    assert (copy.folder / "seen").read_text() == "bytes False"
 
 
 # --- bad configuration: one line, nothing started ---------------------------------------------------------------

@@ -24,7 +24,7 @@ atexit.register(gc.freeze)
 
 
 def keep(owner, name, keeping):
-    """Replace a function of Snakemake by one that keeps its answers, once in a process, where this version has it."""
+    """Put what ``keeping`` makes of a function of Snakemake in its place, once, where this version has it."""
     function = getattr(owner, name, None)
     if function is not None and not hasattr(function, "__wrapped__"):
         kept = functools.wraps(function)(keeping(function))
@@ -88,11 +88,14 @@ def signed(function):
 
 keep(snakemake_index.OutputIndex, "match_producers", producers_kept)
 keep(snakemake_script, "get_source", sources_kept)
-keep(snakemake_rules, "Wildcards", wildcards_kept)
+# The functions of a workflow around this one may change what they get.
+if workflow.modifier.is_main_snakefile():
+    keep(snakemake_rules, "Wildcards", wildcards_kept)
 keep(snakemake_script.PythonScript, "generate_preamble", jobs_sent_on)
 # Where the script has been put.
 keep(workflow.sourcecache, "_cache", functools.cache)
 # What every resource of every job goes through, seven times a job, and the folder for temporary files.
 signed(Resource.evaluate)
-for resource in workflow.resource_settings._parsed_default_resources.values():
+defaults = getattr(workflow.resource_settings, "_parsed_default_resources", {})
+for resource in defaults.values():
     signed(getattr(resource, "_evaluator", None))
