@@ -405,7 +405,7 @@ def _verdict(budget: Budget | None, row: Mapping[str, Any]) -> str:
         return ""
     # An entry that is not compared is within every budget.
     judged = [
-        (f"{name} {row[column]:.3g} of {most:g}", row[column] > most, column in SPARSE)
+        (f"{name} {row[column]:.3g} of {most:.3g}", row[column] > most, column in SPARSE)
         for name, column, most in (
             ("CPU s", "CPU s", budget.seconds),
             ("times", "times the first", budget.times),
@@ -420,7 +420,8 @@ def _verdict(budget: Budget | None, row: Mapping[str, Any]) -> str:
     if missed:
         return f"missed: {', '.join(missed)}"
     # What has no column on the page.
-    return ": ".join(["kept", *[text for text, _, sparse in judged if sparse]])
+    shown = ", ".join(text for text, _, sparse in judged if sparse)
+    return f"kept: {shown}" if shown else "kept"
 
 
 def _difference(folder: Path, subject: str, subjects: Iterable[str]) -> float:

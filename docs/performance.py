@@ -44,7 +44,7 @@ def cases(table: pd.DataFrame) -> str:
             "case": row["case"],
             "subject": row["subject"],
             "CPU s": _number(row["CPU s"]),
-            "from – to": "" if pd.isna(row["CPU s"]) else f"{row['least']:.3g} – {row['most']:.3g}",
+            "from – to": "" if pd.isna(row["CPU s"]) else f"{_number(row['least'])} – {_number(row['most'])}",
             "× first": _number(row["times the first"]),
             "MiB": "" if pd.isna(row["MiB"]) else f"{row['MiB']:,.0f}",
             "difference": "" if pd.isna(row["difference"]) else f"{row['difference']:.1e}",
