@@ -1,4 +1,4 @@
-# What Snakemake works out anew for every job is kept.  A plan of 8,600 jobs takes two thirds of the time.
+# What Snakemake works out anew for every job is kept.  A plan of 8,600 jobs takes three quarters of the time.
 
 import atexit
 import functools
