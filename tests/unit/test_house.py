@@ -445,6 +445,20 @@ def test_what_another_process_has_found_meanwhile_is_taken(notes: Path) -> None:
     assert set(provenance.known()) == {"glitchtrace.a", "glitchtrace.c"}
 
 
+def test_an_edit_while_a_process_runs_is_not_noted_of_what_was_there(notes: Path, package: Path) -> None:
+    expected = fresh_fingerprint()
+    shutil.rmtree(notes)
+    provenance.clear()
+    assert provenance.known() == {}
+    before = (package / "inner/b.py").read_text()
+    (package / "inner/b.py").write_text("x = 2\n")
+    assert provenance.fingerprint("glitchtrace.a") == expected
+    changed = fresh_fingerprint()
+    assert changed != expected
+    (package / "inner/b.py").write_text(before)
+    assert fresh_fingerprint() == expected
+
+
 def test_fingerprints_of_few_states_are_kept(notes: Path, package: Path) -> None:
     found = set()
     for state in range(9):

@@ -206,7 +206,7 @@ def forget(module: str) -> None:
     """Forget what follows from the text of a module that was edited."""
     provenance._lines.edited = module
     read.cache_clear()
-    for cached in (provenance._reached, provenance._lines, provenance._of_roots):
+    for cached in (provenance._texts, provenance._reached, provenance._lines, provenance._of_roots):
         cached.cache_clear()
 
 

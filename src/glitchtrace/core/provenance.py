@@ -98,12 +98,17 @@ def _notes() -> Path:
 
 
 @cache
+def _texts() -> dict[str, bytes]:
+    """Module → source, of the package and of the user's components; read once, so that what is noted is of these."""
+    return {module: file.read_bytes() for module, file in registry.source_files()}
+
+
+@cache
 def _sources() -> str:
-    """Hash of the sources of the package and of the user's components."""
+    """Hash of all sources."""
     digest = hashlib.sha256()
-    for module, file in registry.source_files():
-        content = file.read_bytes()
-        digest.update(f"{module} {len(content)}\n".encode() + content)
+    for module, text in _texts().items():
+        digest.update(f"{module} {len(text)}\n".encode() + text)
     return digest.hexdigest()[:16]
 
 
@@ -167,7 +172,7 @@ def versions() -> dict[str, str]:
 
 def clear() -> None:
     """Forget what was read of source files: for tests that edit some."""
-    for cached in (_module, _references, _reached, _lines, _of_roots, _sources, known):
+    for cached in (_module, _references, _reached, _lines, _of_roots, _texts, _sources, known):
         cached.cache_clear()
     registry._scan.cache_clear()
 
@@ -199,10 +204,9 @@ class _Module:
 
 @cache
 def _module(name: str) -> _Module:
-    file = registry.module_file(name)
-    if file is None:
+    if name not in _texts():
         raise ModuleNotFoundError(name)
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    tree = ast.parse(_texts()[name])
     for node in _statements(tree):
         if isinstance(node, ast.Module | _DEFINITION) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
