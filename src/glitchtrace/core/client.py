@@ -44,18 +44,22 @@ def run(job: Any) -> None:
     ``job``: the object that Snakemake gives a script, or what it is pickled to.  Ends the process with the job's exit
     status.
     """
+    if not isinstance(job, bytes):
+        import pickle
+
+        job = pickle.dumps(job)
     status = _run_by_worker(job)
     if status is None:
         import pickle
 
         from glitchtrace.core import jobs
 
-        jobs.run(pickle.loads(job) if isinstance(job, bytes) else job)
+        jobs.run(pickle.loads(job))
     elif status:
         raise SystemExit(status)
 
 
-def _run_by_worker(job: Any) -> int | None:
+def _run_by_worker(job: bytes) -> int | None:
     """The exit status of the job's child; None where the job has not been begun."""
     folder = os.environ.get(ENVIRONMENT, OFF)
     if folder == OFF or sys.platform != "linux":
@@ -68,7 +72,7 @@ def _run_by_worker(job: Any) -> int | None:
         try:
             request = marshal.dumps(
                 {
-                    "job": job if isinstance(job, bytes) else _pickled(job),
+                    "job": job,
                     "environment": dict(os.environ),
                     "folder": os.getcwd(),
                     "cores": sorted(os.sched_getaffinity(0)),
@@ -97,17 +101,10 @@ def _run_by_worker(job: Any) -> int | None:
     return status
 
 
-def _complain(job: Any, fault: str) -> None:
+def _complain(job: bytes, fault: str) -> None:
     import pickle
 
-    rule = (pickle.loads(job) if isinstance(job, bytes) else job).rule
-    print(f"error in {rule}: {fault}", file=sys.stderr)
-
-
-def _pickled(job: Any) -> bytes:
-    import pickle
-
-    return pickle.dumps(job)
+    print(f"error in {pickle.loads(job).rule}: {fault}", file=sys.stderr)
 
 
 def connect(folder: str) -> socket.socket:
