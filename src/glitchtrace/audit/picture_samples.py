@@ -1,8 +1,6 @@
 """Picture folders as samples, and what a frozen network sees in them."""
 
-import ctypes
 import hashlib
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +16,7 @@ from glitchtrace.audit.samples import Samples, _digest, targets
 from glitchtrace.audit.settings import Settings
 from glitchtrace.audit.store import Store
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.heap import kept_heap
 from glitchtrace.data import table_files
 from glitchtrace.data.picture_folders import SUFFIXES, Pictures, find_pictures, read_folder, squares
 from glitchtrace.data.table_files import Dialect
@@ -27,9 +26,6 @@ _PASSING = 4  # batches at a time, each with its activations
 _KEPT = {"penultimate": 128, "stage5": 64}  # directions of each representation
 _BLANK = 2.0  # grey levels: a picture of less contrast shows nothing
 _STRANGE = 8.0  # robust standard scores
-# Numbers of glibc's settings (malloc.h), and what it takes by itself once large blocks have been freed.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_USUAL = 2**25
 _FILE_COLUMNS = ("file", "path", "filename", "file_name", "image", "name")
 
 
@@ -209,34 +205,12 @@ def _single_threads(embed: bool) -> Iterator[tuple[ThreadPoolExecutor, int]]:
     workers = min(threads, _PASSING)
     try:
         with (
-            _one_heap(),
+            kept_heap(),
             ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
         ):
             yield pool, workers
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def _one_heap() -> Iterator[None]:
-    """Threads share a heap that keeps what they free, until the end, where it goes back to the system (glibc).
-
-    A heap of a thread's own returns the memory of each layer at once, and the system clears every page of it anew: a
-    fifth of the CPU seconds of a pass.
-    """
-    library = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if library is None or not hasattr(library, "mallopt"):  # another C library
-        yield
-        return
-    library.mallopt(_ARENA_MAX, 1)
-    library.mallopt(_MMAP_THRESHOLD, 2**30)
-    library.mallopt(_TRIM_THRESHOLD, 2**30)
-    try:
-        yield
-    finally:
-        library.mallopt(_MMAP_THRESHOLD, _USUAL)
-        library.mallopt(_TRIM_THRESHOLD, 2 * _USUAL)
-        library.malloc_trim(0)
 
 
 def _network(settings: Settings) -> tuple[Any, int, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from glitchtrace.core.heap import kept_heap
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.evidence import Detection, Evidence
 from glitchtrace.training.sgd import batches
@@ -86,6 +87,7 @@ def detect(evidence: Evidence, epochs: int = 20) -> Detection:
     return Detection(errors)
 
 
+@kept_heap()
 def reconstruction_errors(
     seen: Callable[[np.ndarray], Tensor],
     seen_count: int,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from glitchtrace.core.heap import kept_heap
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.models.network import Network
 from glitchtrace.training.sgd import Samples, out_of_memory
@@ -41,7 +42,7 @@ def evaluate(network: Network, samples: Samples, *, batch_size: int, device: tor
     """
     network = network.eval().for_evaluation()
     parts = []
-    with out_of_memory("evaluation_batch", batch_size):
+    with out_of_memory("evaluation_batch", batch_size), kept_heap():
         for x in evaluation_batches(network, samples, batch_size, device):
             features = network.features(x)
             logits = network.head(features)

@@ -20,6 +20,7 @@ import torch
 from tqdm import tqdm
 
 from glitchtrace.core import files, provenance, registry
+from glitchtrace.core.heap import kept_heap
 from glitchtrace.data.feature_store import PENULTIMATE, FeatureStore, folder, of_rows, of_samples
 from glitchtrace.data.preprocess import PictureInputs
 from glitchtrace.data.sources import Sources
@@ -103,9 +104,12 @@ class Extractor:
 
     def blocks(self, wanted: pd.DataFrame) -> Iterator[np.ndarray]:
         """The features (b, d) float32 of the pictures, in order; a progress bar shows pictures per second."""
-        with tqdm(
-            total=len(wanted), desc="extracting", unit=" pictures", file=sys.stderr, mininterval=5
-        ) as bar:
+        with (
+            kept_heap(),
+            tqdm(
+                total=len(wanted), desc="extracting", unit=" pictures", file=sys.stderr, mininterval=5
+            ) as bar,
+        ):
             for start in range(0, len(wanted), self._batch):
                 part = wanted.iloc[start : start + self._batch]
                 yield self._features(part, self._precision)

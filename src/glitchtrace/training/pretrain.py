@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.heap import kept_heap
 from glitchtrace.core.seeding import generator
 from glitchtrace.data.description import read_description
 from glitchtrace.data.preprocess import PictureInputs
@@ -46,6 +47,7 @@ Remake: `snakemake pretrain`.
 """
 
 
+@kept_heap()
 def pretrain(
     *,
     features: str | Path,

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.heap import kept_heap
 from glitchtrace.core.seeding import generator
 
 
@@ -57,6 +58,7 @@ def train(
     with (
         _dropout_seed(generator(seed, "dropout"), device),
         exact_convolutions(),
+        kept_heap(),
         tqdm(
             enumerate(orders(seed, len(samples), epochs), start=1),
             desc="training",

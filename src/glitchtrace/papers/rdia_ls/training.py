@@ -12,6 +12,7 @@ from torch.backends import cudnn
 from tqdm import tqdm
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.heap import kept_heap
 from glitchtrace.core.seeding import generator
 from glitchtrace.papers.rdia_ls.methods import BatchLoss
 from glitchtrace.papers.rdia_ls.schedule import Schedule
@@ -77,6 +78,7 @@ def fit(
     rows = [_row(0, np.nan, np.nan, np.nan, np.nan, networks, held_out)]
     with (
         cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False),
+        kept_heap(),
         tqdm(range(1, schedule.epochs), desc="training", unit="epoch", mininterval=10) as progress,
     ):
         for epoch in progress:

@@ -19,6 +19,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from tqdm import tqdm
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.heap import kept_heap
 from glitchtrace.core.seeding import generator
 from glitchtrace.models.network import Network
 from glitchtrace.training.recorded.objective import losses
@@ -185,6 +186,7 @@ def run(
     size = plan.steps_per_epoch
     with (
         torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False),
+        kept_heap(),
         tqdm(range(first_epoch, plan.epochs), desc="training", unit="epoch", mininterval=0) as progress,
     ):
         for epoch in progress:
