@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.backends import cudnn
 from tqdm import tqdm
 
 from glitchtrace.core.errors import GlitchtraceError
@@ -17,6 +16,7 @@ from glitchtrace.core.seeding import generator
 from glitchtrace.papers.rdia_ls.methods import BatchLoss
 from glitchtrace.papers.rdia_ls.schedule import Schedule
 from glitchtrace.training.optimisers import Adam
+from glitchtrace.training.sgd import exact_convolutions
 
 # Rows per forward pass in evaluation: the activations of the convolutional network take 250 MiB.
 EVALUATION_ROWS = 500
@@ -77,7 +77,7 @@ def fit(
     order = generator(seed, "loader")
     rows = [_row(0, np.nan, np.nan, np.nan, np.nan, networks, held_out)]
     with (
-        cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False),
+        exact_convolutions(),
         kept_heap(),
         tqdm(range(1, schedule.epochs), desc="training", unit="epoch", mininterval=10) as progress,
     ):

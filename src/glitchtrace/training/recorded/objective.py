@@ -19,6 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from glitchtrace.models.convolution import tangents_of_gradients
 from glitchtrace.models.network import Network
+from glitchtrace.training.sgd import exact_convolutions
 
 Direction = tuple[Tensor, ...]
 
@@ -104,7 +105,7 @@ class State:
 @contextmanager
 def _dual_numbers() -> Iterator[None]:
     with (
-        torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False),
+        exact_convolutions(),
         warnings.catch_warnings(),
     ):
         # The first dual tensor imports decompositions for which torch still uses its own deprecated compiler.

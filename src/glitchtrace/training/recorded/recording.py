@@ -24,7 +24,7 @@ from glitchtrace.core.seeding import generator
 from glitchtrace.models.network import Network
 from glitchtrace.training.recorded.objective import losses
 from glitchtrace.training.recorded.trace import Layout, Plan, Trace, checksum, plan_fields
-from glitchtrace.training.sgd import out_of_memory
+from glitchtrace.training.sgd import exact_convolutions, out_of_memory
 
 
 class TrainingSamples(Protocol):
@@ -185,7 +185,7 @@ def run(
     network.train()
     size = plan.steps_per_epoch
     with (
-        torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False),
+        exact_convolutions(),
         kept_heap(),
         tqdm(range(first_epoch, plan.epochs), desc="training", unit="epoch", mininterval=0) as progress,
     ):
