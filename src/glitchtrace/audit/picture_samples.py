@@ -205,7 +205,7 @@ def _single_threads(embed: bool) -> Iterator[tuple[ThreadPoolExecutor, int]]:
     workers = min(threads, _PASSING)
     try:
         with (
-            kept_heap(),
+            kept_heap(threads=True),
             ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool,
         ):
             yield pool, workers

@@ -22,23 +22,24 @@ _at_first = 0
 
 
 @contextmanager
-def kept_heap() -> Iterator[None]:
+def kept_heap(*, threads: bool = False) -> Iterator[None]:
     """Within it the heap keeps what is freed (glibc; elsewhere nothing happens); it may be entered again inside.
 
     Otherwise the memory of each layer goes back to the system, which clears every page of it anew: up to a fifth of
-    the CPU seconds of a network's passes.  Threads that are started within it share the heap.  At the end what is free
-    goes back, where the process has grown by more than 64 MiB.
+    the CPU seconds of a network's passes.  At the end what is free goes back, where the process has grown by more
+    than 64 MiB.  ``threads``: those that are started from now on have the heap in common, which cannot be undone.
     """
     global _inside, _at_first
     library = _glibc()
     if library is None:
         yield
         return
+    if threads:
+        library.mallopt(_ARENA_MAX, 1)
     with _lock:
         _inside += 1
         if _inside == 1:
             _at_first = _resident()
-            library.mallopt(_ARENA_MAX, 1)
             library.mallopt(_MMAP_THRESHOLD, _KEPT) or library.mallopt(_MMAP_THRESHOLD, _MOST)
             library.mallopt(_TRIM_THRESHOLD, _KEPT)
     try:
