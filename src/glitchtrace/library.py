@@ -73,12 +73,10 @@ class Influence:
 
     def signals(self, detectors: str | Sequence[str] = "default") -> pd.DataFrame:
         """Scores of the influence signals, one column each, higher = more suspicious; see ``detect``."""
-        names = [
-            name
-            for name in registry.chosen("detector", detectors)
-            if registry.card("detector", name)["needs"] == ["profile"]
-        ]
-        return _table(_evidence_of(self), names, {}, self.classes)
+        evidence = pieces.Evidence(
+            self.factors.train.labels, len(self.classes), read_profiles=lambda: self.profiles
+        )
+        return _table(evidence, _chosen(detectors, evidence), {}, self.classes)
 
 
 def influence(
@@ -207,8 +205,8 @@ def detect(
     pictures : array of shape (n, H, W) or (n, H, W, 3), uint8, optional
         The samples as pictures.
     detectors : str or sequence of str, optional
-        Names, ``"default"`` or ``"all"``; by default every default detector whose evidence is given, and with ``X``
-        and ``y`` alone ``jury``, ``knn_vote``, ``simifeat``, ``mahalanobis`` and ``knn_distance``.
+        Names, ``"default"`` or ``"all"``: of these groups, those whose evidence is given.  By default ``"default"``,
+        and with ``X`` and ``y`` alone ``jury``, ``knn_vote``, ``simifeat``, ``mahalanobis`` and ``knn_distance``.
     settings : mapping of name to settings, optional
         Settings of detectors.
     classes : array of shape (K,), optional
@@ -234,10 +232,11 @@ def detect(
     generator(seed, "detect")  # a seed that is none ends here, whether or not a detector draws
     tables = dict(features) if isinstance(features, Mapping) else {"features": features}
     doors.same_order(X=X, y=y, probabilities=probabilities, out_of_fold=out_of_fold, **tables)
-    given = [part for part in (probabilities, out_of_fold) if part is not None]
-    if given:
-        columns = doors.checkpoints(given[0])[0].shape[1]
-        labels, names = _coded(y, given[0], columns, classes, "y")
+    given = {"probabilities": probabilities, "out_of_fold": out_of_fold}
+    name = next((name for name, part in given.items() if part is not None), None)
+    if name is not None:
+        columns = doors.checkpoints(given[name], name)[0].shape[1]
+        labels, names = _coded(y, given[name], columns, classes, "y")
     else:
         labels, names = doors.labels(y, "y")
         columns = len(names)
@@ -276,7 +275,7 @@ def detect(
         if not chosen:
             raise GlitchtraceError("detect: no detector can do with labels alone; give probabilities= or X=")
     else:
-        chosen = _chosen(detectors)
+        chosen = _chosen(detectors, evidence)
     if settings is not None:
         if not isinstance(settings, Mapping) or any(name not in chosen for name in settings):
             raise GlitchtraceError(f"settings: give them by detector of this call: {', '.join(chosen)}")
@@ -299,12 +298,6 @@ def _table(
     return table
 
 
-def _evidence_of(found: Influence) -> pieces.Evidence:
-    return pieces.Evidence(
-        found.factors.train.labels, len(found.classes), read_profiles=lambda: found.profiles
-    )
-
-
 def _fitting(names: Sequence[str], evidence: pieces.Evidence) -> list[str]:
     return [
         name for name in names if all(evidence.has(need) for need in registry.card("detector", name)["needs"])
@@ -322,15 +315,25 @@ def _check(evidence: pieces.Evidence, representations: Mapping[str, Any]) -> Non
         _ = evidence.pictures
 
 
-def _chosen(detectors: str | Sequence[str]) -> list[str]:
-    """The names of a choice.  Raises GlitchtraceError for what is no name, and for none."""
+def _chosen(detectors: str | Sequence[str], evidence: pieces.Evidence) -> list[str]:
+    """The names of a choice: those that it names, and of the groups all whose evidence is given.
+
+    Raises GlitchtraceError for what is no name, and for none.
+    """
     asked = [detectors] if isinstance(detectors, str) else list(detectors)
     for name in asked:
         if not isinstance(name, str):
             raise GlitchtraceError(f"detectors: {name!r} is no name; give names, 'default' or 'all'")
     if not asked:
         raise GlitchtraceError("detectors: none is named; name one, or leave detectors= out")
-    return registry.chosen("detector", asked)
+    groups = [name for name in asked if name in ("default", "all")]
+    named = registry.chosen("detector", [name for name in asked if name not in groups])
+    fitting = _fitting(registry.chosen("detector", groups), evidence)
+    if not named and not fitting:
+        raise GlitchtraceError(
+            f"detectors: none of {asked[0]!r} can do with what is given; give probabilities= or X="
+        )
+    return sorted({*named, *fitting})
 
 
 def _validation(given: Any, columns: int, classes: np.ndarray) -> tuple[Any, Any, np.ndarray]:

@@ -74,6 +74,12 @@ def test_probabilities_refused(given_: object, message: str) -> None:
         doors.probabilities(given_, classes=2)
 
 
+@pytest.mark.parametrize("columns", [0, 1])
+def test_probabilities_of_fewer_than_two_classes_are_refused(columns: int) -> None:
+    with pytest.raises(GlitchtraceError, match=f"has {columns} column; give one per class, at least two"):
+        doors.checkpoints(np.ones((3, columns)))
+
+
 def test_checkpoints_are_one_or_several() -> None:
     one = np.full((3, 2), 0.5, np.float32)
     assert len(doors.checkpoints(one)) == 1

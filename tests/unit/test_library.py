@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 import glitchtrace
 from glitchtrace.core.errors import GlitchtraceError
@@ -110,17 +111,36 @@ def test_influence_of_a_module_is_that_of_its_arrays(digits: dict[str, np.ndarra
     np.testing.assert_allclose(found.matrix(), expected, rtol=1e-4, atol=1e-6)
 
 
+class Transformed:
+    """A loader of one batch that is disturbed anew in each pass."""
+
+    def __init__(self, inputs: torch.Tensor) -> None:
+        self.inputs = inputs
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        yield self.inputs + torch.rand(1), torch.zeros(len(self.inputs), dtype=torch.int64)
+
+
 def test_a_loader_that_shuffles_is_refused(digits: dict[str, np.ndarray]) -> None:
     module = torch.nn.Linear(64, 10)
     data = TensorDataset(torch.from_numpy(digits["X"]).float(), torch.from_numpy(digits["y"]))
     state = module.state_dict()
-    with pytest.raises(GlitchtraceError, match=r"train loader .*shuffle=False"):
-        glitchtrace.influence(
-            module,
-            DataLoader(data, batch_size=99, shuffle=True),
-            DataLoader(data),
-            checkpoints=[state, state],
-        )
+    drawn = DataLoader(data, batch_size=99, shuffle=True)
+    weighted = DataLoader(data, batch_size=1, sampler=WeightedRandomSampler([1.0] * len(data), len(data)))
+    within = TensorDataset(
+        data.tensors[0], torch.zeros(len(data), dtype=torch.int64)
+    )  # labels do not tell it
+    loaders = (drawn, weighted, DataLoader(within, batch_size=99, shuffle=True), Transformed(data.tensors[0]))
+    for loader in loaders:
+        for states in (None, [state, state]):
+            with pytest.raises(GlitchtraceError, match=r"train loader .*shuffle=False"):
+                glitchtrace.influence(module, loader, DataLoader(data), checkpoints=states)
+        with pytest.raises(GlitchtraceError, match=r"validation loader .*shuffle=False"):
+            glitchtrace.influence(module, DataLoader(data), loader)
+    assert (
+        glitchtrace.influence(module, iter(DataLoader(data)), DataLoader(data)).matrix().shape
+        == (len(data),) * 2
+    )
     with pytest.raises(GlitchtraceError, match="no linear layer 'fc'"):
         glitchtrace.influence(module, DataLoader(data), DataLoader(data), head="fc")
 
@@ -142,6 +162,25 @@ def test_rows_and_labels_alone_are_enough(digits: dict[str, np.ndarray]) -> None
     assert (table["jury/proposed_label"] == (digits["y"] - 1) % 10)[digits["wrong"]].mean() > 0.9
 
 
+def test_a_group_asks_those_detectors_whose_evidence_is_given(digits: dict[str, np.ndarray]) -> None:
+    given = {"y": digits["y"][:80], "probabilities": digits["p"][:80]}
+    assert list(glitchtrace.detect(**given, detectors="default")) == list(glitchtrace.detect(**given))
+    with pytest.raises(GlitchtraceError, match="'jury' needs features"):
+        glitchtrace.detect(**given, detectors=["default", "jury"])
+    with pytest.raises(GlitchtraceError, match="none of 'all' can do"):
+        glitchtrace.detect(y=digits["y"], detectors="all")
+    signals = glitchtrace.influence(digits["X"][:80], digits["p"][:80], digits["y"][:80])
+    with pytest.raises(GlitchtraceError, match="'knn_vote' needs features"):
+        signals.signals("knn_vote")
+
+
+@pytest.mark.filterwarnings("error")
+def test_labels_that_all_differ_are_scored_without_a_library_s_warnings() -> None:
+    rng = np.random.default_rng(0)
+    found = glitchtrace.detect(rng.normal(size=(60, 3)), np.arange(60))
+    assert np.isfinite(found["jury"]).all()
+
+
 def test_labels_of_text_come_back(digits: dict[str, np.ndarray]) -> None:
     names = np.array([f"digit {n}" for n in range(10)])
     valid = (digits["X"][400:], digits["p"][400:], names[digits["y"][400:]])
@@ -159,6 +198,9 @@ def test_labels_of_text_come_back(digits: dict[str, np.ndarray]) -> None:
     [
         ({"y": None}, "needs the labels"),
         ({"y": [0, 1]}, "labels alone"),
+        ({"y": [3, 3], "X": np.eye(2)}, "one class only"),
+        ({"y": [0, 0], "probabilities": np.ones((2, 1))}, "probabilities has 1 column"),
+        ({"y": [0, 0], "out_of_fold": np.ones((2, 1))}, "out_of_fold has 1 column"),
         ({"y": [0, 5], "probabilities": np.eye(3)[:2]}, "2 different labels for 3 columns"),
         ({"y": [0, 1], "probabilities": np.eye(2), "detectors": ["CNCI"]}, "'CNCI' needs influence profiles"),
         ({"y": [0, 1], "probabilities": np.eye(3)}, "has 3 rows for 2 samples"),
@@ -243,6 +285,12 @@ def test_a_module_and_its_loaders_are_checked(
     with pytest.raises(GlitchtraceError, match=message) as caught:
         glitchtrace.influence(module, batch, batch, **options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_a_head_of_one_number_is_refused() -> None:
+    batch = [(torch.zeros(3, 4), torch.tensor([0, 0, 0]))]
+    with pytest.raises(GlitchtraceError, match="one number for a sample"):
+        glitchtrace.influence(torch.nn.Linear(4, 1), batch, batch)
 
 
 def test_a_module_in_half_precision_is_read() -> None:

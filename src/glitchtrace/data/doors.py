@@ -70,12 +70,17 @@ def probabilities(
 ) -> np.ndarray:
     """Class probabilities (n, K), float32 where they come in single or half precision, else float64.
 
-    Raises GlitchtraceError for another shape, a value outside 0 … 1 or not finite, and a row that does not sum to 1.
+    Raises GlitchtraceError for another shape, fewer than two classes, a value outside 0 … 1 or not finite, and a row
+    that does not sum to 1.
     """
     array = _floats(_matrix(_numbers(given, name), name, rows))
     if classes is not None and array.shape[1] != classes:
         raise GlitchtraceError(
             f"{name} has {array.shape[1]} columns for {classes} classes; give one per class"
+        )
+    if array.shape[1] < 2:
+        raise GlitchtraceError(
+            f"{name} has {array.shape[1]} column; give one per class, at least two (of two classes both)"
         )
     _finite(array, name)
     if array.size and (array.min() < -_SUM_TOLERANCE or array.max() > 1 + _SUM_TOLERANCE):

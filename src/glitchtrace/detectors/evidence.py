@@ -4,6 +4,7 @@ A piece of evidence is read when the first detector asks for it, checked once (`
 card of a detector says in ``needs`` which pieces it reads, and the workflow makes exactly those.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -241,7 +242,9 @@ def detect(name: str, evidence: Evidence, settings: Mapping[str, Any] | None = N
     component = registry.load("detector", name)
     function = component if callable(component) else component.detect
     try:
-        found = function(evidence if view is None else evidence.seen_as(view), **options)
+        # A library's advice on its input (few samples of a class) is none that a user of the detector can follow.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
+            found = function(evidence if view is None else evidence.seen_as(view), **options)
         answer = found if isinstance(found, Detection) else Detection(found)
     except GlitchtraceError as error:
         raise GlitchtraceError(f"detector '{name}': {error}") from None

@@ -1,6 +1,7 @@
 """Factors of the closed form from what a library user has: arrays, or a torch module with a head and two loaders."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from glitchtrace.influence.factors import Factors, Part
 
 if TYPE_CHECKING:
     from torch import nn
+
+_ASKED_AGAIN = 256  # samples of a loader that is passed once, to see whether it gives them again
 
 
 def class_codes(given: Any, columns: int, classes: Any = None, name: str = "labels") -> np.ndarray:
@@ -81,10 +84,10 @@ def factors_of_module(
 ) -> Factors:
     """Factors of a torch module whose last layer is linear.
 
-    ``train`` and ``validation`` yield (inputs, labels), in the same order every time.  ``head``: the name of the last
-    linear layer, by default the last one that there is.  ``checkpoints``: state dictionaries, by default the module as
-    it is.  The module is left in the state and the mode in which it came.  Raises GlitchtraceError for a head that is
-    no linear layer and for a loader that shuffles.
+    ``train`` and ``validation`` yield (inputs, labels), the same in the same order every time.  ``head``: the name of
+    the last linear layer, by default the last one that there is.  ``checkpoints``: state dictionaries, by default the
+    module as it is.  The module is left in the state and the mode in which it came.  Raises GlitchtraceError for a head
+    that is no linear layer and for a loader that draws: order or samples are others in another pass.
     """
     import torch
 
@@ -102,6 +105,7 @@ def factors_of_module(
     before = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
     mode = module.training
     passes: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {"train": [], "validation": []}
+    signs: dict[str, list[bytes]] = {}
     try:
         module.eval()
         for place, state in enumerate(states):
@@ -115,15 +119,17 @@ def factors_of_module(
                     ) from None
             with torch.inference_mode():
                 for part, loader in (("train", train), ("validation", validation)):
-                    passes[part].append(_pass(module, layer, loader))
+                    found, seen_signs = _pass(module, layer, loader)
+                    passes[part].append(found)
+                    if signs.setdefault(part, seen_signs) != seen_signs:
+                        raise _draws(part)
     finally:
         module.load_state_dict(before)
         module.train(mode)
-    for part, found in passes.items():
-        if any(not np.array_equal(found[0][2], labels) for _, _, labels in found):
-            raise GlitchtraceError(
-                f"the {part} loader gives another order every time; build it with shuffle=False"
-            )
+    for part, loader in (("train", train), ("validation", validation)):
+        once = isinstance(loader, Iterator)  # cannot be asked again
+        if len(states) == 1 and not once and not _gives_again(loader, signs[part]):
+            raise _draws(part)
     parts = {part: tuple(zip(*found, strict=True)) for part, found in passes.items()}
     (features, seen, labels), (other, known, others) = parts["train"], parts["validation"]
     frozen = all(np.array_equal(features[0], array) for array in features) and all(
@@ -138,6 +144,36 @@ def factors_of_module(
         others[0],
         learning_rates,
     )
+
+
+def _draws(part: str) -> GlitchtraceError:
+    return GlitchtraceError(
+        f"the {part} loader gives other samples or another order every time; build it with shuffle=False, without a "
+        "sampler or a transform that draws"
+    )
+
+
+def _gives_again(loader: Iterable[Any], signs: Sequence[bytes]) -> bool:
+    """Whether a further pass begins with the same batches."""
+    samples = 0
+    for (inputs, labels), sign in zip(loader, signs, strict=False):
+        if _sign(inputs, labels) != sign:
+            return False
+        samples += len(labels)
+        if samples >= _ASKED_AGAIN:
+            break
+    return True
+
+
+def _sign(inputs: Any, labels: Any) -> bytes:
+    """A digest of a batch."""
+    import torch
+
+    total = hashlib.blake2b(digest_size=16)
+    for part in (inputs, labels):
+        values = part if torch.is_tensor(part) else torch.as_tensor(np.asarray(part))
+        total.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return total.digest()
 
 
 def _head(module: "nn.Module", name: str | None) -> "nn.Module":
@@ -156,14 +192,14 @@ def _head(module: "nn.Module", name: str | None) -> "nn.Module":
 
 def _pass(
     module: "nn.Module", layer: "nn.Module", loader: Iterable[Any]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs of the head, class probabilities and labels of all samples of a loader."""
+) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[bytes]]:
+    """Inputs of the head, class probabilities and labels of all samples of a loader, and a digest of each batch."""
     import torch
 
     seen: list[Any] = []
     place = next(module.parameters()).device
     handle = layer.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
-    rows = []
+    rows, signs = [], []
     try:
         for number, batch in enumerate(loader):
             if not isinstance(batch, list | tuple) or len(batch) != 2 or not hasattr(batch[0], "to"):
@@ -186,6 +222,10 @@ def _pass(
                 raise GlitchtraceError(
                     f"head: its output has shape {tuple(logits.shape)}; influence needs (samples, classes)"
                 )
+            if logits.shape[1] < 2:
+                raise GlitchtraceError(
+                    "head: it gives one number for a sample; influence needs one per class, at least two"
+                )
             if getattr(answer, "shape", logits.shape) != logits.shape:
                 raise GlitchtraceError(
                     f"head: it gives {logits.shape[1]} numbers for a sample, the module {tuple(answer.shape[1:])}; "
@@ -198,12 +238,13 @@ def _pass(
                 _whole(labels), logits.shape[1], f"labels of batch {number}", rows=len(inputs)
             )
             rows.append((features.to(kind).cpu().numpy(), chances.to(kind).cpu().numpy(), known))
+            signs.append(_sign(inputs, labels))
     finally:
         handle.remove()
     if not rows:
         raise GlitchtraceError("a loader gives no sample; give at least one batch")
     seen_features, seen_chances, seen_labels = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-    return seen_features, seen_chances, seen_labels
+    return (seen_features, seen_chances, seen_labels), signs
 
 
 def _whole(labels: Any) -> np.ndarray:
