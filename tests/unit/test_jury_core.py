@@ -100,10 +100,54 @@ def test_no_expert_sees_a_label_of_the_own_unit(expert: str):
 
 
 def test_units_are_groups_and_duplicates_through_chains():
-    X = np.array([[0.0], [1.0], [1.0], [2.0], [3.0], [-0.0]])
+    X = np.r_[0.0, 1.0, 1.0, 2.0, 3.0, -0.0, np.arange(4.0, 20)][:, None]
+    groups = np.r_[0, 1, 2, 2, -1, -1, np.full(16, -1)]
+    np.testing.assert_array_equal(find_units({"x": X}, groups), np.r_[0, 1, 1, 1, 2, 0, np.arange(3, 19)])
+
+
+def test_rows_that_are_equal_by_chance_are_units_of_their_own():
+    X = np.arange(20.0)[:, None] % 17  # three of 20 repeat an earlier one
+    np.testing.assert_array_equal(find_units({"x": X}, None), np.arange(20))
     np.testing.assert_array_equal(
-        find_units({"x": X}, np.array([0, 1, 2, 2, -1, -1])), np.array([0, 1, 1, 1, 2, 0])
+        find_units({"x": X}, np.repeat(np.arange(10), 2)), np.repeat(np.arange(10), 2)
     )
+    np.testing.assert_array_equal(find_units({"x": np.arange(20.0)[:, None] % 18}, None)[18:], [0, 1])
+
+
+def few_rows(kind: str, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Tables of few different rows, whose labels cannot be told from the rows that differ."""
+    rng = np.random.default_rng(3)
+    if kind == "parity":
+        cells = rng.integers(0, 2, (n, 5))
+        return np.concatenate([cells, 1 - cells], axis=1).astype(float), cells.sum(axis=1) % 2
+    if kind == "product":
+        a, b, c = rng.integers(0, 4, n), rng.integers(0, 4, n), rng.integers(0, 2, n)
+        return np.concatenate([np.eye(4)[a], np.eye(4)[b], np.eye(2)[c]], axis=1), (a * b + c) % 3
+    code = rng.integers(0, 6, n)
+    return np.eye(6)[code], code % 3
+
+
+@pytest.mark.parametrize("kind", ["code", "parity", "product"])
+def test_labels_of_few_different_rows_are_judged_by_equal_rows(kind: str):
+    X, truth = few_rows(kind, 2000)
+    labels = flip(truth, 0.04, 4)
+    verdict = Jury(typicality=False).judge({"x": X}, labels)
+    wrong = labels != truth
+    assert (verdict.label_log_odds[wrong] > 0).mean() > 0.9
+    assert (verdict.label_log_odds[~wrong] < 0).all()
+    low, high = verdict.number.of(2000)[1:]
+    assert low <= wrong.sum() <= high
+    assert verdict.flagged.any()
+    assert not verdict.flagged[~wrong].any()
+
+
+@pytest.mark.parametrize("kind", ["code", "parity", "product"])
+def test_nothing_is_flagged_where_groups_leave_the_experts_with_the_opposite(kind: str):
+    X, truth = few_rows(kind, 1200)
+    groups = np.unique(X, axis=0, return_inverse=True)[1].ravel()
+    promise = Jury(typicality=False).judge({"x": X}, flip(truth, 0.02, 4), groups=groups).promise
+    assert not promise.flagged.any()
+    assert "take some class for another one" in promise.words
 
 
 def test_folds_keep_units_whole_and_spread_classes():

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.core.seeding import generator
+from glitchtrace.detectors.jury.rows import CHANCE
 
 NEIGHBOURS = 15
 _EXACT_ROWS = 30_000  # beyond, neighbours are looked for in the nearest cells of an inverted file
@@ -23,7 +24,6 @@ _NEAR = 0.03  # of the usual distance to a neighbour: pictures within it are nea
 # quality 75 differ by .02 to .06, different digits or garments by .08 at least (3,000 of each).
 _ALIKE = 0.05
 _PARTNERS = 5  # nearest trusted rows that are looked at
-_CHANCE = 0.1  # a table of which more rows have an equal twin is made of few different rows
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def duplicates(
     known = np.asarray(hashes, dtype=str) if hashes.dtype == object else hashes
     _, first, codes = np.unique(known, return_index=True, return_inverse=True)
     twins = n - len(first)
-    by_chance = table and twins > _CHANCE * n
+    by_chance = table and twins > CHANCE * n
     edges = [np.stack([np.arange(n), first[codes]], axis=1)]
     if matrix is not None and distances.size and not by_chance:
         edges.append(

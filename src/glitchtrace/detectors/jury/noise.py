@@ -24,6 +24,12 @@ def flip_rate(matrix: np.ndarray, labels: np.ndarray) -> float:
     return float(share @ (1 - np.diag(matrix)))
 
 
+def contradicted(matrix: np.ndarray) -> bool:
+    """Whether some class is observed as another one more often than as itself: labels alone cannot tell such a T."""
+    others = matrix - np.diag(np.diag(matrix))
+    return bool((np.diag(matrix) <= others.max(axis=1)).any())
+
+
 def scaled(matrix: np.ndarray, s: float) -> np.ndarray:
     """I + s (T - I); a class whose rate would pass 0.95 stays there."""
     rate = 1 - np.diag(matrix)

@@ -234,8 +234,10 @@ def make_promise(
     draws = right_probabilities(pool, scale, ballots, labels)
     right = draws.mean(axis=0)
     own, held = right[:training], right[training:]
-    # Labels that follow nothing: where they differ from what the experts believe says nothing about them.
-    told = scale.lower() > 0 and scale.loss < LEARNABLE
+    # Labels that follow nothing, or follow the experts the wrong way round, as where whole groups are left out: where
+    # they differ from what the experts believe says nothing about them.
+    contradicted = noise.contradicted(pool.noise)
+    told = scale.lower() > 0 and scale.loss < LEARNABLE and not contradicted
     by_posterior = largest_by_posterior(draws[:, :training], max_false) if told else 0
     if training < FEWEST and not len(held):
         by_posterior = 0
@@ -277,6 +279,11 @@ def make_promise(
         words, rule = f"Nothing can be flagged with the promise of at most {share} false ones.", "none"
         if scale.loss >= LEARNABLE:
             words += " The experts say no more of the labels than the shares of the classes do."
+        elif contradicted:
+            words += (
+                " Experts that have not seen a row, its group or its equals take some class for another one more often "
+                "than for itself: features and groups tell too little of the labels."
+            )
         elif training < FEWEST:
             words += (
                 f" Below {FEWEST:,} training rows it takes validation rows to keep it, and enough of them."

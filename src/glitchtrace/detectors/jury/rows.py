@@ -13,6 +13,7 @@ from glitchtrace.core.seeding import generator
 
 WIDTH = 128  # columns kept of a wider representation
 _PCA_ROWS = 20_000  # rows that decide the principal axes
+CHANCE = 0.1  # where more rows repeat an earlier one, the data are made of few different rows, each of them many times
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Rows:
     """Training rows first, validation rows after them; N = n + m in all.
 
     ``views``: name -> (N, d) float32, centred, mean squared column 1.  ``widths``: columns before the reduction.
-    ``units`` (N,) int64: rows of one unit (a group, or exact duplicates) never vouch for each other.
+    ``units`` (N,) int64: rows of one unit (a group, or rare exact duplicates) never vouch for each other.
     ``labels`` (N,) int64 observed labels; ``training``: n; ``classes``: K.
     """
 
@@ -81,7 +82,9 @@ def find_units(views: Mapping[str, np.ndarray], groups: np.ndarray | None) -> np
     """The unit of each row (N,) int64, numbered by first appearance.
 
     Two rows are of one unit if they have one group, or equal values in every representation; and so on through
-    chains.  ``groups`` (N,) integers; a negative one belongs to no group.
+    chains.  Where more than a share of ``CHANCE`` of the rows repeat an earlier one, equal values come by chance and
+    make no unit: a row would be judged by what differs from it alone.  ``groups`` (N,) integers; a negative one
+    belongs to no group.
     """
     arrays = [np.ascontiguousarray(np.asarray(view, dtype=np.float32)) for view in views.values()]
     together = (
@@ -90,7 +93,9 @@ def find_units(views: Mapping[str, np.ndarray], groups: np.ndarray | None) -> np
     together = np.ascontiguousarray(together + np.float32(0))  # -0 and 0 are one value
     N = len(together)
     keys = together.view(np.dtype((np.void, together.dtype.itemsize * together.shape[1]))).reshape(N)
-    _, same = np.unique(keys, return_inverse=True)
+    distinct, same = np.unique(keys, return_inverse=True)
+    if N - len(distinct) > CHANCE * N:
+        same = np.arange(N)
     if groups is not None:
         member = np.flatnonzero(groups >= 0)
         _, group = np.unique(groups[member], return_inverse=True)
