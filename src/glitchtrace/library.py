@@ -364,10 +364,8 @@ def _coded(
     Without ``classes``, columns of a table that are named by the labels are taken by their names.
     """
     own = doors.labels(given, name)[1]
-    if classes is None and hasattr(probabilities, "columns"):
-        named = list(probabilities.columns)
-        if set(own.tolist()) <= set(named):
-            classes = named
+    if classes is None:
+        classes = doors.named_columns(probabilities, own.tolist())
     codes = class_codes(given, columns, classes, name)
     if classes is not None:
         return codes, doors.class_names(classes, columns)

@@ -100,7 +100,6 @@ ROWS, LABELS = np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3)
         (ROWS + 1e9, LABELS, "subtract their mean first"),
         (ROWS, LABELS * 1j, "labels: type complex128"),
         (ROWS, [[1], [2, 3]], "rows of one length"),
-        (pd.DataFrame(ROWS), pd.Series(LABELS, index=range(5, -1, -1)), "in another order"),
         (pd.DataFrame(ROWS), LABELS[:5], "5 rows where the data have 6"),
     ],
 )

@@ -14,6 +14,7 @@ from glitchtrace.audit.run import audit_path
 from glitchtrace.audit.settings import Settings
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.picture_folders import open_picture, read_folder, squares
+from glitchtrace.data.table_files import Dialect
 
 
 def half_dark(width: int = 20, height: int = 10) -> np.ndarray:
@@ -126,6 +127,23 @@ def test_labels_come_from_subfolders_or_a_file(tmp_path: Path) -> None:
         read_folder(tmp_path, {"c/3.png": "x"})
     with pytest.raises(GlitchtraceError, match="no pictures"):
         read_folder(tmp_path / "a" / "nothing")
+
+
+def test_classes_of_folders_stand_in_the_order_of_their_names(tmp_path: Path) -> None:
+    names = ["none", "9", "10"]
+    for name in names:
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        Image.fromarray(half_dark()).save(tmp_path / "pictures" / name / "1.png")
+    found = picture_samples.read_pictures(tmp_path / "pictures", Settings(), Dialect())
+    assert found.class_names == ("10", "9", "none")  # as ImageFolder of torchvision has them
+    assert found.labels is not None
+    assert (found.labels >= 0).all()
+    (tmp_path / "l.csv").write_text(
+        "file,label\n" + "".join(f"{name}/1.png,{n}\n" for n, name in enumerate(names))
+    )
+    settings = Settings(labels=str(tmp_path / "l.csv"), label="label")
+    found = picture_samples.read_pictures(tmp_path / "pictures", settings, Dialect())
+    assert found.observed().tolist() == ["2", "1", "0"]
 
 
 def test_a_folder_is_audited_where_it_lies(tmp_path: Path) -> None:

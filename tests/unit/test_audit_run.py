@@ -82,6 +82,29 @@ def test_probabilities_of_ones_own_model_train_nothing(monkeypatch: pytest.Monke
     assert "your model" in found.summary["facts"]["judges"]
 
 
+def test_a_frame_of_probabilities_is_taken_by_names_and_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 2)), rng.choice(["a", "b", "c"], 30)
+    p = rng.dirichlet(np.ones(3), 30)
+    monkeypatch.setattr("glitchtrace.audit.run._run", lambda samples, *_: samples)
+    frame = pd.DataFrame(p, columns=["a", "b", "c"])
+    for given in (p, frame, frame[["c", "a", "b"]], pd.DataFrame(p)):
+        np.testing.assert_allclose(glitchtrace.audit(X, y, probabilities=given).probabilities, p, rtol=1e-12)
+    with pytest.raises(GlitchtraceError, match="no column is named 'b'"):
+        glitchtrace.audit(X, y, probabilities=frame.rename(columns={"b": "d"}))
+    turned = frame.iloc[::-1]
+    for given in (
+        {"probabilities": turned},
+        {"features": turned},
+        {"time": turned["a"]},
+        {"group": turned["a"]},
+    ):
+        with pytest.raises(GlitchtraceError, match="the same index in another order"):
+            glitchtrace.audit(X, pd.Series(y), **given)
+    with pytest.raises(GlitchtraceError, match="the same index in another order"):
+        glitchtrace.audit(pd.DataFrame(X), pd.Series(y, index=range(29, -1, -1)))
+
+
 def test_a_numeric_target_is_judged_by_residuals() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 4))

@@ -4,10 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glitchtrace.audit.samples import Samples, check_probabilities, from_arrays, load_probabilities, read
+from glitchtrace.audit.settings import Settings
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.table_files import Dialect, from_frame, read_table
 
@@ -165,3 +169,116 @@ def test_a_frame_with_odd_objects_is_read(tmp_path: Path) -> None:
     table = from_frame(frame)
     assert table.column("x").role == "categorical"
     assert table.column("y").role == "numeric"
+
+
+def labelled(folder: Path, labels: list[str], **settings: str) -> Samples:
+    """Samples of a text file with these labels in turns, two of each at least."""
+    rows = [f"{row * 7 % 11}.5,{labels[row % len(labels)]}" for row in range(max(40, 2 * len(labels)))]
+    return read(write(folder, "x,y\n" + "\n".join(rows) + "\n"), Settings(label="y", **settings))
+
+
+@pytest.mark.parametrize("word", ["none", "-", "?", "NA", "null", "missing", "nan"])
+def test_a_word_for_missing_is_a_class_among_labels_and_none_among_features(
+    tmp_path: Path, word: str
+) -> None:
+    found = labelled(tmp_path, [word, "mild", "", "severe"])
+    assert found.class_names == tuple(sorted([word, "mild", "severe"]))
+    assert found.observed().tolist()[:4] == [word, "mild", "", "severe"]
+    assert any(f"'{word}' (10 rows)" in note and "leave it empty" in note for note in found.notes)
+    assert "10 rows have no label; they get a proposal and train nothing." in found.notes
+    column = read_table(write(tmp_path, f"x,y\na,1\n{word},2\nb,3\n")).column("x")
+    assert column.values.tolist() == [0, -1, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "note"),
+    [
+        (["setosa", "SETOSA", "other"], "'SETOSA' (13 rows) and 'setosa' (14 rows)"),
+        (["new york", "NewYork", "b"], "'NewYork' (13 rows) and 'new york' (14 rows)"),
+        (["1", "1.0", "2"], "'1' (14 rows) and '1.0' (13 rows)"),
+        (["a", "b", "c1"], None),
+    ],
+)
+def test_classes_that_are_written_in_two_ways_are_named(
+    tmp_path: Path, labels: list[str], note: str | None
+) -> None:
+    found = labelled(tmp_path, labels)
+    assert len(found.class_names) == 3
+    said = [text for text in found.notes if "write them alike" in text]
+    assert (note in said[0]) if note else not said
+
+
+def test_a_label_that_is_no_number_is_told_from_a_missing_one(tmp_path: Path) -> None:
+    labels = [f"{row}.25" for row in range(200)]
+    labels[3], labels[5], labels[8] = "see notes", "inf", ""
+    found = labelled(tmp_path, labels)
+    assert found.odd == {
+        row: f"its label '{labels[row % 200]}' is no finite number" for row in (3, 5, 203, 205)
+    }
+    assert np.flatnonzero(np.isnan(found.target)).tolist() == [3, 5, 8, 203, 205, 208]
+    assert any("'see notes' (2), 'inf' (2)" in note for note in found.notes)
+
+
+def test_advice_on_too_many_values_leads_to_no_other_refusal(tmp_path: Path) -> None:
+    with pytest.raises(GlitchtraceError, match=r"too many for classes; choose another column$"):
+        from_arrays(np.eye(60), pd.date_range("2024-01-01", periods=60), Settings())
+    labels = [f"{row}.25" if row % 5 else f"odd {row}" for row in range(60)]
+    with pytest.raises(GlitchtraceError, match="or set task: numbers"):
+        from_arrays(np.eye(60), labels, Settings())
+    assert from_arrays(np.eye(60), labels, Settings(task="numbers")).numeric
+
+
+def test_a_number_of_single_precision_is_as_short_as_it_was_written() -> None:
+    values = np.array([0.1, 0.2, 3.0] * 4, dtype=np.float32)
+    assert from_arrays(np.eye(12), values, Settings()).class_names == ("0.1", "0.2", "3")
+
+
+TWELVE = [str(row % 12) for row in range(48)]
+
+
+@pytest.mark.parametrize(
+    ("labels", "as_numbers"),
+    [
+        (np.array(TWELVE), False),
+        (np.array(TWELVE, dtype=object), False),
+        (pd.Series(TWELVE, dtype="category"), False),
+        (np.array(TWELVE, dtype=int), True),
+        (np.array(TWELVE, dtype=np.float32), True),
+        (pd.Series([*TWELVE[:-1], None]).astype("Int64"), True),
+    ],
+)
+def test_classes_stand_in_the_order_of_numpy(labels: object, as_numbers: bool) -> None:
+    wanted = [str(name) for name in np.unique(np.array(TWELVE, dtype=int if as_numbers else str))]
+    assert list(from_arrays(np.eye(48), labels, Settings()).class_names) == wanted
+    frame = pd.DataFrame(np.eye(48))
+    assert list(from_arrays(frame, labels, Settings()).class_names) == wanted
+
+
+def test_probabilities_are_taken_by_names_where_the_order_is_not_told(tmp_path: Path) -> None:
+    samples = labelled(tmp_path, TWELVE)  # a text file does not say whether "10" is a number
+    given = np.random.default_rng(0).dirichlet(np.ones(12), len(samples))
+    np.save(tmp_path / "p.npy", given)
+    with pytest.raises(GlitchtraceError, match="stand in another order as numbers than as text"):
+        check_probabilities(load_probabilities(str(tmp_path / "p.npy")), samples, "p.npy")
+    as_text = np.unique(TWELVE)
+    wanted = given[:, [as_text.tolist().index(name) for name in samples.class_names]]
+    frame = pd.DataFrame(given, columns=as_text)
+    frame.to_csv(tmp_path / "p.csv")
+    frame.to_parquet(tmp_path / "p.parquet")
+    for found in (
+        frame, frame[frame.columns[::-1]], frame.rename(columns=int),
+        *(load_probabilities(str(tmp_path / name)) for name in ("p.csv", "p.parquet")),
+    ):  # fmt: skip
+        np.testing.assert_allclose(check_probabilities(found, samples, "p"), wanted, rtol=1e-12)
+    with pytest.raises(GlitchtraceError, match="no column is named '10'"):
+        check_probabilities(frame.rename(columns={"10": "ten"}), samples, "p")
+    nine = labelled(tmp_path, TWELVE[:10])
+    assert check_probabilities(np.full((len(nine), 10), 0.1), nine, "p").shape == (len(nine), 10)
+
+
+def test_labels_of_a_stored_table_are_numbers_or_text_as_stored(tmp_path: Path) -> None:
+    for kind, wanted in ((pa.string(), "10"), (pa.int8(), "2")):
+        table = pa.table({"x": np.arange(48) * 0.3 % 1, "y": pa.array(TWELVE).cast(kind)})
+        pa.parquet.write_table(table, tmp_path / "t.parquet")
+        found = read(tmp_path / "t.parquet", Settings(label="y"))
+        assert (found.class_names[2], found.order_told) == (wanted, True)

@@ -31,21 +31,21 @@ _FILE_COLUMNS = ("file", "path", "filename", "file_name", "image", "name")
 
 def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
     """Samples of a picture folder, with class subfolders or a labels file; no picture is unpacked yet."""
-    named = _labels_file(settings, dialect) if settings.labels else None
+    named, stored = _labels_file(settings, dialect) if settings.labels else (None, False)
     pictures = read_folder(path, named)
     observed = np.array(pictures.labels, dtype=object)
-    column = table_files._typed_text("label", observed, ".", None, settings.task != "numbers")
-    if settings.task == "auto":
-        column = replace(column, role="categorical")
-    labels, class_names, target, notes = targets(column, observed, settings, str(path), "label")
+    role: table_files.Role = "numeric" if settings.task == "numbers" else "categorical"
+    column = table_files._typed_text("label", observed, ".", role, role == "categorical")
+    found = targets(column, observed, settings, str(path), "label", stored)
     ids = np.array(pictures.files, dtype=object)
     if settings.group or settings.time or settings.id:
         raise GlitchtraceError(
             f"{path}: id, group and time name columns of tables; leave them out for pictures"
         )
     return Samples(
-        "pictures", str(path), ids, np.arange(len(pictures)), _digest(ids, observed, _content(pictures)), labels,
-        class_names, target, pictures=pictures, notes=tuple(notes),
+        "pictures", str(path), ids, np.arange(len(pictures)), _digest(ids, observed, _content(pictures)),
+        found.labels, found.class_names, found.numbers, pictures=pictures, odd=found.odd, notes=found.notes,
+        order_told=found.order_told,
     )  # fmt: skip
 
 
@@ -70,7 +70,8 @@ def _content(pictures: Pictures) -> str:
     return content.hexdigest()
 
 
-def _labels_file(settings: Settings, dialect: Dialect) -> dict[str, str]:
+def _labels_file(settings: Settings, dialect: Dialect) -> tuple[dict[str, str], bool | None]:
+    """File → label, and whether the labels are stored as numbers, see ``targets``."""
     assert settings.labels is not None
     table = table_files.read_table(settings.labels, dialect, settings.label)
     label = table.resolve(settings.label, "label") if settings.label else None
@@ -92,7 +93,8 @@ def _labels_file(settings: Settings, dialect: Dialect) -> dict[str, str]:
             raise GlitchtraceError(
                 f"{table.name}, line {row + table.first_row}: {file} has another label before; keep one of the lines"
             )
-    return found
+    kind = table.cells.column(label).type
+    return found, None if table.dialect.delimiter else table_files.holds_numbers(kind)
 
 
 def _are_files(cells: np.ndarray) -> bool:

@@ -1,5 +1,6 @@
 """The audit whole: one implementation behind the command, the Python function and the rule of the workflow."""
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -68,8 +69,9 @@ def audit(
     progress : bool, optional
         A bar on standard error; by default where it is a terminal.
     **settings
-        See ``glitchtrace.audit.settings.Settings``; ``probabilities`` and ``features`` may be arrays, ``trusted``
-        a path.
+        See ``glitchtrace.audit.settings.Settings``.  With samples in memory ``probabilities``, ``features``,
+        ``group`` and ``time`` may be arrays; columns of a frame of probabilities that are named by the classes are
+        taken by their names.
 
     Returns
     -------
@@ -85,18 +87,18 @@ def audit(
     -----
     Every row is judged by models that have not seen it.  docs/audit.md says how, and what the promise means.
     """
-    if isinstance(X, (str, Path)):
-        return audit_path(X, out=out, progress=progress, **settings)
-    arrays = {
-        key: doors.plain(settings.pop(key), key)
+    if isinstance(X, str | os.PathLike):
+        return audit_path(os.fspath(X), out=out, progress=progress, **settings)
+    given = {
+        key: settings.pop(key)
         for key in ("probabilities", "features", "group", "time")
-        if settings.get(key) is not None and not isinstance(settings[key], str)
+        if settings.get(key) is not None and not isinstance(settings[key], str | os.PathLike)
     }
+    doors.same_order(X=X, y=y, **given)
     chosen = from_mapping(settings)
     with Progress(progress) as bar:
         bar.step("read")
-        samples = _with_arrays(from_arrays(X, y, chosen), arrays)
-        samples = with_extras(samples, chosen)
+        samples = with_extras(from_arrays(X, y, chosen), chosen, given)
         return _run(samples, chosen, None if out is None else Path(out), bar, None)
 
 
@@ -127,37 +129,6 @@ def run_audit(*, data: str, settings: Mapping[str, Any], issues: str | Path, **_
 def default_folder(path: str | Path) -> Path:
     """``results/audit/<name>`` for a file or folder of the user's."""
     return Path("results") / "audit" / audit_name(str(Path(path).absolute()))
-
-
-def _with_arrays(samples: Samples, arrays: Mapping[str, np.ndarray]) -> Samples:
-    from dataclasses import replace
-
-    from glitchtrace.audit import samples as door
-
-    for key, value in arrays.items():
-        if key == "probabilities":
-            samples = replace(
-                samples, probabilities=door.check_probabilities(value, samples, "probabilities")
-            )
-        elif key == "features":
-            door.check_features(value, len(samples), "features")
-            samples = replace(samples, features=value.astype(np.float32))
-        else:
-            if value.shape != (len(samples),):
-                raise GlitchtraceError(
-                    f"{key}: shape {value.shape} where the data have {len(samples)} rows; give one a row"
-                )
-            if key == "group":
-                samples = replace(samples, groups=door.codes_of(value))
-            else:
-                try:
-                    samples = replace(samples, times=np.asarray(value, dtype=np.float64))
-                except (TypeError, ValueError):
-                    raise GlitchtraceError(
-                        "time: values are no numbers; give numbers, such as days"
-                    ) from None
-        samples = replace(samples, digest=door._digest(samples.digest, key, value))
-    return samples
 
 
 def _run(

@@ -14,6 +14,9 @@ from glitchtrace.data import doors, table_files
 from glitchtrace.data.table_files import Column, Dialect, Table
 
 if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
     from glitchtrace.data.picture_folders import Pictures
 
 _FEW_VALUES = 20  # a column of at most so many whole numbers is a column of classes
@@ -27,7 +30,7 @@ class Samples:
     ``labels``: (n,) codes of ``class_names``, −1 where missing; None for a numeric target.  ``target``: (n,)
     float64, NaN where missing, or None.  ``groups``: codes or None; ``times``: numbers or None.  ``hashes``: (n,)
     digest of the content of each sample without its id and label.  ``odd``: row → what is wrong with it at sight.
-    ``digest``: of everything that was read.
+    ``digest``: of everything that was read.  ``order_told``: see ``Target``.
     """
 
     kind: Literal["table", "pictures", "arrays"]
@@ -50,6 +53,7 @@ class Samples:
     odd: Mapping[int, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     trusted: "Samples | None" = None
+    order_told: bool = True
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -97,22 +101,43 @@ def read(path: str | Path, settings: Settings, dialect: Dialect | None = None) -
         raise GlitchtraceError(
             f"{path}: unknown kind of file '{path.suffix}'; known: a folder of pictures, .npy, {known}"
         )
-    return with_extras(samples, settings, path)
+    return with_extras(samples, settings)
 
 
-def with_extras(samples: Samples, settings: Settings, path: Path | None = None) -> Samples:
-    """The samples with the user's own features, probabilities and trusted file, each checked."""
+def with_extras(samples: Samples, settings: Settings, given: Mapping[str, Any] | None = None) -> Samples:
+    """The samples with the user's own features, probabilities, groups, times and trusted file, each checked.
+
+    ``given``: what comes in memory, by the name of the setting.
+    """
+    arrays = dict(given or {})
     if settings.features:
-        found = load_array(settings.features, "features")
-        check_features(found, len(samples), settings.features)
-        samples = replace(samples, features=found.astype(np.float32), digest=_digest(samples.digest, found))
+        arrays["features"] = load_array(settings.features, "features")
     if settings.probabilities:
-        found = load_array(settings.probabilities, "probabilities")
-        samples = replace(
-            samples,
-            probabilities=check_probabilities(found, samples, settings.probabilities),
-            digest=_digest(samples.digest, found),
-        )
+        arrays["probabilities"] = load_probabilities(settings.probabilities)
+    for key, value in arrays.items():
+        origin = getattr(settings, key) or key
+        if key == "probabilities":
+            found = check_probabilities(value, samples, origin)
+            samples = replace(samples, probabilities=found)
+        else:
+            found = doors.plain(value, origin)
+            if key == "features":
+                check_features(found, len(samples), origin)
+                samples = replace(samples, features=found.astype(np.float32))
+            elif found.shape != (len(samples),):
+                raise GlitchtraceError(
+                    f"{key}: shape {found.shape} where the data have {len(samples)} rows; give one a row"
+                )
+            elif key == "group":
+                samples = replace(samples, groups=codes_of(found))
+            else:
+                try:
+                    samples = replace(samples, times=found.astype(np.float64))
+                except (TypeError, ValueError):
+                    raise GlitchtraceError(
+                        "time: values are no numbers; give numbers, such as days"
+                    ) from None
+        samples = replace(samples, digest=_digest(samples.digest, key, found))
     if settings.trusted:
         trusted = read_trusted(settings.trusted, samples, settings)
         samples = replace(samples, trusted=trusted, digest=_digest(samples.digest, trusted.digest))
@@ -223,13 +248,17 @@ def from_table(table: Table, settings: Settings) -> Samples:
             f"{table.name}: no column but the label can be used; give at least one with values that differ"
         )
     observed = table.text(label)
-    labels, class_names, target, more = targets(table.column(label), observed, settings, table.name, label)
+    # A text file does not say whether its labels are numbers or text.
+    stored = None if table.dialect.delimiter else table_files.holds_numbers(table.cells.column(label).type)
+    role: table_files.Role | None = "numeric" if settings.task == "numbers" else None
+    found = targets(table.column(label, role), observed, settings, table.name, label, stored)
+    notes += found.notes
     ids = table.text(special["id"]) if "id" in special else numbered(len(table), table.first_row)
     if "id" in special and len(set(ids)) < len(ids):
-        more.append(f"Column '{special['id']}' does not tell all rows apart; the column row does.")
+        notes.append(f"Column '{special['id']}' does not tell all rows apart; the column row does.")
     groups = codes_of(table.text(special["group"])) if "group" in special else None
     times = time_of(table, special["time"]) if "time" in special else None
-    odd: dict[int, str] = {}
+    odd = dict(found.odd)
     for column in columns:
         for row, cell in column.odd.items():
             kind = "dates" if column.role == "date" else "numbers"
@@ -237,9 +266,9 @@ def from_table(table: Table, settings: Settings) -> Samples:
     hashes = hash_rows(columns, len(table))
     digest = _digest(hashes, observed, ids, [table.names, label], groups, times)
     return Samples(
-        "table", table.name, ids, hashes, digest, labels, class_names, target, groups, times,
+        "table", table.name, ids, hashes, digest, found.labels, found.class_names, found.numbers, groups, times,
         table.text(special["group"]) if "group" in special else None, tuple(columns), table, label, odd=odd,
-        notes=(*notes, *more),
+        notes=tuple(notes), order_told=found.order_told,
     )  # fmt: skip
 
 
@@ -253,7 +282,6 @@ _WHY = {
 
 def from_arrays(X: Any, y: Any, settings: Settings, name: str = "arrays") -> Samples:
     """Samples of features (n, d) and labels (n,), scikit-learn's conventions; a frame is read as a table."""
-    doors.same_order(X=X, y=y)
     if hasattr(X, "columns") and hasattr(X, "iloc"):
         frame = X.copy(deep=False)
         label = settings.label
@@ -278,22 +306,26 @@ def from_arrays(X: Any, y: Any, settings: Settings, name: str = "arrays") -> Sam
     values = _labels(y)
     _aligned(len(values), len(features), "labels")
     features = features.astype(np.float32)
+    stored = _stored(values)
+    column = table_files.typed("labels", stored, role="numeric" if settings.task == "numbers" else None)
+    observed = table_files._as_text(stored)
+    found = targets(column, observed, settings, name, "labels", table_files.holds_numbers(stored.type))
+    hashes = hash_features(features)
+    return Samples(
+        "arrays", name, numbered(len(features), 0), hashes, _digest(hashes, observed), found.labels,
+        found.class_names, found.numbers, features=features, odd=found.odd, notes=found.notes,
+    )  # fmt: skip
+
+
+def _stored(labels: np.ndarray) -> "pa.ChunkedArray":
+    """Labels (n,) as cells of a table."""
     import pyarrow as pa
 
     try:
-        stored = pa.chunked_array([pa.array(values, from_pandas=True)])
+        return pa.chunked_array([pa.array(labels, from_pandas=True)])
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        stored = pa.chunked_array(
-            [pa.array([None if doors.is_missing(v) else str(v) for v in values.tolist()], pa.string())]
-        )
-    column = table_files.typed("labels", stored)
-    observed = table_files._as_text(stored)
-    labels, class_names, target, notes = targets(column, observed, settings, name, "labels")
-    hashes = hash_features(features)
-    return Samples(
-        "arrays", name, numbered(len(features), 0), hashes, _digest(hashes, observed), labels, class_names, target,
-        features=features, notes=tuple(notes),
-    )  # fmt: skip
+        texts = [None if doors.is_missing(value) else str(value) for value in labels.tolist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _labels(y: Any) -> np.ndarray:
@@ -309,12 +341,31 @@ def _labels(y: Any) -> np.ndarray:
     return values
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a column of labels holds, see ``Samples``; ``odd``: row → what is wrong with its label.
+
+    ``order_told``: whether the order of the classes follows from how they are stored.
+    """
+
+    labels: np.ndarray | None
+    class_names: tuple[str, ...]
+    numbers: np.ndarray | None
+    notes: tuple[str, ...]
+    odd: Mapping[int, str] = field(default_factory=dict)
+    order_told: bool = True
+
+
 def targets(
-    column: Column, observed: np.ndarray, settings: Settings, origin: str, name: str
-) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray | None, list[str]]:
-    """Labels, class names, numeric target and notes of the label column; classes or numbers as the data say."""
+    column: Column, observed: np.ndarray, settings: Settings, origin: str, name: str, stored: bool | None
+) -> Target:
+    """Classes or numbers of the label column, as the data say.
+
+    Only an empty cell is a missing label: "none", "-" or "NA" may be the name of a class.  ``stored``: whether the
+    labels are stored as numbers, None of a text file, which does not say.  Classes have the order of ``np.unique``.
+    """
     stripped = np.array([str(value).strip() for value in observed], dtype=object)
-    missing = np.array([table_files._is_missing(value) for value in stripped])
+    missing = stripped == ""
     if missing.all():
         raise GlitchtraceError(f"{origin}: column '{name}' holds no labels; choose another column")
     notes = []
@@ -340,28 +391,68 @@ def targets(
         notes.append(
             f"Column '{name}' holds numbers: they are judged by their residuals, the counterpart of wrong classes."
         )
-        return None, (), numbers.astype(np.float64), notes
+        odd = np.flatnonzero(np.isnan(numbers) & ~missing)
+        if len(odd):
+            notes.append(f"{len(odd)} labels are no finite numbers: {table_files.counted(stripped[odd])}.")
+        return Target(
+            None, (), numbers.astype(np.float64), tuple(notes),
+            {int(row): f"its label '{stripped[row][:40]}' is no finite number" for row in odd},
+        )  # fmt: skip
     if distinct > max(2, 0.5 * (~missing).sum()) and distinct > 20:
+        mostly = np.mean([_is_number(value) for value in stripped[~missing]]) > 0.5
+        remedy = ", or set task: numbers for a numeric target" if mostly else ""
         raise GlitchtraceError(
             f"{origin}: column '{name}' holds {distinct} values in {len(observed)} rows, too many for classes; "
-            "choose another column, or set task: numbers for a numeric target"
+            f"choose another column{remedy}"
         )
-    names = sorted(set(stripped[~missing]), key=_natural)
+    names = sorted(set(stripped[~missing]))
     if len(names) * len(observed) > _MOST_CELLS:
         raise GlitchtraceError(
             f"{origin}: {len(names)} classes × {len(observed)} rows do not fit memory; audit a part"
         )
+    told = True
+    if stored is not False and all(map(_is_number, names)):
+        by_value = sorted(names, key=lambda text: (table_files._number(text, ","), text))
+        told, names = stored is True or names == by_value, by_value
     position = {value: code for code, value in enumerate(names)}
     labels = np.array(
         [-1 if gone else position[v] for v, gone in zip(stripped, missing, strict=True)], dtype=np.int64
     )
-    return labels, tuple(names), None, notes
+    sizes = np.bincount(labels[labels >= 0], minlength=len(names))
+    notes += _notes_on_classes(names, sizes.tolist())
+    return Target(labels, tuple(names), None, tuple(notes), order_told=told)
 
 
-def _natural(text: str) -> tuple[int, float, str]:
-    """Numbers in their order, then words in theirs."""
-    value = table_files._number(text, ".")
-    return (1, 0.0, text) if value != value else (0, value, text)
+def _notes_on_classes(names: Sequence[str], sizes: Sequence[int]) -> list[str]:
+    """Names that may mean "missing", and names that may be one: the user knows, the data do not."""
+    notes = []
+    said = [f"'{name[:40]}' ({size} rows)" for name, size in zip(names, sizes, strict=True)]
+    words = [text for name, text in zip(names, said, strict=True) if table_files._is_missing(name)]
+    if words:
+        notes.append(
+            f"A class like any other is {_few(words)}; if it means that the label is missing, leave it empty."
+        )
+    alike: dict[Any, list[str]] = {}
+    for name, text in zip(names, said, strict=True):
+        number = table_files._number(name, ".")
+        alike.setdefault("".join(name.split()).casefold() if number != number else number, []).append(text)
+    variants = [" and ".join(texts) for texts in alike.values() if len(texts) > 1]
+    if variants:
+        notes.append(
+            f"Classes that differ in capitals, spaces or the writing of a number only: {_few(variants)}; "
+            "if they are one, write them alike."
+        )
+    return notes
+
+
+def _is_number(text: str) -> bool:
+    value = table_files._number(text, ",")
+    return value == value
+
+
+def _few(texts: Sequence[str], most: int = 5) -> str:
+    """The first of some texts, and how many more there are."""
+    return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
 
 
 def numbered(n: int, first: int) -> np.ndarray:
@@ -466,16 +557,44 @@ def check_features(features: np.ndarray, rows: int | None, origin: str) -> None:
             )
 
 
-def check_probabilities(found: np.ndarray, samples: Samples, origin: str) -> np.ndarray:
-    """Probabilities (n, K) float64 with rows that sum to one, or GlitchtraceError."""
+def load_probabilities(path: str) -> "np.ndarray | pd.DataFrame":
+    """Probabilities from ``.npy``, or from a table whose columns are named by the classes."""
+    if not table_files.is_table(Path(path)):
+        return load_array(path, "probabilities")
+    import pandas as pd
+
+    table = table_files.read_table(path, Dialect(header=True))
+    columns = {name: table.column(name, "numeric").values for name in table.names}
+    nothing = np.full(len(table), np.nan)
+    return pd.DataFrame(
+        {name: values if len(values) == len(table) else nothing for name, values in columns.items()}
+    )
+
+
+def check_probabilities(given: Any, samples: Samples, origin: str) -> np.ndarray:
+    """Probabilities (n, K) float64 with rows that sum to one, or GlitchtraceError.
+
+    Columns of a table that are named by the classes are taken by their names, others in the order of the classes.
+    """
     if samples.labels is None:
         raise GlitchtraceError(
             f"{origin}: probabilities belong to classes, the labels are numbers; set task: classes"
         )
+    named = doors.named_columns(
+        given, samples.class_names, origin, lambda names: table_files._as_text(_stored(names))
+    )
+    if named is not None:
+        given = given.iloc[:, [named.index(name) for name in samples.class_names]]
+    elif not samples.order_told:
+        raise GlitchtraceError(
+            f"{origin}: classes such as '{samples.class_names[-1]}' stand in another order as numbers than as text; "
+            "give a table (CSV, Parquet, frame) whose columns are named by the classes"
+        )
+    found = doors.plain(given, origin)
     wanted = (len(samples), len(samples.class_names))
     if found.shape != wanted:
         raise GlitchtraceError(
-            f"{origin}: shape {found.shape}, wanted {wanted}: rows × classes in sorted order; correct it"
+            f"{origin}: shape {found.shape}, wanted {wanted}: rows × classes in the order of np.unique; correct it"
         )
     try:
         values = found.astype(np.float64)

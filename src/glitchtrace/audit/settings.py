@@ -17,7 +17,8 @@ class Settings:
     ``label``: column of a table, or of a labels file of pictures; ``labels``: labels file of a picture folder, or
     ``.npy`` beside an array.  ``id``, ``group``, ``time``, ``text``, ``drop``: columns (``text`` and ``drop``:
     several, divided by commas).  ``trusted``: a second file or folder in which leaks are looked for.  ``features``,
-    ``probabilities``: ``.npy`` files aligned with the rows, (n, d) and (n, K) in the order of the sorted classes.
+    ``probabilities``: ``.npy`` files aligned with the rows, (n, d) and (n, K) in the order of ``np.unique`` of the
+    labels; probabilities also as a table whose columns are named by the classes.
     ``max_false``: the share of flags that may be wrong.  ``quality``: the slower backbone for pictures;
     ``backbone``, ``side``: any other.  ``gain_repeats``: repeats of the measurement of gain, 0 for none.
     """

@@ -6,6 +6,7 @@ the argument; ``rows`` the number of samples that it must have, None where it de
 """
 
 import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,6 +134,34 @@ def class_names(given: Any, columns: int, name: str = "classes") -> np.ndarray:
         raise GlitchtraceError(f"{name}: {twice!r} stands twice; give each column a label of its own")
     result: np.ndarray = distinct[codes_of]
     return result
+
+
+def named_columns(
+    given: Any,
+    labels: Sequence[Any],
+    name: str = "probabilities",
+    read: Callable[[np.ndarray], np.ndarray] = lambda names: names,
+) -> list[Any] | None:
+    """The names of the columns of a table, as labels, where every label has one; None of an array and of other names.
+
+    Columns that are only numbered have no names.  ``read``: makes labels of the names.  Raises GlitchtraceError where
+    some labels have a column and others none, and for a label that two columns have.
+    """
+    if not hasattr(given, "columns") or list(given.columns) == list(range(len(given.columns))):
+        return None
+    names = np.empty(len(given.columns), dtype=object)
+    for place, column in enumerate(given.columns):  # one by one: a name may be a tuple
+        names[place] = column
+    found: list[Any] = read(names).tolist()
+    lacking = [label for label in labels if label not in found]
+    if len(lacking) == len(labels):
+        return None
+    if lacking:
+        raise GlitchtraceError(f"{name}: no column is named '{lacking[0]}'; give one for each label")
+    twice = [label for label in labels if found.count(label) > 1]
+    if twice:
+        raise GlitchtraceError(f"{name}: two columns are named '{twice[0]}'; give each label one")
+    return found
 
 
 def of_checkpoints(given: Any, name: str) -> list[Any] | None:

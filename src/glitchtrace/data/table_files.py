@@ -8,7 +8,8 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +33,7 @@ Role = Literal[
     "empty",
     "unusable",
 ]
-#: What stands for a missing value in a text file, whatever its case.
+#: What stands for a missing value in a column of features, whatever its case.
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-", "#n/a", "missing")
 SUFFIXES = {
     ".csv": ",",
@@ -397,6 +398,21 @@ def _is_missing(cell: str) -> bool:
     return cell.strip().lower() in MISSING
 
 
+def holds_numbers(kind: Any) -> bool:
+    """Whether cells of an Arrow type are numbers."""
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
+def counted(cells: Iterable[str], most: int = 3) -> str:
+    """The most frequent of some cells, each with its number."""
+    found = Counter(str(cell)[:40] for cell in cells)
+    said = [f"'{cell}' ({count})" for cell, count in found.most_common(most)]
+    return ", ".join(said) + (f" and {len(found) - most} more" if len(found) > most else "")
+
+
 def _is_number(cell: str) -> bool:
     return bool(re.fullmatch(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?", cell.strip()))
 
@@ -428,10 +444,12 @@ def _as_text(column: Any) -> np.ndarray:
         column = pc.cast(column, kind.value_type)
         kind = column.type
     if pa.types.is_floating(kind):
-        values = column.to_numpy(zero_copy_only=False).astype(np.float64)
-        whole = np.isfinite(values) & (values == np.round(values)) & (np.abs(values) < 1e15)
+        values = column.to_numpy(zero_copy_only=False)
+        wide = values.astype(np.float64)
+        whole = np.isfinite(wide) & (wide == np.round(wide)) & (np.abs(wide) < 1e15)
+        # As short as its own type allows: 0.1 of single precision is not 0.10000000149011612.
         texts = [
-            "" if np.isnan(v) else str(int(v)) if w else repr(float(v))
+            "" if np.isnan(v) else str(int(v)) if w else repr(float(str(v)))
             for v, w in zip(values, whole, strict=True)
         ]
         return np.array(texts, dtype=object)
