@@ -15,7 +15,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("drop", {"metavar": "COLUMNS", "help": "columns not to use, divided by commas"}),
     ("trusted", {"metavar": "PATH", "help": "a trusted or test file: rows that leak into it are found"}),
     ("features", {"metavar": "FILE", "help": ".npy (rows, d): your own embedding instead of the columns or pixels"}),
-    ("probabilities", {"metavar": "FILE", "help": ".npy, or a table with named columns, out of sample; trains nothing"}),
+    ("probabilities", {"metavar": "FILE", "help": ".npy or a table with named columns, out of sample; trains nothing"}),
     ("task", {"choices": ["auto", "classes", "numbers"], "help": "what the label is; found where not given"}),
     ("max-false", {"type": float, "metavar": "SHARE", "help": "share of the flags that may be wrong (0.1)"}),
     ("backbone", {"metavar": "NAME", "help": "any timm network for pictures"}),
