@@ -14,7 +14,7 @@ from glitchtrace.core.seeding import generator
 from glitchtrace.data import doors
 from glitchtrace.detectors import evidence as pieces
 from glitchtrace.detectors.stage import score_table
-from glitchtrace.influence.arrays import class_codes, factors_of_arrays, factors_of_module
+from glitchtrace.influence.arrays import class_codes, factors_of_arrays, factors_of_module, head_layer
 from glitchtrace.influence.estimator import EstimatorInputs, Problem, complete_settings
 from glitchtrace.influence.factors import Factors
 from glitchtrace.influence.profile import Profiles, build_profiles
@@ -112,13 +112,14 @@ def influence(
     classes : array of shape (K,), optional
         The label of each column, ``classes_`` of scikit-learn; by default the columns are numbered or sorted.
     head : str, optional
-        With a module, the name of its last linear layer.
+        With a module, the name of its last linear layer, by default the one declared last.  The module must answer
+        with the logits of this layer, their softmax or log-softmax.
     checkpoints : sequence of state dictionaries, optional
         With a module, its states in training; by default the one it has.
     learning_rates : array of shape (T,) or float, optional
         The weight of each checkpoint, by default 1.
     include_bias : bool
-        Whether the bias of the head counts.
+        Whether the bias of the head counts; a layer without one has none that counts.
     counterfactual_epochs : {"last", "all"}
         Checkpoints of the influence under other labels (CNCI, PCID).
     exclude_own_class : bool
@@ -134,6 +135,13 @@ def influence(
     GlitchtraceError
         Where shapes, types, values or labels do not fit, in one line.
     """
+    chosen = {
+        "include_bias": include_bias,
+        "counterfactual_include_bias": include_bias,
+        "counterfactual_epochs": counterfactual_epochs,
+        "exclude_own_class": exclude_own_class,
+    }
+    complaints.check_settings("estimator", "tracin", chosen, "influence")
     if hasattr(features, "named_modules"):
         if validation is not None:
             raise GlitchtraceError(
@@ -142,6 +150,8 @@ def influence(
         factors = factors_of_module(
             features, probabilities, labels, head=head, checkpoints=checkpoints, learning_rates=learning_rates
         )
+        if head_layer(features, head).bias is None:
+            chosen |= {"include_bias": False, "counterfactual_include_bias": False}
         columns = factors.train.probabilities[0].shape[1]
         names = np.arange(columns) if classes is None else doors.class_names(classes, columns)
     else:
@@ -161,13 +171,6 @@ def influence(
                 "validation: influence needs probabilities; give (features, probabilities, labels)"
             )
         factors = factors_of_arrays(*train, *other, learning_rates)
-    chosen = {
-        "include_bias": include_bias,
-        "counterfactual_include_bias": include_bias,
-        "counterfactual_epochs": counterfactual_epochs,
-        "exclude_own_class": exclude_own_class,
-    }
-    complaints.check_settings("estimator", "tracin", chosen, "influence")
     return Influence(factors, names, complete_settings("tracin", chosen))
 
 

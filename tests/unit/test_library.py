@@ -1,9 +1,11 @@
 """The public names: light to import, exact on arrays and modules, and five lines from a classifier to its suspects."""
 
+import copy
 import inspect
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,8 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 import glitchtrace
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.detection import auroc
+
+BATCH = [(torch.linspace(-1, 1, 24).reshape(6, 4), torch.tensor([0, 1, 2] * 2))]
 
 
 def run(code: str) -> str:
@@ -111,6 +115,86 @@ def test_influence_of_a_module_is_that_of_its_arrays(digits: dict[str, np.ndarra
     np.testing.assert_allclose(found.matrix(), expected, rtol=1e-4, atol=1e-6)
 
 
+def test_a_checkpoint_may_be_the_module_s_own_state_but_not_that_of_another() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.ReLU(), torch.nn.Linear(5, 3))
+    earlier = copy.deepcopy(module.state_dict())
+    with torch.no_grad():
+        module[2].weight.add_(1)
+    module[0].eval()  # a part that is kept as it is
+    alive, copied = (
+        glitchtrace.influence(module, BATCH, BATCH, checkpoints=[earlier, last])
+        for last in (module.state_dict(), copy.deepcopy(module.state_dict()))
+    )
+    np.testing.assert_array_equal(alive.matrix(), copied.matrix())
+    assert [part.training for part in module.modules()] == [True, False, True, True]
+    with pytest.raises(
+        GlitchtraceError, match=r"checkpoints\[0\] and checkpoints\[2\] lie in the same memory"
+    ):
+        states = [module.state_dict(), earlier, module.state_dict()]
+        glitchtrace.influence(module, BATCH, BATCH, checkpoints=states)
+
+
+def test_a_head_without_a_bias_has_none_that_counts() -> None:
+    torch.manual_seed(0)
+    module = torch.nn.Linear(4, 3, bias=False)
+    found = glitchtrace.influence(module, BATCH, BATCH)
+    without = glitchtrace.influence(module, BATCH, BATCH, include_bias=False)
+    np.testing.assert_array_equal(found.matrix(), without.matrix())
+    pd.testing.assert_frame_equal(found.signals(), without.signals())
+
+
+class Around(torch.nn.Module):
+    """A head that is declared first, and what is made of it."""
+
+    def __init__(self, answer: Callable[[torch.nn.Linear, torch.Tensor], object]) -> None:
+        super().__init__()
+        self.head, self.body, self.drop = torch.nn.Linear(3, 3), torch.nn.Linear(4, 3), torch.nn.Dropout()
+        self.answer = answer
+
+    def forward(self, x: torch.Tensor) -> object:
+        return self.answer(self.head, torch.relu(self.drop(self.body(x))))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (lambda head, h: head(h), None),
+        (lambda head, h: head(input=h), None),
+        (lambda head, h: head(h).float() - 7, None),
+        (lambda head, h: head(h).softmax(dim=1), None),
+        (lambda head, h: head(h).log_softmax(dim=1), None),
+        (lambda head, h: (h, head(h)), None),
+        (lambda head, h: {"loss": None, "logits": head(h)}, None),
+        (lambda head, h: SimpleNamespace(logits=head(h)), None),
+        (lambda head, h: head(h) + h, "answers neither with the logits"),
+        (lambda head, h: head(h) * 5, "answers neither with the logits"),
+        (lambda head, h: head(h).sigmoid(), "answers neither with the logits"),
+        (lambda head, h: head(h).argmax(dim=1), "answers neither with the logits"),
+        (lambda head, h: None, "passes 0 times through this layer"),
+        (lambda head, h: head(head(h)), "passes 2 times through this layer"),
+    ],
+)  # fmt: skip
+def test_the_module_answers_with_its_head(
+    kind: torch.dtype, answer: Callable[[torch.nn.Linear, torch.Tensor], object], message: str | None
+) -> None:
+    torch.manual_seed(0)
+    module = Around(answer).to(kind)
+    batch = [(torch.randn(64, 4).to(kind), torch.arange(64) % 3)]
+    if message is None:
+        plain = Around(lambda head, h: head(h)).to(kind)
+        plain.load_state_dict(module.state_dict())
+        found, wanted = (glitchtrace.influence(one, batch, batch, head="head") for one in (module, plain))
+        np.testing.assert_array_equal(found.matrix(), wanted.matrix())
+        message = "name the last layer of head, body"  # the one declared last is not the head
+        with pytest.raises(GlitchtraceError, match=message):
+            glitchtrace.influence(module, batch, batch)
+    else:
+        with pytest.raises(GlitchtraceError, match=message):
+            glitchtrace.influence(module, batch, batch, head="head")
+
+
 class Transformed:
     """A loader of one batch that is disturbed anew in each pass."""
 
@@ -124,7 +208,7 @@ class Transformed:
 def test_a_loader_that_shuffles_is_refused(digits: dict[str, np.ndarray]) -> None:
     module = torch.nn.Linear(64, 10)
     data = TensorDataset(torch.from_numpy(digits["X"]).float(), torch.from_numpy(digits["y"]))
-    state = module.state_dict()
+    states = [copy.deepcopy(module.state_dict()) for _ in range(2)]
     drawn = DataLoader(data, batch_size=99, shuffle=True)
     weighted = DataLoader(data, batch_size=1, sampler=WeightedRandomSampler([1.0] * len(data), len(data)))
     within = TensorDataset(
@@ -132,9 +216,9 @@ def test_a_loader_that_shuffles_is_refused(digits: dict[str, np.ndarray]) -> Non
     )  # labels do not tell it
     loaders = (drawn, weighted, DataLoader(within, batch_size=99, shuffle=True), Transformed(data.tensors[0]))
     for loader in loaders:
-        for states in (None, [state, state]):
+        for given in (None, states):
             with pytest.raises(GlitchtraceError, match=r"train loader .*shuffle=False"):
-                glitchtrace.influence(module, loader, DataLoader(data), checkpoints=states)
+                glitchtrace.influence(module, loader, DataLoader(data), checkpoints=given)
         with pytest.raises(GlitchtraceError, match=r"validation loader .*shuffle=False"):
             glitchtrace.influence(module, DataLoader(data), loader)
     assert (
@@ -269,8 +353,11 @@ def test_named_columns_are_taken_by_their_names() -> None:
         ([torch.zeros(3, 4)], {}, "no pair"),
         ([("a", "b")], {}, "no pair"),
         ([], {}, "gives no sample"),
+        (TensorDataset(torch.zeros(3, 4)), {}, "a TensorDataset, which gives single samples; give DataLoader"),
+        ([(torch.full((3, 4), torch.nan), torch.tensor([0, 1, 2]))], {}, "batch 0: .* of the head is not finite"),
         (None, {}, "loader is missing"),
         ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"checkpoints": []}, "none is given"),
+        ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"checkpoints": 3}, "give a list of state dictionaries"),
         ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"checkpoints": [{"a": 1}]}, "no state of the module"),
         ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"head": "0"}, "name the last layer"),
         ([(torch.zeros(3, 4), torch.tensor([0, 1, 2]))], {"learning_rates": [1, 2]}, "for 1 checkpoints"),
@@ -285,6 +372,14 @@ def test_a_module_and_its_loaders_are_checked(
     with pytest.raises(GlitchtraceError, match=message) as caught:
         glitchtrace.influence(module, batch, batch, **options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_weights_that_diverged_are_named() -> None:
+    module = torch.nn.Linear(4, 3)
+    lost = copy.deepcopy(module.state_dict())
+    lost["weight"][1, 2] = torch.nan
+    with pytest.raises(GlitchtraceError, match=r"checkpoints\[1\]: weight holds a value that is not finite"):
+        glitchtrace.influence(module, BATCH, BATCH, checkpoints=[copy.deepcopy(module.state_dict()), lost])
 
 
 def test_a_head_of_one_number_is_refused() -> None:

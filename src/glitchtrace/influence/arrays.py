@@ -1,5 +1,6 @@
 """Factors of the closed form from what a library user has: arrays, or a torch module with a head and two loaders."""
 
+import copy
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -86,46 +87,49 @@ def factors_of_module(
 
     ``train`` and ``validation`` yield (inputs, labels), the same in the same order every time.  ``head``: the name of
     the last linear layer, by default the last one that there is.  ``checkpoints``: state dictionaries, by default the
-    module as it is.  The module is left in the state and the mode in which it came.  Raises GlitchtraceError for a head
-    that is no linear layer and for a loader that draws: order or samples are others in another pass.
+    module as it is.  The module is left in the state and the mode in which it came.  Raises GlitchtraceError where the
+    head is no linear layer or does not give the module's answer, for a loader that draws (order or samples are others
+    in another pass), and for checkpoints that are one and the same memory.
     """
     import torch
 
-    layer = _head(module, head)
+    layer = head_layer(module, head)
     for part, loader in (("train", train), ("validation", validation)):
-        if not isinstance(loader, Iterable):
+        if isinstance(loader, Iterable):
+            continue
+        if hasattr(loader, "__getitem__"):  # a data set of torch is no Iterable
             raise GlitchtraceError(
-                f"the {part} loader is missing; give influence(module, training, validation)"
+                f"the {part} loader is a {type(loader).__name__}, which gives single samples; "
+                "give DataLoader(it, batch_size=256)"
             )
-    states = [None] if checkpoints is None else list(checkpoints)
-    if not states:
-        raise GlitchtraceError(
-            "checkpoints: none is given; give state dictionaries, or leave checkpoints= out"
-        )
+        raise GlitchtraceError(f"the {part} loader is missing; give influence(module, training, validation)")
+    states = [None] if checkpoints is None else _states(module, checkpoints)
     before = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-    mode = module.training
+    modes = [(own, own.training) for own in module.modules()]
     passes: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {"train": [], "validation": []}
     signs: dict[str, list[bytes]] = {}
     try:
         module.eval()
         for place, state in enumerate(states):
+            origin = "the module" if state is None else f"checkpoints[{place}]"
             if state is not None:
                 try:
                     module.load_state_dict(state)
                 except (RuntimeError, TypeError, AttributeError) as error:
                     reason = " ".join(str(error).split())
                     raise GlitchtraceError(
-                        f"checkpoints[{place}] is no state of the module ({reason}); give module.state_dict()"
+                        f"{origin} is no state of the module ({reason}); give module.state_dict()"
                     ) from None
             with torch.inference_mode():
                 for part, loader in (("train", train), ("validation", validation)):
-                    found, seen_signs = _pass(module, layer, loader)
+                    found, seen_signs = _pass(module, layer, loader, origin)
                     passes[part].append(found)
                     if signs.setdefault(part, seen_signs) != seen_signs:
                         raise _draws(part)
     finally:
         module.load_state_dict(before)
-        module.train(mode)
+        for own, mode in modes:  # a part may be kept in another mode than the whole
+            own.training = mode
     for part, loader in (("train", train), ("validation", validation)):
         once = isinstance(loader, Iterator)  # cannot be asked again
         if len(states) == 1 and not once and not _gives_again(loader, signs[part]):
@@ -144,6 +148,35 @@ def factors_of_module(
         others[0],
         learning_rates,
     )
+
+
+def _states(module: "nn.Module", given: Any) -> list[Any]:
+    """The states of the checkpoints; a copy of one that lies in the memory of the module, which loads the others."""
+    states = list(given) if isinstance(given, Iterable) else []
+    if not states:
+        raise GlitchtraceError(
+            "checkpoints: none is given; give a list of state dictionaries, or leave checkpoints= out"
+        )
+    own = set(_memory(module.state_dict()))
+    memories = [_memory(state) for state in states]
+    places: dict[tuple[int, ...], int] = {}
+    for place, memory in enumerate(memories):
+        first = places.setdefault(memory, place) if memory else place
+        if first < place:
+            raise GlitchtraceError(
+                f"checkpoints[{first}] and checkpoints[{place}] lie in the same memory, so the later training "
+                "overwrote the earlier state; keep copy.deepcopy(module.state_dict())"
+            )
+    return [
+        state if own.isdisjoint(memory) else copy.deepcopy(state)
+        for state, memory in zip(states, memories, strict=True)
+    ]
+
+
+def _memory(state: Any) -> tuple[int, ...]:
+    """Where the tensors of a state lie."""
+    tensors = state.values() if isinstance(state, Mapping) else ()
+    return tuple(tensor.data_ptr() for tensor in tensors if hasattr(tensor, "data_ptr"))
 
 
 def _draws(part: str) -> GlitchtraceError:
@@ -176,29 +209,37 @@ def _sign(inputs: Any, labels: Any) -> bytes:
     return total.digest()
 
 
-def _head(module: "nn.Module", name: str | None) -> "nn.Module":
-    from torch import nn
-
-    layers = dict(module.named_modules())
-    linear = [key for key, layer in layers.items() if isinstance(layer, nn.Linear)]
-    wanted = name if name is not None else (linear[-1] if linear else None)
+def head_layer(module: "nn.Module", name: str | None = None) -> "nn.Linear":
+    """The linear layer of this name, by default the last one.  Raises GlitchtraceError where there is none."""
+    linear = _linear_layers(module)
+    wanted = name if name is not None else (list(linear)[-1] if linear else None)
     if wanted not in linear:
         raise GlitchtraceError(
             f"head: there is no linear layer '{wanted}'; linear layers: {', '.join(linear) or 'none'}"
         )
-    result: nn.Module = layers[wanted]
-    return result
+    return linear[wanted]
+
+
+def _linear_layers(module: "nn.Module") -> dict[str, "nn.Linear"]:
+    from torch import nn
+
+    return {name: layer for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
 
 
 def _pass(
-    module: "nn.Module", layer: "nn.Module", loader: Iterable[Any]
+    module: "nn.Module", layer: "nn.Linear", loader: Iterable[Any], origin: str
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[bytes]]:
     """Inputs of the head, class probabilities and labels of all samples of a loader, and a digest of each batch."""
     import torch
 
     seen: list[Any] = []
+
+    def keep(_: Any, places: tuple[Any, ...], names: Mapping[str, Any], __: Any) -> None:
+        features = places[0] if places else names["input"]
+        seen.append((features, torch.nn.functional.linear(features, layer.weight, layer.bias)))
+
     place = next(module.parameters()).device
-    handle = layer.register_forward_hook(lambda _, inputs, output: seen.append((inputs[0], output)))
+    handle = layer.register_forward_hook(keep, with_kwargs=True)
     rows, signs = [], []
     try:
         for number, batch in enumerate(loader):
@@ -215,9 +256,11 @@ def _pass(
                     f"batch {number}: the module does not take inputs of shape {tuple(inputs.shape)} and type "
                     f"{inputs.dtype} ({str(error).splitlines()[0]}); give a loader of its inputs"
                 ) from None
-            if not seen:
-                raise GlitchtraceError("head: the module does not pass through this layer; name another")
-            features, logits = seen[-1]
+            if len(seen) != 1:
+                raise GlitchtraceError(
+                    f"head: the module passes {len(seen)} times through this layer; name a layer that it passes once"
+                )
+            ((features, logits),) = seen
             if logits.ndim != 2:
                 raise GlitchtraceError(
                     f"head: its output has shape {tuple(logits.shape)}; influence needs (samples, classes)"
@@ -226,10 +269,12 @@ def _pass(
                 raise GlitchtraceError(
                     "head: it gives one number for a sample; influence needs one per class, at least two"
                 )
-            if getattr(answer, "shape", logits.shape) != logits.shape:
+            if not (features.isfinite().all() and logits.isfinite().all()):
+                raise _not_finite(module, number, origin)
+            if number == 0 and not any(_says(part, logits) for part in _tensors(answer)):
                 raise GlitchtraceError(
-                    f"head: it gives {logits.shape[1]} numbers for a sample, the module {tuple(answer.shape[1:])}; "
-                    "name the last layer"
+                    "head: the module answers neither with the logits of this layer nor with their softmax or "
+                    f"log-softmax; name the last layer of {', '.join(_linear_layers(module))}, or give arrays"
                 )
             chances = torch.softmax(logits.double(), dim=1)
             exact = logits.dtype in (torch.float32, torch.float64)
@@ -245,6 +290,44 @@ def _pass(
         raise GlitchtraceError("a loader gives no sample; give at least one batch")
     seen_features, seen_chances, seen_labels = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     return (seen_features, seen_chances, seen_labels), signs
+
+
+def _not_finite(module: "nn.Module", number: int, origin: str) -> GlitchtraceError:
+    """What is to be said of a pass whose values are not finite."""
+    lost = [name for name, weight in module.named_parameters() if not weight.isfinite().all()]
+    if lost:
+        return GlitchtraceError(
+            f"{origin}: {lost[0]} holds a value that is not finite; give a state from before the training diverged"
+        )
+    return GlitchtraceError(
+        f"batch {number}: the input or output of the head is not finite; drop, fill in or scale such inputs"
+    )
+
+
+def _tensors(answer: Any) -> list[Any]:
+    """The tensors of what a module answers: one, or several side by side (a pair, a mapping, an object)."""
+    if hasattr(answer, "isfinite"):
+        return [answer]
+    if isinstance(answer, Mapping):
+        answer = answer.values()
+    elif not isinstance(answer, list | tuple):
+        answer = getattr(answer, "__dict__", {}).values()
+    return [part for part in answer if hasattr(part, "isfinite")]
+
+
+def _says(answer: Any, logits: Any) -> bool:
+    """Whether an answer is the logits, but for a number that is the same for all classes, or their softmax."""
+    import torch
+
+    if answer.shape != logits.shape or not answer.is_floating_point():
+        return False
+    rounded = max(torch.finfo(part.dtype).eps for part in (answer, logits))
+    tolerance = max(8 * rounded, 1e-5)
+    given, wanted = answer.double(), logits.double()
+    apart = (given - given.mean(1, keepdim=True)) - (wanted - wanted.mean(1, keepdim=True))
+    largest = max(1.0, float(given.abs().max()), float(wanted.abs().max()))
+    same = float(apart.abs().max()) <= tolerance * largest
+    return same or float((given - torch.softmax(wanted, dim=1)).abs().max()) <= tolerance
 
 
 def _whole(labels: Any) -> np.ndarray:
