@@ -1,6 +1,6 @@
 """What ``import glitchtrace`` offers for arrays and models: ``influence`` and ``detect``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -323,7 +323,9 @@ def _chosen(detectors: str | Sequence[str], evidence: pieces.Evidence) -> list[s
 
     Raises GlitchtraceError for what is no name, and for none.
     """
-    asked = [detectors] if isinstance(detectors, str) else list(detectors)
+    asked = (
+        [detectors] if isinstance(detectors, str) or not isinstance(detectors, Iterable) else list(detectors)
+    )
     for name in asked:
         if not isinstance(name, str):
             raise GlitchtraceError(f"detectors: {name!r} is no name; give names, 'default' or 'all'")

@@ -13,8 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from PIL import Image
 from pyarrow import feather
+from scipy.sparse import csr_matrix
 
+import glitchtrace
 from glitchtrace.audit import cleaning
 from glitchtrace.audit.samples import from_arrays, read
 from glitchtrace.audit.settings import Settings
@@ -106,6 +109,73 @@ ROWS, LABELS = np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3)
 def test_arrays_and_frames_are_checked(X: object, y: object, message: str) -> None:
     with pytest.raises(GlitchtraceError, match=message):
         from_arrays(X, y, Settings())
+
+
+FRAME = pd.DataFrame(ROWS, columns=["a", "b"]).assign(y=LABELS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"group": "patient"}, "arrays: group has no effect on arrays; leave it out"),
+        *(({name: "0"}, f"{name} has no effect on arrays") for name in
+          ("label", "labels", "id", "time", "text", "drop", "backbone", "encoding")),
+        ({"side": 64}, "side has no effect"), ({"quality": True}, "quality has no effect"),
+        ({"header": False}, "header has no effect"),
+        ({"id": [1, 2]}, "id: a value of type list does not fit; give the name of a column"),
+        ({"text": ["a"]}, "text: a value of type list does not fit; give names of columns in one text"),
+        ({"drop": 3}, "drop: '3' does not fit"),
+        ({"trusted": ROWS}, "trusted: a value of type ndarray does not fit; give a path"),
+        ({"max_false": [0.1]}, "max_false: a value of type list does not fit; give a number"),
+        ({"seed": 3.0}, "seed: 3.0 is no whole number"), ({"folds": True}, "folds: 'True' does not fit"),
+        ({"quality": 1}, "quality: '1' does not fit; give true or false"), ({"side": 64.5}, "side: 64.5 pixels"),
+        ({"out": 3}, "out: a value of type int does not fit; give a path"),
+        ({"X": FRAME, "label": "y"}, "label: 'y' is one, and y is another"),
+        ({"X": FRAME, "delimiter": ";"}, "delimiter has no effect on a table whose columns are typed"),
+        ({"X": FRAME, "quality": True}, "quality has no effect on a table"),
+        ({"X": "t.csv"}, "y: a file has its labels with it"),
+        ({"X": "t.csv", "y": None, "group": LABELS}, "group: a value of type ndarray does not fit"),
+    ],
+)  # fmt: skip
+def test_settings_without_effect_or_of_another_kind_are_refused(
+    arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        glitchtrace.audit(**{"X": ROWS, "y": LABELS, "gain_repeats": 0, **arguments})
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet", "npy", "pictures"])
+def test_the_command_refuses_options_without_effect(kind: str, tmp_path: Path) -> None:
+    pd.concat([FRAME] * 4).to_csv(tmp_path / "t.csv", index=False)
+    pd.concat([FRAME] * 4).to_parquet(tmp_path / "t.parquet")
+    np.save(tmp_path / "t.npy", ROWS)
+    np.save(tmp_path / "y.npy", LABELS)
+    for place in ("left", "right"):
+        (tmp_path / "t.pictures" / place).mkdir(parents=True)
+        Image.new("L", (4, 4)).save(tmp_path / "t.pictures" / place / "1.png")
+    some = {"id": "0", "drop": "0", "labels": "{here}/y.npy", "side": "64", "decimal": ".", "label": "y"}
+    idle = {"csv": ["labels", "side"], "parquet": ["labels", "side", "decimal"], "npy": ["id", "drop", "side",
+            "decimal", "label"], "pictures": ["id", "drop", "decimal", "label"]}[kind]  # fmt: skip
+    needed = {"csv": ["--label", "y"], "parquet": ["--label", "y"], "npy": ["--labels", "{here}/y.npy"]}
+    for name in idle:
+        case = bad_inputs.Case(
+            {}, ["audit", f"{{here}}/t.{kind}", *needed.get(kind, []), f"--{name}", some[name]]
+        )
+        found, said = bad_inputs.outcome(case, tmp_path)
+        assert found == "refused"
+        assert f"{name} has no effect on" in said
+
+
+def test_numbers_of_numpy_and_sparse_rows_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glitchtrace.audit.run._run", lambda samples, settings, *_: (samples, settings))
+    samples, settings = glitchtrace.audit(
+        csr_matrix(ROWS), LABELS, seed=np.int64(3), max_false=np.float32(0.2)
+    )
+    np.testing.assert_array_equal(samples.features, ROWS)
+    assert type(settings.seed) is int
+    assert type(settings.max_false) is float
+    with pytest.raises(GlitchtraceError, match="does not fit memory"):
+        glitchtrace.audit(csr_matrix((10**5, 10**5)), LABELS)
 
 
 def test_labels_of_any_kind_are_read() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from glitchtrace.audit.representation import Representation
 from glitchtrace.audit.samples import Samples, _digest, targets
-from glitchtrace.audit.settings import Settings
+from glitchtrace.audit.settings import DIALECT, Settings
 from glitchtrace.audit.store import Store
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.heap import kept_heap
@@ -31,6 +31,10 @@ _FILE_COLUMNS = ("file", "path", "filename", "file_name", "image", "name")
 
 def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
     """Samples of a picture folder, with class subfolders or a labels file; no picture is unpacked yet."""
+    used = ["labels", *(("label", *DIALECT) if settings.labels else ())]
+    if not (settings.features or settings.probabilities):  # else no network sees the pictures
+        used += ["side", "backbone", *(() if settings.backbone else ("quality",))]
+    settings.refuse_idle(str(path), "this folder of pictures", used)
     named, stored = _labels_file(settings, dialect) if settings.labels else (None, False)
     pictures = read_folder(path, named)
     observed = np.array(pictures.labels, dtype=object)
@@ -38,10 +42,6 @@ def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
     column = table_files._typed_text("label", observed, ".", role, role == "categorical")
     found = targets(column, observed, settings, str(path), "label", stored)
     ids = np.array(pictures.files, dtype=object)
-    if settings.group or settings.time or settings.id:
-        raise GlitchtraceError(
-            f"{path}: id, group and time name columns of tables; leave them out for pictures"
-        )
     return Samples(
         "pictures", str(path), ids, np.arange(len(pictures)), _digest(ids, observed, _content(pictures)),
         found.labels, found.class_names, found.numbers, pictures=pictures, odd=found.odd, notes=found.notes,

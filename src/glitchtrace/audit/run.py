@@ -88,6 +88,8 @@ def audit(
     Every row is judged by models that have not seen it.  docs/audit.md says how, and what the promise means.
     """
     if isinstance(X, str | os.PathLike):
+        if y is not None:
+            raise GlitchtraceError("y: a file has its labels with it; give label='column', or labels='file'")
         return audit_path(os.fspath(X), out=out, progress=progress, **settings)
     given = {
         key: settings.pop(key)
@@ -99,7 +101,7 @@ def audit(
     with Progress(progress) as bar:
         bar.step("read")
         samples = with_extras(from_arrays(X, y, chosen), chosen, given)
-        return _run(samples, chosen, None if out is None else Path(out), bar, None)
+        return _run(samples, chosen, _folder(out), bar, None)
 
 
 def audit_path(
@@ -110,7 +112,7 @@ def audit_path(
     with Progress(progress) as bar:
         bar.step("read")
         samples = read(path, chosen)
-        return _run(samples, chosen, None if out is None else Path(out), bar, str(path))
+        return _run(samples, chosen, _folder(out), bar, str(path))
 
 
 def run_audit(*, data: str, settings: Mapping[str, Any], issues: str | Path, **_: Any) -> None:
@@ -124,6 +126,12 @@ def run_audit(*, data: str, settings: Mapping[str, Any], issues: str | Path, **_
         bar.step("read")
         _run(read(data, chosen), chosen, folder, bar, data)
     shutil.rmtree(folder / "stages", ignore_errors=True)
+
+
+def _folder(out: Any) -> Path | None:
+    if out is not None and not isinstance(out, str | os.PathLike):
+        raise GlitchtraceError(f"out: a value of type {type(out).__name__} does not fit; give a path")
+    return None if out is None else Path(out)
 
 
 def default_folder(path: str | Path) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from glitchtrace.audit.settings import Settings
+from glitchtrace.audit.settings import DIALECT, Settings
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data import doors, table_files
 from glitchtrace.data.table_files import Column, Dialect, Table
@@ -86,10 +86,12 @@ def read(path: str | Path, settings: Settings, dialect: Dialect | None = None) -
 
         samples = read_pictures(path, settings, dialect)
     elif path.suffix == ".npy":
-        if not settings.labels and not settings.label:
+        if not settings.labels:  # the label of an array is a file, too
+            settings = replace(settings, labels=settings.label, label=None)
+        if not settings.labels:
             raise GlitchtraceError(f"{path}: an array needs its labels; give --labels labels.npy")
-        labels = load_array(settings.labels or settings.label or "", "labels")
-        samples = from_arrays(load_array(path, "features"), labels, settings, str(path))
+        labels = load_array(settings.labels, "labels")
+        samples = from_arrays(load_array(path, "features"), labels, settings, str(path), ("labels",))
     elif table_files.is_table(path):
         if not settings.label:
             known = ", ".join(table_files.read_table(path, dialect).names[:8])
@@ -212,6 +214,9 @@ def _like(column: Column, first: Column, rows: int, origin: str) -> Column:
 def from_table(table: Table, settings: Settings) -> Samples:
     """Samples of a table; roles of columns are found where they are not given."""
     assert settings.label is not None
+    text = DIALECT if table.dialect.delimiter or settings.trusted else ()
+    data = "a text file" if table.dialect.delimiter else "a table whose columns are typed"
+    settings.refuse_idle(table.name, data, ("label", "id", "group", "time", "text", "drop", *text))
     if len(table) < 2:
         raise GlitchtraceError(f"{table.name}: {len(table)} row; an audit compares rows: give at least two")
     label = table.resolve(settings.label, "label")
@@ -280,12 +285,19 @@ _WHY = {
 }
 
 
-def from_arrays(X: Any, y: Any, settings: Settings, name: str = "arrays") -> Samples:
-    """Samples of features (n, d) and labels (n,), scikit-learn's conventions; a frame is read as a table."""
+def from_arrays(
+    X: Any, y: Any, settings: Settings, name: str = "arrays", used: Sequence[str] = ()
+) -> Samples:
+    """Samples of features (n, d) and labels (n,), scikit-learn's conventions; a frame is read as a table.
+
+    ``used``: settings that have had their effect.
+    """
     if hasattr(X, "columns") and hasattr(X, "iloc"):
         frame = X.copy(deep=False)
         label = settings.label
         if y is not None:
+            if label is not None:
+                raise GlitchtraceError(f"label: '{label}' is one, and y is another; give one of the two")
             label = "label" if "label" not in frame.columns else "label (y)"
             values = _labels(y)
             _aligned(len(values), len(frame), "labels")
@@ -297,6 +309,7 @@ def from_arrays(X: Any, y: Any, settings: Settings, name: str = "arrays") -> Sam
         if len(frame) == 0:
             raise GlitchtraceError("X: the frame has no rows; give at least two")
         return from_table(table_files.from_frame(frame, name), replace(settings, label=label))
+    settings.refuse_idle(name, "arrays", used)
     features = doors.plain(X, name)
     if features.ndim != 2:
         raise GlitchtraceError(f"{name}: features of shape {features.shape}; give a matrix (rows, columns)")

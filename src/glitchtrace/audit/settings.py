@@ -1,8 +1,10 @@
 """What a person may ask of an audit, checked at the door."""
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any, Literal
 
 from glitchtrace.core.errors import GlitchtraceError
@@ -59,8 +61,8 @@ class Settings:
                 raise GlitchtraceError(
                     f"{name}: {value!r} is no whole number from {least} to {most}; correct it"
                 )
-        if self.side is not None and not 16 <= self.side <= 1024:
-            raise GlitchtraceError(f"side: {self.side} pixels; choose 16 to 1024")
+        if self.side is not None and not (isinstance(self.side, int) and 16 <= self.side <= 1024):
+            raise GlitchtraceError(f"side: {self.side} pixels; choose a whole number from 16 to 1024")
         if self.decimal not in (None, ".", ","):
             raise GlitchtraceError(f"decimal: {self.decimal!r}; known: '.' and ','")
 
@@ -72,29 +74,62 @@ class Settings:
         """The settings as JSON."""
         return asdict(self)
 
+    def refuse_idle(self, origin: str, data: str, used: Iterable[str]) -> None:
+        """Raise GlitchtraceError where a setting is given that has no effect on these data.
+
+        ``data``: what they are; ``used``: the settings with an effect, beside those that every audit has.
+        """
+        known = {*_ALWAYS, *used}
+        for each in fields(self):
+            if each.name not in known and getattr(self, each.name) != each.default:
+                raise GlitchtraceError(f"{origin}: {each.name} has no effect on {data}; leave it out")
+
+
+_ALWAYS = (
+    "task", "trusted", "features", "probabilities", "max_false", "folds", "gain_repeats", "seed",
+)  # fmt: skip
+#: The settings of text files.
+DIALECT = ("delimiter", "encoding", "decimal", "header")
+_COLUMN, _COLUMNS, _FILE, _NUMBER, _SWITCH, _WORD = (
+    "the name of a column", "names of columns in one text, divided by commas", "a path", "a number",
+    "true or false", "a text",
+)  # fmt: skip
+_WANTED = {
+    **dict.fromkeys(("label", "id", "group", "time"), _COLUMN),
+    **dict.fromkeys(("text", "drop"), _COLUMNS),
+    **dict.fromkeys(("labels", "trusted", "features", "probabilities"), _FILE),
+    **dict.fromkeys(("max_false", "folds", "gain_repeats", "seed", "side"), _NUMBER),
+    **dict.fromkeys(("quality", "header"), _SWITCH),
+    **dict.fromkeys(("task", "backbone", "delimiter", "encoding", "decimal"), _WORD),
+}
+
 
 def from_mapping(values: Mapping[str, Any]) -> Settings:
-    """Settings from a mapping without None.  Raises GlitchtraceError for an unknown key."""
-    known = {each.name for each in fields(Settings)}
+    """Settings from a mapping without None.  Raises GlitchtraceError for an unknown key and a value of another kind."""
     for key in values:
-        if key not in known:
-            raise GlitchtraceError(f"audit: unknown setting '{key}'; known: {', '.join(sorted(known))}")
-    return Settings(**{key: _of_type(key, value) for key, value in values.items() if value is not None})
+        if key not in _WANTED:
+            raise GlitchtraceError(f"audit: unknown setting '{key}'; known: {', '.join(sorted(_WANTED))}")
+    return Settings(**{key: _of_kind(key, value) for key, value in values.items() if value is not None})
 
 
-def _of_type(key: str, value: Any) -> Any:
-    """A number or switch that came as text, as it does from a command line of Snakemake."""
-    if not isinstance(value, str):
-        return value
-    try:
-        if key in ("folds", "gain_repeats", "seed", "side"):
-            return int(value)
-        if key == "max_false":
-            return float(value)
-    except ValueError:
-        raise GlitchtraceError(f"{key}: '{value}' is no number; write one") from None
-    if key in ("quality", "header"):
-        if value.lower() not in ("true", "false"):
-            raise GlitchtraceError(f"{key}: '{value}'; write true or false")
-        return value.lower() == "true"
-    return value
+def _of_kind(key: str, value: Any) -> Any:
+    """A value in the type of its setting; numbers and switches may come as text, as Snakemake's command line gives."""
+    wanted = _WANTED[key]
+    if wanted == _NUMBER and isinstance(value, str):
+        try:
+            return float(value) if key == "max_false" else int(value)
+        except ValueError:
+            raise GlitchtraceError(f"{key}: '{value}' is no number; write one") from None
+    if wanted == _NUMBER and isinstance(value, Real) and not isinstance(value, bool):
+        return int(value) if isinstance(value, Integral) else float(value)
+    if wanted == _SWITCH and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"
+    if wanted == _COLUMN and isinstance(value, Integral) and not isinstance(value, bool):
+        return str(value)
+    if wanted == _FILE and isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if wanted not in (_NUMBER, _SWITCH) and isinstance(value, str):
+        return str(value)
+    kind = type(value).__name__
+    shown = f"'{value}'" if isinstance(value, str | int | float) else f"a value of type {kind}"
+    raise GlitchtraceError(f"{key}: {shown} does not fit; give {wanted}")

@@ -17,6 +17,8 @@ from glitchtrace.core.errors import GlitchtraceError
 _SUM_TOLERANCE = 2e-3
 # Whole numbers up to here are exact in float64.
 _EXACT = 2**53
+# Entries of a sparse matrix that is made dense, which then takes 8 GB.
+_MOST_DENSE = 10**9
 # Features beyond overflow in products of two rows.
 _LARGEST = {np.dtype(np.float32): 1e17, np.dtype(np.float64): 1e150}
 
@@ -287,8 +289,6 @@ def _matrix(array: np.ndarray, name: str, rows: int | None) -> np.ndarray:
 
 
 def _numbers(given: Any, name: str) -> np.ndarray:
-    if hasattr(given, "toarray"):  # scipy.sparse
-        given = given.toarray()
     array = plain(given, name)
     if array.dtype.kind == "O" and array.ndim:
         array = _numbers_of_objects(array, name)
@@ -300,7 +300,17 @@ def _numbers(given: Any, name: str) -> np.ndarray:
 
 
 def plain(given: Any, name: str) -> np.ndarray:
-    """An array of NumPy of what is given: tensors leave their graph and device; a masked value is a missing one."""
+    """An array of NumPy of what is given: tensors leave their graph and device; a masked value is a missing one.
+
+    A sparse matrix becomes a dense one.  Raises GlitchtraceError where that is none, or too large.
+    """
+    if hasattr(given, "toarray"):  # scipy.sparse
+        if np.prod(given.shape, dtype=float) > _MOST_DENSE:
+            raise GlitchtraceError(
+                f"{name}: a sparse matrix of shape {given.shape} does not fit memory; reduce its columns "
+                "(TruncatedSVD)"
+            )
+        given = given.toarray()
     if hasattr(given, "detach"):
         given = given.detach().cpu()
         given = given.float() if str(given.dtype) == "torch.bfloat16" else given
