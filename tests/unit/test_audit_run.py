@@ -299,11 +299,71 @@ def test_with_times_the_past_alone_judges() -> None:
     views = Representation(standardised(X), None, "")
     fold = folds_of(y, 5, 0, None, times)
     one, two = (
-        cross_fit(views, each, 3, fold, table=False, seed=0, past=True).experts for each in (y, later)
+        cross_fit(views, each, 3, fold, table=False, seed=0, times=times).experts for each in (y, later)
     )
     early = (times >= 80) & (times < 240)
     for name in set(one) & set(two):
         np.testing.assert_array_equal(one[name][early], two[name][early])
+
+
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True)
+@hypothesis.given(
+    times=st.lists(st.integers(0, 9), min_size=2, max_size=60).filter(lambda values: len(set(values)) > 1),
+    people=st.integers(2, 20),
+    folds=st.integers(2, 6),
+)
+def test_the_past_is_earlier_than_all_that_it_judges_and_of_other_groups(
+    times: list[int], people: int, folds: int
+) -> None:
+    from glitchtrace.audit.cross_fit import folds_of, may_train
+
+    when = np.array(times, dtype=float)
+    groups = np.arange(len(when)) % people
+    fold = folds_of(np.zeros(len(when), dtype=int), folds, 0, groups, when)
+    assert len({fold[when == time].min() for time in times}) > 1
+    for number in set(fold):
+        inside, past = fold == number, may_train(fold, number, when, groups)
+        assert not past.any() or when[past].max() < when[inside].min()
+        assert not set(groups[past]) & set(groups[inside])
+
+
+def test_groups_that_recur_in_every_stretch_are_judged_by_the_past_of_others() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    y = (X[:, 0] > 0).astype(int)
+    found = glitchtrace.audit(X, y, group=np.arange(300) % 30, time=np.arange(300), gain_repeats=0)
+    assert found.summary["facts"]["without_past"] == 60
+
+
+def test_rows_without_a_time_are_not_judged_and_judge_none() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 3))
+    y = (X[:, 0] > 0).astype(int)
+    days = pd.Series(pd.date_range("2021-01-01", periods=300))
+    days[[7, 290]] = pd.NaT
+    found = glitchtrace.audit(X, y, time=days, gain_repeats=0)
+    assert found.issues.set_index("row").suspicion[[7, 290]].isna().all()
+    assert "2 rows (the first: row 7) have no time" in " ".join(found.summary["notes"])
+
+
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (["2021-01-31"] * 40, "holds one time alone, so no row has a past"),
+        ([None] * 40, "holds no time"),
+        (["2021-01-31"] * 20 + ["05-Jan-2021"] * 20, "row 20 holds '05-Jan-2021', neither a number nor a date"),
+        (["soon", "late"] * 20, "row 0 holds 'soon'"),
+    ],
+)  # fmt: skip
+def test_a_time_that_orders_nothing_is_refused_with_its_reason(times: list[object], message: str) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        glitchtrace.audit(np.random.default_rng(0).normal(size=(40, 2)), [0, 1] * 20, time=times)
+
+
+def test_groups_that_keep_everything_from_learning_are_named() -> None:
+    X, y = load_wine(return_X_y=True)
+    found = glitchtrace.audit(X, y, group=y, gain_repeats=0)
+    assert found.summary["facts"]["unjudged"].endswith("with this group, and without it one does")
 
 
 def test_what_nobody_could_judge_has_no_suspicion(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from glitchtrace.core.seeding import generator
 
 _CHOICE_ROWS = 1500  # on so many rows the learners are compared, where there are more
 _KEPT = 2  # learners that judge all rows
+_LEAST_PAST = 0.5  # of the rows before a stretch of time that are to be of other groups
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ def folds_of(
     groups: np.ndarray | None = None,
     times: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The fold (n,) of each row.
+    """The fold (n,) of each row, of which ``may_train`` says who may judge it.
 
-    Groups are never divided.  With times, folds are stretches of time; else they are stratified by ``strata``.
-    Raises GlitchtraceError where there are fewer than two groups.
+    Groups are never divided, and folds are stratified by ``strata``.  With times, folds are stretches of time, in
+    their order, which never divide rows of one time; a stretch whose groups hold most of its past is divided by
+    groups once more.  Raises GlitchtraceError where there are fewer than two groups.
     """
     n = len(strata)
     groups = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -45,25 +47,42 @@ def folds_of(
         raise GlitchtraceError(
             "group: all rows are of one group, and folds never divide one; choose another column"
         )
+    if times is not None:
+        when, count = np.unique(times, return_inverse=True, return_counts=True)[1:]
+        # A time lies in the stretch that holds the middle of its rows.
+        stretch = ((2 * (np.cumsum(count) - count) + count - 1) * folds // (2 * n))[when]
+        found = stretch * folds
+        for number in np.unique(found):
+            inside = found == number
+            if may_train(found, number, times, groups).sum() < _LEAST_PAST * (found < number).sum():
+                found[inside] += np.unique(groups[inside], return_inverse=True)[1] % folds
+        fold: np.ndarray = np.unique(found, return_inverse=True)[1]
+        return fold
     folds = min(folds, len(size))
     first = np.full(len(size), n)
     np.minimum.at(first, groups, np.arange(n))
-    if times is not None:
-        known = np.where(np.isnan(times), np.nanmedian(times) if not np.isnan(times).all() else 0.0, times)
-        middle = np.bincount(groups, weights=known) / size
-        order = np.argsort(middle, kind="stable")
-        before = np.concatenate([[0], np.cumsum(size[order])[:-1]])
-        fold_of_group = np.empty(len(size), dtype=np.int64)
-        fold_of_group[order] = np.minimum(before * folds // n, folds - 1)
-        fold_of_group = np.unique(fold_of_group, return_inverse=True)[1]
-        if fold_of_group.max() == 0:
-            fold_of_group[order[len(order) // 2 :]] = 1
-        return fold_of_group[groups]
     order = generator(seed, "audit folds").permutation(len(size))
     order = order[np.lexsort((-size[order], strata[first[order]]))]
     fold_of_group = np.empty(len(size), dtype=np.int64)
     fold_of_group[order] = np.arange(len(size)) % folds
     return fold_of_group[groups]
+
+
+def may_train(
+    fold: np.ndarray, number: int, times: np.ndarray | None = None, groups: np.ndarray | None = None
+) -> np.ndarray:
+    """Rows (n,) from which fold ``number`` may be judged: those of other folds.
+
+    With times, the rows before all of the fold, but for ``groups`` that stand in it: time divides them.
+    """
+    inside = fold == number
+    if times is None:
+        other: np.ndarray = ~inside
+        return other
+    earlier: np.ndarray = times < times[inside].min()
+    if groups is not None:
+        earlier &= ~np.isin(groups, groups[inside])
+    return earlier
 
 
 def cross_fit(
@@ -75,13 +94,14 @@ def cross_fit(
     table: bool,
     seed: int,
     judging: bool = True,
-    past: bool = False,
+    times: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     tick: Callable[[float], None] = lambda share: None,
 ) -> CrossFit:
     """Compare the learners on held-out rows, then let the best ones judge all rows out of fold, if they are to.
 
-    ``y``: (n,) codes or numbers of the rows.  Without ``judging`` there are no experts, only losses.  ``past``: a
-    row is judged by earlier folds alone; the first fold has none, and its rows get the shares of the classes.
+    ``y``: (n,) codes or numbers of the rows.  Without ``judging`` there are no experts, only losses.  With
+    ``times``, the past and other ``groups`` alone judge; rows before which nothing lies get the shares of the classes.
     """
     candidates = learners(len(y), views.lines.shape[1], classes, table)
     chosen = np.arange(len(y))
@@ -91,7 +111,9 @@ def cross_fit(
     losses: dict[str, float] = {}
     experts: dict[str, np.ndarray] = {}
     for number, learner in enumerate(candidates):
-        found = _out_of_fold(learner, views, y, classes, fold, chosen, seed, None if whole else 2, past)
+        found = _out_of_fold(
+            learner, views, y, classes, fold, chosen, seed, None if whole else 2, times, groups
+        )
         seen = np.isfinite(found).reshape(len(found), -1).all(axis=1)
         losses[learner.name] = loss(y[chosen][seen], found[seen], classes)
         if whole:
@@ -105,7 +127,7 @@ def cross_fit(
         for number, name in enumerate(kept):
             learner = next(each for each in candidates if each.name == name)
             experts[name] = _out_of_fold(
-                learner, views, y, classes, fold, np.arange(len(y)), seed, None, past
+                learner, views, y, classes, fold, np.arange(len(y)), seed, None, times, groups
             )
             tick(0.5 + 0.5 * (number + 1) / len(kept))
     return CrossFit({name: experts[name] for name in kept}, losses, order[0], fold)
@@ -129,13 +151,14 @@ def _out_of_fold(
     rows: np.ndarray,
     seed: int,
     folds: int | None,
-    past: bool,
+    times: np.ndarray | None,
+    groups: np.ndarray | None,
 ) -> np.ndarray:
     found = np.full((len(rows), classes) if classes else len(rows), np.nan)
-    numbers = np.unique(fold)[::-1] if past else np.unique(fold)  # the last have the longest past
+    numbers = np.unique(fold) if times is None else np.unique(fold)[::-1]  # the last have the longest past
     for number in numbers[:folds]:
         inside = fold[rows] == number
-        train = rows[fold[rows] < number] if past else rows[~inside]
+        train = rows[may_train(fold, int(number), times, groups)[rows]]
         if not len(train):
             found[inside] = np.bincount(y, minlength=classes) / len(y) if classes else np.median(y)
             continue
@@ -152,15 +175,20 @@ def neighbour_vote(
     y: np.ndarray,
     classes: int,
     fold: np.ndarray,
-    past: bool = False,
+    times: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Probabilities (n, K) from the labels of neighbours in other folds, each weighing exp(−d²/mean d²).
 
-    ``past``: in earlier folds alone.
+    With ``times``, of earlier neighbours of other ``groups``.
     """
     scale = max(float((distances**2).mean()), 1e-12)
-    theirs, own = fold[neighbours], fold[:, None]
-    weights = np.exp(-(distances**2) / scale) * (theirs < own if past else theirs != own)
+    heard = fold[neighbours] != fold[:, None]
+    if times is not None:
+        heard = times[neighbours] < times[:, None]
+        if groups is not None:
+            heard &= groups[neighbours] != groups[:, None]
+    weights = np.exp(-(distances**2) / scale) * heard
     votes = np.zeros((len(y), classes))
     for column in range(neighbours.shape[1]):
         np.add.at(votes, (np.arange(len(y)), y[neighbours[:, column]]), weights[:, column])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.audit import neighbourhood
-from glitchtrace.audit.cross_fit import CrossFit, cross_fit, folds_of, neighbour_vote
+from glitchtrace.audit.cross_fit import CrossFit, cross_fit, folds_of, may_train, neighbour_vote
 from glitchtrace.audit.judgement import Judgement, judge, judge_by_jury, judge_numbers, jury_sits
 from glitchtrace.audit.learners import floored, learners, predict
 from glitchtrace.audit.representation import Representation
@@ -77,7 +77,7 @@ def detect(
         found, fold, best = _numbers(samples, views, settings, store, judged, groups, facts, tick)
     elif len(np.unique(samples.labels[judged])) >= 2:  # type: ignore[index]
         found, fold, best = _classes(
-            samples, views, settings, store, judged, groups, near, distances, facts, tick
+            samples, views, settings, store, judged, groups, twins, near, distances, facts, tick
         )
     else:
         facts["unjudged"] = "fewer than two classes have five rows or more, so no label can be judged"
@@ -144,18 +144,20 @@ class _Labels:
 
 
 def _judged(samples: Samples) -> np.ndarray:
-    """Rows (n,) that train and are judged: with a label, of a class that is not too rare."""
+    """Rows (n,) that train and are judged: with a label and a time, of a class that is not too rare."""
+    dated = np.ones(len(samples), dtype=bool) if samples.times is None else ~np.isnan(samples.times)
     if samples.target is not None:
-        known: np.ndarray = ~np.isnan(samples.target)
+        known: np.ndarray = ~np.isnan(samples.target) & dated
         return known
     assert samples.labels is not None
-    sizes = np.bincount(samples.labels[samples.labels >= 0], minlength=len(samples.class_names))
-    judged: np.ndarray = (samples.labels >= 0) & (sizes[np.maximum(samples.labels, 0)] >= _RARE)
+    known = (samples.labels >= 0) & dated
+    sizes = np.bincount(samples.labels[known], minlength=len(samples.class_names))
+    judged: np.ndarray = known & (sizes[np.maximum(samples.labels, 0)] >= _RARE)
     return judged
 
 
 def _groups(samples: Samples, twins: neighbourhood.Duplicates) -> np.ndarray | None:
-    """Groups that folds never divide: the user's, joined by duplicates, which would vouch for each other."""
+    """Groups of which no row judges another: the user's, joined by duplicates, which would vouch for each other."""
     if twins.by_chance:
         return samples.groups
     if samples.groups is None:
@@ -187,6 +189,7 @@ def _classes(
     store: Store,
     judged: np.ndarray,
     groups: np.ndarray | None,
+    twins: neighbourhood.Duplicates,
     near: np.ndarray,
     distances: np.ndarray,
     facts: dict[str, Any],
@@ -217,30 +220,36 @@ def _classes(
     else:
         part = views.of(rows)
         by_jury = samples.times is None and jury_sits(len(rows), classes)
-        fitted = _cross_fit(samples, part, y, classes, fold[rows], settings, store, tick, judging=not by_jury)
+        units = None if groups is None else groups[rows]
+        fitted = _cross_fit(
+            samples, part, y, classes, fold[rows], rows, units, settings, store, tick, judging=not by_jury
+        )
         best = fitted.best
         facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
         if min(fitted.losses.values()) > _LEARNABLE * _entropy(y):
             # Labels that follow nothing: where they differ from a prediction says nothing about them.
             facts["unjudged"] = "no learner says more of the labels than the shares of the classes do"
+            options = _kept_by(samples, part, y, rows, twins, settings)
+            if options:
+                facts["unjudged"] += f" with this {options}, and without it one does"
             return _Labels.nothing(n, whole), fold, None
         if by_jury:
             facts["judges"] = "a jury of kernels, neighbours, softmax regression and, of tables, trees"
-            units = None if groups is None else groups[rows]
             found = _by_jury(samples, part, y, classes, units, settings, store)
         else:
-            past = samples.times is not None
-            where = "earlier" if past else "other"
+            where = "other" if samples.times is None else "earlier"
             facts["judges"] = f"the best learners and a vote of neighbours in {where} folds"
-            if past:
-                seen = _known_before(y, classes, fold[rows])
+            if samples.times is not None:
+                seen = _known_before(y, classes, fold[rows], samples.times[rows], units)
                 facts["without_past"] = int((~seen).sum())
                 if len(np.unique(y[seen])) < 2:
                     facts["unjudged"] = "no stretch of time has two classes before it"
                     return _Labels.nothing(n, whole), fold, None
             experts.update({name: values[seen] for name, values in fitted.experts.items()})
             if near.size and len(rows) == n:
-                experts["neighbours"] = neighbour_vote(near, distances, y, classes, fold, past)[seen]
+                experts["neighbours"] = neighbour_vote(
+                    near, distances, y, classes, fold, samples.times, groups
+                )[seen]
             found = judge(experts, y[seen], classes, settings.max_false, settings.seed)
             rows, y = rows[seen], y[seen]
     facts["weights"] = found.weights
@@ -304,12 +313,35 @@ def _by_jury(
     return Judgement(**found)
 
 
-def _known_before(y: np.ndarray, classes: int, fold: np.ndarray) -> np.ndarray:
-    """Rows (n,) whose class has ``_RARE`` rows or more in earlier folds: who judges knows the past alone."""
-    counts = np.zeros((int(fold.max()) + 2, classes), dtype=np.int64)
-    np.add.at(counts, (fold + 1, y), 1)
-    known: np.ndarray = np.cumsum(counts, axis=0)[fold, y] >= _RARE
+def _known_before(
+    y: np.ndarray, classes: int, fold: np.ndarray, times: np.ndarray, groups: np.ndarray | None
+) -> np.ndarray:
+    """Rows (n,) whose class has ``_RARE`` rows or more before them: who judges knows the past alone."""
+    known = np.zeros(len(y), dtype=bool)
+    for number in np.unique(fold):
+        before = np.bincount(y[may_train(fold, int(number), times, groups)], minlength=classes)
+        known[fold == number] = before[y[fold == number]] >= _RARE
     return known
+
+
+def _kept_by(
+    samples: Samples,
+    part: Representation,
+    y: np.ndarray,
+    rows: np.ndarray,
+    twins: neighbourhood.Duplicates,
+    settings: Settings,
+) -> str:
+    """Where no learner says anything: the options, group and time, without which one does; "" where none does."""
+    given = {"group": samples.groups, "time": samples.times}
+    options = " and ".join(option for option, values in given.items() if values is not None)
+    if not options:
+        return ""
+    units = None if twins.by_chance else twins.cluster[rows]
+    fold = folds_of(y, settings.folds, settings.seed, units)
+    classes, table = int(y.max()) + 1, part.trees is not None
+    free = cross_fit(part, y, classes, fold, table=table, seed=settings.seed, judging=False)
+    return options if min(free.losses.values()) <= _LEARNABLE * _entropy(y) else ""
 
 
 def _entropy(y: np.ndarray) -> float:
@@ -343,8 +375,9 @@ def _numbers(
     fold[rows] = _fold(samples, rows, strata, groups, settings)
     middle, spread = float(np.median(y)), max(float(np.std(y)), 1e-300)
     part = views.of(rows)
+    units = None if groups is None else groups[rows]
     fitted = _cross_fit(
-        samples, part, (y - middle) / spread, 0, fold[rows], settings, store, tick, judging=True
+        samples, part, (y - middle) / spread, 0, fold[rows], rows, units, settings, store, tick, judging=True
     )
     candidates = {
         each.name: each.said for each in learners(len(y), views.lines.shape[1], 0, views.trees is not None)
@@ -353,8 +386,12 @@ def _numbers(
     facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
     predictions = np.mean(list(fitted.experts.values()), axis=0)
     if samples.times is not None:  # the first stretch has no past from which it could be judged
-        seen = fold[rows] > fold[rows].min()
+        one = np.zeros(len(rows), dtype=np.int64)
+        seen = _known_before(one, 1, fold[rows], samples.times[rows], units)
         facts["without_past"] = int((~seen).sum())
+        if not seen.any():
+            facts["unjudged"] = "no stretch of time has five rows before it"
+            return result, fold, None
         rows, y, predictions = rows[seen], y[seen], predictions[seen]
     found = judge_numbers(predictions, (y - middle) / spread, settings.max_false)
     facts["number"] = {"estimate": found.number, "low": found.low, "high": found.high}
@@ -373,17 +410,20 @@ def _cross_fit(
     y: np.ndarray,
     classes: int,
     fold: np.ndarray,
+    rows: np.ndarray,
+    units: np.ndarray | None,
     settings: Settings,
     store: Store,
     tick: Tick,
     judging: bool,
 ) -> CrossFit:
     """``cross_fit``, taken over from an earlier run where nothing that it depends on has changed."""
+    times = None if samples.times is None else samples.times[rows]
 
     def make() -> Made:
         found = cross_fit(
-            part, y, classes, fold, table=part.trees is not None, seed=settings.seed, judging=judging,
-            past=samples.times is not None, tick=lambda share: tick(0.15 + 0.7 * share),
+            part, y, classes, fold, table=part.trees is not None, seed=settings.seed, judging=judging, times=times,
+            groups=units, tick=lambda share: tick(0.15 + 0.7 * share),
         )  # fmt: skip
         return found.experts, {"losses": found.losses, "best": found.best}
 

@@ -133,12 +133,11 @@ def with_extras(samples: Samples, settings: Settings, given: Mapping[str, Any] |
             elif key == "group":
                 samples = replace(samples, groups=codes_of(found))
             else:
-                try:
-                    samples = replace(samples, times=found.astype(np.float64))
-                except (TypeError, ValueError):
-                    raise GlitchtraceError(
-                        "time: values are no numbers; give numbers, such as days"
-                    ) from None
+                stored = _stored(found)
+                times, notes = times_of(
+                    table_files.typed("time", stored), table_files._as_text(stored), samples.name
+                )
+                samples = replace(samples, times=times, notes=(*samples.notes, *notes))
         samples = replace(samples, digest=_digest(samples.digest, key, found))
     if settings.trusted:
         trusted = read_trusted(settings.trusted, samples, settings)
@@ -262,7 +261,10 @@ def from_table(table: Table, settings: Settings) -> Samples:
     if "id" in special and len(set(ids)) < len(ids):
         notes.append(f"Column '{special['id']}' does not tell all rows apart; the column row does.")
     groups = codes_of(table.text(special["group"])) if "group" in special else None
-    times = time_of(table, special["time"]) if "time" in special else None
+    times = None
+    if "time" in special:
+        times, undated = times_of(table.column(special["time"]), table.text(special["time"]), table.name)
+        notes += undated
     odd = dict(found.odd)
     for column in columns:
         for row, cell in column.odd.items():
@@ -330,14 +332,14 @@ def from_arrays(
     )  # fmt: skip
 
 
-def _stored(labels: np.ndarray) -> "pa.ChunkedArray":
-    """Labels (n,) as cells of a table."""
+def _stored(values: np.ndarray) -> "pa.ChunkedArray":
+    """Values (n,) as cells of a table."""
     import pyarrow as pa
 
     try:
-        return pa.chunked_array([pa.array(labels, from_pandas=True)])
+        return pa.chunked_array([pa.array(values, from_pandas=True)])
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        texts = [None if doors.is_missing(value) else str(value) for value in labels.tolist()]
+        texts = [None if doors.is_missing(value) else str(value) for value in values.tolist()]
         return pa.chunked_array([pa.array(texts, pa.string())])
 
 
@@ -482,14 +484,28 @@ def codes_of(values: np.ndarray) -> np.ndarray:
     return codes
 
 
-def time_of(table: Table, name: str) -> np.ndarray:
-    """Times (n,) as numbers.  Raises GlitchtraceError where a column holds neither dates nor numbers."""
-    column = table.column(name)
-    if column.role not in ("date", "numeric"):
+def times_of(column: Column, cells: np.ndarray, origin: str) -> tuple[np.ndarray, list[str]]:
+    """Times (n,) as numbers, NaN where there is none, and notes; ``cells``: (n,) the column as text.
+
+    Raises GlitchtraceError where a column holds neither dates nor numbers, or a single time.
+    """
+    if column.role in ("constant", "empty"):
+        what = "one time alone" if column.role == "constant" else "no time"
         raise GlitchtraceError(
-            f"{table.name}: column '{name}' holds neither dates nor numbers; choose another time column"
+            f"{origin}: column '{column.name}' holds {what}, so no row has a past; choose another, or leave time out"
         )
-    return column.values
+    if column.role not in ("date", "numeric"):
+        row = table_files.first_undated(cells)
+        raise GlitchtraceError(
+            f"{origin}: column '{column.name}', row {row} holds '{str(cells[row])[:40]}', neither a number nor a date "
+            f"of a form known ({table_files.DATE_FORMS}) and common to all; correct it, or choose another time column"
+        )
+    lost = np.flatnonzero(np.isnan(column.values))
+    if not len(lost):
+        return column.values, []
+    return column.values, [
+        f"{len(lost)} rows (the first: row {lost[0]}) have no time; their labels are not judged and judge none."
+    ]
 
 
 def hash_rows(columns: Sequence[Column], rows: int) -> np.ndarray:

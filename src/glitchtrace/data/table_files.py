@@ -50,6 +50,7 @@ _SNIFFED = 2**18  # bytes that decide delimiter, header and decimal sign
 # A column of which a larger share is no number is no column of numbers; what is smaller is an odd cell.
 _ODD_SHARE = 0.02
 _DATES = ("ISO8601", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d")
+DATE_FORMS = "2021-01-31, 31.01.2021, 01/31/2021, 31/01/2021, 2021/01/31"  # the same, to be shown
 _BOOLEAN = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0, "y": 1.0, "n": 0.0}
 _TEXT_WORDS = 4  # words of a cell of free text, on average
 _WIDEST = 5000  # columns
@@ -595,3 +596,11 @@ def _days(cells: Sequence[str]) -> np.ndarray:
         if np.isnan(days).sum() < np.isnan(best).sum():
             best = days
     return best
+
+
+def first_undated(cells: np.ndarray) -> int:
+    """The first row of cells (n,) that keeps them from being dates of one form: 0 where no cell is a date."""
+    stripped = [str(cell).strip() for cell in cells]
+    present = [row for row, cell in enumerate(stripped) if not _is_missing(cell)]
+    strange = np.isnan(_days([stripped[row] for row in present]))
+    return present[int(np.argmax(strange))]
