@@ -120,6 +120,24 @@ def test_the_gain_compares_with_nothing_done_with_random_and_with_drops(audited:
         assert difference["low"] <= difference["mean"] <= difference["high"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "interval"),
+    [([0.003], False), ([0.01, 0.01], False), ([0.01, 0.02], True), ([0.0, 0.0], True)],
+)
+def test_an_interval_and_a_proof_need_repeats_that_differ(changes: list[float], interval: bool) -> None:
+    from glitchtrace.audit.gain import ARMS, _record
+    from glitchtrace.audit.learners import learners
+    from glitchtrace.audit.page import _gain
+
+    scores = {arm: [(0.5 + change * (arm != "nothing"), 0.7 - change) for change in changes] for arm in ARMS}
+    record = _record(scores, [3] * len(changes), (200, 100), learners(300, 4, 2, True)[0], 2)
+    difference = record["arms"]["repairs"]["accuracy_difference"]
+    assert (difference["low"] is not None) == (difference["high"] is not None) == interval
+    assert (" to " in record["sentence"].split("loss")[0]) == interval
+    assert interval or not any(word in record["sentence"] for word in ("rises", "falls", "improvement"))
+    assert "nan" not in _gain(record)
+
+
 def test_the_input_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table, _ = example.example()
     path = tmp_path / "cleaned.csv"

@@ -158,8 +158,6 @@ def _record(
     learner: Learner,
     classes: int,
 ) -> dict[str, Any]:
-    from scipy.stats import t as student
-
     repeats = len(counts)
     arms: dict[str, Any] = {}
     base = np.array(scores["nothing"])
@@ -173,16 +171,8 @@ def _record(
             continue
         for column, name in enumerate(("accuracy", "loss")):
             difference = values[:, column] - base[:, column]
-            mean = float(difference.mean())
-            # Repeats share rows: the variance is corrected as by Nadeau and Bengio (2003).
-            spread = float(difference.var(ddof=1)) if repeats > 1 else 0.0
-            half = (
-                float(student.ppf(0.975, max(repeats - 1, 1)))
-                * (spread * (1 / repeats + sizes[1] / sizes[0])) ** 0.5
-            )
-            arms[arm][f"{name}_difference"] = {
-                "mean": round(mean, 5), "low": round(mean - half, 5), "high": round(mean + half, 5)
-            }  # fmt: skip
+            share = 1 / repeats + sizes[1] / sizes[0]
+            arms[arm][f"{name}_difference"] = _estimate(difference, share)
     return {
         "measured": True,
         "repeats": repeats,
@@ -201,23 +191,53 @@ def _record(
     }
 
 
+def _estimate(differences: np.ndarray, share: float) -> dict[str, float | None]:
+    """The mean of R differences and its 95 % interval: None of one repeat, and of repeats that agree by chance.
+
+    Repeats share rows: ``share``, 1/R + the ratio of rows that measure to rows that train, corrects their variance as
+    Nadeau and Bengio (2003) do.
+    """
+    from scipy.stats import t as student
+
+    mean = float(differences.mean())
+    found: dict[str, float | None] = {"mean": round(mean, 5), "low": None, "high": None}
+    if len(differences) > 1 and (np.ptp(differences) > 0 or mean == 0):
+        spread = float(differences.var(ddof=1))
+        half = float(student.ppf(0.975, len(differences) - 1)) * (spread * share) ** 0.5
+        found |= {"low": round(mean - half, 5), "high": round(mean + half, 5)}
+    return found
+
+
+def _in_words(found: Mapping[str, Any], scale: int, form: str, unit: str = "") -> str:
+    """A mean with its interval, where it has one."""
+    mean = f"{scale * found['mean']:{form}}{unit}"
+    if found["low"] is None:
+        return mean
+    return f"{mean} ({scale * found['low']:{form}} to {scale * found['high']:{form}})"
+
+
 def _sentence(arms: Mapping[str, Any], count: float, classes: bool) -> str:
     if count == 0:
         return "Nothing was flagged in the repeats, so there is no repair whose gain could be measured."
     gain, loss = arms["repairs"]["accuracy_difference"], arms["repairs"]["loss_difference"]
     what = "Accuracy" if classes else "The share of variance explained"
-    points = f"{100 * gain['mean']:+.1f} points ({100 * gain['low']:+.1f} to {100 * gain['high']:+.1f})"
-    better_loss = loss["high"] < 0
-    if gain["low"] > 0:
+    points = _in_words(gain, 100, "+.1f", " points")
+    better_loss = loss["high"] is not None and loss["high"] < 0
+    if gain["low"] is None:
+        text = (
+            f"{what} on held-out rows changes with the repairs by {points}; this has no interval, for which repeats "
+            "that differ are needed, and shows neither gain nor harm."
+        )
+    elif gain["low"] > 0:
         text = f"{what} on held-out rows rises with the repairs by {points}."
     elif gain["high"] < 0:
         text = f"{what} on held-out rows falls with the repairs by {points}: do not apply them unseen."
     else:
         text = f"No gain in {what[0].lower() + what[1:]} can be shown: {points} on held-out rows."
-    loss_text = f"The loss changes by {loss['mean']:+.3f} ({loss['low']:+.3f} to {loss['high']:+.3f})"
-    text += f" {loss_text}{', an improvement' if better_loss else ''}."
+    text += f" The loss changes by {_in_words(loss, 1, '+.3f')}{', an improvement' if better_loss else ''}."
     if (
-        arms["drop"]["loss"] < arms["repairs"]["loss"]
+        gain["low"] is not None
+        and arms["drop"]["loss"] < arms["repairs"]["loss"]
         and arms["drop"]["accuracy"] >= arms["repairs"]["accuracy"]
     ):
         text += " Dropping the same rows does at least as well as repairing them."

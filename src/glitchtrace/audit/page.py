@@ -260,30 +260,36 @@ def _gain(gain: Mapping[str, Any]) -> str:
         return _section("What the repairs bring", f"<p>{html.escape(str(gain.get('sentence', '')))}</p>")
     arms = gain["arms"]
     differences = {arm: arms[arm]["accuracy_difference"] for arm in _ARMS}
-    most = max(max(abs(d["low"]), abs(d["high"])) for d in differences.values()) or 0.01
+    ends = {
+        arm: [d["mean"] if d[key] is None else d[key] for key in ("low", "high")]
+        for arm, d in differences.items()
+    }
+    most = max(abs(end) for both in ends.values() for end in both) or 0.01
     lines = []
     for number, (arm, d) in enumerate(differences.items()):
         y = 20 + 26 * number
-        x = {key: 400 + 150 * d[key] / most for key in ("low", "mean", "high")}
+        low, mean, high = (400 + 150 * value / most for value in (ends[arm][0], d["mean"], ends[arm][1]))
         lines.append(
             f'<text x="0" y="{y + 4}">{_ARMS[arm]}</text>'
-            f'<line class="l" x1="{x["low"]:.1f}" x2="{x["high"]:.1f}" y1="{y}" y2="{y}"/>'
-            f'<circle class="d" cx="{x["mean"]:.1f}" cy="{y}" r="5"/>'
+            f'<line class="l" x1="{low:.1f}" x2="{high:.1f}" y1="{y}" y2="{y}"/>'
+            f'<circle class="d" cx="{mean:.1f}" cy="{y}" r="5"/>'
             f'<text x="570" y="{y + 4}">{100 * d["mean"]:+.1f}</text>'
         )
+    interval = ", 95 % interval" if any(low != high for low, high in ends.values()) else ""
     svg = (
         '<svg viewBox="0 0 640 150" width="640" role="img" aria-label="Change of accuracy in points: '
         + "; ".join(f"{_ARMS[arm]} {100 * d['mean']:+.1f}" for arm, d in differences.items())
         + f'"><line class="z" x1="400" x2="400" y1="6" y2="118"/>{"".join(lines)}'
-        '<text x="400" y="140" text-anchor="middle">points of accuracy against nothing done, 95 % interval</text>'
+        f'<text x="400" y="140" text-anchor="middle">points of accuracy against nothing done{interval}</text>'
         "</svg>"
     )
     rows = [
         f"<tr><td>{name}</td><td class=n>{arms[arm]['accuracy']:.4f}</td><td class=n>{arms[arm]['loss']:.4f}</td></tr>"
         for arm, name in {"nothing": "nothing done", **_ARMS}.items()
     ]
+    repeats = f"{gain['repeats']} repeat{'s' if gain['repeats'] > 1 else ''}"
     text = (
-        f"{gain['repeats']} repeats; {gain['learner']} trained on {gain['rows_training']:,} rows, of which "
+        f"{repeats}; {gain['learner']} trained on {gain['rows_training']:,} rows, of which "
         f"{gain['rows_repaired']:g} were repaired on average, measured on {gain['rows_measuring']:,} rows that were "
         "never repaired and never seen by what repaired. Judged without these rows, fewer labels can be named than "
         "above. The labels that measure are the observed ones, errors included."
