@@ -410,8 +410,8 @@ def test_an_altered_npz_is_refused_by_its_checksum(tmp_path):
 def test_npz_files_of_another_form_or_with_pickles_are_refused(tmp_path):
     path = tmp_path / "arrays.npz"
     np.savez(path, x=np.array([Harmful(os.mkdir, str(tmp_path / "harm"))], dtype=object))
-    for name in ("x", "y"):
-        with pytest.raises(GlitchtraceError, match=r"arrays\.npz: not the expected npz file"):
+    for name, said in {"x": "not the expected npz file", "y": "there is no array 'y' in it, but x;"}.items():
+        with pytest.raises(GlitchtraceError, match=rf"arrays\.npz: {said}"):
             read_arrays(path, [name])
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(GlitchtraceError, match="not the expected npz file"):

@@ -295,6 +295,17 @@ def test_an_illegal_combination_is_refused_with_a_remedy(block: dict, message: s
         grid.cells(complete["grid"], complete["settings"])
 
 
+@pytest.mark.parametrize("source", ["test_split", "none"])
+def test_a_dataset_without_a_test_part_is_not_split_by_one(source: str) -> None:
+    complete = resolved(
+        grid=[{**BLOCK, "datasets": ["digits@t"]}], datasets={"digits@t": {"validation_source": source}}
+    )
+    with pytest.raises(
+        GlitchtraceError, match=rf"{source} needs an official test part, which digits@t has not"
+    ):
+        grid.cells(complete["grid"], complete["settings"])
+
+
 def test_a_block_is_the_product_of_its_axes_and_cells_are_shared_between_blocks() -> None:
     complete = resolved(grid=[{**BLOCK, "seeds": [0, 1], "models": ["linear", "mlp"]}, BLOCK])
     assert len(grid.cells(complete["grid"], complete["settings"])) == 4

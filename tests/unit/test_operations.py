@@ -11,7 +11,7 @@ from running import ROOT
 from glitchtrace import command
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.operations import verify
+from glitchtrace.operations import jobs, verify
 from glitchtrace.operations.costs import Costs
 from glitchtrace.operations.jobs import Job, cell_of, parse_jobs
 
@@ -180,6 +180,10 @@ def test_what_was_never_measured_has_no_estimate(measured: Costs) -> None:
             "models: {linear: {training: {default: {epochs: 2}}}}",
             "bad.yaml:1: models.linear: a study may not",
         ),
+        (
+            "grid: [{datasets: [wine], models: [linear], glitches: [uniform], ratios: [clean], seeds: [0]}]",
+            "bad.yaml:1: grid[0]: glitch uniform needs a ratio such as 0.1, not clean",
+        ),
     ],
 )
 @pytest.mark.parametrize("question", ["status", "plan", "verify"])
@@ -198,6 +202,27 @@ def test_a_study_that_cannot_be_read_is_refused_in_one_line_that_names_it(
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 1
     assert message in said[0]
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("", "no message"),
+        ("Config file a is extended.\nWorkflowError:\nPathvars are wrong\n", "Pathvars are wrong"),
+        (
+            'Using profile p.\nWorkflowError in file "common.smk", line 54:\nmine.yaml:2: no\n  File "a", line 1\n',
+            "mine.yaml:2: no",
+        ),
+        (
+            "InputFunctionException in rule a in file b, line 4:\nError:\n  KeyError: 'mlp'\nWildcards:\n  c=9\n",
+            "Error: KeyError: 'mlp'",
+        ),
+    ],
+)
+def test_the_reason_is_what_snakemake_says_last_of_all_but_the_places_in_code(
+    output: str, reason: str
+) -> None:
+    assert jobs.reason(output) == reason
 
 
 def test_the_command_says_in_one_line_where_it_belongs(

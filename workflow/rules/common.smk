@@ -51,7 +51,8 @@ def checked(function, *arguments):
     try:
         return function(*arguments)
     except GlitchtraceError as error:
-        raise WorkflowError(str(error))
+        given = _given_by(workflow.modifier.skip_configfile)
+        raise WorkflowError(str(configuration.located(error, config, given)))
 
 
 CONFIG = checked(_load)

@@ -49,15 +49,19 @@ def explained(error: jsonschema.ValidationError) -> study_files.KeyedError:
         ]
         close = difflib.get_close_matches(registry.base_name(unknown[0]), known, 1)
         hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
+        base, at, _ = unknown[0].partition("@")
+        if at and base in known and patterns:
+            return said(
+                f"'{unknown[0]}' is not a legal name; after the @ write lower-case letters, digits and _",
+                unknown[0],
+            )
         return said(f"unknown key '{unknown[0]}'; {hint}", unknown[0])
     if error.validator == "enum":
-        known = [str(value) for value in error.validator_value]
-        close = difflib.get_close_matches(str(error.instance), known, 1)
-        hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join(known)}"
-        return said(f"unknown value '{error.instance}'; {hint}")
+        values = ", ".join("null" if value is None else str(value) for value in error.validator_value)
+        return said(f"unknown value '{error.instance}'; known: {values}")
     if error.validator == "uniqueItems":
-        values = [str(value) for value in error.instance]
-        twice = next((value for value in values if values.count(value) > 1), values[0])
+        given = [str(value) for value in error.instance]
+        twice = next((value for value in given if given.count(value) > 1), given[0])
         same = " (0.10 and 0.1 are the same ratio)" if path[-1:] == ["ratios"] else ""
         return said(f"{twice} is given twice; name each value once{same}")
     if error.validator == "required":
@@ -79,6 +83,8 @@ def explained(error: jsonschema.ValidationError) -> study_files.KeyedError:
         return said(
             f"the list {value} is too short; write {error.validator_value} at least, or leave out the key"
         )
+    if error.validator == "minLength":
+        return said("the text is empty; write one, or leave out the key")
     if error.validator == "pattern":
         return said(f"{value} is not a legal name (pattern {error.validator_value}); write another")
     return said(_one_line(error.message))

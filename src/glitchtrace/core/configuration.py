@@ -4,6 +4,7 @@
 are added when the workflow starts, from what the registered modules declare.
 """
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -73,6 +74,13 @@ def complete(
         raise study_files.located(error, read_files, config) from None
 
 
+def located(
+    error: GlitchtraceError, config: Mapping[str, Any], given_by: Sequence[str | Path]
+) -> GlitchtraceError:
+    """An error in what follows from a configuration, with file and line where a file holds what it speaks of."""
+    return study_files.located(error, [study_files.read(file) for file in given_by], config)
+
+
 def _complete(
     config: Mapping[str, Any], default: Mapping[str, Any] | None, root: str | Path
 ) -> dict[str, Any]:
@@ -86,6 +94,7 @@ def _complete(
     whole = merge(shared, config)
     if default is not None:
         check_study(whole, merge(shared, default))
+    _check_effects(whole)
     resolved = resolve(whole, schema)
     recorded.check(resolved, _of_all_studies(resolved, merge(shared, default or {}), schema))
     return resolved
@@ -202,6 +211,28 @@ def _check_blocks(config: Mapping[str, Any]) -> None:
     grid.check_ratios(ratios)
 
 
+def _check_effects(config: Mapping[str, Any]) -> None:
+    """Raise GlitchtraceError for what a table says of a dataset that there is not, or that does nothing with it."""
+    datasets = config.get("datasets") or {}
+    for model, settings in (config.get("models") or {}).items():
+        for name in settings.get("training") or {}:
+            if name == "default" or name in datasets or name in registry.names("dataset"):
+                continue
+            close = difflib.get_close_matches(name, ["default", *registry.names("dataset"), *datasets], 1)
+            hint = f"did you mean '{close[0]}'?" if close else "write 'default' or the name of a dataset"
+            row = ("models", model, "training", name)
+            raise study_files.KeyedError(
+                f"{study_files.key_of(row[:3])}: unknown dataset '{name}'; {hint}", row
+            )
+    for name, settings in datasets.items():
+        inherited = {**(datasets.get(registry.base_name(name)) or {}), **settings}
+        for key in settings:
+            problem = grid.without_effect(name, key, inherited)
+            if problem:
+                path = ("datasets", name, key)
+                raise study_files.KeyedError(f"{study_files.key_of(path)}: {problem}", path)
+
+
 def check_study(config: Mapping[str, Any], base: Mapping[str, Any]) -> None:
     """Raise GlitchtraceError where a study changes settings that other studies share.
 
@@ -235,13 +266,23 @@ def resolve(config: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, A
         resolved[key] = [{**_defaults(_block(schema, key)), **block} for block in config.get(key) or ()]
     chosen: dict[str, dict[str, Any]] = {}
     for table, kind in registry.tables().items():
-        names = {
-            str(name) for key in registry.blocks() for block in resolved[key] for name in block.get(table, ())
-        }
+        places: dict[str, study_files.PathOf] = {}
+        for key in registry.blocks():
+            for position, block in enumerate(resolved[key]):
+                for place, name in enumerate(block.get(table, ())):
+                    places.setdefault(str(name), (key, position, table, place))
         listed = registry.kinds()[kind].get("listed")
         if listed:
-            names.update(registry.chosen(kind, resolved[listed]))
-        chosen[kind] = {name: _named_settings(resolved, schema, table, name) for name in sorted(names)}
+            for name in registry.chosen(kind, resolved[listed]):
+                places.setdefault(name, (listed,))
+        for name, path in places.items():
+            if "@" in name and name not in resolved[table]:
+                raise study_files.KeyedError(
+                    f"{study_files.key_of(path)}: {name} is a variant without settings; "
+                    f"add {table}: {{'{name}': ...}}",
+                    path,
+                )
+        chosen[kind] = {name: _named_settings(resolved, schema, table, name) for name in sorted(places)}
     resolved["settings"] = chosen
     return resolved
 
@@ -291,8 +332,6 @@ def _settings(config: Mapping[str, Any], schema: Mapping[str, Any], table: str, 
     base = registry.base_name(name)
     fragment = schema["properties"][table]["patternProperties"][f"^{base}(@[a-z0-9_]+)?$"]
     given = config[table]
-    if name != base and name not in given:
-        raise GlitchtraceError(f"grid: {name} is a variant without settings; add {table}: {{'{name}': ...}}")
     settings = merge(_defaults(fragment["properties"]), given.get(base) or {})
     return merge(settings, given.get(name) or {}) if name != base else settings
 
@@ -309,7 +348,12 @@ def _named_settings(
 
 def _step(config: Mapping[str, Any], schema: Mapping[str, Any], step: Mapping[str, Any]) -> dict[str, Any]:
     """One step of a mixture with the complete settings of its glitch."""
-    complete = {**_settings(config, schema, "glitches", step["glitch"]), "seed": None}
+    name = step["glitch"]
+    if "@" in name and name not in config["glitches"]:
+        raise GlitchtraceError(
+            f"glitches: a mixture's step {name} is a variant without settings; add glitches: {{'{name}': ...}}"
+        )
+    complete = {**_settings(config, schema, "glitches", name), "seed": None}
     unknown = sorted(set(step) - {"glitch", "ratio", *complete})
     if unknown:
         raise GlitchtraceError(

@@ -134,7 +134,7 @@ def illegal_data(
     data, kind = registry.card("dataset", dataset), registry.card("glitch", glitch)
     if data.get("foreign_only"):
         return f"dataset {dataset} only serves as a source of foreign samples; choose another dataset"
-    problem = without_file(dataset, settings)
+    problem = without_file(dataset, settings) or without_part(dataset, settings)
     if problem:
         return problem
     if data["modality"] not in kind["modalities"]:
@@ -180,6 +180,41 @@ def without_file(dataset: str, settings: Mapping[str, Mapping[str, Any]]) -> str
         return f"dataset {dataset} has no path; add datasets: {{'{name}@mine': {{path: ...}}}} and name {name}@mine"
     if not Path(path).exists():
         return f"datasets.{dataset}.path: there is no {path}; correct it"
+    return None
+
+
+def without_part(dataset: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why a dataset cannot be split as its settings say, with the remedy; None where it can."""
+    source = settings.get("dataset", {}).get(dataset, {}).get("validation_source")
+    if source in ("test_split", "none") and "test" not in registry.card("dataset", dataset)["rows"]:
+        return (
+            f"datasets.{dataset}.validation_source: {source} needs an official test part, which {dataset} has not; "
+            "use holdout"
+        )
+    return None
+
+
+def without_effect(dataset: str, key: str, settings: Mapping[str, Any]) -> str | None:
+    """Why a setting of a dataset does nothing beside the others, with the remedy; None where it does something.
+
+    ``settings``: those that are given for the dataset or its base name.
+    """
+    official = "test" in registry.card("dataset", dataset)["rows"]
+    source = settings.get("validation_source") or ("test_split" if official else "holdout")
+    if settings.get(key) is None:
+        return None
+    if key == "validation_noise" and source == "none":
+        return "has no effect with validation_source none; leave it out"
+    if key == "validation_ratio" and source != "test_split":
+        return f"has no effect with validation_source {source}; leave it out, or use test_split"
+    if key in ("holdout_ratio", "holdout_order") and source != "holdout":
+        return f"has no effect with validation_source {source}; leave it out, or use holdout"
+    if key == "test_ratio" and official:
+        return f"has no effect: {dataset} has an official test part; leave it out, or set test_size"
+    if key == "test_ratio" and settings.get("test_size"):
+        return "has no effect beside test_size; keep one"
+    if key == "subset_ratio" and settings.get("subset_size"):
+        return "is given beside subset_size; keep one"
     return None
 
 
@@ -233,7 +268,10 @@ def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
     data are read.
     """
     card = registry.card("dataset", dataset)
-    rows = {"all": registry.load("dataset", dataset).rows(settings)} if card.get("own") else card["rows"]
+    try:
+        rows = {"all": registry.load("dataset", dataset).rows(settings)} if card.get("own") else card["rows"]
+    except GlitchtraceError as error:
+        raise GlitchtraceError(f"datasets.{dataset}.path: {error}") from None
     pool = rows.get("train")
     if pool is None:
         pool = rows["all"] - (settings["test_size"] or portion(settings["test_ratio"], rows["all"]))

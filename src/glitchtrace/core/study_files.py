@@ -80,7 +80,9 @@ def key_of(path: Iterable[Key]) -> str:
 
 
 def number_text(number: float) -> str:
-    """A number as YAML 1.1 reads it: with a point, whatever its exponent."""
+    """A number as YAML 1.1 reads it and every type of number takes it: whole, or with a point."""
+    if number.is_integer() and abs(number) < 2**53:
+        return str(int(number))
     written = repr(number)
     mantissa, e, exponent = written.partition("e")
     if not e:

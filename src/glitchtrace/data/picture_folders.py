@@ -65,7 +65,8 @@ def read_folder(folder: str | Path, labels: Mapping[str, str] | None = None) -> 
         named = tuple(file.partition("/")[0] if "/" in file else "" for file in found)
         if not any(named):
             raise GlitchtraceError(
-                f"{folder}: the pictures lie in no class subfolders; make a subfolder per class, or give --labels FILE"
+                f"{folder}: the pictures lie in no class subfolders; make a subfolder per class "
+                "(an audit also takes --labels FILE)"
             )
         return Pictures(folder, found, named)
     have = set(found)

@@ -105,6 +105,12 @@ def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
     """The named arrays of an npz file.  Raises GlitchtraceError where one is missing or pickled."""
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            missing = [name for name in names if name not in arrays]
+            if missing:
+                raise GlitchtraceError(
+                    f"{path}: there is no array '{missing[0]}' in it, but {', '.join(arrays) or 'none'}; "
+                    "name one of these, or replace the file by the original"
+                )
             return [arrays[name] for name in names]
     except (KeyError, ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise GlitchtraceError(

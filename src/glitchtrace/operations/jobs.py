@@ -1,5 +1,6 @@
 """The jobs of a study as Snakemake sees them, with their files and how they are."""
 
+import itertools
 import json
 import os
 import re
@@ -76,9 +77,20 @@ def read_jobs(study: str | None) -> list[Job]:
         check=False,
     )
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if line.strip()] or ["no message"]
-        raise GlitchtraceError(f"snakemake refuses the study: {lines[-1].strip()}")
+        raise GlitchtraceError(f"snakemake refuses the study: {reason(done.stderr)}")
     return parse_jobs(done.stdout)
+
+
+def reason(output: str) -> str:
+    """Why Snakemake has ended, in one line: what stands between the name of its last error and the places in code."""
+    lines = [line for line in output.splitlines() if line.strip()] or ["no message"]
+    named = [at for at, line in enumerate(lines) if re.match(r"\w+(Error|Exception)\b.*:$", line)]
+    if not named:
+        return lines[-1].strip()
+    said = itertools.takewhile(
+        lambda line: not re.match(r'(Traceback:|Wildcards:|  File ")', line), lines[named[-1] + 1 :]
+    )
+    return " ".join(line.strip() for line in said) or lines[named[-1]].strip()
 
 
 def parse_jobs(listing: str) -> list[Job]:
