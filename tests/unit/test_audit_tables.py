@@ -282,3 +282,87 @@ def test_labels_of_a_stored_table_are_numbers_or_text_as_stored(tmp_path: Path) 
         pa.parquet.write_table(table, tmp_path / "t.parquet")
         found = read(tmp_path / "t.parquet", Settings(label="y"))
         assert (found.class_names[2], found.order_told) == (wanted, True)
+
+
+def rows_of(folder: Path, **columns: object) -> Samples:
+    """Samples of a text file with these columns beside a column of noise and the label."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"noise": rng.normal(size=300), **columns})
+    if "y" not in frame:
+        frame["y"] = rng.choice(["u", "v", "w"], 300)
+    frame.to_csv(folder / "t.csv", index=False)
+    return read(folder / "t.csv", Settings(label="y"))
+
+
+RNG = np.random.default_rng(1)
+
+
+@pytest.mark.parametrize(
+    ("values", "role"),
+    [
+        (np.arange(300), "identifier"),
+        (RNG.permutation(np.arange(5000, 5300)), "identifier"),
+        (np.arange(1000, 4000, 10), "identifier"),
+        (np.sort(RNG.choice(1500, 300, replace=False)), "identifier"),  # the index of every fifth row
+        ([*map(str, range(295)), *[""] * 5], "identifier"),
+        (np.arange(300) / 4, "numeric"),
+        (RNG.normal(size=300).round(2), "numeric"),
+        (RNG.integers(0, 600, 300), "numeric"),
+        (RNG.lognormal(10, 1, 300).round().astype(int), "numeric"),
+        (np.unique(RNG.integers(0, 10**6, 301))[:300], "numeric"),
+        (np.arange(300) // 2, "numeric"),
+    ],
+)
+def test_numbers_that_count_the_rows_are_an_identifier(tmp_path: Path, values: object, role: str) -> None:
+    found = rows_of(tmp_path, x=values)
+    assert [column.name for column in found.columns] == (
+        ["noise"] if role == "identifier" else ["noise", "x"]
+    )
+    note = "Column 'x' is not used as a feature: nearly every row has its own value."
+    assert (note in found.notes) == (role == "identifier")
+    assert found.table is not None
+    assert found.table.column("x").role == "numeric"  # a time, or a label
+
+
+def test_few_rows_may_be_measured_as_one_two_three(tmp_path: Path) -> None:
+    assert (
+        read_table(write(tmp_path, "x\n" + "\n".join(map(str, range(50))) + "\n")).feature("x").role
+        == "numeric"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ([f"{row * 1.5:.1f}" if row % 10 else "n.d." for row in range(300)], "'n.d.' (30)"),
+        ([f"{row % 40}.5" if row % 10 else "n.d." for row in range(300)], "'n.d.' (30)"),
+        ([f"{row % 40}.5%" for row in range(300)], "'0.5%' (8)"),
+        ([f"{row % 40}.5" if row % 100 else "n.d." for row in range(300)], None),
+        ([str(row % 5) if row % 10 else "x" for row in range(300)], None),
+        (["abc"[row % 3] for row in range(300)], None),
+    ],
+)
+def test_what_keeps_a_column_from_being_one_of_numbers_is_named(
+    tmp_path: Path, cells: list[str], words: str | None
+) -> None:
+    said = [
+        note for note in rows_of(tmp_path, x=cells).notes if "Most cells of column 'x' are numbers" in note
+    ]
+    assert (words in said[0]) if words else not said
+
+
+def test_a_column_that_tells_the_label_is_named(tmp_path: Path) -> None:
+    y = RNG.choice(["u", "v", "w"], 300)
+    numbers = RNG.normal(size=300)
+    code = np.array([ord(label) for label in y])
+    nearly = np.where(np.arange(300) == 7, 0, code)
+    nearly[8] = ord("v") if y[8] != "v" else ord("u")
+    for columns, telling in (
+        ({"x": y, "y": y}, ["x"]),
+        ({"x": code * 1.5, "z": nearly, "y": y}, ["x"]),
+        ({"x": np.arange(300) // 2, "y": (np.arange(300) // 2) % 3}, []),
+        ({"x": 3 - 2 * numbers, "z": numbers**3, "y": numbers}, ["x"]),
+        ({"x": RNG.normal(size=300), "y": y}, []),
+    ):
+        notes = rows_of(tmp_path, **columns).notes
+        assert [note.split("'")[1] for note in notes if "alone tells the label" in note] == telling

@@ -1,7 +1,7 @@
 """The user's data as samples: ids, labels, groups, times, and what represents them."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from glitchtrace.data.picture_folders import Pictures
 
 _FEW_VALUES = 20  # a column of at most so many whole numbers is a column of classes
+_OFTEN = 10  # rows of a value, or of a class, that are no accident
 _MOST_CELLS = 3 * 10**8  # of a table of probabilities, rows × classes
 
 
@@ -69,6 +70,21 @@ class Samples:
             return np.array(["" if np.isnan(v) else f"{v:.6g}" for v in self.target], dtype=object)
         names = np.array([*self.class_names, ""], dtype=object)
         return names[self.labels]  # −1 is the last: ""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a column of labels holds, see ``Samples``; ``odd``: row → what is wrong with its label.
+
+    ``order_told``: whether the order of the classes follows from how they are stored.
+    """
+
+    labels: np.ndarray | None
+    class_names: tuple[str, ...]
+    numbers: np.ndarray | None
+    notes: tuple[str, ...]
+    odd: Mapping[int, str] = field(default_factory=dict)
+    order_told: bool = True
 
 
 # What single precision may change of a column, in its standard deviations.
@@ -242,9 +258,11 @@ def from_table(table: Table, settings: Settings) -> Samples:
     for name in table.names:
         if name == label or name in dropped or name in (special.get("id"), special.get("group")):
             continue
-        column = table.column(name, "text" if name in texts else None)
+        column = table.feature(name, "text" if name in texts else None)
+        if column.words:
+            notes.append(table_files.used_as_text(column))
         if column.role in ("identifier", "constant", "empty", "unusable"):
-            notes.append(f"Column '{name}' is not used: {_WHY[column.role]}.")
+            notes.append(f"Column '{name}' is not used as a feature: {_WHY[column.role]}.")
         else:
             columns.append(column)
     if not columns and not settings.features and not settings.probabilities:
@@ -257,6 +275,7 @@ def from_table(table: Table, settings: Settings) -> Samples:
     role: table_files.Role | None = "numeric" if settings.task == "numbers" else None
     found = targets(table.column(label, role), observed, settings, table.name, label, stored)
     notes += found.notes
+    notes += [_TELLING.format(name) for name in _telling(columns, found)]
     ids = table.text(special["id"]) if "id" in special else numbered(len(table), table.first_row)
     if "id" in special and len(set(ids)) < len(ids):
         notes.append(f"Column '{special['id']}' does not tell all rows apart; the column row does.")
@@ -285,6 +304,46 @@ _WHY = {
     "empty": "it holds no values",
     "unusable": "its type is not read",
 }
+
+
+_TELLING = (
+    "Column '{}' alone tells the label of every row: where it was made from the label it holds its errors too, and "
+    "they cannot be found; then leave it out (drop)."
+)
+
+
+def _telling(columns: Sequence[Column], found: Target) -> Iterator[str]:
+    """Names of columns that tell the label of every row, by few values or, of a numeric target, as a line."""
+    target = found.labels if found.labels is not None else found.numbers
+    assert target is not None
+    rows = np.flatnonzero(target >= 0 if found.labels is not None else ~np.isnan(target))
+    if found.labels is not None and (np.bincount(target[rows]) >= _OFTEN).sum() < 2:
+        return
+    for column in columns:
+        if column.role not in ("numeric", "categorical", "boolean", "date"):
+            continue
+        tells = _tells_class if found.labels is not None else _tells_number
+        # Hardly any column passes the first rows, which cost next to nothing.
+        if all(tells(column.values[some], target[some]) for some in (rows[: 100 * _OFTEN], rows)):
+            yield column.name
+
+
+def _tells_class(values: np.ndarray, labels: np.ndarray) -> bool:
+    import pandas as pd
+
+    codes, distinct = pd.factorize(values, use_na_sentinel=False)
+    if not 2 <= len(distinct) <= len(values) / _OFTEN:
+        return False
+    one = np.empty(len(distinct), dtype=labels.dtype)
+    one[codes] = labels
+    return bool((one[codes] == labels).all())
+
+
+def _tells_number(values: np.ndarray, numbers: np.ndarray) -> bool:
+    with np.errstate(all="ignore"):  # what is beyond all bounds tells nothing
+        x, y = (each - each.mean() for each in (values, numbers))
+        x, y = x / np.abs(x).max(), y / np.abs(y).max()
+        return bool(abs(x @ y) > (1 - 1e-9) * np.sqrt((x @ x) * (y @ y)) > 0)
 
 
 def from_arrays(
@@ -354,21 +413,6 @@ def _labels(y: Any) -> np.ndarray:
     if values.dtype.kind in "cV":
         raise GlitchtraceError(f"labels: type {values.dtype}; a label is a number or text")
     return values
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a column of labels holds, see ``Samples``; ``odd``: row → what is wrong with its label.
-
-    ``order_told``: whether the order of the classes follows from how they are stored.
-    """
-
-    labels: np.ndarray | None
-    class_names: tuple[str, ...]
-    numbers: np.ndarray | None
-    notes: tuple[str, ...]
-    odd: Mapping[int, str] = field(default_factory=dict)
-    order_told: bool = True
 
 
 def targets(

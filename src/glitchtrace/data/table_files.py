@@ -54,6 +54,14 @@ DATE_FORMS = "2021-01-31, 31.01.2021, 01/31/2021, 31/01/2021, 2021/01/31"  # the
 _BOOLEAN = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0, "t": 1.0, "f": 0.0, "y": 1.0, "n": 0.0}
 _TEXT_WORDS = 4  # words of a cell of free text, on average
 _WIDEST = 5000  # columns
+_IDENTIFIED = 50  # a column of no more different values is no identifier
+_DENSE = 0.1  # share of the numbers of its range that an identifier holds at least
+# Of n numbers drawn from r, n² / 2r pairs are equal on average; where none is, though so many should be, nothing was
+# drawn: somebody counted.
+_PAIRS = 20
+_SHARE = 0.5  # of its cells that make a column look like numbers, and so many of them differ
+_DIFFERENT = 10
+_UNITS = "%€$£ "
 _LINES = ("a,b\n1,2\n", "\u2603,é\n")  # that an encoding of text files must be able to write
 
 
@@ -73,7 +81,8 @@ class Column:
 
     ``values``: float64 with NaN for missing (numeric, date in days, boolean), int32 codes with −1 for missing
     (categorical), objects with "" for missing (text), float32 (n, d) (embedding), or nothing.  ``odd``: row → cell
-    that does not fit the role.
+    that does not fit the role.  ``words``: what keeps a column of which most cells are numbers from being one of
+    numbers, "" elsewhere.
     """
 
     name: str
@@ -81,6 +90,7 @@ class Column:
     values: np.ndarray
     categories: tuple[str, ...] = ()
     odd: Mapping[int, str] = field(default_factory=dict)
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,12 @@ class Table:
     def column(self, name: str, role: Role | None = None) -> Column:
         """A column with its type found, or of the ``role`` given."""
         return typed(name, self.cells.column(name), self.dialect.decimal or ".", role)
+
+    def feature(self, name: str, role: Role | None = None) -> Column:
+        """The same as a feature: numbers that count the rows are an identifier, as names of rows are."""
+        column = self.column(name, role)
+        counts = role is None and column.role == "numeric" and _number_the_rows(column.values)
+        return replace(column, role="identifier") if counts else column
 
 
 def is_table(path: Path) -> bool:
@@ -414,6 +430,14 @@ def counted(cells: Iterable[str], most: int = 3) -> str:
     return ", ".join(said) + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
+def used_as_text(column: Column) -> str:
+    """A sentence on a column that has ``words``."""
+    return (
+        f"Most cells of column '{column.name}' are numbers, but it is used as text: of {column.words} there are more "
+        f"than {100 * _ODD_SHARE:g} %; correct or empty these cells."
+    )
+
+
 def _is_number(cell: str) -> bool:
     return bool(re.fullmatch(r"[-+]?(\d+([.,]\d*)?|[.,]\d+)([eE][-+]?\d+)?", cell.strip()))
 
@@ -497,6 +521,19 @@ def typed(name: str, column: Any, decimal: str = ".", role: Role | None = None) 
     return _typed_text(name, _as_text(column), decimal, role, pa.types.is_dictionary(kind))
 
 
+def _number_the_rows(values: np.ndarray) -> bool:
+    """Whether numbers run like an identifier: whole, all different, and as near to each other as no measurement is."""
+    present = np.sort(values[~np.isnan(values)])
+    n = len(present)
+    if n <= max(_IDENTIFIED, 0.9 * len(values)) or np.abs(present[[0, -1]]).max() > 2**53:
+        return False
+    steps = np.diff(present)
+    if steps.min() <= 0 or (present != np.round(present)).any():
+        return False
+    places = (present[-1] - present[0]) / np.gcd.reduce(steps.astype(np.int64)) + 1
+    return bool(places <= min(n / _DENSE, n * n / (2 * _PAIRS)))
+
+
 def _embedding(name: str, column: Any) -> Column:
     lists = column.to_pylist()
     widths = {len(row) for row in lists if row is not None}
@@ -531,6 +568,7 @@ def _typed_text(name: str, cells: np.ndarray, decimal: str, role: Role | None, d
     kept = np.flatnonzero(~lost)
     counts = np.bincount(codes, minlength=len(uniques))
     present = int(counts[kept].sum())
+    odd_words = ""
     if role in (None, "numeric") and not declared:
         numbers = np.array(
             [np.nan if gone else _number(v, decimal) for v, gone in zip(stripped, lost, strict=True)]
@@ -539,6 +577,11 @@ def _typed_text(name: str, cells: np.ndarray, decimal: str, role: Role | None, d
         if counts[strange].sum() <= _ODD_SHARE * present or role == "numeric":
             rows = np.flatnonzero(strange[codes])[:1000]
             return _plain(name, "numeric", numbers[codes], {int(row): str(cells[row]) for row in rows})
+        # A sign of a unit does not make a number less like one.
+        bare = np.array([_number(value.strip(_UNITS), decimal) for value in stripped])
+        like = ~np.isnan(bare) & ~lost
+        if like.sum() > _DIFFERENT and counts[like].sum() > _SHARE * present:
+            odd_words = counted(cells[strange[codes]])
     if role in (None, "boolean") and not declared:
         flags = np.array([_BOOLEAN.get(value.lower(), np.nan) for value in stripped])
         if not np.isnan(flags[kept]).any():
@@ -559,8 +602,8 @@ def _typed_text(name: str, cells: np.ndarray, decimal: str, role: Role | None, d
             ["" if gone else value for value, gone in zip(stripped, lost, strict=True)], dtype=object
         )
         return Column(name, "text", texts[codes])
-    if role is None and not declared and len(kept) > 0.9 * present and len(kept) > 50:
-        return Column(name, "identifier", np.empty(0))
+    if role is None and not declared and len(kept) > 0.9 * present and len(kept) > _IDENTIFIED:
+        return Column(name, "identifier", np.empty(0), words=odd_words)
     categories = sorted({stripped[place] for place in kept})
     if len(categories) == 1 and not missing.any() and role is None:
         return Column(name, "constant", np.zeros(len(cells)))
@@ -568,7 +611,7 @@ def _typed_text(name: str, cells: np.ndarray, decimal: str, role: Role | None, d
     mapped = np.array(
         [-1 if gone else position[v] for v, gone in zip(stripped, lost, strict=True)], dtype=np.int32
     )
-    return Column(name, "categorical", mapped[codes], tuple(categories))
+    return Column(name, "categorical", mapped[codes], tuple(categories), words=odd_words)
 
 
 def _number(cell: str, decimal: str) -> float:
