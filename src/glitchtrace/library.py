@@ -110,7 +110,8 @@ def influence(
     validation : (features, probabilities, labels), optional
         The same of the m validation samples; by default the training samples judge each other.
     classes : array of shape (K,), optional
-        The label of each column, ``classes_`` of scikit-learn; by default the columns are numbered or sorted.
+        The label of each column, ``classes_`` of scikit-learn; by default the columns are numbered or sorted.  Columns
+        of a table that are named by the labels are taken by their names.
     head : str, optional
         With a module, the name of its last linear layer, by default the one declared last.  The module must answer
         with the logits of this layer, their softmax or log-softmax.
@@ -161,15 +162,21 @@ def influence(
             )
         if probabilities is None or labels is None:
             raise GlitchtraceError("influence needs features, probabilities and labels; give all three")
-        doors.same_order(features=features, probabilities=probabilities, labels=labels)
-        columns = doors.checkpoints(probabilities)[0].shape[1]
-        codes, names = _coded(labels, probabilities, columns, classes, "labels")
-        train = (features, probabilities, codes)
-        other = train if validation is None else _validation(validation, columns, names)
-        if other[1] is None:
+        beside = None if validation is None else _three(validation)
+        if beside is not None and beside[1] is None:
             raise GlitchtraceError(
                 "validation: influence needs probabilities; give (features, probabilities, labels)"
             )
+        doors.same_order(features=features, probabilities=probabilities, labels=labels)
+        columns = doors.checkpoints(probabilities)[0].shape[1]
+        tables = {"probabilities": probabilities}
+        if beside is not None:
+            tables["validation probabilities"] = beside[1]
+        codes, names, tables = _coded(labels, tables, columns, classes, "labels")
+        train = (features, tables["probabilities"], codes)
+        other = train
+        if beside is not None:
+            other = _validation(beside, tables["validation probabilities"], names, features)
         factors = factors_of_arrays(*train, *other, learning_rates)
     return Influence(factors, names, complete_settings("tracin", chosen))
 
@@ -204,7 +211,8 @@ def detect(
     out_of_fold : array of shape (n, K), optional
         Class probabilities by models that have not seen the sample, ``cross_val_predict(..., method="predict_proba")``.
     validation : (features, probabilities or None, labels), optional
-        Samples beside the training set; influence needs their probabilities.
+        Samples beside the training set; influence needs their probabilities.  Where both are tables, features are taken
+        by the names of the columns of the first representation.
     pictures : array of shape (n, H, W) or (n, H, W, 3), uint8, optional
         The samples as pictures.
     detectors : str or sequence of str, optional
@@ -213,7 +221,8 @@ def detect(
     settings : mapping of name to settings, optional
         Settings of detectors.
     classes : array of shape (K,), optional
-        The label of each column of the probabilities, ``classes_`` of scikit-learn.
+        The label of each column of the probabilities, ``classes_`` of scikit-learn; by default the columns are numbered
+        or sorted.  Columns of a table that are named by the labels are taken by their names.
     learning_rates : array of shape (T,) or float, optional
         The weight of each checkpoint in the influence.
     seed : int
@@ -233,21 +242,31 @@ def detect(
     if y is None:
         raise GlitchtraceError("detect needs the labels of the samples; give y=")
     generator(seed, "detect")  # a seed that is none ends here, whether or not a detector draws
-    tables = dict(features) if isinstance(features, Mapping) else {"features": features}
-    doors.same_order(X=X, y=y, probabilities=probabilities, out_of_fold=out_of_fold, **tables)
-    given = {"probabilities": probabilities, "out_of_fold": out_of_fold}
-    name = next((name for name, part in given.items() if part is not None), None)
-    if name is not None:
-        columns = doors.checkpoints(given[name], name)[0].shape[1]
-        labels, names = _coded(y, given[name], columns, classes, "y")
-    else:
-        labels, names = doors.labels(y, "y")
-        columns = len(names)
     representations = dict(features) if isinstance(features, Mapping) else {"head": features}
+    if X is not None and representations.get("input") is not None:
+        raise GlitchtraceError("features: 'input' is the name of X; give it another name, or leave X= out")
     representations = {
         name: part for name, part in {**representations, "input": X}.items() if part is not None
     }
-    other = None if validation is None else _validation(validation, columns, names)
+    called = {_called(name): part for name, part in representations.items()}
+    doors.same_order(y=y, probabilities=probabilities, out_of_fold=out_of_fold, **called)
+    beside = None if validation is None else _three(validation)
+    tables = {"probabilities": probabilities, "out_of_fold": out_of_fold}
+    if beside is not None:
+        tables["validation probabilities"] = beside[1]
+    tables = {name: part for name, part in tables.items() if part is not None}
+    if tables:
+        name = next(iter(tables))
+        columns = doors.checkpoints(tables[name], name)[0].shape[1]
+        labels, names, tables = _coded(y, tables, columns, classes, "y")
+    else:
+        labels, names = doors.labels(y, "y")
+        columns = len(names)
+    probabilities, out_of_fold = tables.get("probabilities"), tables.get("out_of_fold")
+    other = None
+    if beside is not None:
+        first = next(iter(representations.values()), None)
+        other = _validation(beside, tables.get("validation probabilities"), names, first)
 
     def profiles() -> Profiles:
         first = next(iter(representations.values()))
@@ -310,7 +329,7 @@ def _fitting(names: Sequence[str], evidence: pieces.Evidence) -> list[str]:
 def _check(evidence: pieces.Evidence, representations: Mapping[str, Any]) -> None:
     """Check what was given, whether or not a detector reads it: rows that do not fit are a mistake in any case."""
     for name, part in representations.items():
-        doors.check_features(part, "X" if name == "input" else f"features '{name}'", rows=len(evidence))
+        doors.check_features(part, _called(name), rows=len(evidence))
     for need, piece in (("epochs", "epochs"), ("out_of_fold", "out_of_fold"), ("validation", "validation")):
         if evidence.has(need):
             getattr(evidence, piece)
@@ -341,18 +360,34 @@ def _chosen(detectors: str | Sequence[str], evidence: pieces.Evidence) -> list[s
     return sorted({*named, *fitting})
 
 
-def _validation(given: Any, columns: int, classes: np.ndarray) -> tuple[Any, Any, np.ndarray]:
-    """Validation samples, their labels by the classes of the training samples."""
-    if isinstance(given, str | Mapping) or hasattr(given, "columns"):
-        given = None
+def _called(representation: str) -> str:
+    """What the caller calls a representation."""
+    return "X" if representation == "input" else f"features '{representation}'"
+
+
+def _three(validation: Any) -> tuple[Any, Any, Any]:
+    """Features, probabilities and labels of the validation samples, as they are given."""
+    if isinstance(validation, str | Mapping) or hasattr(validation, "columns"):
+        validation = None
     try:
-        features, probabilities, labels = given
+        features, probabilities, labels = validation
     except (TypeError, ValueError):
         raise GlitchtraceError(
             "validation: give three arrays, (features, probabilities or None, labels)"
         ) from None
-    doors.same_order(features=features, probabilities=probabilities, labels=labels)
-    return features, probabilities, class_codes(labels, columns, classes, "validation labels")
+    names = ("validation features", "validation probabilities", "validation labels")
+    doors.same_order(**dict(zip(names, (features, probabilities, labels), strict=True)))
+    return features, probabilities, labels
+
+
+def _validation(
+    given: tuple[Any, Any, Any], probabilities: Any, classes: np.ndarray, beside: Any
+) -> tuple[Any, Any, np.ndarray]:
+    """Validation samples: labels by the classes, columns in the order of the training samples (``beside``)."""
+    features, _, labels = given
+    if hasattr(beside, "columns") and len(set(beside.columns)) == len(beside.columns):
+        features = doors.in_order(features, list(beside.columns), "validation features")
+    return features, probabilities, class_codes(labels, len(classes), classes, "validation labels")
 
 
 def _beside(given: tuple[Any, Any, np.ndarray], name: str) -> pieces.Validation:
@@ -362,19 +397,23 @@ def _beside(given: tuple[Any, Any, np.ndarray], name: str) -> pieces.Validation:
 
 
 def _coded(
-    given: Any, probabilities: Any, columns: int, classes: Any, name: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Labels as columns of the probabilities, (n,), and the label of each column, (K,).
+    given: Any, tables: Mapping[str, Any], columns: int, classes: Any, name: str
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Labels as columns (n,), the label of each column (K,), and tables of probabilities with columns in this order.
 
-    Without ``classes``, columns of a table that are named by the labels are taken by their names.
+    Columns that are named by the labels are taken by their names, others in the order of ``classes``, by default that
+    of the sorted labels.
     """
     own = doors.labels(given, name)[1]
     if classes is None:
-        classes = doors.named_columns(probabilities, own.tolist())
+        classes = doors.names_of(own, **tables)
     codes = class_codes(given, columns, classes, name)
     if classes is not None:
-        return codes, doors.class_names(classes, columns)
-    return codes, own if len(own) == columns else np.arange(columns)
+        names = doors.class_names(classes, columns)
+    else:
+        names = own if len(own) == columns else np.arange(columns)
+    ordered = {key: doors.in_order(part, names.tolist(), key) for key, part in tables.items()}
+    return codes, names, ordered
 
 
 def _no_network() -> Problem:

@@ -311,6 +311,9 @@ ROWS, LABELS, CHANCES = np.arange(12.0).reshape(6, 2), np.array([0, 1, 2] * 2), 
         ({"detectors": []}, "none is named"),
         ({"detectors": [3]}, "3 is no name"),
         ({"detectors": 3}, "3 is no name"),
+        ({"X": ROWS, "features": {"input": ROWS}}, "features: 'input' is the name of X"),
+        ({"X": ROWS, "features": {"X": ROWS[:5]}}, "features 'X' has 5 rows"),
+        ({"X": ROWS, "validation": (ROWS[:, :1], None, LABELS)}, "'input' have 1 columns, .* training samples 2"),
         ({"settings": {"knn_vote": {}}}, "settings: give them by detector"),
         ({"detectors": ["knn_vote"], "settings": {"knn_vote": {"k": 1}}, "X": ROWS}, "knn_vote: unknown key 'k'"),
         ({"detectors": ["knn_vote"], "settings": {"knn_vote": {"neighbours": -1}}, "X": ROWS}, "neighbours: -1"),
@@ -337,11 +340,47 @@ def test_labels_of_validation_are_classes_of_the_training_samples() -> None:
 
 
 def test_named_columns_are_taken_by_their_names() -> None:
-    chances = np.array([[0.7, 0.2, 0.1]] * 6)
-    table = pd.DataFrame(chances[:, [2, 0, 1]], columns=[2, 0, 1])
-    one = glitchtrace.detect(y=LABELS, probabilities=chances)
-    other = glitchtrace.detect(y=LABELS, probabilities=table)
-    pd.testing.assert_frame_equal(one, other)
+    rng = np.random.default_rng(0)
+    rows, chances = pd.DataFrame(rng.normal(size=(6, 2)), columns=["u", "v"]), rng.dirichlet(np.ones(3), 6)
+    for labels, own in ((LABELS, [0, 1, 2]), (np.array(list("abcabc")), list("abc"))):
+        named = pd.DataFrame(chances, columns=own)
+        mixed = named[[own[2], own[0], own[1]]]
+
+        def scored(
+            p: object, q: object, r: object, s: object, x: pd.DataFrame, labels: np.ndarray = labels
+        ) -> pd.DataFrame:
+            return glitchtrace.detect(
+                rows, labels, probabilities=[p, q], out_of_fold=r, validation=(x, [p, s], labels),
+                detectors=["AUM", "self_confidence", "knn_shapley", "SI", "CNCI"],
+            )  # fmt: skip
+
+        plain = scored(chances, chances, chances, chances, rows)
+        for tables in ((mixed, named, chances, mixed), (chances, mixed, mixed, named), (mixed,) * 4):
+            pd.testing.assert_frame_equal(scored(*tables, rows[["v", "u"]]), plain)
+        found = glitchtrace.influence(rows, mixed, labels, (rows[["v", "u"]], [named], labels))
+        wanted = glitchtrace.influence(rows, chances, labels)
+        np.testing.assert_array_equal(found.matrix(), wanted.matrix())
+        assert found.classes.tolist() == own
+        for wrong in (
+            named.rename(columns={own[1]: "none"}),
+            mixed.set_axis([own[0], own[0], own[1]], axis=1),
+        ):
+            for tables in ((wrong, named, named, named), (chances, wrong, chances, chances),
+                           (named, named, wrong, named), (named, named, named, wrong)):  # fmt: skip
+                with pytest.raises(GlitchtraceError, match=r"no column is named|two columns are named"):
+                    scored(*tables, rows)
+
+
+def test_tables_of_any_argument_are_in_the_same_order() -> None:
+    table, other = pd.DataFrame(CHANCES), pd.DataFrame(CHANCES, index=range(5, -1, -1))
+    for given, message in (
+        ({"probabilities": [table, other]}, r"probabilities\[0\] and probabilities\[1\] have"),
+        ({"probabilities": CHANCES, "features": {"y": table}, "out_of_fold": other}, "and features 'y' have"),
+        ({"validation": (table, other, LABELS)}, "validation features and validation probabilities have"),
+        ({"X": table, "probabilities": table.set_index(table.index + 9), "out_of_fold": other}, "and X have"),
+    ):
+        with pytest.raises(GlitchtraceError, match=message):
+            glitchtrace.detect(**{"y": LABELS, **given})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -653,17 +653,16 @@ def check_probabilities(given: Any, samples: Samples, origin: str) -> np.ndarray
         raise GlitchtraceError(
             f"{origin}: probabilities belong to classes, the labels are numbers; set task: classes"
         )
-    named = doors.named_columns(
-        given, samples.class_names, origin, lambda names: table_files._as_text(_stored(names))
-    )
-    if named is not None:
-        given = given.iloc[:, [named.index(name) for name in samples.class_names]]
-    elif not samples.order_told:
+
+    def read(names: np.ndarray) -> np.ndarray:
+        return table_files._as_text(_stored(names))
+
+    if not samples.order_told and doors.named_columns(given, samples.class_names, origin, read) is None:
         raise GlitchtraceError(
             f"{origin}: classes such as '{samples.class_names[-1]}' stand in another order as numbers than as text; "
             "give a table (CSV, Parquet, frame) whose columns are named by the classes"
         )
-    found = doors.plain(given, origin)
+    found = doors.plain(doors.in_order(given, samples.class_names, origin, read), origin)
     wanted = (len(samples), len(samples.class_names))
     if found.shape != wanted:
         raise GlitchtraceError(

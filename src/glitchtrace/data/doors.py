@@ -159,11 +159,48 @@ def named_columns(
     if len(lacking) == len(labels):
         return None
     if lacking:
-        raise GlitchtraceError(f"{name}: no column is named '{lacking[0]}'; give one for each label")
+        raise GlitchtraceError(f"{name}: no column is named '{lacking[0]}'; give all that are needed")
     twice = [label for label in labels if found.count(label) > 1]
     if twice:
-        raise GlitchtraceError(f"{name}: two columns are named '{twice[0]}'; give each label one")
+        raise GlitchtraceError(f"{name}: two columns are named '{twice[0]}'; give each a name of its own")
     return found
+
+
+def in_order(
+    given: Any,
+    wanted: Sequence[Any],
+    name: str = "probabilities",
+    read: Callable[[np.ndarray], np.ndarray] = lambda names: names,
+) -> Any:
+    """A table as an array of the columns that are wanted, in this order, where it names them; of a list, each table.
+
+    Arrays, and tables with other names, keep their order.  Raises GlitchtraceError as ``named_columns``.
+    """
+    parts = _tables(given, name)
+    if list(parts) != [name]:
+        return [in_order(part, wanted, key, read) for key, part in parts.items()]
+    if not hasattr(given, "columns"):
+        return given
+    named = named_columns(given, wanted, name, read)
+    array = plain(given, name)
+    return array if named is None else array[:, [named.index(column) for column in wanted]]
+
+
+def names_of(own: np.ndarray, **given: Any) -> np.ndarray | None:
+    """The sorted names of the columns of the first table that is named by labels, (K,); None where none is."""
+    for several, part in given.items():
+        for name, table in _tables(part, several).items():
+            named = named_columns(table, own.tolist(), name)
+            if named is not None:
+                return labels(named, f"columns of {name}")[1]
+    return None
+
+
+def _tables(given: Any, name: str) -> dict[str, Any]:
+    """What is given, by its name; of a list of tables each one."""
+    if isinstance(given, list | tuple) and any(hasattr(part, "columns") for part in given):
+        return {f"{name}[{place}]": part for place, part in enumerate(given)}
+    return {name: given}
 
 
 def of_checkpoints(given: Any, name: str) -> list[Any] | None:
@@ -243,10 +280,11 @@ def same_order(**given: Any) -> None:
     """Raise GlitchtraceError where two tables have the same index in another order: rows are taken by their place."""
     indexed = {
         name: part.index
-        for name, part in given.items()
+        for several, parts in given.items()
+        for name, part in _tables(parts, several).items()
         if hasattr(part, "index") and hasattr(part.index, "sort_values")
     }
-    for (name, index), (other, beside) in itertools.pairwise(indexed.items()):
+    for (name, index), (other, beside) in itertools.combinations(indexed.items(), 2):
         if len(index) == len(beside) and not index.equals(beside):
             try:
                 shuffled = index.sort_values().equals(beside.sort_values())

@@ -153,7 +153,13 @@ class Evidence:
         rows = len(given.labels)
         doors.codes(given.labels, self.classes, "validation labels")
         for name, part in given.representations.items():
-            doors.features(part, f"validation features '{name}'", rows=rows)
+            width = doors.features(part, f"validation features '{name}'", rows=rows).shape[1]
+            own = self.representations.get(name) if self.has("features") and len(self) > 1 else None
+            if own is not None and own.shape[1] != width:
+                raise GlitchtraceError(
+                    f"validation features '{name}' have {width} columns, those of the training samples {own.shape[1]}; "
+                    "give the same columns"
+                )
         if given.probabilities is not None:
             doors.probabilities(
                 given.probabilities, "validation probabilities", rows=rows, classes=self.classes
