@@ -6,6 +6,7 @@
 import contextlib
 import io
 from pathlib import Path
+from typing import Any
 
 import bad_inputs
 import numpy as np
@@ -14,7 +15,7 @@ import pyarrow as pa
 import pytest
 import torch
 from PIL import Image
-from pyarrow import feather
+from pyarrow import feather, parquet
 from scipy.sparse import csr_matrix
 
 import glitchtrace
@@ -63,24 +64,47 @@ def test_labels_that_python_cannot_hold_are_written_back(tmp_path: Path) -> None
     ("kind", "given", "known", "new"),
     [
         (pa.int64(), ["1", "2", "1"], "2", "7"),
+        (pa.uint8(), ["1", "2", "1"], "2", "7"),
+        (pa.decimal128(5, 1), ["1.0", "2.5", "1.0"], "2.5", "7.0"),
         (pa.string(), ["cat", "dog", "cat"], "dog", "cow"),
-        (pa.dictionary(pa.int32(), pa.string()), ["cat", "dog", "cat"], "dog", "cow"),
+        (pa.string_view(), ["cat", "dog", "cat"], "dog", "cow"),
+        (pa.dictionary(pa.int8(), pa.string()), ["dog", "cat", "dog"], "cat", "cow"),
+        (pa.duration("s"), [1, 2, 1], None, None),
+        (pa.time32("s"), [1, 2, 1], None, None),
+        (pa.list_(pa.int8()), [[1], [2], [1]], None, None),
+        (pa.struct({"a": pa.int8()}), [{"a": 1}, {"a": 2}, {"a": 1}], None, None),
     ],
 )
+@pytest.mark.parametrize("suffix", [".arrow", ".parquet"])
 def test_labels_keep_their_type_in_the_cleaned_data(
-    kind: pa.DataType, given: list[str], known: str, new: str, tmp_path: Path
+    kind: pa.DataType, given: list[Any], known: str | None, new: str | None, suffix: str, tmp_path: Path
 ) -> None:
-    values = given * 10
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
-    column = pa.array(values).cast(plain)
-    column = column.dictionary_encode() if pa.types.is_dictionary(kind) else column
-    feather.write_feather(pa.table({"y": column, "a": list(range(30))}), str(tmp_path / "t.arrow"))
-    samples = read(tmp_path / "t.arrow", Settings(label="y"))
-    repairs = cleaning.Repairs(labels={0: known, 4: new}, dropped=frozenset(), flagged={})
-    found = feather.read_table(str(cleaning.write(samples, repairs, tmp_path, "cleaned")))
-    expected = [known, *values[1:4], new, *values[5:]]
-    assert found.column("y").type == plain
-    assert [str(value) for value in found.column("y").to_pylist()] == expected
+    text = isinstance(given[0], str)
+    column = (pa.array(given * 10).cast(plain) if text else pa.array(given * 10, plain)).cast(kind)
+    stored = pa.table({"y": column, "a": pa.array([str(n) for n in range(30)], pa.string_view())})
+    stored = stored.replace_schema_metadata({"made by": "a person"})
+    path = tmp_path / f"t{suffix}"
+    if suffix == ".parquet":
+        parquet.write_table(stored, path)
+        stored = parquet.read_table(path)
+    else:
+        feather.write_feather(stored, str(path))
+    samples = read(path, Settings(label="y", text="a"))
+    assert samples.table is not None
+    known = known or samples.table.text("y")[1]
+    repairs = cleaning.Repairs({0: known, **({4: new} if new else {})}, frozenset([29]), {})
+    target = cleaning.write(samples, repairs, tmp_path, "cleaned")
+    found = parquet.read_table(target) if suffix == ".parquet" else feather.read_table(str(target))
+    assert found.schema.equals(stored.schema, check_metadata=True)
+    expected = stored.column("y").to_pylist()
+    expected[0] = expected[1]
+    told = [str(value) for value in found.column("y").to_pylist()]
+    if new:
+        assert told[4] == new
+        told[4] = str(expected[4])
+    assert told == [str(value) for value in expected[:29]]
+    assert found.column("a").to_pylist() == stored.column("a").to_pylist()[:29]
 
 
 def test_a_console_is_told_nothing_that_steers_it(tmp_path: Path) -> None:

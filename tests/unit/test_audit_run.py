@@ -1,6 +1,10 @@
 """The audit whole: what it finds in data whose errors are known, and what it says of data that it cannot take."""
 
+import re
+from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -116,6 +120,112 @@ def test_a_numeric_target_is_judged_by_residuals() -> None:
     assert len(flagged & set(wrong)) >= 18
     assert len(flagged - set(wrong)) <= 2
     assert any("residuals" in note for note in found.summary["notes"])
+
+
+def costly(rows: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """Features, and a target of which ten values are far too large."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(rows, 4))
+    y = 200_000.128 + 40_000 * X[:, 0] + 500 * rng.normal(size=rows)
+    y[:10] += 400_000
+    return X, y
+
+
+@pytest.mark.parametrize(
+    ("values", "form"),
+    [
+        (lambda y: y, r"\d{6}"),
+        (lambda y: y.astype(np.uint32), r"\d{6}"),
+        (lambda y: y / 1e5, r"\d\.\d{4}"),
+        (lambda y: np.round(y / 1e5, 1), r"\d\.\d"),
+        (lambda y: y * 1e-12, r"\d(\.\d+)?e-07"),
+        (lambda y: np.array([Decimal(f"{v / 1e5:.2f}") for v in y], dtype=object), r"\d\.\d\d"),
+    ],
+)
+def test_new_numbers_have_the_form_of_the_column_and_the_others_stay(
+    tmp_path: Path, values: Callable[[np.ndarray], np.ndarray], form: str
+) -> None:
+    X, y = costly()
+    y = values(y)
+    found = glitchtrace.audit(X, y, gain_repeats=0, out=tmp_path)
+    changed = found.issues[found.issues.action == "relabel"]
+    assert set(changed.row) >= set(range(10))
+    assert all(re.fullmatch(form, text) for text in changed.proposed)
+    labels, keep = found.repaired(y)
+    assert labels.dtype == y.dtype
+    assert {type(value) for value in labels.tolist()} == {type(value) for value in y.tolist()}
+    kept = np.delete(np.arange(len(y)), changed.row)
+    assert (labels[kept] == y[kept]).all()
+    assert [float(v) for v in labels[changed.row]] == [float(v) for v in changed.proposed]
+    written = pd.read_csv(tmp_path / "cleaned.csv").label
+    np.testing.assert_array_equal(written, [float(value) for value in labels[keep]])
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.parquet"])
+def test_a_repaired_numeric_column_keeps_its_form(tmp_path: Path, name: str) -> None:
+    X, y = costly()
+    frame = pd.DataFrame(X, columns=list("abcd")).assign(y=y.astype(np.int64))
+    if name == "t.csv":
+        frame = frame.assign(y=y.round(2))
+        frame.to_csv(tmp_path / name, sep=";", decimal=",", index=False)
+    else:
+        frame.to_parquet(tmp_path / name)
+    found = audit_path(tmp_path / name, label="y", gain_repeats=0, out=tmp_path / "out").issues
+    if name == "t.csv":
+        cleaned = pd.read_csv(tmp_path / "out/cleaned.csv", sep=";", decimal=",")
+        before = pd.read_csv(tmp_path / name, sep=";", decimal=",")
+    else:
+        before, cleaned = frame, pd.read_parquet(tmp_path / "out/cleaned.parquet")
+    assert cleaned.y.dtype == before.y.dtype
+    assert set(np.flatnonzero(cleaned.y != before.y)) == set(found.row[found.action == "relabel"])
+    reviewed = found[found.row == 3].assign(proposed="123.5")
+    reviewed.to_csv(tmp_path / "list.csv", index=False)
+    arguments = [
+        "apply",
+        str(tmp_path / "list.csv"),
+        "--audit",
+        str(tmp_path / "out"),
+        "--out",
+        str(tmp_path),
+    ]
+    assert main(arguments) == (0 if name == "t.csv" else 1)
+    if name == "t.csv":
+        written = pd.read_csv(tmp_path / "cleaned-reviewed.csv", sep=";", decimal=",")
+        assert written.y.tolist() == [*before.y[:3], 123.5, *before.y[4:]]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        lambda y: y.astype(bool),
+        lambda y: np.array([bool(value) for value in y], dtype=object),
+        lambda y: np.array([float(value) for value in y], dtype=object),
+        lambda y: y * 1.0,
+        lambda y: np.array(["no", "malignant"])[y],
+        lambda y: pd.Series(y, dtype="Int64"),
+        lambda y: pd.Series(np.array(["no", "malignant"])[y]).astype("category"),
+    ],
+)
+def test_repaired_labels_are_of_the_type_of_the_others(values: Callable[[np.ndarray], Any]) -> None:
+    rng = np.random.default_rng(0)
+    y = np.sort(rng.integers(0, 2, 200))
+    p = np.where(y[:, None] == [0, 1], 0.999, 0.001)
+    if values(np.array([0, 1]))[0] == "no":
+        p = p[:, ::-1]  # classes are sorted
+    wrong = np.arange(12)
+    y[wrong] = 1 - y[wrong]
+    given = values(y)
+    found = glitchtrace.audit(rng.normal(size=(200, 2)), given, probabilities=p, gain_repeats=0)
+    found.issues.loc[found.issues.row.isin(wrong), "action"] = "relabel"
+    labels, _ = found.repaired(given)
+    before = np.asarray(given)
+    assert labels.dtype.kind == before.dtype.kind
+    assert {type(value) for value in labels.tolist()} == {type(value) for value in before.tolist()}
+    assert set(np.flatnonzero(labels != before)) == set(wrong)
+    with pytest.raises(GlitchtraceError, match="199 labels where 200 were audited"):
+        found.repaired(given[:-1])
+    with pytest.raises(GlitchtraceError, match="a class of the audit"):
+        found.repaired(np.zeros(200, dtype="datetime64[s]"))
 
 
 def test_folds_divide_neither_groups_nor_duplicates() -> None:

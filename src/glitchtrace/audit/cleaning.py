@@ -1,25 +1,28 @@
 """Cleaned copies of the user's data, never over the input: labels changed, rows dropped, rows flagged."""
 
 import csv
+import gzip
+import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
-from glitchtrace.audit.samples import Samples, read
-from glitchtrace.audit.settings import from_mapping
+from glitchtrace.audit.samples import FLAG, Samples, read
+from glitchtrace.audit.settings import Settings, from_mapping
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data import table_files
 from glitchtrace.data.table_files import Table, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FLAG = "glitchtrace_flag"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-_BLOCK = 2**14  # rows of a text file that are held as text at once
 _ACTIONS = ("relabel", "drop", "flag", "keep")
 
 
@@ -43,111 +46,157 @@ def proposed(table: "pd.DataFrame") -> Repairs:
     )
 
 
+def suffix(samples: Samples) -> str:
+    """The ending of cleaned data."""
+    return samples.table.suffix if samples.table is not None else ".csv"
+
+
+def inputs(source: str | None, settings: Settings) -> list[str]:
+    """The files and folders that an audit reads."""
+    labels = settings.labels or (settings.label if source and source.endswith(".npy") else None)
+    given = (source, labels, settings.trusted, settings.features, settings.probabilities)
+    return [path for path in given if path]
+
+
+def check_target(target: Path, given: Iterable[str]) -> None:
+    """Raise GlitchtraceError where a file to be written is a folder, or one of the files ``given``."""
+    if target.is_dir():
+        raise GlitchtraceError(f"{target}: a folder stands where a file is to be written; give another --out")
+    if target.exists() and any(target.samefile(path) for path in given):
+        raise GlitchtraceError(f"{target}: this is an input, which is never written over; give another --out")
+
+
 def write(samples: Samples, repairs: Repairs, folder: Path, stem: str) -> Path:
     """Write the repaired data as ``folder/stem.*`` in the form of the input; returns the path.
 
-    Pictures and arrays: a table of the rows that stay, with their labels.  Raises GlitchtraceError where it would
-    be written over the input.
+    A text file keeps every sign but those of the repairs.  Pictures and arrays: a table of the rows that stay, with
+    their labels.
     """
-    kept = np.array([row for row in range(len(samples)) if row not in repairs.dropped], dtype=np.int64)
-    suffix = samples.table.suffix if samples.table is not None else ".csv"
-    target = folder / f"{stem}{suffix}"
-    if target.exists() and Path(samples.name).exists() and target.resolve() == Path(samples.name).resolve():
-        raise GlitchtraceError(
-            f"{target}: this is the input, which is never written over; give another --out"
-        )
+    target = folder / f"{stem}{suffix(samples)}"
     if samples.table is None:
-        observed = samples.observed()
-        column = "file" if samples.pictures is not None else "row"
-        names = [column, "label", *([FLAG] if repairs.flagged else [])]
-        rows = (
-            [
-                samples.ids[row],
-                repairs.labels.get(row, observed[row]),
-                *([repairs.flagged.get(row, "")] * bool(repairs.flagged)),
-            ]
-            for row in map(int, kept)
-        )
-        _write_text(target, names, rows, ",", "utf-8")
-    elif suffix == ".csv":
-        _write_table(samples.table, samples.label_column or "", repairs, kept, target)
+        _write_list(samples, repairs, target)
+    elif samples.table.dialect.delimiter:
+        _write_text(samples.table, samples.label_column or "", repairs, target)
     else:
-        _write_binary(samples, repairs, kept, target, suffix)
+        _write_binary(samples.table, samples.label_column or "", repairs, target)
     return target
 
 
-def _write_table(table: Table, label: str, repairs: Repairs, kept: np.ndarray, target: Path) -> None:
-    names = list(table.names)
-    place = names.index(label)
-
-    def lines() -> Iterator[list[Any]]:
-        for some in np.array_split(kept, len(kept) // _BLOCK + 1):
-            columns = [table.text(name, some) for name in table.names]
-            columns[place] = np.array(
-                [
-                    repairs.labels.get(row, cell)
-                    for row, cell in zip(some.tolist(), columns[place], strict=True)
-                ],
-                dtype=object,
-            )
-            if repairs.flagged:
-                columns.append(
-                    np.array([repairs.flagged.get(row, "") for row in some.tolist()], dtype=object)
-                )
-            yield from map(list, zip(*columns, strict=True))
-
-    if repairs.flagged:
-        names.append(FLAG)
-    header = names if table.dialect.header else None
-    _write_text(target, header, lines(), table.dialect.delimiter or ",", table.dialect.encoding or "utf-8")
-
-
-def _write_text(
-    target: Path, names: list[str] | None, rows: Iterable[list[Any]], delimiter: str, encoding: str
-) -> None:
+def _write_list(samples: Samples, repairs: Repairs, target: Path) -> None:
+    observed = samples.observed()
     with (
         files.replacing(target) as temporary,
-        open(temporary, "w", encoding=encoding, errors="backslashreplace", newline="") as stream,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
-        writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
-        if names is not None:
-            writer.writerow(names)
-        writer.writerows(rows)
+        writer = csv.writer(stream, lineterminator="\n")
+        name = "file" if samples.pictures is not None else "row"
+        writer.writerow([name, "label", *([FLAG] if repairs.flagged else [])])
+        for row, id in enumerate(samples.ids):
+            if row not in repairs.dropped:
+                flag = [repairs.flagged.get(row, "")] if repairs.flagged else []
+                writer.writerow([id, repairs.labels.get(row, observed[row]), *flag])
 
 
-def _write_binary(samples: Samples, repairs: Repairs, kept: np.ndarray, target: Path, suffix: str) -> None:
+def _write_text(table: Table, label: str, repairs: Repairs, target: Path) -> None:
+    """Copy the records of the file as they stand, but for the cells and records that the repairs change."""
+    names, observed = table.names, table.text(label)
+    place = names.index(label)
+    flag = names.index(FLAG) if FLAG in names and label != FLAG else None
+    flagging = flag is not None or bool(repairs.flagged)
+    delimiter = table.dialect.delimiter or ","
+    changed = GlitchtraceError(f"{table.name}: the file has changed since it was read; run the audit again")
+    with files.replacing(target) as temporary, _text(temporary, table_files.exact_codec(table)) as stream:
+        row = -1 if table.dialect.header else 0
+        for record, cells in table_files.records(table):
+            written = record
+            if cells and row < 0:
+                if flagging and flag is None:
+                    written = _with(record, None, FLAG, delimiter)
+                row += 1
+            elif cells:
+                if row >= len(observed) or cells[place].lstrip("\ufeff") != observed[row].lstrip("\ufeff"):
+                    raise changed
+                if row in repairs.labels:
+                    told = cells[place].strip()
+                    new = cells[place].replace(told, repairs.labels[row], 1) if told else repairs.labels[row]
+                    written = _with(written, place, new, delimiter)
+                if flagging:
+                    written = _with(written, flag, repairs.flagged.get(row, ""), delimiter)
+                if row in repairs.dropped:
+                    written = ""
+                row += 1
+            stream.write(written)
+        if row != len(observed):
+            raise changed
+
+
+@contextmanager
+def _text(path: Path, codec: str) -> Iterator[TextIO]:
+    """A text file to write, compressed where its name says so, without a date or name in it."""
+    with open(path, "wb") as raw:
+        packed = gzip.GzipFile("", "wb", fileobj=raw, mtime=0) if path.suffix == ".gz" else raw
+        stream = io.TextIOWrapper(packed, encoding=codec, errors="backslashreplace", newline="")
+        yield stream
+        stream.close()
+
+
+def _with(record: str, place: int | None, text: str, delimiter: str) -> str:
+    """A record with another cell at a place, quoted where the old one is; None: with one more, after the last."""
+    sign = re.escape(delimiter)
+    cell = re.compile(rf'"[^"]*(?:""[^"]*)*(?:"|\Z)[^{sign}\r\n]*|[^{sign}\r\n]*')
+    start = int(record.startswith("\ufeff"))
+    if place is None:
+        end = start = len(record.rstrip("\r\n"))
+        quoted = record[:end].endswith('"')
+    else:
+        for _ in range(place):
+            start = cell.match(record, start).end() + 1  # type: ignore[union-attr]
+        end = cell.match(record, start).end()  # type: ignore[union-attr]
+        quoted = record.startswith('"', start)
+    if quoted or any(each in text for each in (delimiter, '"', "\r", "\n")):
+        text = '"{}"'.format(text.replace('"', '""'))
+    return record[:start] + (delimiter if place is None else "") + text + record[end:]
+
+
+def _write_binary(table: Table, label: str, repairs: Repairs, target: Path) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
     from pyarrow import feather, parquet
 
-    assert samples.table is not None
-    cells, label = samples.table.cells, samples.label_column or ""
-    place = cells.column_names.index(label)
+    cells = table.cells.unify_dictionaries()
+    place = table.names.index(label)
     column = cells.column(place)
-    kind = column.type
-    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
     # Values are taken by their place: Python cannot hold every date and number that a file can.
-    places = {text: row for row, text in enumerate(samples.table.text(label))}
+    places = {text: row for row, text in enumerate(table.text(label))}
     new = sorted({text for text in repairs.labels.values() if text not in places})
-    try:
-        added = pc.cast(pa.array(new, pa.string()), plain)
-    except pa.ArrowException:
-        raise GlitchtraceError(
-            f"{samples.name}: column '{label}' takes no new label of another type"
-        ) from None
-    places |= {text: len(samples) + number for number, text in enumerate(new)}
-    source = np.arange(len(samples))
+    places |= {text: len(table) + number for number, text in enumerate(new)}
+    source = np.arange(len(table))
     for row, text in repairs.labels.items():
         source[row] = places[text]
-    changed = pa.chunked_array([*pc.cast(column, plain).chunks, added], plain).take(pa.array(source))
-    cells = cells.set_column(place, label, changed)
-    if repairs.flagged:
-        cells = cells.append_column(
-            FLAG, pa.array([repairs.flagged.get(row, "") for row in range(len(samples))])
-        )
-    cells = cells.take(pa.array(kept))
+    if new:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        added = pc.cast(pa.array(new, pa.string()), kind)
+        column = pa.chunked_array([*pc.cast(column, kind).chunks, added], kind)
+    columns = cells.columns
+    columns[place] = column.take(pa.array(source))
+    fields = list(table.stored or cells.schema)
+    flag = table.names.index(FLAG) if FLAG in table.names and label != FLAG else None
+    if flag is not None or repairs.flagged:
+        flag = len(columns) if flag is None else flag
+        flags = pa.array([repairs.flagged.get(row, "") for row in range(len(table))], pa.string())
+        columns[flag : flag + 1] = [pa.chunked_array([flags])]
+        fields[flag : flag + 1] = [pa.field(FLAG, pa.string())]
+    kept = pa.array([row for row in range(len(table)) if row not in repairs.dropped], pa.int64())
+    schema = pa.schema(fields, metadata=(table.stored or cells.schema).metadata)
+    cells = pa.Table.from_arrays(
+        [
+            part if part.type == field.type else pc.cast(part, field.type)
+            for part, field in zip((column.take(kept) for column in columns), fields, strict=True)
+        ],
+        schema=schema,
+    )
     with files.replacing(target) as temporary:
-        if suffix == ".parquet":
+        if table.suffix == ".parquet":
             parquet.write_table(cells, temporary)
         else:
             feather.write_feather(cells, str(temporary))
@@ -167,7 +216,7 @@ def apply(listed: str, audit: str | None, out: str | None) -> Path:
         )
     summary = files.read_record(folder / "summary.json")
     try:
-        source, digest = summary["source"], str(summary["digest"])
+        source, digest = str(summary["source"] or ""), str(summary["digest"])
         settings = from_mapping({**summary["settings"], "gain_repeats": 0})
     except (KeyError, TypeError) as error:
         raise GlitchtraceError(
@@ -177,17 +226,23 @@ def apply(listed: str, audit: str | None, out: str | None) -> Path:
         raise GlitchtraceError(
             f"{folder}: this audit was of arrays in memory; use findings.repaired(y) there"
         )
+    for path in inputs(source, settings):
+        if not Path(path).exists():
+            raise GlitchtraceError(
+                f"{Path(path).absolute()}: the audit in {folder} read '{path}', which is not there; "
+                "run apply in the folder in which the audit ran"
+            )
     samples = read(source, settings)
     if samples.digest != digest:
         raise GlitchtraceError(f"{source}: the data have changed since the audit; run the audit again")
-    return write(
-        samples, reviewed(Path(listed), samples, digest), Path(out) if out else folder, "cleaned-reviewed"
-    )
+    target = Path(out) if out else folder
+    check_target(target / f"cleaned-reviewed{suffix(samples)}", [listed, *inputs(source, settings)])
+    return write(samples, reviewed(Path(listed), samples, digest), target, "cleaned-reviewed")
 
 
 def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
     """The repairs of a list.  Raises GlitchtraceError, naming the line, where one cannot be."""
-    table = read_table(path)
+    table = read_table(path, label="row")
     for name in ("row", "action", "proposed"):
         if name not in table.names:
             raise GlitchtraceError(
@@ -199,9 +254,10 @@ def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
             f"{path}: the list belongs to another audit; give that audit's folder, --audit FOLDER"
         )
     labels, dropped, flagged = {}, set(), {}
-    classes = set(samples.class_names)
+    said: dict[int, tuple[int, str]] = {}
     for number in range(len(table)):
-        place = f"{path}, line {number + table.first_row}"
+        line = number + table.first_row
+        place = f"{path}, line {line}"
         if "decision" in columns and columns["decision"][number].strip().lower() not in (
             "accept",
             "accepted",
@@ -209,7 +265,7 @@ def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
         ):
             continue
         text = columns["row"][number].strip()
-        if not text.isdigit() or int(text) >= len(samples):
+        if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) >= len(samples):
             raise GlitchtraceError(
                 f"{place}: row '{text[:40]}' is none of the {len(samples)} audited; correct it"
             )
@@ -217,28 +273,53 @@ def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
         if action not in _ACTIONS:
             raise GlitchtraceError(f"{place}: unknown action '{action[:40]}'; known: {', '.join(_ACTIONS)}")
         if action == "relabel":
-            value = restored(columns["proposed"][number])
-            if samples.numeric:
-                try:
-                    float(value)
-                except ValueError:
-                    raise GlitchtraceError(f"{place}: '{value[:40]}' is no number; correct it") from None
-            elif value not in classes:
-                raise GlitchtraceError(f"{place}: '{value[:40]}' is no class of the data; correct it")
-            labels[row] = value
+            labels[row] = _new_label(columns["proposed"][number], samples, place)
+            action = f"relabel as '{labels[row][:40]}'"
         elif action == "drop":
             dropped.add(row)
         elif action == "flag":
             flagged[row] = columns["verdict"][number] if "verdict" in columns else "flagged"
+        first, before = said.setdefault(row, (line, action))
+        if before != action:
+            raise GlitchtraceError(
+                f"{path}, lines {first} and {line}: row {row} has two actions, {before} and {action}; keep one"
+            )
     return Repairs(labels, frozenset(dropped), flagged)
 
 
+def _new_label(text: str, samples: Samples, place: str) -> str:
+    """The label that a list proposes, as the data write it."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    value = restored(text)
+    if not samples.numeric:
+        if value not in samples.class_names:
+            raise GlitchtraceError(f"{place}: '{value[:40]}' is no class of the data; correct it")
+        return value
+    number = table_files._number(value, samples.decimal)
+    if number != number:
+        raise GlitchtraceError(f"{place}: '{value[:40]}' is no number; correct it")
+    if samples.table is not None and samples.table.stored is not None:
+        kind = samples.table.cells.column(samples.label_column).type
+        try:
+            pc.cast(pa.scalar(value), kind)
+        except pa.ArrowException:
+            raise GlitchtraceError(
+                f"{place}: '{value[:40]}' is no {kind} as column '{samples.label_column}' holds; correct it"
+            ) from None
+    return value.replace(".", samples.decimal)
+
+
 def neutral(value: object) -> str:
-    """Text that no spreadsheet takes for a formula: a leading apostrophe before the signs that begin one."""
+    """Text that no spreadsheet takes for a formula: a leading apostrophe before the signs that begin one.
+
+    Text that begins as such text does gets one more, so that ``restored`` gives every text again.
+    """
     text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) else text
 
 
 def restored(text: str) -> str:
     """The text behind ``neutral``."""
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULA) else text
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text

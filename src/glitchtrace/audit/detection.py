@@ -400,7 +400,7 @@ def _numbers(
     result.judged[rows] = True
     result.observed_confidence[rows] = 1 - found.wrong
     result.confidence[rows] = found.wrong
-    result.proposed[rows] = [f"{value:.4g}" for value in found.proposed * spread + middle]
+    result.proposed[rows] = samples.written(found.proposed * spread + middle)
     return result, fold, fitted.best
 
 

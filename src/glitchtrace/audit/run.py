@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,12 @@ from glitchtrace.audit import outputs, verdicts
 from glitchtrace.audit.detection import Detection, detect
 from glitchtrace.audit.progress import Progress
 from glitchtrace.audit.representation import Representation, of_columns, standardised
-from glitchtrace.audit.samples import Samples, from_arrays, read, with_extras
+from glitchtrace.audit.samples import Samples, _stored, from_arrays, read, with_extras
 from glitchtrace.audit.settings import Settings, from_mapping
 from glitchtrace.audit.store import Store
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.paths import audit_name
-from glitchtrace.data import doors
+from glitchtrace.data import doors, table_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,15 +43,45 @@ class Findings:
     folder: Path | None
 
     def repaired(self, y: Any) -> tuple[np.ndarray, np.ndarray]:
-        """The labels (n,) with the proposed repairs, and which rows (n,) to keep."""
-        labels = np.asarray(y).copy()
+        """The labels (n,) with the proposed repairs, and which rows (n,) to keep.
+
+        ``y``: the labels that were audited.  Those that stay are the same values, new ones are of the same type.
+        Raises GlitchtraceError where the labels are others.
+        """
+        labels = doors.plain(y, "y").copy().reshape(-1)
+        if len(labels) != len(self.issues):
+            raise GlitchtraceError(
+                f"y: {len(labels)} labels where {len(self.issues)} were audited; give those"
+            )
         keep = np.ones(len(labels), dtype=bool)
-        known = {str(value): value for value in labels}
-        changed = self.issues[self.issues.action == "relabel"]
-        for row, proposed in zip(changed.row, changed.proposed, strict=True):
-            labels[row] = known.get(proposed, proposed)
         keep[self.issues.row[self.issues.action == "drop"]] = False
+        changed = self.issues[self.issues.action == "relabel"]
+        if self.summary["task"] == "numbers":
+            new = [_number_like(labels, *each) for each in zip(changed.row, changed.proposed, strict=True)]
+        else:
+            known = {str(value).strip(): value for value in labels}
+            texts = table_files._as_text(_stored(labels))
+            known |= {str(text).strip(): value for text, value in zip(texts, labels, strict=True)}
+            unknown = next((text for text in changed.proposed if text not in known), None)
+            if unknown is not None:
+                raise GlitchtraceError(
+                    f"y: no label is '{unknown}', a class of the audit; give the labels audited"
+                )
+            new = [known[text] for text in changed.proposed]
+        if labels.dtype.kind == "U":  # text of a fixed width
+            labels = labels.astype(np.result_type(labels, *(np.array(text) for text in new)))
+        for row, value in zip(changed.row, new, strict=True):
+            labels[row] = value
         return labels, keep
+
+
+def _number_like(labels: np.ndarray, row: int, text: str) -> Any:
+    """A proposed number in the type of the label it replaces."""
+    kind = type(labels[row])
+    if issubclass(kind, str):
+        return text
+    number = Decimal(text.replace(",", "."))
+    return kind(number.to_integral_value() if issubclass(kind, int | np.integer) else number)
 
 
 def audit(

@@ -1,8 +1,10 @@
 """The user's data as samples: ids, labels, groups, times, and what represents them."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from glitchtrace.data.picture_folders import Pictures
 
+FLAG = "glitchtrace_flag"  # the column of cleaned data that marks rows to look at
 _FEW_VALUES = 20  # a column of at most so many whole numbers is a column of classes
 _OFTEN = 10  # rows of a value, or of a class, that are no accident
 _MOST_CELLS = 3 * 10**8  # of a table of probabilities, rows × classes
@@ -31,6 +34,7 @@ class Samples:
     ``labels``: (n,) codes of ``class_names``, −1 where missing; None for a numeric target.  ``target``: (n,)
     float64, NaN where missing, or None.  ``groups``: codes or None; ``times``: numbers or None.  ``hashes``: (n,)
     digest of the content of each sample without its id and label.  ``odd``: row → what is wrong with it at sight.
+    ``texts``: labels (n,) of arrays as text.
     ``digest``: of everything that was read.  ``order_told``: see ``Target``.
     """
 
@@ -55,6 +59,7 @@ class Samples:
     notes: tuple[str, ...] = ()
     trusted: "Samples | None" = None
     order_told: bool = True
+    texts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -67,9 +72,45 @@ class Samples:
     def observed(self) -> np.ndarray:
         """Observed labels as text (n,), "" where missing."""
         if self.target is not None:
-            return np.array(["" if np.isnan(v) else f"{v:.6g}" for v in self.target], dtype=object)
+            told = [str(text).strip() for text in self._given()]
+            return np.array(
+                ["" if np.isnan(v) else t for v, t in zip(self.target, told, strict=True)], dtype=object
+            )
         names = np.array([*self.class_names, ""], dtype=object)
         return names[self.labels]  # −1 is the last: ""
+
+    def written(self, numbers: np.ndarray) -> list[str]:
+        """Numbers as the numeric target is written, within what was observed of it.
+
+        They have its decimals, but none finer than a thousandth of its spread, its decimal sign, and an exponent
+        where most of its numbers have one: an integer column takes integers.
+        """
+        assert self.target is not None
+        present = self.target[~np.isnan(self.target)]
+        sign = self.decimal
+        texts = [text.replace(sign, ".") for text in self.observed() if text]
+        most = float(np.abs(present).max())
+        spread = float(np.std(present / most)) * most if most else 0.0
+        finest = 3 - math.floor(math.log10(spread)) if spread > 0 else 0
+        decimals = max(-int(Decimal(text).as_tuple().exponent) for text in set(texts))
+        places = max(0, min(finest, decimals, 300))
+        short = sum("e" in text.lower() for text in texts) > len(texts) / 2
+        values = np.round(np.clip(numbers, present.min(), present.max()), places) + 0.0  # no −0
+        return [(f"{v:.4g}" if short else f"{v:.{places}f}").replace(".", sign) for v in values]
+
+    @property
+    def decimal(self) -> str:
+        """The decimal sign of numbers in the data."""
+        return (self.table.dialect.decimal if self.table is not None else None) or "."
+
+    def _given(self) -> np.ndarray:
+        """The labels (n,) as text, as they were given."""
+        if self.table is not None and self.label_column is not None:
+            return self.table.text(self.label_column)
+        if self.pictures is not None:
+            return np.array(self.pictures.labels, dtype=object)
+        assert self.texts is not None
+        return self.texts
 
 
 @dataclass(frozen=True)
@@ -258,6 +299,11 @@ def from_table(table: Table, settings: Settings) -> Samples:
     for name in table.names:
         if name == label or name in dropped or name in (special.get("id"), special.get("group")):
             continue
+        if name == FLAG:
+            notes.append(
+                f"Column '{name}' is of an earlier audit: it is not used, and written anew in cleaned data."
+            )
+            continue
         column = table.feature(name, "text" if name in texts else None)
         if column.words:
             notes.append(table_files.used_as_text(column))
@@ -388,6 +434,7 @@ def from_arrays(
     return Samples(
         "arrays", name, numbered(len(features), 0), hashes, _digest(hashes, observed), found.labels,
         found.class_names, found.numbers, features=features, odd=found.odd, notes=found.notes,
+        texts=observed,
     )  # fmt: skip
 
 

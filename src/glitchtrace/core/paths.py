@@ -219,15 +219,20 @@ def audit_name(data: str) -> str:
     return re.sub(r"[^a-z0-9_]+", "_", last.partition(".")[0].lower()).strip("_")[:60] or "data"
 
 
+def ending(data: str) -> str:
+    """The ending of cleaned data: that of a table, ``.csv`` for a folder of pictures and for arrays."""
+    found = re.search(r"\.(csv|tsv|txt|tab|parquet|feather|arrow)(\.gz)?$", data.lower())
+    return found[0] if found else ".csv"
+
+
 def audit_files(data: str, name: str | None = None) -> dict[str, str]:
     """What the audit of a file or folder writes: output -> path."""
     folder = f"<results>/audit/{name or audit_name(data)}"
-    suffix = next((end for end in (".parquet", ".feather", ".arrow") if data.lower().endswith(end)), ".csv")
     return {
         "issues": f"{folder}/issues.parquet",
         "table": f"{folder}/issues.csv",
         "summary": f"{folder}/summary.json",
         "gain": f"{folder}/gain.json",
         "page": f"{folder}/report.html",
-        "cleaned": f"{folder}/cleaned{suffix}",
+        "cleaned": f"{folder}/cleaned{ending(data)}",
     }

@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.paths import ending
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,7 +98,8 @@ class Column:
 class Table:
     """A table of the user's: its cells as they are, and typed columns.
 
-    ``first_row``: number of the line on which the first row stands (2 below a header).
+    ``first_row``: number of the line on which the first row stands (2 below a header).  ``stored``: the columns of a
+    file that stores types, as they stand in it.
     """
 
     name: str
@@ -105,6 +107,7 @@ class Table:
     dialect: Dialect
     suffix: str
     first_row: int = 1
+    stored: "pa.Schema | None" = None
 
     def __len__(self) -> int:
         return int(self.cells.num_rows)
@@ -188,7 +191,8 @@ def from_frame(frame: Any, name: str = "table") -> Table:
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             arrays.append(pa.array([None if value is None else str(value) for value in series], pa.string()))
         names.append(str(column))
-    return Table(name, pa.table(arrays, names=_unique(names)), Dialect(decimal="."), ".parquet", 0)
+    cells = _without_views(pa.table(arrays, names=_unique(names)))
+    return Table(name, cells, Dialect(decimal="."), ".parquet", 0)
 
 
 def _read_binary(path: Path, suffix: str) -> Table:
@@ -198,6 +202,7 @@ def _read_binary(path: Path, suffix: str) -> Table:
     try:
         cells = parquet.read_table(path) if suffix == ".parquet" else feather.read_table(path)
         cells.validate(full=True)  # codes of categories that point nowhere are found out late otherwise
+        stored, cells = cells.schema, _without_views(cells)
     except (pa.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
         kind = "Parquet" if suffix == ".parquet" else "Feather"
         raise GlitchtraceError(
@@ -205,9 +210,20 @@ def _read_binary(path: Path, suffix: str) -> Table:
         ) from None
     if cells.num_columns == 0:
         raise GlitchtraceError(f"{path}: the table has no columns; give a table with columns")
-    return Table(
-        str(path), cells.rename_columns(_unique(cells.column_names)), Dialect(decimal="."), suffix, 0
-    )
+    names = _unique(cells.column_names)
+    return Table(str(path), cells.rename_columns(names), Dialect(decimal="."), suffix, 0, stored)
+
+
+def _without_views(cells: "pa.Table") -> "pa.Table":
+    """The cells with text and bytes in the types of which Arrow can take rows."""
+    import pyarrow as pa
+
+    plain = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    for place, column in enumerate(cells.columns):
+        if column.type in plain:
+            kind = plain[column.type]
+            cells = cells.set_column(place, cells.field(place).with_type(kind), column.cast(kind))
+    return cells
 
 
 def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
@@ -282,7 +298,9 @@ def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
         )
     decimal = dialect.decimal or _decimal(first[1:] if header else first, delimiter)
     known = replace(dialect, delimiter=delimiter, encoding=encoding, decimal=decimal, header=header)
-    return Table(str(path), cells.rename_columns(_unique(found_names)), known, ".csv", 2 if header else 1)
+    return Table(
+        str(path), cells.rename_columns(_unique(found_names)), known, ending(str(path)), 2 if header else 1
+    )
 
 
 def _stream(path: Path) -> Any:
@@ -301,6 +319,36 @@ def _open(path: Path) -> Any:
 
         return gzip.open(path, "rb")
     return open(path, "rb")
+
+
+def records(table: Table) -> Iterator[tuple[str, list[str]]]:
+    """The records of a text file, header and blank lines too: each as it stands, with its line end, and its cells.
+
+    A blank line has no cells.
+    """
+    held: list[str] = []
+
+    def lines() -> Iterator[str]:
+        # Without translation: line ends come as they are, each of the three kinds.
+        with io.TextIOWrapper(_open(Path(table.name)), encoding=exact_codec(table), newline="") as stream:
+            for line in stream:
+                held.append(line)
+                yield line if len(held) > 1 else line.removeprefix("\ufeff")
+
+    csv.field_size_limit(2**31 - 1)  # cells may be longer than 128 KiB
+    for cells in csv.reader(lines(), delimiter=table.dialect.delimiter or ","):
+        yield "".join(held), cells
+        held.clear()
+
+
+def exact_codec(table: Table) -> str:
+    """A codec that gives the bytes of the file again, a mark at its beginning and the order of bytes included."""
+    name = codecs.lookup(table.dialect.encoding or "utf-8").name
+    if name not in ("utf-16", "utf-32"):
+        return "utf-8" if name == "utf-8-sig" else name
+    with _open(Path(table.name)) as binary:
+        big = binary.read(4).startswith((codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE))
+    return f"{name}-{'be' if big else 'le'}"
 
 
 def _encoding(path: Path) -> str:
