@@ -1,6 +1,7 @@
 """What an audit writes: a page that is safe and small, data that differ in the repairs alone, lists that apply."""
 
 import csv
+import gzip
 import json
 import re
 from pathlib import Path
@@ -9,11 +10,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace.audit import example
+from glitchtrace.audit import cleaning, example
 from glitchtrace.audit.cleaning import FLAG, neutral, restored
 from glitchtrace.audit.run import audit_path
+from glitchtrace.audit.samples import read
+from glitchtrace.audit.settings import Settings
 from glitchtrace.command import main
 from glitchtrace.core import files
+from glitchtrace.core.errors import GlitchtraceError
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +54,10 @@ def test_no_cell_of_the_list_is_a_formula(audited: Path) -> None:
     assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+a", "-b", "@c", "\tx", "'=1", "plain", "", "'plain"])
+@pytest.mark.parametrize("text", ["=1+1", "+a", "-b", "@c", "\tx", "'=1", "''-1", "plain", "", "'plain", "'"])
 def test_what_is_neutralised_can_be_restored(text: str) -> None:
     assert not neutral(text).startswith(("=", "+", "-", "@", "\t"))
-    if not text.startswith("'"):
-        assert restored(neutral(text)) == text
+    assert restored(neutral(text)) == text
 
 
 def test_cleaned_data_differ_in_the_repairs_alone(audited: Path) -> None:
@@ -98,6 +101,13 @@ def test_a_reviewed_list_is_applied_to_the_rows_that_were_accepted(
         ("row,action,proposed\n9999,relabel,x\n", "row '9999' is none of the 575 audited"),
         ("row,action,proposed\n1,explode,x\n", "unknown action 'explode'"),
         ("row,action,proposed\n1,relabel,x\n", "'x' is no class of the data"),
+        ("row,action,proposed\n²,drop,\n", "row '²' is none of the 575 audited"),
+        (f"row,action,proposed\n{'9' * 5000},drop,\n", "is none of the 575 audited"),
+        (
+            "row,action,proposed\n1,drop,\n2,keep,\n1,keep,\n",
+            "lines 2 and 4: row 1 has two actions, drop and keep",
+        ),
+        ("row,action,proposed\n", "a header and no rows"),
         ("row,action,proposed,audit\n1,drop,x,0123\n", "belongs to another audit"),
     ],
 )
@@ -138,23 +148,136 @@ def test_an_interval_and_a_proof_need_repeats_that_differ(changes: list[float], 
     assert "nan" not in _gain(record)
 
 
-def test_the_input_is_never_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    table, _ = example.example()
-    path = tmp_path / "cleaned.csv"
-    table.head(60).to_csv(path, index=False)
-    before = path.read_bytes()
-    assert (
-        main(["audit", str(path), "--label", "diagnosis", "--out", str(tmp_path), "--gain-repeats", "0"]) == 1
-    )
-    assert "never written over" in capsys.readouterr().err
-    assert path.read_bytes() == before
+def table_in(folder: Path, name: str, rows: int = 60) -> Path:
+    """Some rows of the example in a file of their own."""
+    folder.mkdir(exist_ok=True)
+    example.example()[0].head(rows).to_csv(folder / name, index=False)
+    return folder / name
 
 
-def test_cleaned_data_are_the_same_in_blocks(
-    audited: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("mine", "more", "message"),
+    [
+        ("cleaned.csv", [], "this is an input, which is never written over"),
+        ("issues.csv", [], "this is an input"),
+        ("t.csv", ["--trusted", "{here}/cleaned.csv"], "cleaned.csv: this is an input"),
+        ("t.csv", ["--probabilities", "{here}/gain.json"], "gain.json: this is an input"),
+        ("t.csv", [], "cleaned.csv: no audit wrote this file"),
+    ],
+)
+def test_no_file_of_the_users_is_written_over(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    mine: str,
+    more: list[str],
+    message: str,
 ) -> None:
-    from glitchtrace.audit import cleaning
+    path = table_in(tmp_path, mine)
+    if mine == "t.csv":
+        table_in(tmp_path, "cleaned.csv", 50)
+    if "--probabilities" in more:
+        with open(tmp_path / "gain.json", "wb") as stream:
+            np.save(stream, np.full((60, 2), 0.5))
+    before = {file: file.read_bytes() for file in tmp_path.iterdir()}
+    monkeypatch.setattr("glitchtrace.audit.run.detect", lambda *a: pytest.fail("refused before computing"))
+    arguments = [part.replace("{here}", str(tmp_path)) for part in more]
+    assert main(["audit", str(path), "--label", "diagnosis", *arguments, "--out", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
 
-    monkeypatch.setattr(cleaning, "_BLOCK", 7)
+
+def test_an_audit_takes_the_place_of_an_earlier_one_of_the_same_data_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        table_in(tmp_path / name, "t.csv", 60 if name == "a" else 70)
+    more = ["--label", "diagnosis", "--gain-repeats", "0"]
+    assert main(["audit", "a/t.csv", *more]) == 0
+    assert main(["audit", "b/t.csv", *more]) == 1
+    assert "results/audit/t: the audit of a/t.csv lies there; give another --out" in capsys.readouterr().err
+    table_in(tmp_path / "a", "t.csv", 65)
+    assert main(["audit", "./a/t.csv", *more]) == 0
+    out = tmp_path / "results/audit/t"
+    edited = (out / "issues.csv").read_text().replace("relabel", "keep", 1)
+    (out / "issues.csv").write_text(edited)
+    assert main(["audit", "a/t.csv", *more, "--max-false", "0.2"]) == 1
+    assert "issues.csv: the list is not as the audit wrote it" in capsys.readouterr().err
+    assert (out / "issues.csv").read_text() == edited
+    monkeypatch.chdir(tmp_path / "a")
+    assert main(["apply", str(out / "issues.csv")]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path / 'a/a/t.csv'}: the audit in {out} read './a/t.csv'" in error
+    assert "run apply in the folder in which the audit ran" in error
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = table_in(tmp_path, "t.csv")
+    (tmp_path / "out/cleaned.csv").mkdir(parents=True)
+    assert main(["audit", str(path), "--label", "diagnosis", "--out", str(tmp_path / "out")]) == 1
+    assert f"{tmp_path / 'out/cleaned.csv'}: a folder stands where" in capsys.readouterr().err
+
+
+def test_the_list_as_written_applies_to_the_same_bytes(audited: Path, tmp_path: Path) -> None:
     path = cleaning.apply(str(audited / "out/issues.csv"), None, str(tmp_path))
     assert path.read_bytes() == (audited / "out/cleaned.csv").read_bytes()
+
+
+LINES = [
+    "id;größe;text;y", ';1,5;"a;b";u', "", 'x;2,5;"two\nlines ""q""";"v"', ' y ;3,5;p"q"; u ', 'z;4,5;"";v',
+    "k;5,5;ü;u",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("end", ["\r\n", "\n", "\r"])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.tsv"])
+def test_a_cleaned_text_file_keeps_every_other_byte(
+    tmp_path: Path, encoding: str, end: str, name: str
+) -> None:
+    def stored(lines: list[str]) -> bytes:
+        mark = "\ufeff" if "16" in encoding else ""
+        return (mark + end.join(lines)).encode(encoding)
+
+    packed = name.endswith(".gz")
+    (tmp_path / name).write_bytes(gzip.compress(stored(LINES)) if packed else stored(LINES))
+    samples = read(tmp_path / name, Settings(label="y"))
+    for repairs, expected in (
+        (cleaning.Repairs({}, frozenset(), {}), LINES),
+        (
+            cleaning.Repairs({1: "u", 2: "v"}, frozenset([3]), {0: "anomalous"}),
+            [
+                f"{LINES[0]};{FLAG}", f"{LINES[1]};anomalous", "", LINES[3].replace('"v"', '"u";""'),
+                f"{LINES[4].replace(' u', ' v')};", f"{LINES[6]};",
+            ],
+        ),
+    ):  # fmt: skip
+        path = cleaning.write(samples, repairs, tmp_path, "cleaned")
+        assert path.name == f"cleaned{name[1:]}"
+        content = path.read_bytes()
+        assert (gzip.decompress(content) if packed else content) == stored(expected)
+
+
+def test_the_flags_of_an_earlier_audit_are_written_anew(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": range(6), FLAG: ["", "leak", "", "", "", ""], "y": list("uvuvuv")})
+    for name in ("t.csv", "t.parquet"):
+        frame.to_csv(tmp_path / name, index=False) if name == "t.csv" else frame.to_parquet(tmp_path / name)
+        samples = read(tmp_path / name, Settings(label="y"))
+        assert [column.name for column in samples.columns] == ["a"]
+        assert any(FLAG in note for note in samples.notes)
+        path = cleaning.write(samples, cleaning.Repairs({}, frozenset(), {2: "anomalous"}), tmp_path, "c")
+        found = pd.read_csv(path, keep_default_na=False) if name == "t.csv" else pd.read_parquet(path)
+        pd.testing.assert_frame_equal(found, frame.assign(**{FLAG: ["", "", "anomalous", "", "", ""]}))
+
+
+def test_a_file_that_changes_under_the_audit_is_not_repaired(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n1,u\n2,v\n3,u\n")
+    samples = read(tmp_path / "t.csv", Settings(label="y"))
+    for content in ("a,y\n1,u\n2,v\n", "a,y\n1,u\n2,v\n3,u\n4,v\n", "a,y\n2,v\n1,u\n3,u\n"):
+        (tmp_path / "t.csv").write_text(content)
+        with pytest.raises(GlitchtraceError, match="has changed since it was read"):
+            cleaning.write(samples, cleaning.Repairs({0: "v"}, frozenset(), {}), tmp_path, "cleaned")
+        assert not (tmp_path / "cleaned.csv").exists()

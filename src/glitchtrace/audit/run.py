@@ -188,6 +188,7 @@ def _run(
             raise GlitchtraceError(
                 f"{out}: no folder can be made here ({error.strerror}); give another --out"
             ) from None
+        outputs.guard(out, samples, settings, source)
     store = Store(out / "stages" if out is not None else None)
     with _single_products():
         bar.step("represent")

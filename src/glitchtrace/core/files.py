@@ -64,13 +64,20 @@ def replacing(target: str | Path) -> Iterator[Path]:
     for remains in target.parent.glob(f".{glob.escape(target.stem)}.????????{glob.escape(target.suffix)}"):
         remains.unlink(missing_ok=True)
     # The suffix is kept: seaborn, pyarrow and safetensors choose formats by it.
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem}.", suffix=target.suffix, dir=target.parent)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(target)) from None
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
+    except OSError as error:
+        if error.filename != name:
+            raise
+        raise OSError(error.errno, error.strerror, str(target)) from None  # the name that its user knows
     finally:
         temporary.unlink(missing_ok=True)
 
