@@ -83,7 +83,7 @@ def write(samples: Samples, repairs: Repairs, folder: Path, stem: str) -> Path:
 
 
 def _write_list(samples: Samples, repairs: Repairs, target: Path) -> None:
-    observed = samples.observed()
+    given = samples.given()
     with (
         files.replacing(target) as temporary,
         open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
@@ -94,7 +94,7 @@ def _write_list(samples: Samples, repairs: Repairs, target: Path) -> None:
         for row, id in enumerate(samples.ids):
             if row not in repairs.dropped:
                 flag = [repairs.flagged.get(row, "")] if repairs.flagged else []
-                writer.writerow([id, repairs.labels.get(row, observed[row]), *flag])
+                writer.writerow([id, repairs.labels.get(row, given[row]), *flag])
 
 
 def _write_text(table: Table, label: str, repairs: Repairs, target: Path) -> None:

@@ -72,7 +72,7 @@ class Samples:
     def observed(self) -> np.ndarray:
         """Observed labels as text (n,), "" where missing."""
         if self.target is not None:
-            told = [str(text).strip() for text in self._given()]
+            told = [str(text).strip() for text in self.given()]
             return np.array(
                 ["" if np.isnan(v) else t for v, t in zip(self.target, told, strict=True)], dtype=object
             )
@@ -103,7 +103,7 @@ class Samples:
         """The decimal sign of numbers in the data."""
         return (self.table.dialect.decimal if self.table is not None else None) or "."
 
-    def _given(self) -> np.ndarray:
+    def given(self) -> np.ndarray:
         """The labels (n,) as text, as they were given."""
         if self.table is not None and self.label_column is not None:
             return self.table.text(self.label_column)
