@@ -252,9 +252,9 @@ def test_epochs_and_labels_that_mean_nothing_are_one_line(function, options, mes
     ("change", "message"),
     [
         ({"learning_rates": np.array([0.1, -0.1, 0.1])}, "learning_rates holds -0.1"),
-        ({"probabilities": 5.0}, r"train/probabilities must lie in \[0, 1\] and each row sum to 1"),
-        ({"probabilities": 0.5}, "give a softmax of logits"),
-        ({"probabilities": -1.0}, "give a softmax of logits"),
+        ({"probabilities": 5.0}, "train/probabilities: row 0 holds a value outside 0 to 1"),
+        ({"probabilities": 0.5}, "train/probabilities: row 0 sums to 0.5"),
+        ({"probabilities": -1.0}, "give probabilities, not logits"),
     ],
 )
 def test_logits_and_negative_rates_are_refused(change, message) -> None:

@@ -85,6 +85,10 @@ def put(key: str, value: np.ndarray) -> Callable[[Tensors], object]:
             put("validation/probabilities/002", np.full((4, 3), np.inf, np.float32)),
             "validation/probabilities hold",
         ),
+        (
+            put("train/probabilities/001", np.full((6, 3), 0.5, np.float32)),
+            r"train/probabilities: row 0 sums to 1.5",
+        ),
         (put("learning_rates", np.array([0.1, np.nan])), "learning_rates holds values"),
         (put("learning_rates", np.zeros(0)), "learning_rates must be a vector"),
         (put("batch_size", np.array([0])), "batch_size is 0"),

@@ -371,6 +371,34 @@ def test_named_columns_are_taken_by_their_names() -> None:
                     scored(*tables, rows)
 
 
+def test_what_rounding_leaves_of_probabilities_is_taken_everywhere() -> None:
+    rounded = CHANCES * 1.0015
+    rounded[0] = [-1e-12, 0.5, 0.5]
+    glitchtrace.detect(ROWS, LABELS, probabilities=rounded, out_of_fold=rounded, detectors=["one_minus_p"])
+    glitchtrace.influence(ROWS, rounded, LABELS, (ROWS, rounded, LABELS)).signals()
+    found = glitchtrace.audit(ROWS, LABELS, probabilities=rounded, gain_repeats=0)
+    assert len(found.issues) == 6
+
+
+@pytest.mark.parametrize(
+    ("features", "probabilities", "other", "message"),
+    [
+        (ROWS, CHANCES, (ROWS[:, :1], CHANCES), "validation features have 1 columns, others 2"),
+        (ROWS, CHANCES, (ROWS, CHANCES[:, :2]), "validation probabilities has 2 columns for 3 classes"),
+        (ROWS, [CHANCES] * 2, (ROWS, CHANCES), "validation probabilities are of 1 checkpoints, probabilities of 2"),
+        ([ROWS] * 2, [CHANCES] * 2, (ROWS, [CHANCES] * 2), "validation features are 1 arrays; give 2"),
+        ([ROWS] * 3, [CHANCES] * 2, (ROWS, [CHANCES] * 2), "features are 3 arrays; give 1 or 2"),
+        ([ROWS, ROWS[:, :1]], [CHANCES] * 2, (ROWS, [CHANCES] * 2), "^features have 1 columns, others 2"),
+        (ROWS, CHANCES, (ROWS, CHANCES * 2), "validation probabilities: row 0 sums to 2"),
+    ],
+)  # fmt: skip
+def test_parts_of_the_influence_fit_together(
+    features: object, probabilities: object, other: tuple[object, object], message: str
+) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        glitchtrace.influence(features, probabilities, LABELS, (*other, LABELS))
+
+
 def test_tables_of_any_argument_are_in_the_same_order() -> None:
     table, other = pd.DataFrame(CHANCES), pd.DataFrame(CHANCES, index=range(5, -1, -1))
     for given, message in (

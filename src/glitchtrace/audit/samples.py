@@ -715,19 +715,7 @@ def check_probabilities(given: Any, samples: Samples, origin: str) -> np.ndarray
         raise GlitchtraceError(
             f"{origin}: shape {found.shape}, wanted {wanted}: rows × classes in the order of np.unique; correct it"
         )
-    try:
-        values = found.astype(np.float64)
-    except (TypeError, ValueError):
-        raise GlitchtraceError(f"{origin}: type {found.dtype} holds no probabilities; give numbers") from None
-    wrong = (
-        ~np.isfinite(values).all(axis=1) | (values < 0).any(axis=1) | (np.abs(values.sum(axis=1) - 1) > 1e-3)
-    )
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise GlitchtraceError(
-            f"{origin}, row {row}: {np.array2string(values[row][:5], precision=3)} is no distribution "
-            "(each ≥ 0, sum 1); give probabilities, not logits"
-        )
+    values = np.maximum(doors.probabilities(found, origin).astype(np.float64), 0)
     result: np.ndarray = values / values.sum(axis=1, keepdims=True)
     return result
 

@@ -60,17 +60,40 @@ def factors_of_arrays(
     (T,) or one number, by default 1.  Raises GlitchtraceError where they do not fit together.
     """
     train = _part("", features, probabilities, labels)
-    validation = _part("validation ", validation_features, validation_probabilities, validation_labels)
+    validation = _part(
+        "validation ", validation_features, validation_probabilities, validation_labels, beside=train
+    )
     rates = doors.rates(1.0 if learning_rates is None else learning_rates, len(train.probabilities))
     return Factors(learning_rates=rates, batch_size=1, train=train, validation=validation)
 
 
-def _part(name: str, features: Any, probabilities: Any, labels: np.ndarray) -> Part:
+def _part(
+    name: str, features: Any, probabilities: Any, labels: np.ndarray, beside: Part | None = None
+) -> Part:
+    """One side of the influence, with as many checkpoints and columns as the other one has."""
     rows = len(labels)
-    seen = doors.checkpoints(probabilities, f"{name}probabilities", rows=rows)
+    classes = None if beside is None else beside.probabilities[0].shape[1]
+    seen = doors.checkpoints(probabilities, f"{name}probabilities", rows=rows, classes=classes)
     several = doors.of_checkpoints(features, f"{name}features")
     given = [features] if several is None else several
     arrays = tuple(doors.features(part, f"{name}features", rows=rows) for part in given)
+    if beside is not None and len(seen) != len(beside.probabilities):
+        raise GlitchtraceError(
+            f"{name}probabilities are of {len(seen)} checkpoints, probabilities of {len(beside.probabilities)}; "
+            "give the same checkpoints"
+        )
+    wanted = (1, len(seen)) if beside is None else (len(beside.features),)
+    if len(arrays) not in wanted:
+        raise GlitchtraceError(
+            f"{name}features are {len(arrays)} arrays; give {' or '.join(map(str, wanted))} for these "
+            f"{len(seen)} checkpoints"
+        )
+    width = (arrays if beside is None else beside.features)[0].shape[1]
+    for array in arrays:
+        if array.shape[1] != width:
+            raise GlitchtraceError(
+                f"{name}features have {array.shape[1]} columns, others {width}; give the same columns"
+            )
     return Part(arrays, seen, doors.codes(labels, seen[0].shape[1], f"{name}labels", rows=rows))
 
 

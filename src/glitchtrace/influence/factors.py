@@ -14,9 +14,7 @@ import numpy as np
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
-
-# How far a row of probabilities in single precision may sum from 1.
-_SUM = 1e-3
+from glitchtrace.data import doors
 
 
 @dataclass(frozen=True)
@@ -181,10 +179,7 @@ def _check_part(name: str, part: Part, factors: Factors) -> None:
                     f"{name}/{key} holds values that are not finite; train with a lower learning rate"
                 )
     for array in part.probabilities:
-        if array.min() < 0 or array.max() > 1 + _SUM or (np.abs(array.sum(axis=1) - 1) > _SUM).any():
-            raise GlitchtraceError(
-                f"{name}/probabilities must lie in [0, 1] and each row sum to 1; give a softmax of logits"
-            )
+        doors.probabilities(array, f"{name}/probabilities")
 
 
 def check_labels(labels: np.ndarray, samples: int, classes: int, name: str = "labels") -> None:
