@@ -20,7 +20,7 @@ from scipy.sparse import csr_matrix
 
 import glitchtrace
 from glitchtrace.audit import cleaning
-from glitchtrace.audit.samples import from_arrays, read
+from glitchtrace.audit.samples import from_arrays, load_array, read
 from glitchtrace.audit.settings import Settings
 from glitchtrace.command import main
 from glitchtrace.core.errors import GlitchtraceError
@@ -133,6 +133,26 @@ ROWS, LABELS = np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3)
 def test_arrays_and_frames_are_checked(X: object, y: object, message: str) -> None:
     with pytest.raises(GlitchtraceError, match=message):
         from_arrays(X, y, Settings())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "objects.npy",
+            r"\(it holds Python objects\); save it as text or numbers, such as array.astype\(str\)",
+        ),
+        ("t.csv", "t.csv: no array of labels; give a .npy file, written by numpy.save"),
+        ("both.npz", "both.npz: no array of labels; give a .npy file"),
+        ("none.npy", "No such file"),
+    ],
+)
+def test_a_file_that_holds_no_array_is_told_what_it_lacks(name: str, message: str, tmp_path: Path) -> None:
+    np.save(tmp_path / "objects.npy", np.array(["a", None], dtype=object))
+    np.savez(tmp_path / "both.npz", LABELS)
+    (tmp_path / "t.csv").write_text("y\n1\n")
+    with pytest.raises(GlitchtraceError, match=message):
+        load_array(tmp_path / name, "labels")
 
 
 FRAME = pd.DataFrame(ROWS, columns=["a", "b"]).assign(y=LABELS)

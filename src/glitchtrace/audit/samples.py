@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FLAG = "glitchtrace_flag"  # the column of cleaned data that marks rows to look at
 _FEW_VALUES = 20  # a column of at most so many whole numbers is a column of classes
 _OFTEN = 10  # rows of a value, or of a class, that are no accident
+_NPY = b"\x93NUMPY"  # with which such a file begins
 _MOST_CELLS = 3 * 10**8  # of a table of probabilities, rows × classes
 
 
@@ -635,12 +636,20 @@ def hash_features(features: np.ndarray) -> np.ndarray:
 def load_array(path: str | Path, what: str) -> np.ndarray:
     """An array from ``.npy``.  Raises GlitchtraceError where it is none."""
     try:
-        array: np.ndarray = np.load(path, allow_pickle=False)
+        with open(path, "rb") as stream:
+            begun = stream.read(len(_NPY))
+        array: np.ndarray = np.load(path, allow_pickle=False) if begun == _NPY else np.empty(0)
     except (OSError, ValueError, EOFError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise GlitchtraceError(f"{path}: no array of {what} ({reason}); give a .npy file") from None
-    if not isinstance(array, np.ndarray):
-        raise GlitchtraceError(f"{path}: no array of {what}; give a .npy file")
+        remedy = "give a .npy file"
+        if "Object arrays" in reason:
+            reason, remedy = (
+                "it holds Python objects",
+                "save it as text or numbers, such as array.astype(str)",
+            )
+        raise GlitchtraceError(f"{path}: no array of {what} ({reason}); {remedy}") from None
+    if begun != _NPY:
+        raise GlitchtraceError(f"{path}: no array of {what}; give a .npy file, written by numpy.save")
     return array
 
 
