@@ -10,11 +10,12 @@ from pathlib import Path
 from glitchtrace.audit.console import add_parsers
 from glitchtrace.core.errors import GlitchtraceError
 
+_INTERRUPTED = 130  # status of a command that a signal of the keyboard has ended
 _STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # categories of Unicode
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand; returns 0, or 1 after a line that says what is wrong."""
+    """Run one subcommand; returns 0, 1 after a line that says what is wrong, 130 after Ctrl-C."""
     given = _parser().parse_args(arguments)
     try:
         print(_shown(_answer(given)))
@@ -25,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         print(f"error: {_shown(f'{place}{error.strerror or error}')}; mend this and repeat", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        # On a line of its own, behind the ^C.
+        print("\nstopped; the same command goes on where it was stopped", file=sys.stderr)
+        return _INTERRUPTED
     return 0
 
 

@@ -13,7 +13,7 @@ import pytest
 from glitchtrace.audit import cleaning, example
 from glitchtrace.audit.cleaning import FLAG, neutral, restored
 from glitchtrace.audit.run import audit_path
-from glitchtrace.audit.samples import read
+from glitchtrace.audit.samples import from_arrays, read
 from glitchtrace.audit.settings import Settings
 from glitchtrace.command import main
 from glitchtrace.core import files
@@ -219,6 +219,26 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "out/cleaned.csv").mkdir(parents=True)
     assert main(["audit", str(path), "--label", "diagnosis", "--out", str(tmp_path / "out")]) == 1
     assert f"{tmp_path / 'out/cleaned.csv'}: a folder stands where" in capsys.readouterr().err
+
+
+def test_an_interrupt_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glitchtrace.audit.run.detect", interrupted)
+    path = table_in(tmp_path, "t.csv")
+    assert main(["audit", str(path), "--label", "diagnosis", "--out", str(tmp_path / "out")]) == 130
+    assert capsys.readouterr().err == "\nstopped; the same command goes on where it was stopped\n"
+
+
+def test_labels_that_are_no_numbers_are_written_back(tmp_path: Path) -> None:
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.linspace(0, 1, 60)
+    y[3], y[5] = np.inf, np.nan
+    path = cleaning.write(from_arrays(X, y, Settings()), cleaning.Repairs({}, frozenset(), {}), tmp_path, "c")
+    written = pd.read_csv(path).label
+    np.testing.assert_array_equal(written, y)
 
 
 def test_the_list_as_written_applies_to_the_same_bytes(audited: Path, tmp_path: Path) -> None:
