@@ -125,8 +125,47 @@ def test_labels_come_from_subfolders_or_a_file(tmp_path: Path) -> None:
     assert read_folder(tmp_path, {"b/2.png": "x"}).files == ("b/2.png",)
     with pytest.raises(GlitchtraceError, match=r"names c/3\.png, which is not in the folder"):
         read_folder(tmp_path, {"c/3.png": "x"})
+    (tmp_path / "a" / "nothing").mkdir()
     with pytest.raises(GlitchtraceError, match="no pictures"):
         read_folder(tmp_path / "a" / "nothing")
+    with pytest.raises(GlitchtraceError, match="a/none: cannot be read"):
+        read_folder(tmp_path / "a" / "none")
+
+
+def test_links_are_followed_once_and_what_is_left_out_is_said(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "pictures", tmp_path / "elsewhere"
+    names = ("pictures/a/1.png", "pictures/a/.2.png", "pictures/.ipynb_checkpoints/3.png", "elsewhere/4.png")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(half_dark()).save(tmp_path / name)
+    (folder / "a/5.heic").write_bytes(b"")
+    (folder / "b").symlink_to(elsewhere)
+    (folder / "a/round").symlink_to(folder)
+    (elsewhere / "back").symlink_to(folder / "a")
+    (folder / "a/gone.png").symlink_to(tmp_path / "nothing.png")
+    found = read_folder(folder)
+    assert found.files == ("a/1.png", "a/gone.png", "b/4.png", "b/back/1.png", "b/back/gone.png")
+    assert found.labels == ("a", "a", "b", "b", "b")
+    told = " ".join(found.notes)
+    assert (
+        "3 pictures (the first: .ipynb_checkpoints/3.png) have a name or a folder that begins with a dot"
+        in told
+    )
+    assert "2 files (the first: a/5.heic) do not end as a picture" in told
+    some = read_folder(folder, {"a/1.png": "x", "a/.2.png": "y"})
+    assert some.labels == ("y", "x")
+    assert some.notes[0].startswith("4 pictures (the first: a/gone.png) do not stand in the labels file")
+    with pytest.raises(GlitchtraceError, match=r"names a/5\.heic, which is no picture"):
+        read_folder(folder, {"a/5.heic": "x"})
+
+
+def test_a_message_names_the_column_of_the_labels_file(tmp_path: Path) -> None:
+    for number in range(2):
+        Image.fromarray(half_dark()).save(tmp_path / f"{number}.png")
+    (tmp_path / "l.csv").write_text("file,val\n0.png,\n1.png,\n")
+    settings = Settings(labels=str(tmp_path / "l.csv"), label="val")
+    with pytest.raises(GlitchtraceError, match=r"l\.csv: column 'val' holds no labels"):
+        picture_samples.read_pictures(tmp_path, settings, Dialect())
 
 
 def test_classes_of_folders_stand_in_the_order_of_their_names(tmp_path: Path) -> None:
@@ -157,12 +196,17 @@ def test_a_folder_is_audited_where_it_lies(tmp_path: Path) -> None:
             Image.fromarray(noisy).save(folder / label / f"{number:02d}.png")
     twin = (folder / "left" / "00.png").read_bytes()
     (folder / "left" / "twin.png").write_bytes(twin)
-    (folder / "right" / "broken.jpg").write_bytes(b"no picture")
+    for label in ("left", "right"):
+        (folder / label / "broken.jpg").write_bytes(b"no picture")
     before = {path: hashlib.sha256(path.read_bytes()).digest() for path in folder.rglob("*.*")}
     found = audit_path(folder, out=tmp_path / "out", side=32, gain_repeats=0).issues.set_index("id")
     assert found.verdict["left/twin.png"] == "near duplicate"
     assert found.duplicate_of["left/twin.png"] == "left/00.png"
-    assert found.verdict["right/broken.jpg"] == "corrupted"
+    for label in ("left", "right"):  # what cannot be read resembles nothing, not even each other
+        assert found.verdict[f"{label}/broken.jpg"] == "corrupted"
+        assert found.evidence[f"{label}/broken.jpg"].startswith("cannot be read as a picture")
+        assert ";" not in found.evidence[f"{label}/broken.jpg"]
+        assert not found.loc[f"{label}/broken.jpg", ["duplicate_of", "proposed", "supporters"]].any()
     assert {path: hashlib.sha256(path.read_bytes()).digest() for path in folder.rglob("*.*")} == before
     assert not list((tmp_path / "out").rglob("*.png"))
 
@@ -180,6 +224,8 @@ def test_pictures_that_were_saved_anew_leak(tmp_path: Path) -> None:
             picture.save(tmp_path / "test/same.bmp")
         if number == 4:
             picture.save(tmp_path / "test/again.jpg", quality=95)
+    for place in ("train/a", "test"):  # the first of both: no leak
+        (tmp_path / place / "0.png").write_bytes(b"no picture")
     found = audit_path(
         tmp_path / "train", side=32, trusted=str(tmp_path / "test"), gain_repeats=0
     ).issues.set_index("id")

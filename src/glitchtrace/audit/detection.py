@@ -45,8 +45,9 @@ def detect(
     n = len(samples)
     nothing = np.empty((n, 0))
     near, distances = nothing.astype(np.int64), nothing
-    if views is not None and n > 2:
-        near, distances = neighbourhood.nearest(views.lines, neighbourhood.NEIGHBOURS, settings.seed)
+    read = np.arange(n) if samples.unread is None else np.flatnonzero(~samples.unread)
+    if views is not None and len(read) > 2:
+        near, distances = _nearest(views.lines, read, settings.seed)
     tick(0.1)
     matrix = views.lines if views is not None else None
     twins = neighbourhood.duplicates(
@@ -58,9 +59,12 @@ def detect(
         small=None if views is None else views.small,
     )
     far, far_probability, far_flags = np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool)
-    if views is not None and n >= 20:
-        far, far_probability, far_flags = neighbourhood.far_rows(
-            views.lines, samples.labels, distances, settings.max_false
+    if views is not None and len(read) >= 20:
+        far[read], far_probability[read], far_flags[read] = neighbourhood.far_rows(
+            views.lines[read],
+            None if samples.labels is None else samples.labels[read],
+            distances[read],
+            settings.max_false,
         )
     tick(0.15)
     facts: dict[str, Any] = {
@@ -96,9 +100,11 @@ def detect(
     leak_of = np.full(n, "", dtype=object)
     leak_exact = np.zeros(n, dtype=bool)
     if samples.trusted is not None:
-        places, leak_exact = neighbourhood.leaks(
-            samples.hashes, samples.trusted.hashes, matrix, None if views is None else views.trusted, distances,
-            table=samples.kind == "table", seed=settings.seed, small=None if views is None else views.small,
+        places = np.full(n, -1)
+        places[read], leak_exact[read] = neighbourhood.leaks(
+            samples.hashes[read], samples.trusted.hashes, None if matrix is None else matrix[read],
+            None if views is None else views.trusted, distances[read], table=samples.kind == "table",
+            seed=settings.seed, small=None if views is None or views.small is None else views.small[read],
             others_small=None if views is None else views.trusted_small,
         )  # fmt: skip
         for row in map(int, np.flatnonzero(places >= 0)):
@@ -143,14 +149,27 @@ class _Labels:
         )  # fmt: skip
 
 
+def _nearest(matrix: np.ndarray, rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Neighbours (n, k) among ``rows`` and their distances; of other rows themselves, as far as any."""
+    found, apart = neighbourhood.nearest(matrix[rows], neighbourhood.NEIGHBOURS, seed)
+    if len(rows) == len(matrix):
+        return found, apart
+    near = np.repeat(np.arange(len(matrix))[:, None], found.shape[1], axis=1)
+    distances = np.full(near.shape, apart.max(), dtype=apart.dtype)
+    near[rows], distances[rows] = rows[found], apart
+    return near, distances
+
+
 def _judged(samples: Samples) -> np.ndarray:
-    """Rows (n,) that train and are judged: with a label and a time, of a class that is not too rare."""
-    dated = np.ones(len(samples), dtype=bool) if samples.times is None else ~np.isnan(samples.times)
+    """Rows (n,) that train and are judged: read, with a label and a time, of a class that is not too rare."""
+    usable = np.ones(len(samples), dtype=bool) if samples.times is None else ~np.isnan(samples.times)
+    if samples.unread is not None:
+        usable &= ~samples.unread
     if samples.target is not None:
-        known: np.ndarray = ~np.isnan(samples.target) & dated
+        known: np.ndarray = ~np.isnan(samples.target) & usable
         return known
     assert samples.labels is not None
-    known = (samples.labels >= 0) & dated
+    known = (samples.labels >= 0) & usable
     sizes = np.bincount(samples.labels[known], minlength=len(samples.class_names))
     judged: np.ndarray = known & (sizes[np.maximum(samples.labels, 0)] >= _RARE)
     return judged
@@ -268,7 +287,7 @@ def _classes(
         result.more[name.replace(" ", "_")] = np.zeros(n)
         result.more[name.replace(" ", "_")][rows] = 1 - values[np.arange(len(y)), y]
     rows = np.flatnonzero(judged)
-    lost = np.flatnonzero(labels < 0)
+    lost = np.flatnonzero((labels < 0) if samples.unread is None else (labels < 0) & ~samples.unread)
     if len(lost) and views is not None and best is not None:
         learner = next(
             each

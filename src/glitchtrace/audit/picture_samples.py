@@ -18,7 +18,7 @@ from glitchtrace.audit.store import Store
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.heap import kept_heap
 from glitchtrace.data import table_files
-from glitchtrace.data.picture_folders import SUFFIXES, Pictures, find_pictures, read_folder, squares
+from glitchtrace.data.picture_folders import SUFFIXES, Pictures, read_folder, squares
 from glitchtrace.data.table_files import Dialect
 
 _BATCH = 25
@@ -35,28 +35,28 @@ def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
     if not (settings.features or settings.probabilities):  # else no network sees the pictures
         used += ["side", "backbone", *(() if settings.backbone else ("quality",))]
     settings.refuse_idle(str(path), "this folder of pictures", used)
-    named, stored = _labels_file(settings, dialect) if settings.labels else (None, False)
+    from_file = _labels_file(settings, dialect) if settings.labels else None
+    named, stored, origin, name = from_file or (None, False, str(path), "label")
     pictures = read_folder(path, named)
     observed = np.array(pictures.labels, dtype=object)
     role: table_files.Role = "numeric" if settings.task == "numbers" else "categorical"
-    column = table_files._typed_text("label", observed, ".", role, role == "categorical")
-    found = targets(column, observed, settings, str(path), "label", stored)
+    column = table_files._typed_text(name, observed, ".", role, role == "categorical")
+    found = targets(column, observed, settings, origin, name, stored)
     ids = np.array(pictures.files, dtype=object)
     return Samples(
         "pictures", str(path), ids, np.arange(len(pictures)), _digest(ids, observed, _content(pictures)),
-        found.labels, found.class_names, found.numbers, pictures=pictures, odd=found.odd, notes=found.notes,
-        order_told=found.order_told,
+        found.labels, found.class_names, found.numbers, pictures=pictures, odd=found.odd,
+        notes=(*pictures.notes, *found.notes), order_told=found.order_told,
     )  # fmt: skip
 
 
 def read_unlabelled(path: Path) -> Samples:
     """Samples of a picture folder whose labels are not asked for."""
-    files = find_pictures(path)
-    pictures = Pictures(path, files, ("",) * len(files))
+    pictures = read_folder(path, labelled=False)
+    ids = np.array(pictures.files, dtype=object)
     return Samples(
-        "pictures", str(path), np.array(files, dtype=object), np.arange(len(files)),
-        _digest(np.array(files, dtype=object), _content(pictures)), pictures=pictures,
-    )  # fmt: skip
+        "pictures", str(path), ids, np.arange(len(ids)), _digest(ids, _content(pictures)), pictures=pictures
+    )
 
 
 def _content(pictures: Pictures) -> str:
@@ -70,8 +70,8 @@ def _content(pictures: Pictures) -> str:
     return content.hexdigest()
 
 
-def _labels_file(settings: Settings, dialect: Dialect) -> tuple[dict[str, str], bool | None]:
-    """File → label, and whether the labels are stored as numbers, see ``targets``."""
+def _labels_file(settings: Settings, dialect: Dialect) -> tuple[dict[str, str], bool | None, str, str]:
+    """File → label, whether the labels are stored as numbers, see ``targets``, and the names of table and column."""
     assert settings.labels is not None
     table = table_files.read_table(settings.labels, dialect, settings.label)
     label = table.resolve(settings.label, "label") if settings.label else None
@@ -94,7 +94,8 @@ def _labels_file(settings: Settings, dialect: Dialect) -> tuple[dict[str, str], 
                 f"{table.name}, line {row + table.first_row}: {file} has another label before; keep one of the lines"
             )
     kind = table.cells.column(label).type
-    return found, None if table.dialect.delimiter else table_files.holds_numbers(kind)
+    stored = None if table.dialect.delimiter else table_files.holds_numbers(kind)
+    return found, stored, table.name, label
 
 
 def _are_files(cells: np.ndarray) -> bool:
@@ -117,7 +118,8 @@ def represent(
     )
     odd = {int(row): text for row, text in record["odd"].items()}
     hashes = np.array(record["hashes"], dtype=object)
-    samples = replace(samples, hashes=hashes, odd={**odd, **samples.odd})
+    unread = np.isin(np.arange(len(samples)), record["unread"])
+    samples = replace(samples, hashes=hashes, odd={**odd, **samples.odd}, unread=unread if embed else None)
     trusted: dict[str, np.ndarray] | None = None
     if samples.trusted is not None and samples.trusted.pictures is not None:
         other = samples.trusted.pictures
@@ -127,8 +129,13 @@ def represent(
             [samples.trusted.digest, choice],
             lambda: _seen(other, settings, embed, tick),
         )
-        found = np.array(seen["hashes"], dtype=object)
-        samples = replace(samples, trusted=replace(samples.trusted, hashes=found))
+        # What cannot be read has no content that could stand elsewhere.
+        kept = np.setdiff1d(np.arange(len(other)), seen["unread"])
+        trusted = {name: values[kept] for name, values in trusted.items()} if len(kept) else None
+        found = np.array(seen["hashes"], dtype=object)[kept]
+        samples = replace(
+            samples, trusted=replace(samples.trusted, ids=samples.trusted.ids[kept], hashes=found)
+        )
     if not embed:
         return samples, Representation(np.zeros((len(samples), 1), dtype=np.float32), None, "none")
     parts, others = _reduced(arrays, list(odd), settings.seed, trusted)
@@ -150,7 +157,7 @@ def _seen(
     interpolation = network.interpolation if network is not None else "bilinear"
     n = len(pictures)
     arrays: dict[str, np.ndarray] = {}
-    hashes, odd = [], {}
+    hashes, odd, unread = [], {}, []
     waiting: list[np.ndarray] = []
     passing: deque[tuple[int, Future[dict[str, np.ndarray]]]] = deque()
 
@@ -176,6 +183,8 @@ def _seen(
             put("statistics", row, numbers[None])
             if wrong:
                 odd[row] = wrong
+            if pixels is None:
+                unread.append(row)
             waiting.append(pixels if pixels is not None else np.full((side, side, 3), 127, dtype=np.uint8))
             if len(waiting) == _BATCH:
                 flush(ahead, row)
@@ -188,6 +197,7 @@ def _seen(
         "hashes": hashes,
         "odd": {str(row): text for row, text in sorted(odd.items())},
         "said": said,
+        "unread": unread,
     }
 
 

@@ -36,6 +36,7 @@ class Samples:
     float64, NaN where missing, or None.  ``groups``: codes or None; ``times``: numbers or None.  ``hashes``: (n,)
     digest of the content of each sample without its id and label.  ``odd``: row → what is wrong with it at sight.
     ``texts``: labels (n,) of arrays as text.
+    ``unread``: (n,) whether a sample shows nothing that could be compared, None where all do.
     ``digest``: of everything that was read.  ``order_told``: see ``Target``.
     """
 
@@ -57,6 +58,7 @@ class Samples:
     features: np.ndarray | None = None
     probabilities: np.ndarray | None = None
     odd: Mapping[int, str] = field(default_factory=dict)
+    unread: np.ndarray | None = None
     notes: tuple[str, ...] = ()
     trusted: "Samples | None" = None
     order_told: bool = True

@@ -419,9 +419,35 @@ def content(path: str | Path) -> str:
     if not path.is_dir():
         return crc32(path)
     value = 0
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        value = zlib.crc32(f"{file.relative_to(path).as_posix()} {crc32(file)}\n".encode(), value)
+    for file in below(path):
+        if (path / file).is_file():
+            value = zlib.crc32(f"{file} {crc32(path / file)}\n".encode(), value)
     return f"{value:08x}"
+
+
+def below(folder: Path) -> list[str]:
+    """Paths of all files below a folder, relative to it, in the order of their parts.
+
+    Links to folders are followed, but not to a folder in which they lie.  A link to nothing is a file that cannot be
+    read.  Raises GlitchtraceError for a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise GlitchtraceError(f"{error.filename}: cannot be read ({error.strerror or error}); correct it")
+
+    found = []
+    around: dict[Path, tuple[Path, ...]] = {folder: (folder.resolve(),)}  # the real folders in which one lies
+    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        place = Path(root)
+        for name in list(folders):
+            real = (place / name).resolve()
+            if real in around[place]:
+                folders.remove(name)
+            around[place / name] = (*around[place], real)
+        for path in (place / name for name in names):
+            if path.is_file() or path.is_symlink():
+                found.append(path.relative_to(folder))
+    return [path.as_posix() for path in sorted(found)]
 
 
 def crc32(path: str | Path) -> str:

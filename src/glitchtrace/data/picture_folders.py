@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 
 if TYPE_CHECKING:
@@ -22,11 +23,15 @@ _SMALL = 16  # side of the grey picture that tells a copy saved anew from anothe
 
 @dataclass(frozen=True)
 class Pictures:
-    """``files``: paths below ``folder``, sorted; ``labels``: their labels as text, "" where there is none."""
+    """``files``: paths below ``folder``, sorted; ``labels``: their labels as text, "" where there is none.
+
+    ``notes``: what lies in the folder and was left out.
+    """
 
     folder: Path
     files: tuple[str, ...]
     labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.files)
@@ -36,48 +41,53 @@ class Pictures:
         return self.folder / self.files[row]
 
 
-def find_pictures(folder: Path) -> tuple[str, ...]:
-    """Paths below ``folder`` of its pictures, sorted.  Raises GlitchtraceError where there are none."""
-    try:
-        found = sorted(
-            path.relative_to(folder).as_posix()
-            for path in folder.rglob("*")
-            if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-        )
-    except OSError as error:
-        raise GlitchtraceError(f"{folder}: cannot be read ({error.strerror or error}); correct it") from None
-    if not found:
-        raise GlitchtraceError(
-            f"{folder}: no pictures ({', '.join(SUFFIXES[:3])}, …) lie in this folder; give another"
-        )
-    return tuple(found)
+def read_folder(
+    folder: str | Path, labels: Mapping[str, str] | None = None, *, labelled: bool = True
+) -> Pictures:
+    """Find the pictures of a folder, also behind links to folders.
 
-
-def read_folder(folder: str | Path, labels: Mapping[str, str] | None = None) -> Pictures:
-    """Find the pictures of a folder.
-
-    ``labels``: file, relative to the folder -> label; without it the label is the first folder below.  Raises
+    ``labels``: file, relative to the folder -> label; without it the label is the first folder below, and files and
+    folders whose names begin with a dot are left out.  ``labelled``: whether labels are asked for.  Raises
     GlitchtraceError where there are no pictures, or a labelled file is missing.
     """
     folder = Path(folder)
-    found = find_pictures(folder)
-    if labels is None:
-        named = tuple(file.partition("/")[0] if "/" in file else "" for file in found)
-        if not any(named):
+    every = files.below(folder)
+    pictures = sorted(file for file in every if Path(file).suffix.lower() in SUFFIXES)
+    hidden = [file for file in pictures if "/." in f"/{file}"]
+    found = [file for file in pictures if "/." not in f"/{file}"]
+    if not (found if labels is None else pictures):
+        raise GlitchtraceError(
+            f"{folder}: no pictures ({', '.join(SUFFIXES[:3])}, …) lie in this folder; give another"
+        )
+    notes = []
+    if labels is not None:
+        missing = sorted(labels.keys() - set(pictures))
+        if missing:
+            what = f"no picture ({', '.join(SUFFIXES)})" if missing[0] in every else "not in the folder"
+            raise GlitchtraceError(
+                f"{folder}: the labels file names {missing[0]}, which is {what} "
+                f"({len(missing)} of {len(labels)} are not); correct its paths"
+            )
+        lost = [file for file in found if file not in labels]
+        found = [file for file in pictures if file in labels]
+        named = [labels[file] for file in found]
+        notes += _left_out("pictures", lost, "do not stand in the labels file")
+    else:
+        named = [file.partition("/")[0] if "/" in file else "" for file in found]
+        if labelled and not any(named):
             raise GlitchtraceError(
                 f"{folder}: the pictures lie in no class subfolders; make a subfolder per class "
                 "(an audit also takes --labels FILE)"
             )
-        return Pictures(folder, found, named)
-    have = set(found)
-    missing = [file for file in labels if file not in have]
-    if missing:
-        raise GlitchtraceError(
-            f"{folder}: the labels file names {missing[0]}, which is not in the folder "
-            f"({len(missing)} of {len(labels)} are not); correct its paths"
-        )
-    files = tuple(file for file in found if file in labels)
-    return Pictures(folder, files, tuple(labels[file] for file in files))
+        notes += _left_out("pictures", hidden, "have a name or a folder that begins with a dot")
+    other = [file for file in every if "/." not in f"/{file}" and Path(file).suffix.lower() not in SUFFIXES]
+    notes += _left_out("files", other, "do not end as a picture that is read")
+    return Pictures(folder, tuple(found), tuple(named), tuple(notes))
+
+
+def _left_out(what: str, some: Sequence[str], why: str) -> list[str]:
+    """A note on files that are left out, or none."""
+    return [f"{len(some)} {what} (the first: {some[0]}) {why}; they are left out."] if some else []
 
 
 def open_picture(path: Path) -> "Image.Image":

@@ -327,7 +327,7 @@ def read_picture_folder(settings: Mapping[str, Any]) -> Pool:
 
 
 def _count_pictures(folder: Path) -> int:
-    return sum(path.suffix.lower() in SUFFIXES for path in folder.rglob("*"))
+    return sum(Path(file).suffix.lower() in SUFFIXES for file in files.below(folder))
 
 
 COMPONENTS = {
