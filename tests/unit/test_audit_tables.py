@@ -366,3 +366,28 @@ def test_a_column_that_tells_the_label_is_named(tmp_path: Path) -> None:
     ):
         notes = rows_of(tmp_path, **columns).notes
         assert [note.split("'")[1] for note in notes if "alone tells the label" in note] == telling
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_those_of_the_file(tmp_path: Path, encoding: str, end: str) -> None:
+    records = ["", "x,é,y", "1,a,u", "", "2,b,v", f'3,"one{end}{end}two",u', "4,d,v", "", ""]
+    path = write(tmp_path, end.join(records), encoding)
+    table = read_table(path)
+    lines = path.read_bytes().decode(encoding).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    assert table.lines.tolist() == [3, 5, 6, 9]
+    assert [lines[line - 1][0] for line in table.lines] == list("1234")
+    assert read(path, Settings(label="y")).ids.tolist() == ["3", "5", "6", "9"]
+    assert table.place(2) == "line 6"
+    with pytest.raises(GlitchtraceError, match=r"line 10: 2 cells where the first row has 3"):
+        read_table(write(tmp_path, end.join([*records[:-2], "5,e", ""]), encoding))
+    assert read_table(write(tmp_path, "1,2\n\n3,4\n"), Dialect(header=False)).lines.tolist() == [1, 3]
+    assert from_frame(pd.DataFrame({"a": [1, 2]})).place(1) == "row 1"
+
+
+def test_a_name_that_two_columns_have_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, "x,lab,lab\n" + "".join(f"{row % 7}.5,{'uv'[row % 2]},w\n" for row in range(30)))
+    note = "More than one column is named 'lab': the first is meant by it, the next is 'lab (2)'."
+    assert note in read(path, Settings(label="lab")).notes
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["lab", "lab"])
+    assert note in from_arrays(frame, ["u", "v"] * 15, Settings()).notes

@@ -72,9 +72,9 @@ def test_large_neighbours_stay_apart(tmp_path, column, distinct):
         (TABLE, {}, "which column is the label"),
         (TABLE, {"label": "z"}, "no column 'z' for label"),
         (TABLE, {"label": "y", "leave_out": ["z"]}, "no column 'z' for leave_out"),
-        ("x,y\n1,a\n2,\n3,b\n", {"label": "y"}, "column 'y': row 3 has no label"),
+        ("x,y\n1,a\n2,\n3,b\n", {"label": "y"}, "column 'y': line 3 has no label"),
         ("x,y\n1,a\n1,b\n", {"label": "y"}, "no column of numbers"),
-        ("x,y\n" + "1,a\n2,b\n" * 60 + "oops,a\n", {"label": "y"}, "row 122 holds 'oops'"),
+        ("x,y\n" + "1,a\n2,b\n" * 60 + "oops,a\n", {"label": "y"}, "line 122 holds 'oops'"),
     ],
 )
 def test_a_fault_of_a_table_is_one_line(tmp_path, text, settings, message):

@@ -256,7 +256,7 @@ def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
     labels, dropped, flagged = {}, set(), {}
     said: dict[int, tuple[int, str]] = {}
     for number in range(len(table)):
-        line = number + table.first_row
+        line = int(table.lines[number])
         place = f"{path}, line {line}"
         if "decision" in columns and columns["decision"][number].strip().lower() not in (
             "accept",

@@ -91,7 +91,7 @@ def _labels_file(settings: Settings, dialect: Dialect) -> tuple[dict[str, str], 
     for row, (file, value) in enumerate(zip(table.text(files), table.text(label), strict=True)):
         if found.setdefault(Path(str(file)).as_posix(), str(value)) != str(value):
             raise GlitchtraceError(
-                f"{table.name}, line {row + table.first_row}: {file} has another label before; keep one of the lines"
+                f"{table.name}, {table.place(row)}: {file} has another label before; keep one of the lines"
             )
     kind = table.cells.column(label).type
     stored = None if table.dialect.delimiter else table_files.holds_numbers(kind)

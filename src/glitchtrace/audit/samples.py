@@ -234,7 +234,12 @@ def read_trusted(path: str | Path, samples: Samples, settings: Settings) -> Samp
         features = features.astype(np.float32)
         hashes = hash_features(features)
         return Samples(
-            "arrays", str(path), numbered(len(features), 0), hashes, _digest(hashes), features=features
+            "arrays",
+            str(path),
+            numbered(np.arange(len(features))),
+            hashes,
+            _digest(hashes),
+            features=features,
         )
     dialect = Dialect(settings.delimiter, settings.encoding, settings.decimal, settings.header)
     known = samples.columns[0].name if samples.columns else settings.label  # a row that holds it is a header
@@ -247,7 +252,7 @@ def read_trusted(path: str | Path, samples: Samples, settings: Settings) -> Samp
             )
         columns.append(_like(table.column(column.name, column.role), column, len(table), str(path)))
     named = settings.id is not None and settings.id in table.names
-    ids = table.text(str(settings.id)) if named else numbered(len(table), table.first_row)
+    ids = table.text(str(settings.id)) if named else numbered(table.lines)
     hashes = hash_rows(columns, len(table))
     return Samples("table", str(path), ids, hashes, _digest(hashes, ids), columns=tuple(columns), table=table)
 
@@ -298,6 +303,10 @@ def from_table(table: Table, settings: Settings) -> Samples:
             f"decimal {'comma' if table.dialect.decimal == ',' else 'point'}, "
             f"{'with' if table.dialect.header else 'without'} header."
         )
+    notes += [
+        f"More than one column is named '{name}': the first is meant by it, the next is '{name} (2)'."
+        for name in table.doubled
+    ]
     columns: list[Column] = []
     for name in table.names:
         if name == label or name in dropped or name in (special.get("id"), special.get("group")):
@@ -325,7 +334,7 @@ def from_table(table: Table, settings: Settings) -> Samples:
     found = targets(table.column(label, role), observed, settings, table.name, label, stored)
     notes += found.notes
     notes += [_TELLING.format(name) for name in _telling(columns, found)]
-    ids = table.text(special["id"]) if "id" in special else numbered(len(table), table.first_row)
+    ids = table.text(special["id"]) if "id" in special else numbered(table.lines)
     if "id" in special and len(set(ids)) < len(ids):
         notes.append(f"Column '{special['id']}' does not tell all rows apart; the column row does.")
     groups = codes_of(table.text(special["group"])) if "group" in special else None
@@ -435,7 +444,7 @@ def from_arrays(
     found = targets(column, observed, settings, name, "labels", table_files.holds_numbers(stored.type))
     hashes = hash_features(features)
     return Samples(
-        "arrays", name, numbered(len(features), 0), hashes, _digest(hashes, observed), found.labels,
+        "arrays", name, numbered(np.arange(len(features))), hashes, _digest(hashes, observed), found.labels,
         found.class_names, found.numbers, features=features, odd=found.odd, notes=found.notes,
         texts=observed,
     )  # fmt: skip
@@ -564,9 +573,9 @@ def _few(texts: Sequence[str], most: int = 5) -> str:
     return "; ".join(texts[:most]) + (f"; and {len(texts) - most} more" if len(texts) > most else "")
 
 
-def numbered(n: int, first: int) -> np.ndarray:
-    """Ids of rows without an id column: their numbers."""
-    return np.array([str(first + row) for row in range(n)], dtype=object)
+def numbered(places: np.ndarray) -> np.ndarray:
+    """Ids of rows without an id column: where they stand."""
+    return np.array([str(place) for place in places.tolist()], dtype=object)
 
 
 def codes_of(values: np.ndarray) -> np.ndarray:

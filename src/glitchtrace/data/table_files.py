@@ -98,7 +98,8 @@ class Column:
 class Table:
     """A table of the user's: its cells as they are, and typed columns.
 
-    ``first_row``: number of the line on which the first row stands (2 below a header).  ``stored``: the columns of a
+    ``lines``: (n,) the line of the file on which each row begins, its position from 0 where there are no lines.
+    ``doubled``: names that more than one column had.  ``stored``: the columns of a
     file that stores types, as they stand in it.
     """
 
@@ -106,7 +107,8 @@ class Table:
     cells: "pa.Table"
     dialect: Dialect
     suffix: str
-    first_row: int = 1
+    lines: np.ndarray
+    doubled: tuple[str, ...] = ()
     stored: "pa.Schema | None" = None
 
     def __len__(self) -> int:
@@ -128,6 +130,10 @@ class Table:
             return self.names[int(column)]
         known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
         raise GlitchtraceError(f"{self.name}: there is no column '{column}' for {option}; columns: {known}")
+
+    def place(self, row: int) -> str:
+        """Where a row stands, for a message: its line, or its position from 0 where there are no lines."""
+        return f"{'line' if self.dialect.delimiter else 'row'} {self.lines[row]}"
 
     def text(self, column: str, rows: np.ndarray | None = None) -> np.ndarray:
         """The cells of a column as text (n,) objects, "" where they are missing; of some rows where they are given."""
@@ -192,7 +198,7 @@ def from_frame(frame: Any, name: str = "table") -> Table:
             arrays.append(pa.array([None if value is None else str(value) for value in series], pa.string()))
         names.append(str(column))
     cells = _without_views(pa.table(arrays, names=_unique(names)))
-    return Table(name, cells, Dialect(decimal="."), ".parquet", 0)
+    return Table(name, cells, Dialect(decimal="."), ".parquet", np.arange(len(cells)), _doubled(names))
 
 
 def _read_binary(path: Path, suffix: str) -> Table:
@@ -210,8 +216,11 @@ def _read_binary(path: Path, suffix: str) -> Table:
         ) from None
     if cells.num_columns == 0:
         raise GlitchtraceError(f"{path}: the table has no columns; give a table with columns")
-    names = _unique(cells.column_names)
-    return Table(str(path), cells.rename_columns(names), Dialect(decimal="."), suffix, 0, stored)
+    names = cells.column_names
+    cells = cells.rename_columns(_unique(names))
+    return Table(
+        str(path), cells, Dialect(decimal="."), suffix, np.arange(len(cells)), _doubled(names), stored
+    )
 
 
 def _without_views(cells: "pa.Table") -> "pa.Table":
@@ -268,9 +277,11 @@ def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
     except (pa.ArrowException, ValueError, UnicodeError, EOFError) as error:
         ragged = re.search(r"(?:Row #(\d+): )?Expected \d+ columns, got (\d+)", str(error))
         if ragged:
-            place = f"row {ragged[1]}" if ragged[1] else "a row"
+            known = Dialect(delimiter, encoding)
+            begun = _begun(Table(str(path), pa.table({}), known, "", np.empty(0)))
+            line = next((line for line, found in begun if found and len(found) != width), ragged[1])
             raise GlitchtraceError(
-                f"{path}, {place}: {ragged[2]} cells where the first row has {width} (delimiter {delimiter!r}); "
+                f"{path}, line {line}: {ragged[2]} cells where the first row has {width} (delimiter {delimiter!r}); "
                 "mend the row, quote its text, or give the delimiter"
             ) from None
         if "UTF8" in str(error) or isinstance(error, UnicodeError) or "utf" in str(error).lower():
@@ -298,9 +309,10 @@ def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
         )
     decimal = dialect.decimal or _decimal(first[1:] if header else first, delimiter)
     known = replace(dialect, delimiter=delimiter, encoding=encoding, decimal=decimal, header=header)
-    return Table(
-        str(path), cells.rename_columns(_unique(found_names)), known, ending(str(path)), 2 if header else 1
-    )
+    cells = cells.rename_columns(_unique(found_names))
+    rows = np.arange(len(cells)) + 1 + header
+    table = Table(str(path), cells, known, ending(str(path)), rows, _doubled(found_names))
+    return replace(table, lines=_lines(table))
 
 
 def _stream(path: Path) -> Any:
@@ -339,6 +351,27 @@ def records(table: Table) -> Iterator[tuple[str, list[str]]]:
     for cells in csv.reader(lines(), delimiter=table.dialect.delimiter or ","):
         yield "".join(held), cells
         held.clear()
+
+
+def _begun(table: Table) -> Iterator[tuple[int, list[str]]]:
+    """The line on which each record of a text file begins, and its cells."""
+    line = 1
+    for record, cells in records(table):
+        yield line, cells
+        line += len(re.findall("\r\n|\r|\n", record))
+
+
+def _lines(table: Table) -> np.ndarray:
+    """The line (n,) on which each row of a text file begins: blank lines and cells of several lines move it."""
+    with io.TextIOWrapper(_open(Path(table.name)), encoding=exact_codec(table), newline="") as stream:
+        if sum(1 for _ in stream) == len(table) + bool(table.dialect.header):
+            return table.lines
+    try:
+        begun = [line for line, cells in _begun(table) if cells]
+    except csv.Error:
+        return table.lines
+    found = np.array(begun[bool(table.dialect.header) :], dtype=np.int64)
+    return found if len(found) == len(table) else table.lines
 
 
 def exact_codec(table: Table) -> str:
@@ -502,6 +535,10 @@ def _unique(names: Sequence[str]) -> list[str]:
         taken.add(candidate)
         found.append(candidate)
     return found
+
+
+def _doubled(names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name for name, count in Counter(names).items() if count > 1)
 
 
 def _first_line(error: BaseException) -> str:

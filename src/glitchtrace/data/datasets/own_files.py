@@ -182,7 +182,7 @@ def read_table_file(settings: Mapping[str, Any]) -> Pool:
         if column.odd:
             row, cell = next(iter(column.odd.items()))
             raise GlitchtraceError(
-                f"{path}: column '{name}' is {column.role}, but row {row + table.first_row} holds '{cell[:40]}'; "
+                f"{path}: column '{name}' is {column.role}, but {table.place(row)} holds '{cell[:40]}'; "
                 "mend the cell, or list the column under leave_out"
             )
         if column.role in ("numeric", "date", "boolean"):
@@ -200,7 +200,7 @@ def read_table_file(settings: Mapping[str, Any]) -> Pool:
         print(f"{path}: left out {', '.join(left_out)}", file=sys.stderr)
     if not columns:
         raise GlitchtraceError(f"{path}: no column of numbers or categories beside the label; add one")
-    labels, classes = _labels(table.text(label), f"{path}: column '{label}'", table.first_row)
+    labels, classes = _labels(table.text(label), f"{path}: column '{label}'", table.place)
     return Pool(
         features=np.stack(list(columns.values()), axis=1).astype(np.float32),
         labels=labels,
@@ -228,12 +228,14 @@ def _codes(column: Column) -> tuple[np.ndarray, tuple[str, ...]]:
     return np.where(lost, len(column.categories), column.values), names
 
 
-def _labels(cells: np.ndarray, place: str, first_row: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def _labels(
+    cells: np.ndarray, origin: str, place: Callable[[int], str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
     """Codes and names of classes given as text; names that are all numbers are sorted as such."""
     texts = np.array([str(cell).strip() for cell in cells], dtype=object)
     if (texts == "").any():
-        row = int((texts == "").argmax()) + first_row
-        raise GlitchtraceError(f"{place}: row {row} has no label; drop it or fill it in")
+        row = int((texts == "").argmax())
+        raise GlitchtraceError(f"{origin}: {place(row)} has no label; drop it or fill it in")
     names = sorted(set(texts), key=lambda text: (not text.lstrip("+-").isdecimal(), text))
     if all(name.lstrip("+-").isdecimal() for name in names):
         names.sort(key=int)
@@ -316,7 +318,9 @@ def read_picture_folder(settings: Mapping[str, Any]) -> Pool:
         if square is None:
             raise GlitchtraceError(f"{pictures.path(row)}: {fault}; replace or remove it")
         pixels[row] = square
-    labels, classes = _labels(np.array(pictures.labels, dtype=object), str(folder), 0)
+    labels, classes = _labels(
+        np.array(pictures.labels, dtype=object), str(folder), pictures.files.__getitem__
+    )
     return Pool(
         features=pixels,
         labels=labels,
