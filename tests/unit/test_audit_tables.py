@@ -391,3 +391,12 @@ def test_a_name_that_two_columns_have_is_told(tmp_path: Path) -> None:
     assert note in read(path, Settings(label="lab")).notes
     frame = pd.DataFrame(np.random.default_rng(0).normal(size=(30, 2)), columns=["lab", "lab"])
     assert note in from_arrays(frame, ["u", "v"] * 15, Settings()).notes
+
+
+def test_a_word_for_no_group_is_named(tmp_path: Path) -> None:
+    groups = ["p1", "none", "p2", "", "none", "p1"] * 5
+    text = "x,g,y\n" + "".join(f"{row % 7}.5,{group},{'uv'[row % 2]}\n" for row, group in enumerate(groups))
+    found = read(write(tmp_path, text), Settings(label="y", group="g"))
+    assert "Taken for no group, so that each such row stands alone: 'none' (10)." in found.notes
+    assert found.groups is not None
+    assert len(set(found.groups)) == 2 + 15

@@ -191,7 +191,8 @@ def with_extras(samples: Samples, settings: Settings, given: Mapping[str, Any] |
                     f"{key}: shape {found.shape} where the data have {len(samples)} rows; give one a row"
                 )
             elif key == "group":
-                samples = replace(samples, groups=codes_of(found))
+                groups, notes = groups_of(found)
+                samples = replace(samples, groups=groups, notes=(*samples.notes, *notes))
             else:
                 stored = _stored(found)
                 times, notes = times_of(
@@ -337,8 +338,10 @@ def from_table(table: Table, settings: Settings) -> Samples:
     ids = table.text(special["id"]) if "id" in special else numbered(table.lines)
     if "id" in special and len(set(ids)) < len(ids):
         notes.append(f"Column '{special['id']}' does not tell all rows apart; the column row does.")
-    groups = codes_of(table.text(special["group"])) if "group" in special else None
-    times = None
+    groups = times = None
+    if "group" in special:
+        groups, alone = groups_of(table.text(special["group"]))
+        notes += alone
     if "time" in special:
         times, undated = times_of(table.column(special["time"]), table.text(special["time"]), table.name)
         notes += undated
@@ -578,13 +581,17 @@ def numbered(places: np.ndarray) -> np.ndarray:
     return np.array([str(place) for place in places.tolist()], dtype=object)
 
 
-def codes_of(values: np.ndarray) -> np.ndarray:
-    """Codes (n,) of groups; a row without group is a group of its own."""
-    found, inverse = np.unique(np.asarray(values, dtype=str), return_inverse=True)
+def groups_of(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Codes (n,) of groups, and notes; a row without group is a group of its own."""
+    cells = np.asarray(values, dtype=str)
+    found, inverse = np.unique(cells, return_inverse=True)
     codes = inverse.astype(np.int64)
     lone = np.array([table_files._is_missing(value) for value in found])[codes]
     codes[lone] = len(found) + np.arange(int(lone.sum()))
-    return codes
+    words = cells[lone & (np.char.str_len(cells) > 0)]
+    if not len(words):
+        return codes, []
+    return codes, [f"Taken for no group, so that each such row stands alone: {table_files.counted(words)}."]
 
 
 def times_of(column: Column, cells: np.ndarray, origin: str) -> tuple[np.ndarray, list[str]]:
