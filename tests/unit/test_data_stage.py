@@ -79,6 +79,12 @@ def test_unusable_data_leave_no_file(tmp_path, monkeypatch):
     assert names_in(tmp_path) == []
 
 
+def test_a_dataset_that_loads_no_pool_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(COMPONENTS, "iris", Reader(lambda root: None))
+    with pytest.raises(GlitchtraceError, match=r"^dataset iris \(\S+\.py\): load returned NoneType"):
+        fetch(tmp_path, "iris")
+
+
 def test_an_unknown_dataset_lists_the_known_ones(tmp_path):
     with pytest.raises(GlitchtraceError, match=r"unknown dataset 'whine'; known: .*wine"):
         fetch(tmp_path, "whine")

@@ -133,6 +133,35 @@ def test_a_glitch_has_its_defaults_also_where_its_card_names_no_settings(name):
         complete(name, {"typo": 1}, "mnist")
 
 
+def relabelled(table):
+    return table.assign(label=(table["label"] + 1) % 10)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda table: None, "inject returned NoneType"),
+        (lambda table: table.iloc[:0], "a table without rows"),
+        (lambda table: table.drop(columns="kind"), "a table without kind"),
+        (
+            lambda table: table.assign(label=10),
+            "inject set label to 10; it must be a whole number from 0 to 9",
+        ),
+        (lambda table: table.assign(label=1.0), "inject set label to float64"),
+        (lambda table: table.assign(kind=7), "inject set kind to 7"),
+        (relabelled, "150 rows whose label differs from true_label and whose kind is not MISLABELLED"),
+        (lambda table: table, r"planted nothing at the ratio 0\.1"),
+        (lambda table: table.assign(kind=np.int8(1)), "planted nothing"),
+    ],
+)
+def test_a_glitch_that_does_not_mark_what_it_plants_is_named(cell, monkeypatch, made, message):
+    own = type("Own", (), {"inject": staticmethod(lambda table, **_: made(table))})
+    monkeypatch.setattr(registry, "load", lambda kind, name: own)
+    with pytest.raises(GlitchtraceError, match=rf"^glitch uniform \(\S+uniform\.py\): .*{message}"):
+        run(cell, "uniform", "0.1", {})
+    assert not (cell / "glitch.parquet").exists()
+
+
 def test_clustered_noise_is_no_step_of_a_mixture():
     steps = {"glitch": {"mixture@mine": {"steps": [{"glitch": "clustered", "ratio": 0.1}]}}}
     assert "clustered cannot be a step" in str(grid.illegal_data("digits", "mixture@mine", "native", steps))

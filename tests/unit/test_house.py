@@ -13,8 +13,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glitchtrace.core import configuration, files, grid, paths, provenance, reference, registry
+from glitchtrace.core import complaints, configuration, files, grid, paths, provenance, reference, registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.detectors import evidence
 from glitchtrace.papers.cincer import cells as cincer_cells
 from glitchtrace.papers.cleansing import cells as cleansing_cells
 from glitchtrace.papers.rdia import cells as rdia_cells
@@ -48,6 +49,111 @@ def test_every_component_has_a_card_with_a_summary_and_documented_settings(kind:
             assert fragment["description"].strip(), (name, key)
             assert "default" in fragment or "properties" in fragment, (name, key)
         assert registry.load(kind, name) is not None
+        complaints.check_card(registry.entry(kind, name))
+
+
+def test_cards_may_name_every_piece_of_evidence_and_no_other() -> None:
+    needs = registry.kinds()["detector"]["card"]["needs"]["items"]["enum"]
+    assert sorted(needs) == sorted(evidence.NEEDS)
+
+
+# The components of docs/extending.md, changed: file, what stands there, what stands there instead, what is said.
+EXAMPLES = dict(
+    re.findall(
+        r"^`my/(\w+\.py)`\n\n```python\n(.*?)^```", (ROOT / "docs/extending.md").read_text(), re.M | re.S
+    )
+)
+BROKEN = [
+    ("moons.py", 'KIND = "dataset"\n', "", r"moons\.py: CARD without KIND"),
+    ("moons.py", 'KIND = "dataset"', 'KIND = "dataste"', r"moons\.py: KIND 'dataste' is unknown"),
+    ("moons.py", 'KIND = "dataset"', 'KIND="dataste"', r"moons\.py: KIND 'dataste' is unknown"),
+    ("moons.py", "def load(", "def load((", r"moons\.py:\d+: no Python \("),
+    ("moons.py", '"classes": 2', '"classes": 1 + len("a")', r"moons\.py:10: CARD is read without running"),
+    ("moons.py", '"summary": ', '"sumary": ', r"CARD: (unknown key 'sumary'|the key 'summary' is missing)"),
+    ("moons.py", '"rows": {"all": 400},', "", r"CARD: the key 'rows' is missing"),
+    ("moons.py", '"rows": {"all": 400}', '"rows": 400', r"CARD\.rows: 400 should be of type object"),
+    ("moons.py", '"rows": {"all": 400}', '"rows": {}', "its card counts no rows"),
+    ("moons.py", '"classes": 2', '"classes": "two"', r"CARD\.classes: 'two' should be of type integer"),
+    ("moons.py", '"classes": 2,', '"classes": 2, "colour": "red",', r"CARD: unknown key 'colour'"),
+    ("moons.py", '"modality": "table"', '"modality": "tabel"', r"CARD\.modality: unknown value 'tabel'"),
+    ("moons.py", '"files": ["moons.csv"]', '"files": ["moon.csv"]', r"moons\.py\): its card names moon\.csv"),
+    ("moons.py", '"summary"', '"name": "klasse-é", "summary"', "'klasse-é' cannot name a dataset"),
+    ("moons.py", '"summary"', '"name": "sources", "summary"', "a folder of the results is named 'sources'"),
+    ("collapse.py", "CARD = {", "CRAD = {", r"collapse\.py: KIND needs one of CARD and CARDS"),
+    ("collapse.py", '"default": 0,', "", r"collapse\.py: CARD\.settings\.target: "),
+    (
+        "collapse.py",
+        '"default": 0,',
+        '"default": "0",',
+        r"CARD\.settings\.target\.default: '0' should be of type int",
+    ),
+    ("collapse.py", '"integer"', '"intger"', r"CARD\.settings\.target: 'intger' is no JSON schema \(type\)"),
+    ("random_features.py", '"view": "vector"', '"view": "vectors"', r"CARD\.view: unknown value 'vectors'"),
+    (
+        "random_features.py",
+        '"settings"',
+        '"shares": "frozn", "settings"',
+        r"random_features\.py: CARD\.shares: ",
+    ),
+    ("random_features.py", '"settings"', '"defaults": {"x": 1}, "settings"', "there is no setting 'x'"),
+    ("other_classes.py", '["profile"]', '["profiles"]', r"CARD\.needs\[0\]: unknown value 'profiles'"),
+    ("other_classes.py", '"finds": "label"', '"finds": "labels"', r"CARD\.finds: unknown value 'labels'"),
+]
+
+
+@pytest.mark.parametrize(("file", "before", "after", "message"), [("moons.py", "", "", None), *BROKEN])
+def test_a_card_is_checked_before_any_job(
+    file: str, before: str, after: str, message: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(registry.ENVIRONMENT, "")
+    for name, text in EXAMPLES.items():
+        assert name != file or before in text
+        (tmp_path / name).write_text(text.replace(before, after) if name == file and before else text)
+    (tmp_path / "moons.csv").touch()
+    axes = {"datasets": ["moons"], "models": ["random_features"], "glitches": ["collapse"]}
+    default = configuration.read(CONFIGS[0])
+    study = {"components": [str(tmp_path)], "grid": [{**BLOCK, **axes}]}
+
+    def whole() -> int:
+        complete = configuration.complete(configuration.merge(default, study), default, ROOT)
+        return len(grid.with_small_matrices(as_grid(complete), complete["settings"], 10**9))
+
+    if message is None:
+        assert whole() == 1
+    else:
+        with pytest.raises(GlitchtraceError, match=message) as caught:
+            whole()
+        assert "\n" not in str(caught.value)
+        assert str(tmp_path) in str(caught.value)
+
+
+def as_grid(complete: dict) -> grid.Grid:
+    return grid.Grid(cell.wildcards() for cell in grid.cells(complete["grid"], complete["settings"]))
+
+
+@pytest.mark.parametrize(
+    ("file", "before", "after", "kind", "message"),
+    [
+        ("moons.py", "def load(", "def laod(", "dataset", r"moons\.py\): there is no function load; add it"),
+        ("collapse.py", "def inject(", "def injekt(", "glitch", "there is no function inject"),
+        ("other_classes.py", "CARD = {", 'CARDS = {"other": {', "detector", "COMPONENTS has no 'other'"),
+    ],
+)
+def test_a_component_without_its_function_is_named_with_its_file(
+    file: str,
+    before: str,
+    after: str,
+    kind: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(registry.ENVIRONMENT, "")
+    text = EXAMPLES[file].replace(before, after)
+    (tmp_path / file).write_text(text.replace("\n}\n", "\n}}\n", 1) if "CARDS" in after else text)
+    registry.add([str(tmp_path)])
+    with pytest.raises(GlitchtraceError, match=message):
+        registry.load(kind, "other" if "CARDS" in after else file.removesuffix(".py"))
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:

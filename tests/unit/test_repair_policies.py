@@ -15,6 +15,7 @@ from glitchtrace.repair.actions import Action, resolve
 from glitchtrace.repair.asking import asked
 from glitchtrace.repair.context import Context, RevealedContext
 from glitchtrace.repair.context import make_context as context_of
+from glitchtrace.repair.plans import Plan
 from glitchtrace.repair.policies import by_detector, influence, none, oracle, random
 
 CLEAN, MISLABELLED, ANOMALOUS, CORRUPTED, NEAR_DUPLICATE = Kind
@@ -72,6 +73,20 @@ def test_relabelling_to_the_observed_label_keeps_the_sample():
     assert actions.tolist() == [Action.KEEP, Action.RELABEL, Action.KEEP, Action.DROP]
     assert repaired.tolist() == [1, 2, 2, 2]
     assert relabel.tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (None, "no pair of 3 actions and 3 labels"),
+        ((np.zeros(2, int), np.zeros(3, int)), "no pair of 3"),
+        ((np.zeros(3, int), np.zeros(3)), "no pair of 3"),
+        ((np.full(3, 7), np.zeros(3, int)), "an action that there is not"),
+    ],
+)
+def test_an_answer_that_is_no_plan_is_one_line(answer, message):
+    with pytest.raises(GlitchtraceError, match=message):
+        Plan.of_answer(answer, 3)
 
 
 def test_none_keeps_everything():

@@ -12,6 +12,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.influence.factors import load_factors
+from glitchtrace.models.network import Network
 from glitchtrace.models.resnet20 import ResNet20
 from glitchtrace.training import trunk as trunk_module
 from glitchtrace.training.checkpoints import read_checkpoints
@@ -254,6 +255,42 @@ def test_refitting_uses_the_kept_rows_and_given_labels_only(cell_files, keep):
 def test_a_diverged_training_writes_nothing(cell_files, tmp_path, model):
     with pytest.raises(GlitchtraceError, match="training diverged in epoch"):
         run(cell_files, tmp_path, model, training={**TRAINING, "learning_rate": 1e38})
+    assert not list(tmp_path.iterdir())
+
+
+class Built(Network):
+    """A network of somebody's own, right but for what a test gives it."""
+
+    def __init__(self, outputs=CLASSES, layers=("head",), frozen=False, width=5):
+        super().__init__()
+        self.hidden, self.head = torch.nn.Linear(16, 5), torch.nn.Linear(width, outputs)
+        self.train_only(layers)
+        self.frozen_features = frozen
+
+    def features(self, x):
+        return self.hidden(x.flatten(1)[:, :16])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: None, "build returned NoneType"),
+        (lambda: torch.nn.Linear(2, CLASSES), "build returned Linear"),
+        (lambda: Built(outputs=CLASSES + 1), f"its head has {CLASSES + 1} outputs for {CLASSES} classes"),
+        (lambda: Built(layers=()), "no parameter is trained"),
+        (
+            lambda: Built(layers=("hidden", "head"), frozen=True),
+            "frozen_features is True, but hidden.weight is",
+        ),
+        (lambda: Built(width=6), r"Built: features has the shape \(\d+, 5\), its head takes \(…, 6\)"),
+        (lambda: Built(width=6, frozen=True), r"Built: features has the shape \(\d+, 5\), its head takes"),
+    ],
+)
+def test_a_network_of_ones_own_is_checked(cell_files, tmp_path, monkeypatch, make, message):
+    own = type("Own", (), {"build": staticmethod(lambda *_: make())})
+    monkeypatch.setattr(registry, "load", lambda kind, name: own)
+    with pytest.raises(GlitchtraceError, match=message):
+        run(cell_files, tmp_path, "mlp")
     assert not list(tmp_path.iterdir())
 
 

@@ -56,6 +56,7 @@ def checked(function, *arguments):
 
 
 CONFIG = checked(_load)
+jobs.export_environment(ROOT / "src", CONFIG["data_root"])
 SETTINGS = CONFIG["settings"]
 GRID = grid.Grid(
     cell.wildcards() for cell in checked(grid.cells, CONFIG["grid"], SETTINGS)
@@ -124,8 +125,6 @@ def remove_shared():
         results = CONFIG["pathvars"].get("results", "results")
         shutil.rmtree(paths.SHARED.replace("<results>", results), ignore_errors=True)
 
-
-jobs.export_environment(ROOT / "src", CONFIG["data_root"])
 
 # What rules of papers add: files of the targets `all` and `figures` (input functions), and (cells, templates) of
 # the records that describe the study.

@@ -10,7 +10,8 @@ from typing import Any
 
 import jsonschema
 
-from glitchtrace.core import registry, study_files
+from glitchtrace.core import paths, registry, study_files
+from glitchtrace.core.errors import GlitchtraceError
 
 
 def check_values(config: Mapping[str, Any]) -> None:
@@ -143,6 +144,79 @@ Validator = jsonschema.validators.extend(
 )
 
 
+def check_card(found: registry.Entry) -> None:
+    """Raise GlitchtraceError, naming file and key, where the card of a component is not what its kind asks for."""
+    spec, file = registry.kinds()[found.kind], registry.module_file(found.module)
+    where = f"{file}: CARDS.{found.name}" if found.family else f"{file}: CARD"
+    in_paths = found.kind in paths.WILDCARDS
+    if not re.fullmatch(r"[a-z][a-z0-9_]*" if in_paths else r"[A-Za-z][A-Za-z0-9_]*", found.name):
+        raise GlitchtraceError(
+            f"{file}: '{found.name}' cannot name a {found.kind}; use {'lower-case ' if in_paths else ''}letters, "
+            'digits and _, in the name of the file or in CARD["name"]'
+        )
+    if found.kind == "dataset" and found.name in paths.RESERVED:
+        raise GlitchtraceError(f"{file}: a folder of the results is named '{found.name}'; give another name")
+    groups = sorted(spec.get("shared", {}))
+    keys = {
+        **_CARD,
+        "shares": {"anyOf": [{"enum": groups}, {"type": "array", "items": {"enum": groups}}]},
+        **spec.get("card", {}),
+    }
+    schema = {
+        "type": "object",
+        "properties": keys,
+        "required": ["summary", *spec.get("required", ())],
+        # A kind that does not say which keys its cards have takes any.
+        "additionalProperties": "card" not in spec,
+    }
+    _check_value(found.card, schema, where)
+    settings = registry.settings(found.kind, found.name)
+    unknown = sorted(set(found.card.get("defaults", {})) - set(settings))
+    if unknown:
+        raise GlitchtraceError(
+            f"{where}.defaults: there is no setting '{unknown[0]}'; known: {', '.join(settings)}"
+        )
+    for key, fragment in settings.items():
+        try:
+            Validator.check_schema(fragment)
+        except jsonschema.SchemaError as error:
+            at = ".".join(str(part) for part in error.absolute_path)
+            raise GlitchtraceError(
+                f"{where}.settings.{key}: {_brief(error.instance)} is no JSON schema{f' ({at})' if at else ''}; "
+                "write it as the settings in docs/extending.md"
+            ) from None
+        if "default" in fragment:
+            _check_value(fragment["default"], fragment, f"{where}.settings.{key}.default")
+
+
+# What every card may hold; see ``registry``.
+_CARD = {
+    "summary": {"type": "string", "minLength": 1},
+    "name": {"type": "string"},
+    "label": {"type": "string"},
+    "settings": {
+        "type": "object",
+        "additionalProperties": {
+            "type": "object",
+            "required": ["description"],
+            "anyOf": [{"required": ["default"]}, {"required": ["properties"]}],
+        },
+    },
+    "defaults": {"type": "object"},
+    "uses": {"type": "object"},
+}
+
+
+def _check_value(value: Any, schema: Mapping[str, Any], where: str) -> None:
+    """Raise KeyedError for the most telling violation of a schema, with its place below ``where``."""
+    errors = list(Validator(schema).iter_errors(value))
+    if errors:
+        error = explained(jsonschema.exceptions.best_match(errors))
+        said = str(error)
+        said = f": {said.removeprefix('config: ')}" if said.startswith("config: ") else f".{said}"
+        raise study_files.KeyedError(f"{where}{said}", [where, *error.path])
+
+
 def check_settings(kind: str, name: str, given: Mapping[str, Any], where: str) -> None:
     """Raise KeyedError for settings of a component that its card does not have, or of another type or range.
 
@@ -153,9 +227,4 @@ def check_settings(kind: str, name: str, given: Mapping[str, Any], where: str) -
         raise study_files.KeyedError(f"{where}: {_brief(given)} are no settings; give a mapping", [where])
     known = registry.settings(kind, name)
     schema = {"type": "object", "additionalProperties": False, "properties": known}
-    errors = list(Validator(schema).iter_errors(dict(given)))
-    if errors:
-        error = explained(jsonschema.exceptions.best_match(errors))
-        said = str(error)
-        said = f": {said.removeprefix('config: ')}" if said.startswith("config: ") else f".{said}"
-        raise study_files.KeyedError(f"{where}{said}", [where, *error.path])
+    _check_value(dict(given), schema, where)

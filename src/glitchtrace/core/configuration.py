@@ -89,6 +89,8 @@ def _complete(
         raise GlitchtraceError(f"components: '{places}' should be a list; write [{places}]")
     complaints.check_values(config)
     registry.add(places)
+    for component in registry.own():
+        complaints.check_card(component)
     schema, shared = load_schema(root), variants(root)
     check(config, schema)
     whole = merge(shared, config)

@@ -171,7 +171,13 @@ def illegal_data(
 
 
 def without_file(dataset: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Why a dataset of the user's own cannot be read, with the remedy; None where its path is there."""
+    """Why a dataset of the user's own cannot be read, with the remedy; None where its files are there."""
+    missing = registry.missing_files("dataset", dataset)
+    if missing:
+        return (
+            f"{registry.place('dataset', dataset)}: its card names {missing[0]}, which lies neither beside it nor in "
+            "the data folder; correct files"
+        )
     if not registry.card("dataset", dataset).get("own"):
         return None
     path = settings.get("dataset", {}).get(dataset, {}).get("path")
@@ -272,6 +278,10 @@ def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
         rows = {"all": registry.load("dataset", dataset).rows(settings)} if card.get("own") else card["rows"]
     except GlitchtraceError as error:
         raise GlitchtraceError(f"datasets.{dataset}.path: {error}") from None
+    if not {"train", "all"} & set(rows):
+        raise GlitchtraceError(
+            f'{registry.place("dataset", dataset)}: its card counts no rows; add "all": ... to rows'
+        )
     pool = rows.get("train")
     if pool is None:
         pool = rows["all"] - (settings["test_size"] or portion(settings["test_ratio"], rows["all"]))

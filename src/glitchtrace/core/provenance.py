@@ -8,7 +8,6 @@ nothing; a real edit re-runs the jobs that use it and what follows.  Dates of fi
 
 import ast
 import hashlib
-import os
 import re
 import sys
 from collections import deque
@@ -145,16 +144,8 @@ def own_files(kind: str, name: str, path: str | None = None) -> dict[str, str]:
     """
     if path is not None:
         return {path: files.content(path)} if Path(path).exists() else {}
-    found = registry.entry(kind, name)
-    module = registry.module_file(found.module)
-    folders = [module.parent] if module else []
-    folders += [Path(root).expanduser() for root in [os.environ.get("GLITCHTRACE_DATA")] if root]
     return {
-        str(file.relative_to(folder)): files.crc32(file)
-        for folder in folders
-        for pattern in found.card.get("files", ())
-        for file in sorted(folder.glob(pattern))
-        if file.is_file()
+        str(file.relative_to(folder)): files.crc32(file) for folder, _, file in registry.raw_files(kind, name)
     }
 
 

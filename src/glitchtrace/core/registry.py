@@ -14,7 +14,9 @@ list) and ``defaults`` (other defaults of these).
 A room's ``components.py`` declares its kinds in a literal ``KINDS = {kind: {"table": …, "settings": …, "shared": …}}``:
 the configuration table of the kind (none: no settings), the settings that all its components have, groups that some
 share, and other ``keys`` by which parameters name the kind; ``listed``, a key of the configuration that lists members
-beside the grid; ``BLOCKS`` declares lists of blocks that expand over a grid (see ``core.configuration``).
+beside the grid; ``card``, the further keys of its cards as JSON-schema fragments, and which of them are ``required``;
+``function``, what a module that is a component holds.  ``BLOCKS`` declares lists of blocks that expand over a grid
+(see ``core.configuration``).
 
 Components of a user's own lie in folders or modules that ``add`` names, read in the same way.
 """
@@ -39,7 +41,7 @@ PACKAGE = Path(__file__).parents[1]
 ENVIRONMENT = "GLITCHTRACE_COMPONENTS"
 _PREFIX = "glitchtrace_components"
 _DECLARATIONS = {True: ("KINDS", "BLOCKS"), False: ("KIND", "CARD", "CARDS")}
-_DECLARES = re.compile(r"^KIND = ", re.MULTILINE)
+_DECLARES = re.compile(r"^(KIND|CARDS?)\s*[:=]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -166,10 +168,56 @@ def chosen(kind: str, choice: str | Iterable[str]) -> list[str]:
 
 
 def load(kind: str, name: str) -> Any:
-    """Import a component: the module, or of a family the member.  Raises GlitchtraceError if unknown."""
+    """Import a component: the module, or of a family the member.
+
+    Raises GlitchtraceError if unknown, and where the module does not hold what its kind asks for.
+    """
     found = entry(kind, name)
     module = _import(found.module)
-    return module.COMPONENTS[found.name] if found.family else module
+    if found.family:
+        members = getattr(module, "COMPONENTS", {})
+        if found.name not in members:
+            raise GlitchtraceError(
+                f"{place(kind, name)}: COMPONENTS has no '{found.name}'; add what CARDS names"
+            )
+        return members[found.name]
+    function = kinds()[kind].get("function")
+    if function and not callable(getattr(module, function, None)):
+        raise GlitchtraceError(f"{place(kind, name)}: there is no function {function}; add it")
+    return module
+
+
+def place(kind: str, name: str) -> str:
+    """Kind, name and file of a component, for messages."""
+    return f"{kind} {name} ({module_file(entry(kind, name).module)})"
+
+
+def raw_files(kind: str, name: str) -> list[tuple[Path, str, Path]]:
+    """Folder, pattern and file of the raw files that a card names: below the module's folder or the data folder."""
+    found = entry(kind, name)
+    module = module_file(found.module)
+    folders = [module.parent] if module else []
+    folders += [Path(root).expanduser() for root in [os.environ.get("GLITCHTRACE_DATA")] if root]
+    return [
+        (folder, pattern, file)
+        for folder in folders
+        for pattern in found.card.get("files", ())
+        for file in sorted(folder.glob(pattern))
+        if file.is_file()
+    ]
+
+
+def missing_files(kind: str, name: str) -> list[str]:
+    """The raw files that a card names and that are not there; a pattern (``*``, ``?``, ``[``) may stand for none."""
+    named = [pattern for pattern in card(kind, name).get("files", ()) if not re.search(r"[*?[]", pattern)]
+    there = {pattern for _, pattern, _ in raw_files(kind, name)} if named else set()
+    return [pattern for pattern in named if pattern not in there]
+
+
+def own() -> list[Entry]:
+    """The components that do not come with the package."""
+    members = [member for known in _all().entries.values() for member in known.values()]
+    return [member for member in members if not member.module.startswith(f"{PACKAGE.name}.")]
 
 
 def module_file(module: str) -> Path | None:
@@ -224,7 +272,9 @@ def _scan(places: str) -> _Found:
     unknown = sorted(set(entries) - set(kinds))
     if unknown:
         module = next(iter(entries[unknown[0]].values())).module
-        raise GlitchtraceError(f"{module}: KIND '{unknown[0]}' is unknown; known: {', '.join(sorted(kinds))}")
+        raise GlitchtraceError(
+            f"{own_files.get(module, module)}: KIND '{unknown[0]}' is unknown; known: {', '.join(sorted(kinds))}"
+        )
     return _Found(
         dict(sorted(kinds.items())),
         blocks,
@@ -239,19 +289,35 @@ def _declarations(file: Path) -> dict[str, Any]:
     of_room = file.name == "components.py"
     if not of_room and not _DECLARES.search(text):
         return {}
-    found = {}
+    found: dict[str, Any] = {}
     try:
-        for statement in ast.parse(text).body:
-            if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
-                name = statement.targets[0].id
-                if name in _DECLARATIONS[of_room]:
-                    found[name] = ast.literal_eval(statement.value)
-    except (SyntaxError, ValueError) as error:
-        raise GlitchtraceError(
-            f"{file}: {', '.join(_DECLARATIONS[of_room])} must be literals ({error}); write the values out"
-        ) from None
-    if "KIND" in found and not {"CARD", "CARDS"} & set(found):
-        raise GlitchtraceError(f"{file}: KIND without CARD or CARDS; add the card of the component")
+        statements = ast.parse(text).body
+    except SyntaxError as error:
+        raise GlitchtraceError(f"{file}:{error.lineno}: no Python ({error.msg}); mend it") from None
+    for statement in statements:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign) or statement.value is None:
+            continue
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
+        name = target.id if isinstance(target, ast.Name) else ""
+        if name in _DECLARATIONS[of_room]:
+            try:
+                found[name] = ast.literal_eval(statement.value)
+            except (ValueError, TypeError):
+                raise GlitchtraceError(
+                    f"{file}:{statement.lineno}: {name} is read without running the file; write its values out, "
+                    "without names or calls"
+                ) from None
+    if of_room:
+        return found
+    cards = [key for key in ("CARD", "CARDS") if key in found]
+    if "KIND" in found and len(cards) != 1:
+        raise GlitchtraceError(f"{file}: KIND needs one of CARD and CARDS; write the card of the component")
+    if cards and not isinstance(found.get("KIND"), str):
+        raise GlitchtraceError(f'{file}: {cards[0]} without KIND; add KIND = "dataset", or another kind')
+    for key in cards:
+        members = found[key].values() if key == "CARDS" and isinstance(found[key], dict) else [found[key]]
+        if not all(isinstance(card, dict) for card in members):
+            raise GlitchtraceError(f"{file}: {key} holds no card; write a dictionary with a summary")
     return found
 
 

@@ -4,6 +4,31 @@ KINDS = {
     "dataset": {
         "table": "datasets",
         "keys": ["source"],
+        "function": "load",
+        "card": {
+            "modality": {"enum": ["image", "table", "sparse"]},
+            "classes": {"type": ["integer", "null"], "minimum": 2},
+            "rows": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": {
+                    "all": {"type": "integer", "minimum": 1},
+                    "train": {"type": "integer", "minimum": 1},
+                    "test": {"type": "integer", "minimum": 1},
+                },
+            },
+            "shape": {"type": ["array", "null"], "items": {"type": "integer", "minimum": 1}},
+            "files": {"type": "array", "items": {"type": "string"}},
+            "foreign": {"type": "string"},
+            "foreign_only": {"type": "boolean"},
+            "own": {"type": "boolean"},
+            "convolution_size": {"type": "integer"},
+            "memory_mib": {"type": "integer"},
+            "licence": {"type": "string"},
+            "citation": {"type": "string"},
+            "source": {"type": "string"},
+        },
+        "required": ["modality", "classes", "rows", "shape"],
         "settings": {
             "subset_ratio": {
                 "type": ["number", "null"],

@@ -34,6 +34,10 @@ def fetch_data(
     reader = registry.load("dataset", dataset)
     folder = Path(root).expanduser() if root else None
     pool = reader.load(folder) if settings is None else reader.read(settings)
+    if not isinstance(pool, Pool):
+        raise GlitchtraceError(
+            f"{registry.place('dataset', dataset)}: load returned {type(pool).__name__}; return a data.pool.Pool"
+        )
     pool.check(dataset)
     check_against_card(pool, dataset)
     if registry.card("dataset", dataset)["modality"] == "sparse":

@@ -13,6 +13,29 @@ KINDS = {
         "table": "detector_settings",
         "listed": "detectors",
         "keys": ["detectors", "signal", "signals"],
+        "function": "detect",
+        "card": {
+            "needs": {
+                "type": "array",
+                "items": {
+                    "enum": [
+                        "probabilities",
+                        "epochs",
+                        "features",
+                        "out_of_fold",
+                        "validation",
+                        "profile",
+                        "pictures",
+                    ]
+                },
+            },
+            "finds": {"enum": ["label", "anomaly", "both"]},
+            "family": {"type": "string"},
+            "default": {"type": "boolean"},
+            "reads": {"type": "array", "items": {"type": "string"}},
+            "views": {"enum": ["all"]},
+        },
+        "required": ["label", "needs"],
         "shared": {
             "neighbours": {
                 "neighbours": {

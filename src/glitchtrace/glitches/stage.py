@@ -11,7 +11,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.preprocess import VectorInputs, standardisation
 from glitchtrace.data.sources import Sources
-from glitchtrace.glitches.table import Foreign, clean_table
+from glitchtrace.glitches.table import Foreign, check_table, clean_table
 
 _STEP_KEYS = ("glitch", "ratio", "seed")
 
@@ -39,10 +39,11 @@ def inject_glitch(
     """
     host, *others = [_foreign(*paths) for paths in zip(labels, descriptions, strict=True)]
     clean = clean_table(files.read_parquet(split), host.labels, host.name)
+    share = 0.0 if ratio in grid.FIXED_RATIOS else float(ratio)
     try:
         table = registry.load("glitch", name).inject(
             clean,
-            ratio=0.0 if ratio in grid.FIXED_RATIOS else float(ratio),
+            ratio=share,
             seed=seed,
             classes=host.classes,
             settings=complete(name, settings, dataset),
@@ -52,6 +53,10 @@ def inject_glitch(
         )
     except GlitchtraceError as error:
         raise GlitchtraceError(f"{dataset}, glitches.{name}: {error}") from None
+    try:
+        check_table(table, clean, ratio=share, classes=host.classes)
+    except GlitchtraceError as error:
+        raise GlitchtraceError(f"{registry.place('glitch', name)}: {error}") from None
     files.write_parquet(table, glitch)
 
 

@@ -90,6 +90,47 @@ def number_of_glitches(ratio: float, samples: int, candidates: int) -> int:
     return count
 
 
+def check_table(table: object, clean: pd.DataFrame, *, ratio: float, classes: int) -> pd.DataFrame:
+    """What a glitch has made of the table ``clean``, where it is a sample table; see the module.
+
+    ``ratio``: 0 where the glitch fixes its own.  Raises GlitchtraceError where columns or values are not those of a
+    sample table, where a wrong label is not marked, and where a ratio above 0 has planted nothing: measures of
+    detection would be wrong in silence.
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise GlitchtraceError(f"inject returned {type(table).__name__}; return the sample table")
+    missing = [column for column in clean.columns if column not in table]
+    if missing or not len(table):
+        raise GlitchtraceError(
+            f"inject returned a table without {missing[0] if missing else 'rows'}; keep them"
+        )
+    for column, known in (
+        ("label", range(classes)),
+        ("true_label", range(NO_CLASS, classes)),
+        ("kind", list(Kind)),
+    ):
+        strange = ~table[column].isin([*known])
+        if table[column].dtype.kind not in "iu" or strange.any():
+            value = table[column][strange].iloc[0] if strange.any() else table[column].dtype
+            raise GlitchtraceError(
+                f"inject set {column} to {value}; it must be a whole number from {min(known):d} to {max(known):d}"
+            )
+    wrong = (table["true_label"] != NO_CLASS) & (table["label"] != table["true_label"])
+    unmarked = wrong & (table["kind"] != Kind.MISLABELLED)
+    if unmarked.any():
+        raise GlitchtraceError(
+            f"inject returned {unmarked.sum()} rows whose label differs from true_label and whose kind is not "
+            "MISLABELLED; change labels by glitches.table.mislabel, which marks them"
+        )
+    others = ~table["kind"].isin([Kind.CLEAN, Kind.MISLABELLED])
+    if ratio > 0 and not (wrong | others).any():
+        raise GlitchtraceError(
+            f"inject planted nothing at the ratio {ratio:g}; change labels by glitches.table.mislabel, and mark what "
+            "else it plants in kind"
+        )
+    return table
+
+
 def counts(table: pd.DataFrame) -> dict[str, int]:
     """Number of samples of each kind that occurs, by the kind's name."""
     found = table["kind"].value_counts().sort_index()

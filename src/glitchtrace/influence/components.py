@@ -3,6 +3,8 @@
 KINDS = {
     "estimator": {
         "table": "estimators",
+        "function": "open_cell",
+        "card": {},
         "settings": {
             "epochs": {
                 "description": "Epochs whose checkpoints count, from 1; null: all.",

@@ -111,7 +111,12 @@ def profile_influence(
 
 
 def _open(estimator: str, cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
-    opened: Estimator = registry.load("estimator", estimator).open_cell(cell, settings)
+    opened = registry.load("estimator", estimator).open_cell(cell, settings)
+    if not isinstance(opened, Estimator):
+        raise GlitchtraceError(
+            f"{registry.place('estimator', estimator)}: open_cell returned {type(opened).__name__}; return an "
+            "influence.estimator.Estimator"
+        )
     return opened
 
 

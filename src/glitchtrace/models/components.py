@@ -3,6 +3,16 @@
 KINDS = {
     "model": {
         "table": "models",
+        "function": "build",
+        "card": {
+            "modalities": {"type": "array", "minItems": 1, "items": {"enum": ["image", "table", "sparse"]}},
+            "view": {"enum": ["vector", "pictures", "tokens", "features"]},
+            "memory_mib": {"type": "integer"},
+            "loop": {"type": "object"},
+            "trunk": {"type": "object"},
+            "memorised": {"type": "object"},
+        },
+        "required": ["modalities", "view"],
         "settings": {
             "training": {
                 "type": "object",

@@ -52,7 +52,16 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (B, K)."""
-        logits: Tensor = self.head(self.features(x))
+        return self.logits(self.features(x))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits of features; GlitchtraceError where these are not what the head takes."""
+        if features.shape[-1:] != (self.head.in_features,):
+            raise GlitchtraceError(
+                f"{type(self).__name__}: features has the shape {tuple(features.shape)}, its head takes (…, "
+                f"{self.head.in_features}); make them fit"
+            )
+        logits: Tensor = self.head(features)
         return logits
 
     def train(self, mode: bool = True) -> "Network":

@@ -8,6 +8,8 @@ KINDS = {
         "table": "policy_settings",
         "listed": "policies",
         "keys": ["policies"],
+        "function": "propose",
+        "card": {"default": {"type": "boolean"}, "reveals_truth": {"type": "boolean"}},
         "shared": {
             "flagging": {
                 "detector": {"type": "string", "description": "Who flags.", "default": "one_minus_p"},

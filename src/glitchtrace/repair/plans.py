@@ -18,6 +18,21 @@ class Plan:
     actions: np.ndarray
     labels: np.ndarray
 
+    @classmethod
+    def of_answer(cls, answer: object, samples: int) -> "Plan":
+        """The plan that a policy has answered.  Raises GlitchtraceError where it is none for so many samples."""
+        parts = [np.asarray(part) for part in answer] if isinstance(answer, tuple) else []
+        if [part.shape for part in parts] != [(samples,)] * 2 or any(
+            part.dtype.kind not in "iu" for part in parts
+        ):
+            raise GlitchtraceError(
+                f"propose returned no pair of {samples} actions and {samples} labels, whole numbers; return what "
+                "repair.actions.resolve gives"
+            )
+        if not np.isin(parts[0], [int(action) for action in Action]).all():
+            raise GlitchtraceError("propose returned an action that there is not; use repair.actions.Action")
+        return cls(*parts)
+
     @property
     def kept(self) -> np.ndarray:
         """Samples to train on, bool (n,)."""

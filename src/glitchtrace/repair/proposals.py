@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from glitchtrace.core import files, registry
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.evidence import detect
 from glitchtrace.detectors.number import count
@@ -48,6 +49,9 @@ def repair_cell(
     for policy, settings in policies.items():
         context = revealed if registry.card("policy", policy).get("reveals_truth") else hidden
         rng = generator(seed, f"repair by {policy}")
-        actions, labels = registry.load("policy", policy).propose(context, rng, **settings)
-        plans.append(Plan(actions, labels).table(policy))
+        answer = registry.load("policy", policy).propose(context, rng, **settings)
+        try:
+            plans.append(Plan.of_answer(answer, len(context.labels)).table(policy))
+        except GlitchtraceError as error:
+            raise GlitchtraceError(f"{registry.place('policy', policy)}: {error}") from None
     files.write_parquet(pd.concat(plans, ignore_index=True), repaired)

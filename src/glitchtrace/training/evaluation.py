@@ -45,7 +45,7 @@ def evaluate(network: Network, samples: Samples, *, batch_size: int, device: tor
     with out_of_memory("evaluation_batch", batch_size), kept_heap():
         for x in evaluation_batches(network, samples, batch_size, device):
             features = network.features(x)
-            logits = network.head(features)
+            logits = network.logits(features)
             tensors = (features, logits.softmax(dim=1), logits.log_softmax(dim=1))
             parts.append([tensor.cpu().numpy() for tensor in tensors])
     return Outputs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from glitchtrace.core import files, paths, provenance, registry, sharing
+from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import CellData, load_cell
 from glitchtrace.data.preprocess import PictureInputs
 from glitchtrace.models.network import Head, Network
@@ -185,10 +186,29 @@ def build(cell: CellData, model: str, settings: Mapping[str, Any]) -> Network:
     """The untrained network of a model for a cell."""
     # Only a model that takes columns one by one needs to know which of them hold categories.
     columns = {"categories": cell.train.categories} if view(model) == "tokens" else {}
-    network: Network = registry.load("model", model).build(
-        cell.train.shape, cell.classes, settings, **columns
-    )
-    return network
+    network = registry.load("model", model).build(cell.train.shape, cell.classes, settings, **columns)
+    problem = _unlike_network(network, cell.classes)
+    if problem:
+        raise GlitchtraceError(f"{registry.place('model', model)}: {problem}")
+    checked: Network = network
+    return checked
+
+
+def _unlike_network(network: object, classes: int) -> str | None:
+    """What keeps an object that ``build`` has returned from being a network of the cell, with the remedy."""
+    if not isinstance(network, Network):
+        return f"build returned {type(network).__name__}; return a models.network.Network"
+    head = getattr(network, "head", None)
+    if not isinstance(head, torch.nn.Linear):
+        return f"its head is {type(head).__name__}; make it a torch.nn.Linear"
+    if head.out_features != classes:
+        return f"its head has {head.out_features} outputs for {classes} classes; give it one per class"
+    if not network.trained:
+        return "no parameter is trained; name the layers that learn by train_only"
+    others = [name for name in network.trained if not name.startswith("head.")]
+    if network.frozen_features and others:
+        return f"frozen_features is True, but {others[0]} is trained; train the head alone, or leave it False"
+    return None
 
 
 def learner(network: Network) -> Network:
