@@ -18,6 +18,7 @@ from glitchtrace.audit.settings import Settings
 from glitchtrace.command import main
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.table_files import read_table
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +280,16 @@ def test_a_cleaned_text_file_keeps_every_other_byte(
         assert path.name == f"cleaned{name[1:]}"
         content = path.read_bytes()
         assert (gzip.decompress(content) if packed else content) == stored(expected)
+
+
+def test_odd_quotes_and_marks_of_a_text_file_stay(tmp_path: Path) -> None:
+    text = 'a,y,b\n\ufeff"1",u,"2" x\n"a"",""b",v,3\n"", u,"never\nclosed'
+    (tmp_path / "t.csv").write_text(text)
+    samples = read(tmp_path / "t.csv", Settings(label="y", delimiter=",", header=True))
+    path = cleaning.write(samples, cleaning.Repairs({2: "v"}, frozenset(), {}), tmp_path, "c")
+    assert path.read_text() == text.replace(' u,"never', ' v,"never')
+    path = cleaning.write(samples, cleaning.Repairs({}, frozenset(), {2: "leak"}), tmp_path, "c")
+    assert read_table(path, label=FLAG).text(FLAG).tolist() == ["", "", "leak"]
 
 
 def test_the_flags_of_an_earlier_audit_are_written_anew(tmp_path: Path) -> None:

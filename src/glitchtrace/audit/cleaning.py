@@ -143,19 +143,21 @@ def _text(path: Path, codec: str) -> Iterator[TextIO]:
 def _with(record: str, place: int | None, text: str, delimiter: str) -> str:
     """A record with another cell at a place, quoted where the old one is; None: with one more, after the last."""
     sign = re.escape(delimiter)
-    cell = re.compile(rf'"[^"]*(?:""[^"]*)*(?:"|\Z)[^{sign}\r\n]*|[^{sign}\r\n]*')
-    start = int(record.startswith("\ufeff"))
-    if place is None:
-        end = start = len(record.rstrip("\r\n"))
-        quoted = record[:end].endswith('"')
-    else:
-        for _ in range(place):
-            start = cell.match(record, start).end() + 1  # type: ignore[union-attr]
-        end = cell.match(record, start).end()  # type: ignore[union-attr]
-        quoted = record.startswith('"', start)
+    cell = re.compile(rf'"[^"]*(?:""[^"]*)*("?)[^{sign}\r\n]*|[^{sign}\r\n]*')
+    start = record.rfind(delimiter) + 1 if place is None and '"' not in record else 0
+    number = 0
+    while (
+        (found := cell.match(record, start)) and number != place and record.startswith(delimiter, found.end())
+    ):
+        start, number = found.end() + 1, number + 1
+    assert found is not None  # a cell may be empty
+    end, quoted = found.end(), record.startswith('"', start)
     if quoted or any(each in text for each in (delimiter, '"', "\r", "\n")):
         text = '"{}"'.format(text.replace('"', '""'))
-    return record[:start] + (delimiter if place is None else "") + text + record[end:]
+    if place is not None:
+        return record[:start] + text + record[end:]
+    closed = '"' if quoted and not found[1] else ""  # at the end of a file whose last quote is never closed
+    return record[:end] + closed + delimiter + text + record[end:]
 
 
 def _write_binary(table: Table, label: str, repairs: Repairs, target: Path) -> None:

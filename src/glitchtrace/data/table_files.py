@@ -7,6 +7,7 @@ kept as it was written, so that a cleaned copy differs in nothing but its repair
 import codecs
 import csv
 import io
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -336,21 +337,26 @@ def _open(path: Path) -> Any:
 def records(table: Table) -> Iterator[tuple[str, list[str]]]:
     """The records of a text file, header and blank lines too: each as it stands, with its line end, and its cells.
 
-    A blank line has no cells.
+    A blank line, and a mark of the order of bytes, have no cells.
     """
     held: list[str] = []
 
-    def lines() -> Iterator[str]:
-        # Without translation: line ends come as they are, each of the three kinds.
-        with io.TextIOWrapper(_open(Path(table.name)), encoding=exact_codec(table), newline="") as stream:
-            for line in stream:
-                held.append(line)
-                yield line if len(held) > 1 else line.removeprefix("\ufeff")
+    def held_lines(lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            held.append(line)
+            yield line
 
     csv.field_size_limit(2**31 - 1)  # cells may be longer than 128 KiB
-    for cells in csv.reader(lines(), delimiter=table.dialect.delimiter or ","):
-        yield "".join(held), cells
-        held.clear()
+    # Without translation: line ends come as they are, each of the three kinds.
+    with io.TextIOWrapper(_open(Path(table.name)), encoding=exact_codec(table), newline="") as stream:
+        marked = next(stream, "")
+        first = marked.removeprefix("\ufeff")
+        if first != marked:
+            yield "\ufeff", []
+        lines = held_lines(itertools.chain([first], stream))
+        for cells in csv.reader(lines, delimiter=table.dialect.delimiter or ","):
+            yield "".join(held), cells
+            held.clear()
 
 
 def _begun(table: Table) -> Iterator[tuple[int, list[str]]]:
