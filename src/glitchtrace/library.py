@@ -61,7 +61,10 @@ class Influence:
 
     @cached_property
     def profiles(self) -> Profiles:
-        """Positive and negative influence by class, (n, K), observed and counterfactual; streamed."""
+        """Positive and negative influence by class, (n, C), observed and counterfactual; streamed.
+
+        C: the classes that occur among the training or validation samples, ``profiles.classes``.
+        """
         return build_profiles(
             self._estimator,
             self.factors.train.labels,
@@ -329,7 +332,8 @@ def _fitting(names: Sequence[str], evidence: pieces.Evidence) -> list[str]:
 def _check(evidence: pieces.Evidence, representations: Mapping[str, Any]) -> None:
     """Check what was given, whether or not a detector reads it: rows that do not fit are a mistake in any case."""
     for name, part in representations.items():
-        doors.check_features(part, _called(name), rows=len(evidence))
+        called = _called(name)
+        doors.single(doors.check_features(part, called, rows=len(evidence)), called)
     for need, piece in (("epochs", "epochs"), ("out_of_fold", "out_of_fold"), ("validation", "validation")):
         if evidence.has(need):
             getattr(evidence, piece)

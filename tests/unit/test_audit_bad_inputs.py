@@ -124,7 +124,7 @@ ROWS, LABELS = np.arange(12.0).reshape(6, 2), np.array([0, 1] * 3)
         (np.ma.masked_array(ROWS, mask=ROWS == 3), LABELS, "row 1, column 1 is masked"),
         (ROWS, np.ma.masked_array(LABELS, mask=LABELS == 1), "labels: row 1 is masked"),
         (ROWS + 2.0**40, LABELS, "column 0: its values differ by less than single precision keeps"),
-        (ROWS + 1e9, LABELS, "subtract their mean first"),
+        (ROWS + 1e9, LABELS, "subtract their mean and scale them"),
         (ROWS, LABELS * 1j, "labels: type complex128"),
         (ROWS, [[1], [2, 3]], "rows of one length"),
         (pd.DataFrame(ROWS), LABELS[:5], "5 rows where the data have 6"),

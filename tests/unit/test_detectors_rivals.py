@@ -384,6 +384,35 @@ def test_pixel_checks_are_those_of_cleanvision_and_find_empty_pictures() -> None
     assert set(np.argsort(-found.scores)[:2]) == {0, 1}
 
 
+@pytest.mark.parametrize("scale", [2.0**-60, 2.0**90])
+def test_detectors_of_anomalies_do_not_depend_on_the_unit(scale: float) -> None:
+    rows, labels = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 2
+    for name in ("isolation_forest", "local_outlier_factor", "knn_distance", "autoencoder", "ecod"):
+        plain, other = (
+            detect(
+                name,
+                Evidence(labels, 2, read_representations=lambda part=part: {"head": part}),
+                {"epochs": 1},
+            )
+            for part in (rows, rows * scale)
+        )
+        found = other.scores / scale if name == "knn_distance" else other.scores
+        np.testing.assert_allclose(found, plain.scores, rtol=1e-6, err_msg=name)
+
+
+def test_pictures_of_any_size_are_read() -> None:
+    rng = np.random.default_rng(0)
+    for shape in ((1, 1), (1, 8), (3, 5, 1), (8, 8, 3)):
+        pictures = rng.integers(256, size=(12, *shape), dtype=np.uint8)
+        for name in ("pixels", "picture_autoencoder"):
+            given = Evidence(np.arange(12) % 2, 2, read_pictures=lambda part=pictures: part)
+            assert np.isfinite(detect(name, given, {"epochs": 1}).scores).all(), (name, shape)
+    for shape in ((8, 8, 2), (0, 8), (8,)):
+        given = Evidence(np.arange(12) % 2, 2, read_pictures=lambda s=shape: np.zeros((12, *s), np.uint8))
+        with pytest.raises(GlitchtraceError, match="pictures have shape"):
+            detect("pixels", given)
+
+
 def test_the_autoencoder_of_pictures_reconstructs_what_is_frequent() -> None:
     rng = np.random.default_rng(8)
     pictures = np.clip(rng.normal(60, 5, size=(64, 16, 16)), 0, 255).astype(np.uint8)

@@ -435,7 +435,7 @@ def test_candidates_change_nothing_where_they_hold_all_mass(monkeypatch):
     [
         ({"labels": np.zeros(6)}, "labels: float64"),
         ({"labels": np.zeros(6, dtype=int)}, "one class only"),
-        ({"representations": {"x": np.full((6, 2), np.nan)}}, "not every value is finite"),
+        ({"representations": {"x": np.full((6, 2), np.nan)}}, "row 0, column 0: nan is not finite"),
         ({"representations": {}}, "representations: none"),
         ({"representations": {"x": np.zeros((5, 2))}}, "6 rows as the labels"),
         ({"groups": np.zeros(5)}, "groups: shape"),

@@ -131,10 +131,6 @@ class Target:
     order_told: bool = True
 
 
-# What single precision may change of a column, in its standard deviations.
-_MOST_LOST = 1e-2
-
-
 def read(path: str | Path, settings: Settings, dialect: Dialect | None = None) -> Samples:
     """Samples of a file or folder.  Raises GlitchtraceError, one line, where they cannot be read."""
     path = Path(path)
@@ -685,23 +681,7 @@ def check_features(features: np.ndarray, rows: int | None, origin: str) -> None:
         raise GlitchtraceError(
             f"{origin}: features of shape {features.shape}; give at least two rows and one column"
         )
-    with np.errstate(over="ignore"):
-        single = features.astype(np.float32)
-    wrong = ~np.isfinite(single)
-    if wrong.any():
-        row, column = map(int, np.argwhere(wrong)[0])
-        raise GlitchtraceError(
-            f"{origin}, row {row}, column {column}: {features[row, column]} is not finite; replace it"
-        )
-    if features.dtype.itemsize > 4:
-        wide = features.astype(np.float64)
-        lost = np.abs(single - wide).max(axis=0) > _MOST_LOST * wide.std(axis=0)
-        lost &= np.ptp(wide, axis=0) > 0
-        if lost.any():
-            raise GlitchtraceError(
-                f"{origin}, column {int(lost.argmax())}: its values differ by less than single precision keeps; "
-                "subtract their mean first"
-            )
+    doors.single(features, origin)
 
 
 def load_probabilities(path: str) -> "np.ndarray | pd.DataFrame":

@@ -19,6 +19,8 @@ _SUM_TOLERANCE = 2e-3
 _EXACT = 2**53
 # Entries of a sparse matrix that is made dense, which then takes 8 GB.
 _MOST_DENSE = 10**9
+# What single precision may change of a column, in its standard deviations; columns that are looked at together.
+_MOST_LOST, _COLUMNS = 1e-2, 64
 # Features beyond overflow in products of two rows.
 _LARGEST = {np.dtype(np.float32): 1e17, np.dtype(np.float64): 1e150}
 
@@ -253,6 +255,31 @@ def check_features(given: Any, name: str = "features", *, rows: int | None = Non
             f"{name}: row {row} holds a value beyond {limit:.0e}, and {reason}; shift or scale the column"
         )
     return array
+
+
+def single(array: np.ndarray, name: str) -> np.ndarray:
+    """Features (n, d) in single precision, float32.
+
+    Raises GlitchtraceError for a value that is not finite in it, and a column whose values it does not tell apart.
+    """
+    with np.errstate(over="ignore"):
+        result = array.astype(np.float32)
+    if not np.isfinite(result).all():
+        row, column = map(int, np.argwhere(~np.isfinite(result))[0])
+        value = array[row, column]
+        large = np.isfinite(value)
+        reason = "too large for single precision; scale the column" if large else "not finite; replace it"
+        raise GlitchtraceError(f"{name}, row {row}, column {column}: {value} is {reason}")
+    for first in range(0, array.shape[1] if array.dtype.itemsize > 4 else 0, _COLUMNS):
+        wide = array[:, first : first + _COLUMNS].astype(np.float64)
+        lost = np.abs(result[:, first : first + _COLUMNS] - wide).max(axis=0) > _MOST_LOST * wide.std(axis=0)
+        lost &= np.ptp(wide, axis=0) > 0
+        if lost.any():
+            raise GlitchtraceError(
+                f"{name}, column {first + int(lost.argmax())}: its values differ by less than single precision keeps; "
+                "subtract their mean and scale them"
+            )
+    return result
 
 
 def rates(given: Any, checkpoints: int, name: str = "learning_rates") -> np.ndarray:

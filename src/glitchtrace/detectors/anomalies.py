@@ -9,6 +9,7 @@ import numpy as np
 
 from glitchtrace.core.seeding import generator
 from glitchtrace.core.sharing import Arrays
+from glitchtrace.data import doors
 from glitchtrace.detectors.evidence import Detection, Evidence
 
 KIND = "detector"
@@ -124,7 +125,8 @@ def isolation_forest(evidence: Evidence, trees: int = 100) -> Detection:
 
 
 def _isolated(features: np.ndarray, trees: int, seed: int) -> Arrays:
-    return (isolation_scores(features, features, trees, seed),)
+    rows = _of_order_one(features)
+    return (isolation_scores(rows, rows, trees, seed),)
 
 
 def isolation_scores(seen: np.ndarray, asked: np.ndarray, trees: int, seed: int) -> np.ndarray:
@@ -149,9 +151,17 @@ def local_outlier_factor(evidence: Evidence, neighbours: int = 20) -> Detection:
     distances = np.column_stack([np.zeros(rows), distances])
     places = np.column_stack([np.arange(rows), places])
     starts = np.arange(0, places.size + 1, count + 1)
-    graph = csr_matrix((distances.ravel(), places.ravel(), starts), shape=(rows, rows))
+    graph = csr_matrix((_of_order_one(distances).ravel(), places.ravel(), starts), shape=(rows, rows))
     found = LocalOutlierFactor(n_neighbors=count, metric="precomputed", n_jobs=1).fit(graph)
     return Detection(-found.negative_outlier_factor_)
+
+
+def _of_order_one(values: np.ndarray) -> np.ndarray:
+    """Values far from 1 times a power of two: libraries take what is below 1e-7 or 1e-10 for equal."""
+    largest = float(np.abs(values).max())
+    usual = largest == 0 or 1e-3 <= largest <= 1e6
+    scaled: np.ndarray = values if usual else np.ldexp(values, -np.frexp(largest)[1])
+    return scaled
 
 
 def _searched(neighbours: int) -> int:
@@ -244,7 +254,7 @@ def _reconstructed(features: np.ndarray, epochs: int, seed: int) -> Arrays:
         random_state=seed,
         verbose=0,
     )
-    return (model.fit(features.astype(np.float32)).decision_scores_,)
+    return (model.fit(doors.single(_of_order_one(features), "features")).decision_scores_,)
 
 
 COMPONENTS = {

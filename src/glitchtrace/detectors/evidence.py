@@ -192,11 +192,13 @@ class Evidence:
 
     @cached_property
     def pictures(self) -> np.ndarray:
-        """Pictures, (n, H, W) or (n, H, W, C) uint8."""
+        """Pictures, (n, H, W) or (n, H, W, C) uint8, C = 1 or 3."""
         given = np.asarray(_read(self.read_pictures, "pictures"))
-        if given.dtype != np.uint8 or given.ndim not in (3, 4) or len(given) != len(self):
+        fitting = given.ndim == 3 or (given.ndim == 4 and given.shape[3] in (1, 3))
+        if given.dtype != np.uint8 or not fitting or len(given) != len(self) or not given.size:
             raise GlitchtraceError(
-                f"pictures have shape {given.shape} and type {given.dtype}; give ({len(self)}, H, W[, C]) uint8"
+                f"pictures have shape {given.shape} and type {given.dtype}; give ({len(self)}, H, W) uint8, or "
+                f"({len(self)}, H, W, 3) of colour"
             )
         return given
 

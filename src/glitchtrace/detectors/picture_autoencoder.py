@@ -32,12 +32,16 @@ CARD = {
 }
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
+_SMALLEST = 10  # pixels of a side that the layers can pass
 # Channels of the two encoding convolutions and of the three decoding ones, of grey and of colour pictures.
 _GREY, _COLOUR = ((24, 12), (12, 24)), ((64, 32), (32, 64))
 
 
 class Autoencoder(nn.Module):
-    """Two convolutions with pooling, three transposed convolutions, tanh: pictures in [−1, 1] to the same."""
+    """Two convolutions with pooling, three transposed convolutions, tanh: pictures in [−1, 1] to the same.
+
+    Each pixel of a picture whose side is too small for them is shown several times, and its copies are averaged.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -59,9 +63,13 @@ class Autoencoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruction (B, C, H, W), cut or padded to the size of the picture where the layers miss it."""
+        times = [-(-_SMALLEST // side) for side in x.shape[2:]]
+        if max(times) > 1:
+            x = x.repeat_interleave(times[0], dim=2).repeat_interleave(times[1], dim=3)
         found: Tensor = self.layers(x)
         rows, columns = (side - size for side, size in zip(x.shape[2:], found.shape[2:], strict=True))
-        return nn.functional.pad(found, (0, columns, 0, rows))
+        found = nn.functional.pad(found, (0, columns, 0, rows))
+        return found if max(times) == 1 else nn.functional.avg_pool2d(found, times)
 
 
 def detect(evidence: Evidence, epochs: int = 20) -> Detection:

@@ -29,7 +29,8 @@ def detect(evidence: Evidence) -> Detection:
     with tempfile.TemporaryDirectory() as folder:
         files = [str(Path(folder, f"{row:08d}.png")) for row in range(len(evidence))]
         for file, picture in zip(files, evidence.pictures, strict=True):
-            Image.fromarray(picture.squeeze()).save(file, compress_level=1)
+            grey = picture.ndim == 3 and picture.shape[2] == 1
+            Image.fromarray(picture[..., 0] if grey else picture).save(file, compress_level=1)
         lab = Imagelab(filepaths=files)
         lab.find_issues({name: {} for name in CHECKS}, n_jobs=1, verbose=False)
         found = lab.issues.loc[files]

@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
+from glitchtrace.data import doors
 
 WIDTH = 128  # columns kept of a wider representation
 _PCA_ROWS = 20_000  # rows that decide the principal axes
@@ -94,7 +95,7 @@ def find_units(views: Mapping[str, np.ndarray], groups: np.ndarray | None) -> np
     N = len(together)
     keys = together.view(np.dtype((np.void, together.dtype.itemsize * together.shape[1]))).reshape(N)
     distinct, same = np.unique(keys, return_inverse=True)
-    if N - len(distinct) > CHANCE * N:
+    if len(distinct) > 1 and N - len(distinct) > CHANCE * N:
         same = np.arange(N)
     if groups is not None:
         member = np.flatnonzero(groups >= 0)
@@ -191,7 +192,4 @@ def _view(view: np.ndarray, name: str, rows: int) -> np.ndarray:
         raise GlitchtraceError(
             f"{name}: {view.dtype} of shape {view.shape}; give numbers, {rows} rows as the labels"
         )
-    view = view.reshape(rows, -1).astype(np.float32)
-    if not np.isfinite(view).all():
-        raise GlitchtraceError(f"{name}: not every value is finite; fill or drop what is missing")
-    return view
+    return doors.single(view.reshape(rows, -1), name)
