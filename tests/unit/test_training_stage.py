@@ -261,9 +261,9 @@ def test_a_diverged_training_writes_nothing(cell_files, tmp_path, model):
 class Built(Network):
     """A network of somebody's own, right but for what a test gives it."""
 
-    def __init__(self, outputs=CLASSES, layers=("head",), frozen=False, width=5):
+    def __init__(self, outputs=CLASSES, layers=("head",), frozen=False, width=5, bias=True):
         super().__init__()
-        self.hidden, self.head = torch.nn.Linear(16, 5), torch.nn.Linear(width, outputs)
+        self.hidden, self.head = torch.nn.Linear(16, 5), torch.nn.Linear(width, outputs, bias)
         self.train_only(layers)
         self.frozen_features = frozen
 
@@ -277,6 +277,7 @@ class Built(Network):
         (lambda: None, "build returned NoneType"),
         (lambda: torch.nn.Linear(2, CLASSES), "build returned Linear"),
         (lambda: Built(outputs=CLASSES + 1), f"its head has {CLASSES + 1} outputs for {CLASSES} classes"),
+        (lambda: Built(bias=False), "its head has no bias, which the influence counts"),
         (lambda: Built(layers=()), "no parameter is trained"),
         (
             lambda: Built(layers=("hidden", "head"), frozen=True),

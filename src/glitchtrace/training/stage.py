@@ -203,6 +203,8 @@ def _unlike_network(network: object, classes: int) -> str | None:
         return f"its head is {type(head).__name__}; make it a torch.nn.Linear"
     if head.out_features != classes:
         return f"its head has {head.out_features} outputs for {classes} classes; give it one per class"
+    if head.bias is None:  # the closed form of the influence has no other way to know
+        return "its head has no bias, which the influence counts; leave bias=False out"
     if not network.trained:
         return "no parameter is trained; name the layers that learn by train_only"
     others = [name for name in network.trained if not name.startswith("head.")]
