@@ -5,6 +5,7 @@ import gzip
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -302,6 +303,27 @@ def test_the_flags_of_an_earlier_audit_are_written_anew(tmp_path: Path) -> None:
         path = cleaning.write(samples, cleaning.Repairs({}, frozenset(), {2: "anomalous"}), tmp_path, "c")
         found = pd.read_csv(path, keep_default_na=False) if name == "t.csv" else pd.read_parquet(path)
         pd.testing.assert_frame_equal(found, frame.assign(**{FLAG: ["", "", "anomalous", "", "", ""]}))
+
+
+@pytest.mark.parametrize("columns", [["a", "y"], [0, 1], [("a", "b"), ("y", "")]])
+def test_a_frame_keeps_its_index_and_categories_in_the_cleaned_file(
+    tmp_path: Path, columns: list[Any]
+) -> None:
+    frame = pd.DataFrame({"a": range(6), "y": pd.Categorical(list("uvuvuv"), ["v", "u", "w"], ordered=True)})
+    frame.index = pd.Index([f"r{row}" for row in range(6)], name="who")
+    frame.columns = (
+        pd.Index(columns) if isinstance(columns[0], str | int) else pd.MultiIndex.from_tuples(columns)
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    samples = read(tmp_path / "t.parquet", Settings(label="1"))
+    path = cleaning.write(samples, cleaning.Repairs({}, frozenset(), {}), tmp_path, "c")
+    pd.testing.assert_frame_equal(pd.read_parquet(path), frame)
+    repairs = cleaning.Repairs({0: "v"}, frozenset([2]), {5: "leak"})
+    found = pd.read_parquet(cleaning.write(samples, repairs, tmp_path, "c"))
+    assert found.index.equals(frame.index.delete(2))
+    assert found.iloc[:, 1].dtype == frame.iloc[:, 1].dtype
+    assert found.iloc[:, 1].tolist() == list("vvvuv")
+    assert found[FLAG].tolist() == ["", "", "", "", "leak"]
 
 
 def test_a_file_that_changes_under_the_audit_is_not_repaired(tmp_path: Path) -> None:

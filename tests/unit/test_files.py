@@ -235,3 +235,18 @@ def test_an_array_is_checked_when_it_is_mapped_too(tmp_path: Path) -> None:
     (tmp_path / "m.npy").write_bytes(content)
     with pytest.raises(GlitchtraceError, match=r"m\.npy cannot be read as npy \(its checksum does not fit"):
         files.read_npy(tmp_path / "m.npy", memory_mapped=True)
+
+
+def test_what_cannot_be_written_is_named_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.txt").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        files.write_text("text", tmp_path / "t.txt")
+    assert caught.value.filename == str(tmp_path / "t.txt")
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "hidden")
+
+    monkeypatch.setattr("tempfile.mkstemp", refused)
+    with pytest.raises(PermissionError) as caught:
+        files.write_text("text", tmp_path / "u.txt")
+    assert caught.value.filename == str(tmp_path / "u.txt")

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -177,7 +178,13 @@ def _write_binary(table: Table, label: str, repairs: Repairs, target: Path) -> N
         source[row] = places[text]
     if new:
         kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-        added = pc.cast(pa.array(new, pa.string()), kind)
+        try:
+            added = pc.cast(pa.array(new, pa.string()), kind)
+        except pa.ArrowException:
+            raise GlitchtraceError(
+                f"{table.name}: column '{label}' of type {kind} cannot hold a new label, such as '{new[0]}'; "
+                "store it as text or as floating point"
+            ) from None
         column = pa.chunked_array([*pc.cast(column, kind).chunks, added], kind)
     columns = cells.columns
     columns[place] = column.take(pa.array(source))
@@ -189,7 +196,11 @@ def _write_binary(table: Table, label: str, repairs: Repairs, target: Path) -> N
         columns[flag : flag + 1] = [pa.chunked_array([flags])]
         fields[flag : flag + 1] = [pa.field(FLAG, pa.string())]
     kept = pa.array([row for row in range(len(table)) if row not in repairs.dropped], pa.int64())
-    schema = pa.schema(fields, metadata=(table.stored or cells.schema).metadata)
+    metadata = dict((table.stored or cells.schema).metadata or {})
+    if len(fields) > len(table.names) and b"pandas" in metadata:
+        # Of a frame whose columns have numbers for names: the new one has a word.
+        metadata[b"pandas"] = json.dumps({**json.loads(metadata[b"pandas"]), "column_indexes": []}).encode()
+    schema = pa.schema(fields, metadata=metadata or None)
     cells = pa.Table.from_arrays(
         [
             part if part.type == field.type else pc.cast(part, field.type)
