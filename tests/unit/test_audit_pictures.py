@@ -159,6 +159,22 @@ def test_links_are_followed_once_and_what_is_left_out_is_said(tmp_path: Path) ->
         read_folder(folder, {"a/5.heic": "x"})
 
 
+@pytest.mark.parametrize(
+    "name", ["sub\\é.png", " sub/é.png ", "./sub/é.png", "sub/e\N{COMBINING ACUTE ACCENT}.png"]
+)
+def test_a_picture_is_found_however_its_path_is_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / "sub").mkdir()
+    for file in ("sub/é.png", "b.png"):
+        Image.fromarray(half_dark()).save(tmp_path / file)
+    (tmp_path / "l.csv").write_text(f"file,caption\n{name},one thing\nb.png,another\n")
+    settings = Settings(labels=str(tmp_path / "l.csv"))
+    found = picture_samples.read_pictures(tmp_path, settings, Dialect())
+    assert found.ids.tolist() == ["b.png", "sub/é.png"]
+    (tmp_path / "l.csv").write_text("file,label\nb.png,1\n,2\n")
+    with pytest.raises(GlitchtraceError, match="line 3: column 'file' names no file"):
+        picture_samples.read_pictures(tmp_path, settings, Dialect())
+
+
 def test_a_message_names_the_column_of_the_labels_file(tmp_path: Path) -> None:
     for number in range(2):
         Image.fromarray(half_dark()).save(tmp_path / f"{number}.png")

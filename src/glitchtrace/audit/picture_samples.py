@@ -18,7 +18,7 @@ from glitchtrace.audit.store import Store
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.heap import kept_heap
 from glitchtrace.data import table_files
-from glitchtrace.data.picture_folders import SUFFIXES, Pictures, read_folder, squares
+from glitchtrace.data.picture_folders import SUFFIXES, Pictures, read_folder, squares, written
 from glitchtrace.data.table_files import Dialect
 
 _BATCH = 25
@@ -74,6 +74,8 @@ def _labels_file(settings: Settings, dialect: Dialect) -> tuple[dict[str, str], 
     """File → label, whether the labels are stored as numbers, see ``targets``, and the names of table and column."""
     assert settings.labels is not None
     table = table_files.read_table(settings.labels, dialect, settings.label)
+    if table.dialect.header is False and any(name in _FILE_COLUMNS for name in _first_row(table)):
+        table = table_files.read_table(settings.labels, replace(dialect, header=True))
     label = table.resolve(settings.label, "label") if settings.label else None
     files = next((name for name in table.names if name.lower() in _FILE_COLUMNS and name != label), None)
     if files is None:
@@ -89,13 +91,21 @@ def _labels_file(settings: Settings, dialect: Dialect) -> tuple[dict[str, str], 
         )
     found: dict[str, str] = {}
     for row, (file, value) in enumerate(zip(table.text(files), table.text(label), strict=True)):
-        if found.setdefault(Path(str(file)).as_posix(), str(value)) != str(value):
+        if not str(file).strip():
+            raise GlitchtraceError(
+                f"{table.name}, {table.place(row)}: column '{files}' names no file; fill it in"
+            )
+        if found.setdefault(written(str(file)), str(value)) != str(value):
             raise GlitchtraceError(
                 f"{table.name}, {table.place(row)}: {file} has another label before; keep one of the lines"
             )
     kind = table.cells.column(label).type
     stored = None if table.dialect.delimiter else table_files.holds_numbers(kind)
     return found, stored, table.name, label
+
+
+def _first_row(table: table_files.Table) -> list[str]:
+    return [str(table.text(name)[0]).strip().lower() for name in table.names]
 
 
 def _are_files(cells: np.ndarray) -> bool:

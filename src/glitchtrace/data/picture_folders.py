@@ -1,6 +1,7 @@
 """Pictures of the user's own: a folder with a subfolder per class, or with a labels file; read where they lie."""
 
 import hashlib
+import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -46,9 +47,9 @@ def read_folder(
 ) -> Pictures:
     """Find the pictures of a folder, also behind links to folders.
 
-    ``labels``: file, relative to the folder -> label; without it the label is the first folder below, and files and
-    folders whose names begin with a dot are left out.  ``labelled``: whether labels are asked for.  Raises
-    GlitchtraceError where there are no pictures, or a labelled file is missing.
+    ``labels``: file, relative to the folder and as of ``written`` -> label; without it the label is the first folder
+    below, and files and folders whose names begin with a dot are left out.  ``labelled``: whether labels are asked for.
+    Raises GlitchtraceError where there are no pictures, or a labelled file is missing.
     """
     folder = Path(folder)
     every = files.below(folder)
@@ -61,16 +62,16 @@ def read_folder(
         )
     notes = []
     if labels is not None:
-        missing = sorted(labels.keys() - set(pictures))
+        missing = sorted(labels.keys() - {written(file) for file in pictures})
         if missing:
             what = f"no picture ({', '.join(SUFFIXES)})" if missing[0] in every else "not in the folder"
             raise GlitchtraceError(
                 f"{folder}: the labels file names {missing[0]}, which is {what} "
-                f"({len(missing)} of {len(labels)} are not); correct its paths"
+                f"({len(missing)} of {len(labels)} are not); correct its paths, which begin in this folder"
             )
-        lost = [file for file in found if file not in labels]
-        found = [file for file in pictures if file in labels]
-        named = [labels[file] for file in found]
+        lost = [file for file in found if written(file) not in labels]
+        found = [file for file in pictures if written(file) in labels]
+        named = [labels[written(file)] for file in found]
         notes += _left_out("pictures", lost, "do not stand in the labels file")
     else:
         named = [file.partition("/")[0] if "/" in file else "" for file in found]
@@ -83,6 +84,11 @@ def read_folder(
     other = [file for file in every if "/." not in f"/{file}" and Path(file).suffix.lower() not in SUFFIXES]
     notes += _left_out("files", other, "do not end as a picture that is read")
     return Pictures(folder, tuple(found), tuple(named), tuple(notes))
+
+
+def written(path: str) -> str:
+    """A path as any system writes it: strokes forwards, letters with their accents, no blanks around it."""
+    return unicodedata.normalize("NFC", Path(path.strip().replace("\\", "/")).as_posix())
 
 
 def _left_out(what: str, some: Sequence[str], why: str) -> list[str]:
