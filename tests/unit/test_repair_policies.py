@@ -12,7 +12,7 @@ from glitchtrace.detectors.evidence import Detection
 from glitchtrace.detectors.number import Number
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.repair.actions import Action, resolve
-from glitchtrace.repair.asking import asked
+from glitchtrace.repair.asking import asked, check_baseline
 from glitchtrace.repair.context import Context, RevealedContext
 from glitchtrace.repair.context import make_context as context_of
 from glitchtrace.repair.plans import Plan
@@ -227,6 +227,12 @@ def test_relabel_is_sure_or_leaves_the_sample(number, flagged):
     actions, labels = by_detector.COMPONENTS["drop"].propose(hidden, rng, **dropping)
     assert np.flatnonzero(actions == Action.DROP).tolist() == sorted(top_rows)
     assert labels.tolist() == context.labels.tolist()
+
+
+def test_policies_without_the_baseline_are_refused():
+    check_baseline(["none", "oracle"])
+    with pytest.raises(GlitchtraceError, match=r"policies: .*write \[none, oracle\], or set repair: false"):
+        check_baseline(["oracle"])
 
 
 def test_what_policies_ask_follows_from_cards_and_settings():

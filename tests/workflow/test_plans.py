@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from running import CELL_STAGES, ROOT, folder_with_config, planned, snakemake
+from running import CELL_STAGES, ROOT, SMOKE, folder_with_config, planned, snakemake
 
 
 def resolved(file: Path | None) -> dict:
@@ -93,6 +93,55 @@ def test_a_shipped_configuration_plans_each_stage_once_per_cell(file: Path | Non
         assert jobs[f"summarise_{stage}"] == bool(its_cells)
     assert jobs["pretrain"] == 0
     assert jobs["describe_study"] == 1, "every report holds configuration and provenance"
+
+
+@pytest.mark.parametrize(
+    ("changes", "compared", "gained"),
+    [
+        ({}, 1, 1),
+        ({"detectors": "CNCI"}, 0, 1),
+        ({"policies": ["none"]}, 1, 0),
+        ({"repair": False, "policies": ["oracle"]}, 1, 0),
+        ({"glitches": ["none"], "ratios": ["clean"]}, 0, 0),
+    ],
+)
+def test_what_has_nothing_to_compare_is_not_asked_for(
+    changes: dict, compared: int, gained: int, tmp_path: Path
+) -> None:
+    folder = folder_with_config(tmp_path / "run")
+    block = {
+        "datasets": ["iris"],
+        "models": ["linear"],
+        "glitches": ["uniform"],
+        "ratios": [0.1],
+        "seeds": [0],
+    }
+    study = {key: value for key, value in changes.items() if key not in block}
+    study["grid"] = [{**block, **{key: value for key, value in changes.items() if key in block}}]
+    (folder / "own.yaml").write_text(yaml.safe_dump(study))
+    jobs = planned(folder, "--configfile", "own.yaml")
+    assert (jobs["compare_signals"], jobs["plot_gain"]) == (compared, gained)
+    assert jobs["describe_findings"] == 1
+
+
+OUTSIDE = {
+    "results/iris/mlp/uniform-0.1/seed-0/tracin/influence.npy": "the model 'mlp'",
+    "results/digits/linear/uniform-0.1/seed-0/tracin/scores.parquet": "the dataset 'digits'",
+    "results/iris/linear/unifrom-0.1/seed-0/factors.safetensors": "the glitch 'unifrom'",
+    "results/studies/smoke/digits/summary.parquet": "the dataset 'digits'",
+}
+
+
+@pytest.mark.parametrize("target", OUTSIDE)
+def test_a_target_outside_the_study_is_told_with_what_the_study_has(target: str, tmp_path: Path) -> None:
+    folder = folder_with_config(tmp_path / "run")
+    refused = snakemake(folder, target, "--dry-run", *SMOKE, check=False)
+    assert refused.returncode
+    output = refused.stdout + refused.stderr
+    assert "KeyError" not in output
+    (said,) = [line for line in output.splitlines() if "the target names" in line]
+    assert f"{OUTSIDE[target]}, which is not in this study (it has " in said
+    assert "--configfile" in said
 
 
 @pytest.mark.parametrize(

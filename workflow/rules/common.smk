@@ -57,7 +57,29 @@ def checked(function, *arguments):
 
 CONFIG = checked(_load)
 jobs.export_environment(ROOT / "src", CONFIG["data_root"])
-SETTINGS = CONFIG["settings"]
+
+
+def outside(kind, name, known):
+    """The error of a target whose path names what the study has not."""
+    return WorkflowError(
+        f"the target names the {kind} '{name}', which is not in this study (it has "
+        f"{', '.join(sorted(known)) or 'none'}); correct the path, add a block to the study, or give the "
+        "--configfile of another"
+    )
+
+
+class Settings(dict):
+    """Complete settings by the name of a component of one kind, of those that the study names."""
+
+    def __init__(self, kind, settings):
+        super().__init__(settings)
+        self.kind = kind
+
+    def __missing__(self, name):
+        raise outside(self.kind, name, self)
+
+
+SETTINGS = {kind: Settings(kind, named) for kind, named in CONFIG["settings"].items()}
 GRID = grid.Grid(
     cell.wildcards() for cell in checked(grid.cells, CONFIG["grid"], SETTINGS)
 )
@@ -217,25 +239,38 @@ def answering(target, study, *parts):
     return inputs
 
 
+def in_study(select, wildcards, *keys):
+    """The cells of the grid that have the wildcards' values of some keys; an error where it has none."""
+    found = select(**{key: wildcards[key] for key in keys})
+    if not found:
+        wanted, rows = " ".join(wildcards[key] for key in keys), GRID.distinct(*keys)
+        raise outside(
+            " and ".join(keys), wanted, [" ".join(row.values()) for row in rows]
+        )
+    return found
+
+
 def dataset_cells(wildcards):
     """The cells of the wildcard's dataset."""
-    return GRID.rows(dataset=wildcards.dataset)
+    return in_study(GRID.rows, wildcards, "dataset")
 
 
 def glitch_cells(wildcards):
     """The cells of the wildcards' dataset and glitch."""
-    return GRID.rows(dataset=wildcards.dataset, glitch=wildcards.glitch)
+    return in_study(GRID.rows, wildcards, "dataset", "glitch")
 
 
 def trainings(wildcards):
     """The trained cells of the wildcards' dataset and glitch, each once whatever its estimators."""
-    return GRID.trainings(dataset=wildcards.dataset, glitch=wildcards.glitch)
+    return in_study(GRID.trainings, wildcards, "dataset", "glitch")
 
 
 def first_cell(wildcards):
     """The cell of the wildcards with the first seed of the grid, in the order of its folders."""
-    keys = {key: wildcards[key] for key in CELL_KEYS if key != "seed"}
-    return min(GRID.rows(**keys), key=lambda cell: f"{cell['seed']}/")
+    keys = [key for key in CELL_KEYS if key != "seed"]
+    return min(
+        in_study(GRID.rows, wildcards, *keys), key=lambda cell: f"{cell['seed']}/"
+    )
 
 
 def first_seed(template):
@@ -360,7 +395,12 @@ def evidence(detectors, counters=()):
 
 def fitting(wildcards):
     """Parameter function: the study's detectors, of a table without those that need pictures."""
-    table = registry.card("dataset", wildcards.dataset)["modality"] != "image"
+    return detectors_of(wildcards.dataset)
+
+
+def detectors_of(dataset):
+    """The study's detectors, of a table without those that need pictures."""
+    table = registry.card("dataset", dataset)["modality"] != "image"
     return [name for name in DETECTORS if not (table and name in OF_PICTURES)]
 
 

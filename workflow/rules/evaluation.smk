@@ -101,6 +101,10 @@ rule summarise_study:
         "../scripts/run_stage.py"
 
 
+# A comparison needs two detectors and something to find.
+COMPARED = any(len(detectors_of(cell["dataset"])) > 1 for cell in GRID.glitched())
+
+
 rule compare_signals:
     input:
         summary=rules.summarise_study.output.summary,

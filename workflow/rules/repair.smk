@@ -7,6 +7,10 @@ POLICIES = {
     for name in registry.chosen("policy", CONFIG["policies"])
 }
 REPAIRING, COUNTING = checked(asking.asked, POLICIES)
+if CONFIG["repair"] and GRID:
+    checked(asking.check_baseline, POLICIES)
+# A gain needs a repair beside the baseline, and something to repair.
+GAINED = CONFIG["repair"] and GRID.glitched() and len(POLICIES) > 1
 
 
 rule repair_cell:

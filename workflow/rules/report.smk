@@ -413,7 +413,7 @@ FIGURES += [
     where(GRID, rules.describe_findings.output),
     accuracy_figures,
     cost_figures,
-    where(GRID and CONFIG["repair"], rules.plot_gain.output.figures),
+    where(GAINED, rules.plot_gain.output.figures),
     each(SETS, rules.plot_signals.output.figures, rules.plot_history.output.figures),
     each(
         [

@@ -1,6 +1,6 @@
 """What policies ask: known from cards and settings, before any data are read."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from glitchtrace.core import registry
@@ -28,3 +28,11 @@ def asked(policies: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[st
                     f"policies: '{name}' is a variant; a policy asks a {kind} as it is, {registry.base_name(name)}"
                 )
     return sorted(detectors), sorted(counters)
+
+
+def check_baseline(policies: Collection[str]) -> None:
+    """Raise GlitchtraceError where policies lack ``none``, against which the gain of the others is measured."""
+    if "none" not in policies:
+        raise GlitchtraceError(
+            f"policies: gains are measured against 'none'; write [none, {', '.join(policies)}], or set repair: false"
+        )

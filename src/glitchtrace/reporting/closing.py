@@ -24,8 +24,9 @@ def closing_lines(
     folder = Path(folder)
     if not (folder / "summary.parquet").is_file():
         return []
-    lines = ["What was found (best detector by mean F1 over models, ratios and seeds):"]
-    lines += _detection(read_summary(folder / "summary.parquet"), headline, memorised)
+    found = list(_detection(read_summary(folder / "summary.parquet"), headline, memorised))
+    title = "What was found (best detector by mean F1 over models, ratios and seeds):"
+    lines = [title, *found] if found else []
     if (folder / "gain.parquet").is_file():
         keys = ["policy", "part", "accuracy", "seed"]
         lines += _repair(read_table(folder / "gain.parquet", keys))
@@ -62,7 +63,7 @@ def _repair(gain: pd.DataFrame) -> Iterator[str]:
     keys = ["dataset", "model", "glitch", "ratio", "estimator"]
     test = gain[gain["part"] == "test"]
     means = test.pivot_table("accuracy", keys, "policy", "mean")
-    if "none" not in means:
+    if "none" not in means or len(means.columns) < 2:
         return
     changes = means.drop(columns="none").sub(means["none"], axis=0) * 100
     told = [
