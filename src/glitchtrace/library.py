@@ -293,6 +293,8 @@ def detect(
         seed=seed,
     )
     _check(evidence, representations)
+    if learning_rates is not None:
+        doors.rates(learning_rates, len(evidence.epochs) if evidence.has("epochs") else 1)
     if detectors is None:
         chosen = _fitting(registry.chosen("detector", "default"), evidence) or _fitting(
             _WITHOUT_A_MODEL, evidence
@@ -376,9 +378,9 @@ def _three(validation: Any) -> tuple[Any, Any, Any]:
     try:
         features, probabilities, labels = validation
     except (TypeError, ValueError):
-        raise GlitchtraceError(
-            "validation: give three arrays, (features, probabilities or None, labels)"
-        ) from None
+        features = labels = None
+    if features is None or labels is None or isinstance(features, Mapping):
+        raise GlitchtraceError("validation: give three arrays, (features, probabilities or None, labels)")
     names = ("validation features", "validation probabilities", "validation labels")
     doors.same_order(**dict(zip(names, (features, probabilities, labels), strict=True)))
     return features, probabilities, labels

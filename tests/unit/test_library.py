@@ -289,6 +289,10 @@ def test_labels_of_text_come_back(digits: dict[str, np.ndarray]) -> None:
         ({"y": [0, 1], "probabilities": np.eye(2), "detectors": ["CNCI"]}, "'CNCI' needs influence profiles"),
         ({"y": [0, 1], "probabilities": np.eye(3)}, "has 3 rows for 2 samples"),
         ({"y": [0, 1], "probabilities": np.eye(2), "validation": 3}, "validation: give three arrays"),
+        ({"y": [0, 1], "validation": (None, None, [0])}, "validation: give three arrays"),
+        ({"y": [0, 1], "validation": (np.eye(2), None, None)}, "validation: give three arrays"),
+        ({"y": [0, 1], "validation": ({"a": np.eye(2)}, None, [0, 1])}, "validation: give three arrays"),
+        ({"y": [0, 1], "probabilities": [np.eye(2)] * 3, "learning_rates": [1, 2]}, "for 3 checkpoints"),
     ],
 )
 def test_detect_refuses_in_one_line(arguments: dict[str, object], message: str) -> None:
