@@ -42,7 +42,9 @@ demo: $(READY) ## The main job: config/config.yaml on embedded data, with figure
 
 .PHONY: report
 report: $(READY) ## One page of what a finished study found, REPORT_FILE or report.html (STUDY=name)
-	@$(REPORT) --report-glitchtrace-path $(or $(REPORT_FILE),report.html) $(STUDY_FILE)
+	@$(REPORT) --report-glitchtrace-path $(or $(REPORT_FILE),report.html) $(STUDY_FILE) || \
+	  { $(BIN)/python -m glitchtrace status $(STUDY_FILE) && \
+	    echo "error: no report while jobs are left; first run snakemake --cores all $(STUDY_FILE)"; exit 1; }
 
 .PHONY: demo_single
 demo_single: $(READY) ## Fashion-MNIST, ResNet-20, three kinds of glitch (needs the data)

@@ -5,7 +5,6 @@ import os
 import sys
 import unicodedata
 from collections.abc import Sequence
-from pathlib import Path
 
 from glitchtrace.audit.console import add_parsers
 from glitchtrace.core.errors import GlitchtraceError
@@ -47,7 +46,9 @@ def _answer(given: argparse.Namespace) -> str:
 
         return answer(given)
     if given.command == "workflow":
-        return str(snakefile())
+        from glitchtrace.operations.jobs import shipped
+
+        return str(shipped() / "Snakefile")
     if given.command == "verify":
         from glitchtrace.operations.verify import verify
 
@@ -56,17 +57,6 @@ def _answer(given: argparse.Namespace) -> str:
 
     page = report.status if given.command == "status" else report.plan
     return page(given.configfile, given.cores)
-
-
-def snakefile() -> Path:
-    """The Snakefile of the workflow: inside an installed package, beside it in a checkout."""
-    package = Path(__file__).parent
-    for root in (package / "shipped", package.parents[1]):
-        if (root / "workflow/Snakefile").is_file():
-            return root / "Snakefile"
-    raise GlitchtraceError(
-        f"{package}: the package was installed without its workflow; install the wheel, or work in a checkout"
-    )
 
 
 def _parser() -> argparse.ArgumentParser:

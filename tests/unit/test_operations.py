@@ -225,12 +225,14 @@ def test_the_reason_is_what_snakemake_says_last_of_all_but_the_places_in_code(
     assert jobs.reason(output) == reason
 
 
-def test_the_command_says_in_one_line_where_it_belongs(
+def test_a_folder_without_a_snakefile_is_asked_by_that_of_the_package(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert command.main(["status"]) == 1
-    assert "there is no Snakefile in this folder" in capsys.readouterr().err
+    (tmp_path / "mine.yaml").write_text((ROOT / "config/studies/smoke.yaml").read_text())
+    assert command.main(["plan", "--configfile", "mine.yaml"]) == 0
+    assert "cells: 0 of 3 whole, 3 left" in capsys.readouterr().out
+    assert not (tmp_path / "results").exists()
 
 
 # A Snakemake in whose place every target is written, where the copy of the study puts the results.

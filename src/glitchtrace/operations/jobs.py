@@ -13,6 +13,7 @@ from typing import Any
 
 from glitchtrace.core import configuration, paths
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.registry import PACKAGE
 
 PENDING, MISSING, WHOLE = "update pending", "missing", "ok"
 
@@ -64,13 +65,37 @@ main()
 """
 
 
+def shipped() -> Path:
+    """The folder of the workflow: inside an installed package, or the checkout."""
+    for folder in (PACKAGE / "shipped", PACKAGE.parents[1]):
+        if (folder / "workflow/Snakefile").is_file():
+            return folder
+    raise GlitchtraceError(
+        f"{PACKAGE}: the package was installed without its workflow; install the wheel, or work in a checkout"
+    )
+
+
+def root() -> Path:
+    """The folder of the workflow that is asked about: the current one, else that of the package."""
+    return Path() if Path("Snakefile").exists() else shipped()
+
+
+def default_file() -> Path:
+    """The file of the default study: that of the current folder, else that of the workflow."""
+    return configuration.DEFAULT if configuration.DEFAULT.exists() else root() / configuration.DEFAULT
+
+
 def read_jobs(study: str | None) -> list[Job]:
     """Every job of a study, by the file of its configuration (None: the default), in the current folder.
 
     Raises GlitchtraceError where the workflow refuses the configuration.
     """
     done = subprocess.run(
-        [sys.executable, "-c", _LISTING, "--summary", "--nolock", *options(study)],
+        [
+            *(sys.executable, "-c", _LISTING, "--summary", "--nolock"),
+            *("--snakefile", str(root() / "Snakefile")),
+            *options(study),
+        ],
         capture_output=True,
         text=True,
         env={**os.environ, "NO_COLOR": "1"},
@@ -130,18 +155,14 @@ def cell_of(file: str, results: Path) -> str | None:
 def read_config(study: str | None) -> dict[str, Any]:
     """The complete configuration of a study in the current folder; see ``configuration.resolve``.
 
-    Raises GlitchtraceError where there is no workflow in the folder, no such study, or one that the schema refuses.
+    Raises GlitchtraceError where there is no such study, or one that the schema refuses.
     """
-    if not Path("Snakefile").exists():
-        raise GlitchtraceError(
-            "there is no Snakefile in this folder; call glitchtrace where the workflow lies"
-        )
     if study and not Path(study).exists():
         raise GlitchtraceError(f"{study} does not exist; studies lie in config/studies")
-    default = configuration.read(configuration.DEFAULT)
+    default = configuration.read(default_file())
     config = configuration.merge(default, configuration.read(study)) if study else default
-    given_by: list[str | Path] = [configuration.DEFAULT, *([study] if study else [])]
-    return configuration.complete(config, default, given_by=given_by)
+    given_by: list[str | Path] = [default_file(), *([study] if study else [])]
+    return configuration.complete(config, default, root(), given_by)
 
 
 def results_folder(config: dict[str, Any]) -> Path:

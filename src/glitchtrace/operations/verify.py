@@ -11,11 +11,13 @@ from glitchtrace.core import configuration
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.operations.jobs import (
     cell_of,
+    default_file,
     options,
     program,
     read_config,
     read_jobs,
     results_folder,
+    root,
 )
 
 # Records, benchmarks and tables of costs hold times, which never come again.
@@ -41,11 +43,11 @@ def verify(study: str | None, seed: int, cores: int) -> str:
         (folder / "config").mkdir()
         (folder / "results").mkdir()
         (folder / "results/sources").symlink_to((results / "sources").resolve())
-        _copy_with_results_here("config/config.yaml", folder / "config/config.yaml")
+        _copy_with_results_here(default_file(), folder / "config/config.yaml")
         if study:
             _copy_with_results_here(study, folder / Path(study).name)
         anew = {file: f"results/{Path(file).relative_to(results)}" for file in files}
-        command = [*program(), *anew.values(), "--snakefile", str(Path("Snakefile").resolve())]
+        command = [*program(), *anew.values(), "--snakefile", str((root() / "Snakefile").resolve())]
         command += [
             "--directory",
             name,
@@ -65,9 +67,14 @@ def verify(study: str | None, seed: int, cores: int) -> str:
     return f"{cell}: {len(files)} files recomputed, all equal byte for byte"
 
 
-def _copy_with_results_here(file: str, copy: Path) -> None:
+def _copy_with_results_here(file: str | Path, copy: Path) -> None:
     """Copy a file of the configuration; where it names a results folder, that is the one beside the copy."""
     content = configuration.read(file)
+    places = content.get("components") or []
+    if places:
+        content["components"] = [
+            str(Path(place).resolve()) if Path(place).exists() else place for place in places
+        ]
     if "results" in (content.get("pathvars") or {}):
         content["pathvars"]["results"] = "results"
     copy.write_text(yaml.safe_dump(content), encoding="utf-8")
