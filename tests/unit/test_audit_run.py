@@ -109,6 +109,67 @@ def test_a_frame_of_probabilities_is_taken_by_names_and_index(monkeypatch: pytes
         glitchtrace.audit(pd.DataFrame(X), pd.Series(y, index=range(29, -1, -1)))
 
 
+def numbers(kind: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (600, 5) and numbers that follow them, with right values of another scatter each."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(600, 5))
+    told, free = 2 * X[:, 0] + 1.5 * np.sin(2 * X[:, 1]) + X[:, 2], rng.normal(size=600)
+    return X, {
+        "even": told + 0.5 * free,
+        "uneven": told + 0.5 * np.exp(0.8 * X[:, 4]) * free,
+        "one-sided": told + rng.exponential(0.7, 600),
+        "prices": 1000 * np.exp(0.5 * told + 0.3 * free),
+        "counts": rng.poisson(np.exp(0.4 * told + 1)).astype(float),
+        "heavy tails": told + 0.5 * rng.standard_t(3, 600),
+        "nothing told": free,
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    "kind", ["even", "uneven", "one-sided", "prices", "counts", "heavy tails", "nothing told"]
+)
+def test_right_numbers_are_not_flagged(kind: str) -> None:
+    found = glitchtrace.audit(*numbers(kind), gain_repeats=0)
+    assert not (found.issues.verdict == "mislabelled").any()
+    assert ("unjudged" in found.summary["facts"]) == (kind == "nothing told")
+    if kind != "nothing told":
+        assert found.summary["wrong_labels"]["low"] == 0
+
+
+@pytest.mark.parametrize("kind", ["even", "uneven", "prices", "heavy tails"])
+def test_wrong_numbers_are_flagged_as_promised(kind: str) -> None:
+    X, y = numbers(kind, 1)
+    wrong = np.random.default_rng(2).choice(600, 30, replace=False)
+    y[wrong] = y[wrong] * 1000 if kind == "prices" else y[wrong] + np.where(np.arange(30) % 2, 12, -12)
+    found = glitchtrace.audit(X, y, gain_repeats=0)
+    flagged = found.issues.row[found.issues.verdict == "mislabelled"]
+    assert len(set(flagged) & set(wrong)) >= 15
+    assert len(set(flagged) - set(wrong)) <= 0.1 * len(flagged)
+
+
+def test_a_single_number_far_out_is_the_most_suspicious_and_spoils_no_proposal() -> None:
+    X, y = numbers("even")
+    y[7] = 1e8
+    issues = glitchtrace.audit(X, y, gain_repeats=0).issues
+    assert issues.sort_values("suspicion", ascending=False, kind="stable").row.iloc[0] == 7
+    proposed = issues.proposed[issues.proposed != ""].astype(float)
+    assert proposed.abs().max() < 20
+
+
+@pytest.mark.parametrize("kind", ["even", "prices", "counts"])
+def test_the_even_scale_is_even_and_leads_back(kind: str) -> None:
+    from glitchtrace.audit.numbers import Even
+
+    _, y = numbers(kind)
+    even = Even.fit(y)
+    z = even.of(y)
+    assert abs(np.median(z)) < 1e-9
+    assert abs(np.quantile(z, 0.9) + np.quantile(z, 0.1)) < 0.5
+    inside = np.abs(z) < 10
+    np.testing.assert_allclose(even.back(z, y)[inside], y[inside], rtol=1e-6, atol=1e-6)
+    assert np.isfinite(even.back(np.array([-1e9, 1e9]), y)).all()
+
+
 def test_a_numeric_target_is_judged_by_residuals() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(400, 4))

@@ -153,12 +153,14 @@ def _out_of_fold(
     folds: int | None,
     times: np.ndarray | None,
     groups: np.ndarray | None,
+    taught: np.ndarray | None = None,
 ) -> np.ndarray:
     found = np.full((len(rows), classes) if classes else len(rows), np.nan)
     numbers = np.unique(fold) if times is None else np.unique(fold)[::-1]  # the last have the longest past
     for number in numbers[:folds]:
         inside = fold[rows] == number
-        train = rows[may_train(fold, int(number), times, groups)[rows]]
+        may = may_train(fold, int(number), times, groups)
+        train = rows[(may if taught is None else may & taught)[rows]]
         if not len(train):
             found[inside] = np.bincount(y, minlength=classes) / len(y) if classes else np.median(y)
             continue
@@ -167,6 +169,29 @@ def _out_of_fold(
             continue
         found[inside] = predict(learner, views, y, train, rows[inside], classes, seed)
     return found
+
+
+def predict_again(
+    names: Sequence[str],
+    views: Representation,
+    y: np.ndarray,
+    fold: np.ndarray,
+    taught: np.ndarray,
+    *,
+    table: bool,
+    seed: int,
+    times: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+) -> np.ndarray:
+    """The mean prediction (n,) out of fold of some learners of numbers, taught by some rows (n,) only."""
+    known = {each.name: each for each in learners(len(y), views.lines.shape[1], 0, table)}
+    rows = np.arange(len(y))
+    found = [
+        _out_of_fold(known[name], views, y, 0, fold, rows, seed, None, times, groups, taught)
+        for name in names
+    ]
+    result: np.ndarray = np.mean(found, axis=0)
+    return result
 
 
 def neighbour_vote(

@@ -7,9 +7,17 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.audit import neighbourhood
-from glitchtrace.audit.cross_fit import CrossFit, cross_fit, folds_of, may_train, neighbour_vote
-from glitchtrace.audit.judgement import Judgement, judge, judge_by_jury, judge_numbers, jury_sits
+from glitchtrace.audit.cross_fit import (
+    CrossFit,
+    cross_fit,
+    folds_of,
+    may_train,
+    neighbour_vote,
+    predict_again,
+)
+from glitchtrace.audit.judgement import Judgement, judge, judge_by_jury, jury_sits
 from glitchtrace.audit.learners import floored, learners, predict
+from glitchtrace.audit.numbers import Even, judge_numbers
 from glitchtrace.audit.representation import Representation
 from glitchtrace.audit.samples import Samples
 from glitchtrace.audit.settings import Settings
@@ -20,6 +28,7 @@ from glitchtrace.core.errors import GlitchtraceError
 _RARE = 5  # a class of fewer rows cannot be judged
 _EXPLAINED = 500  # rows whose influence on others is looked up
 _HELPED = 3
+_FORETOLD = 0.95  # of the loss of the median: numbers of a larger held-out loss are not judged
 _LEARNABLE = 0.98  # of the entropy of the labels: a larger held-out loss is no better than none
 
 
@@ -392,34 +401,54 @@ def _numbers(
     fold = np.zeros(n, dtype=np.int64)
     strata = np.argsort(np.argsort(y, kind="stable"), kind="stable") * 10 // len(y)
     fold[rows] = _fold(samples, rows, strata, groups, settings)
-    middle, spread = float(np.median(y)), max(float(np.std(y)), 1e-300)
+    even = Even.fit(y)
+    z = even.of(y)
     part = views.of(rows)
     units = None if groups is None else groups[rows]
-    fitted = _cross_fit(
-        samples, part, (y - middle) / spread, 0, fold[rows], rows, units, settings, store, tick, judging=True
-    )
+    fitted = _cross_fit(samples, part, z, 0, fold[rows], rows, units, settings, store, tick, judging=True)
     candidates = {
         each.name: each.said for each in learners(len(y), views.lines.shape[1], 0, views.trees is not None)
     }
     facts["learner"] = candidates[fitted.best]
     facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
-    predictions = np.mean(list(fitted.experts.values()), axis=0)
-    if samples.times is not None:  # the first stretch has no past from which it could be judged
+    if min(fitted.losses.values()) > _FORETOLD:
+        facts["unjudged"] = "no learner comes closer to the numbers than their median does"
+        return result, fold, None
+    times = None if samples.times is None else samples.times[rows]
+    seen = np.ones(len(rows), dtype=bool)
+    if times is not None:  # the first stretch has no past from which it could be judged
         one = np.zeros(len(rows), dtype=np.int64)
-        seen = _known_before(one, 1, fold[rows], samples.times[rows], units)
+        seen = _known_before(one, 1, fold[rows], times, units)
         facts["without_past"] = int((~seen).sum())
         if not seen.any():
             facts["unjudged"] = "no stretch of time has five rows before it"
             return result, fold, None
-        rows, y, predictions = rows[seen], y[seen], predictions[seen]
-    found = judge_numbers(predictions, (y - middle) / spread, settings.max_false)
+    whole = fold[rows]
+
+    def predictions(taught: np.ndarray) -> np.ndarray:
+        if taught.all():
+            first: np.ndarray = np.mean(list(fitted.experts.values()), axis=0)[seen]
+            return first
+        teachers = np.ones(len(rows), dtype=bool)
+        teachers[seen] = taught
+        return predict_again(
+            list(fitted.experts), part, z, whole, teachers, table=part.trees is not None,
+            seed=settings.seed, times=times, groups=units,
+        )[seen]  # fmt: skip
+
+    def mine(number: int) -> np.ndarray:
+        return may_train(whole, number, times, units)[seen]
+
+    judges = part.of(np.flatnonzero(seen))
+    found = judge_numbers(z[seen], judges, predictions, mine, whole[seen], settings.max_false, settings.seed)
+    rows = rows[seen]
     facts["number"] = {"estimate": found.number, "low": found.low, "high": found.high}
     facts["condition"] = found.condition
     result.wrong[rows], result.score[rows], result.flags[rows] = found.wrong, found.score, found.flags
     result.judged[rows] = True
     result.observed_confidence[rows] = 1 - found.wrong
     result.confidence[rows] = found.wrong
-    result.proposed[rows] = samples.written(found.proposed * spread + middle)
+    result.proposed[rows] = samples.written(even.back(found.predictions, y))
     return result, fold, fitted.best
 
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace.audit.cross_fit import folds_of, neighbour_vote
-from glitchtrace.audit.judgement import judge, judge_by_jury, judge_numbers, jury_sits
+from glitchtrace.audit.cross_fit import folds_of, may_train, neighbour_vote, predict_again
+from glitchtrace.audit.judgement import judge, judge_by_jury, jury_sits
 from glitchtrace.audit.learners import Learner, floored, learners, predict
 from glitchtrace.audit.neighbourhood import NEIGHBOURS, nearest
+from glitchtrace.audit.numbers import Even, judge_numbers
 from glitchtrace.audit.representation import Representation
 from glitchtrace.core.seeding import generator
 
@@ -119,27 +120,47 @@ def _judged(
     units = None if groups is None else groups[rows]
     used, codes = np.unique(y[rows], return_inverse=True)
     if not classes:
-        codes = np.zeros(len(rows), dtype=np.int64)
-    elif jury_sits(len(rows), len(used)):
+        return _judged_numbers(learner, views.of(rows), y[rows], units, max_false, seed)
+    if jury_sits(len(rows), len(used)):
         judged = judge_by_jury(views.of(rows), codes, len(used), units, max_false, seed)
         return judged.flags, used[judged.proposed]
     fold = folds_of(codes, _INNER, seed, units)
-    found = np.zeros((len(rows), classes)) if classes else np.zeros(len(rows))
+    found = np.zeros((len(rows), classes))
     for number in np.unique(fold):
         train, test = rows[fold != number], rows[fold == number]
-        if classes and len(np.unique(y[train])) < 2:
+        if len(np.unique(y[train])) < 2:
             return np.zeros(len(rows), dtype=bool), y[rows]
         found[fold == number] = predict(learner, views, y, train, test, classes, seed)
-    if classes:
-        near, distances = nearest(views.lines[rows], NEIGHBOURS, seed)
-        experts = {
-            learner.name: floored(found[:, used]),
-            "neighbours": neighbour_vote(near, distances, codes, len(used), fold),
-        }
-        judged = judge(experts, codes, len(used), max_false, seed)
-        return judged.flags, used[judged.proposed]
-    numbers = judge_numbers(found, y[rows], max_false)
-    return numbers.flags, numbers.proposed
+    near, distances = nearest(views.lines[rows], NEIGHBOURS, seed)
+    experts = {
+        learner.name: floored(found[:, used]),
+        "neighbours": neighbour_vote(near, distances, codes, len(used), fold),
+    }
+    judged = judge(experts, codes, len(used), max_false, seed)
+    return judged.flags, used[judged.proposed]
+
+
+def _judged_numbers(
+    learner: Learner,
+    part: Representation,
+    y: np.ndarray,
+    units: np.ndarray | None,
+    max_false: float,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flags and proposals for numbers y (n,), found from these rows alone."""
+    if y.min() == y.max():
+        return np.zeros(len(y), dtype=bool), y
+    even = Even.fit(y)
+    z = even.of(y)
+    fold = folds_of(np.zeros(len(y), dtype=np.int64), _INNER, seed, units)
+
+    def predictions(taught: np.ndarray) -> np.ndarray:
+        table = part.trees is not None
+        return predict_again([learner.name], part, z, fold, taught, table=table, seed=seed)
+
+    found = judge_numbers(z, part, predictions, lambda number: may_train(fold, number), fold, max_false, seed)
+    return found.flags, even.back(found.predictions, y)
 
 
 def _scored(y: np.ndarray, found: np.ndarray, classes: int) -> tuple[float, float]:

@@ -1,0 +1,282 @@
+"""Which numbers are wrong: residuals of predictions out of fold, on a scale on which they are even.
+
+The target is bent by a power until its usual values are symmetric.  With r the residual of a row and s its expected
+size, which trees learn from the features and the prediction, a right value has the density f(r/s)/s, where f is a t
+density of any freedom with a width on each side; a wrong one has a g(z) + (1 − a) c(z): the density of all values, or
+far out.  The share of wrong values, a and f maximise the likelihood together.  Values found wrong do not teach: the
+predictions are made once more without them.  docs/audit.md says what the promise means and when it holds.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from glitchtrace.audit.judgement import promised
+from glitchtrace.audit.learners import Learner, predict
+from glitchtrace.audit.representation import Representation
+from glitchtrace.core.seeding import generator
+from glitchtrace.detectors.jury.promise import DRAWS, ONE_SIDED, paired_steps
+
+# The power makes these quantiles symmetric: wrong values, up to a tenth on one side, do not decide it. Beyond a
+# logarithm on either side, what lies far out would come near.
+_MARKS, _POWERS = (0.1, 0.25, 0.5, 0.75, 0.9), (0.0, 2.0)
+_FAR = 10.0  # deviations: what lies farther out counts as that far
+_QUARTILES = 1.349  # between those of a normal density, in deviations
+_LEAST_SIZE = 0.1  # of the median residual
+_SIZED = 60  # rows from which the sizes of residuals are learnt
+_FITTED_ROWS = 20_000
+_FREEDOM = (1.5, 60.0)
+_MOST_WRONG = 0.95
+# Normal priors of (logit of the share, shift, log widths, logit of the freedom, logit of a): middle and deviation.
+_MIDDLE = np.array([0.0, 0.0, 0.0, 0.0, -3.5, 0.0])
+_PRECISION = np.array([0.0, 1.0, 0.5, 0.5, 1.0, 0.25])
+# For a promise right values have so much of the freedom: that few far ones among them looked wrong hid their tails.
+_HEAVIER = 0.5
+_BOUNDS = ((-12.0, 8.0), (-3.0, 3.0), (-5.0, 5.0), (-5.0, 5.0), (-8.0, 8.0), (-4.0, 4.0))
+_STARTS = tuple((share, freedom) for share in (-3.0, -6.0) for freedom in (-3.0, 0.0))
+
+
+@dataclass(frozen=True)
+class Even:
+    """A power and a scale by which usual values become symmetric, with middle 0 and deviation 1."""
+
+    middle: float
+    spread: float
+    power: Any
+    centre: float
+    width: float
+
+    @classmethod
+    def fit(cls, y: np.ndarray) -> "Even":
+        """From values (n,), not all of them equal."""
+        from scipy.optimize import brentq
+        from scipy.stats import yeojohnson
+        from sklearn.preprocessing import PowerTransformer
+
+        marks = np.quantile(y, _MARKS)
+        middle, spread = float(marks[2]), float(marks[3] - marks[1]) or float(y.std())
+
+        def lean(power: float) -> float:
+            z = yeojohnson((marks - middle) / spread, power)
+            return float(sum((z[-1 - i] + z[i] - 2 * z[2]) / max(z[-1 - i] - z[i], 1e-12) for i in (0, 1)))
+
+        low, high = _POWERS
+        power = (
+            low if lean(low) >= 0 else high if lean(high) <= 0 else float(brentq(lean, low, high, xtol=1e-6))
+        )
+        bend = PowerTransformer(standardize=False).fit(np.zeros((2, 1)))
+        bend.lambdas_ = np.array([power])
+        z = bend.transform(((y - middle) / spread)[:, None])[:, 0]
+        centre, width = float(np.median(z)), float(np.subtract(*np.quantile(z, (0.75, 0.25)))) / _QUARTILES
+        return cls(middle, spread, bend, centre, width or float(z.std()))
+
+    def of(self, y: np.ndarray) -> np.ndarray:
+        """Values on the even scale (n,), within ``_FAR``."""
+        bent = self.power.transform(((y - self.middle) / self.spread)[:, None])[:, 0]
+        result: np.ndarray = np.clip((bent - self.centre) / self.width, -_FAR, _FAR)
+        return result
+
+    def back(self, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Predictions z in the unit of the values y, and within them."""
+        known = self.of(y)
+        bent = np.clip(z, known.min(), known.max()) * self.width + self.centre
+        result: np.ndarray = self.power.inverse_transform(bent[:, None])[:, 0] * self.spread + self.middle
+        return np.asarray(np.clip(result, y.min(), y.max()))
+
+
+@dataclass(frozen=True)
+class NumberJudgement:
+    """What is believed of numeric targets (n,): as ``Judgement``, with the predicted numbers on the even scale."""
+
+    wrong: np.ndarray
+    score: np.ndarray
+    predictions: np.ndarray
+    flags: np.ndarray
+    number: float
+    low: float
+    high: float
+    condition: str
+
+
+def judge_numbers(
+    z: np.ndarray,
+    views: Representation,
+    predictions: Callable[[np.ndarray], np.ndarray],
+    may_train: Callable[[int], np.ndarray],
+    fold: np.ndarray,
+    max_false: float,
+    seed: int,
+) -> NumberJudgement:
+    """Judge numbers on the even scale (n,).
+
+    ``predictions``: a mask (n,) of the rows that may teach -> predictions (n,) out of fold; ``may_train``: the rows
+    from which a fold may be judged.
+    """
+    taught = np.ones(len(z), dtype=bool)
+    for last in (False, True):
+        found = predictions(taught)
+        size = _sizes(views, found, np.abs(z - found), fold, may_train, taught, seed)
+        terms = _Terms.of(z, found, size)
+        theta = terms.fit(seed)
+        wrong = terms.wrong(theta)
+        if last or (wrong < 0.5).all():
+            break
+        taught = wrong < 0.5
+    n, share = len(z), _share(theta)
+    some = terms.some(seed)
+    spread = np.linalg.pinv(some.information(theta))
+    error = float(np.sqrt(max(spread[0, 0], 0.0))) * share * (1 - share / _MOST_WRONG)
+    low, high = max(0.0, share - 1.96 * error), min(1.0, share + 1.96 * error)
+    cautious = share - ONE_SIDED * error
+    flags = np.zeros(n, dtype=bool)
+    score = terms.odds(theta)
+    if cautious * n >= 0.5:
+        held = terms.fit(seed, np.r_[np.log(cautious / (_MOST_WRONG - cautious)), theta[1:]])
+        root = np.linalg.inv(np.linalg.cholesky(some.information(held)[1:, 1:])).T
+        right = np.empty((DRAWS, n), dtype=np.float32)
+        for place, step in enumerate(paired_steps(len(held) - 1)):
+            right[place] = 1 - terms.wrong(held + np.r_[0.0, np.clip(root @ step, -1, 1)])
+        flags = promised(right, score, max_false)
+    return NumberJudgement(
+        wrong, score, found, flags, share * n, low * n, high * n,
+        "It holds where right values scatter in one heap about what the features tell, as wide as they tell, and wrong "
+        "ones lie anywhere among the values or far out.",
+    )  # fmt: skip
+
+
+def _sizes(
+    views: Representation,
+    predictions: np.ndarray,
+    size: np.ndarray,
+    fold: np.ndarray,
+    may_train: Callable[[int], np.ndarray],
+    taught: np.ndarray,
+    seed: int,
+) -> np.ndarray:
+    """The expected size of each residual (n,), learnt out of fold."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    column = predictions[:, None].astype(np.float32)
+    trees = None if views.trees is None else np.concatenate([views.trees, column], axis=1)
+    seen = replace(views, lines=np.concatenate([views.lines, column], axis=1), trees=trees)
+    learner = Learner(
+        "sizes", "trees", "small gradient-boosted trees",
+        lambda seed: HistGradientBoostingRegressor(
+            max_iter=50, max_leaf_nodes=8, learning_rate=0.05, min_samples_leaf=30, early_stopping=False,
+            random_state=seed,
+        ),
+    )  # fmt: skip
+    logs = np.log(size + max(_LEAST_SIZE * float(np.median(size)), 1e-6))
+    found = np.full(len(size), float(np.median(logs[taught])))
+    for number in np.unique(fold):
+        train, inside = np.flatnonzero(may_train(int(number)) & taught), np.flatnonzero(fold == number)
+        if len(train) >= _SIZED:
+            found[inside] = predict(learner, seen, logs, train, inside, 0, seed)
+    result: np.ndarray = np.exp(found)
+    return result
+
+
+def _share(theta: np.ndarray) -> float:
+    return float(_MOST_WRONG / (1 + np.exp(-theta[0])))
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What the likelihood needs of each row: residual in units of its expected size, log of that size, g(z), c(z)."""
+
+    residual: np.ndarray
+    log_size: np.ndarray
+    among: np.ndarray
+    out: np.ndarray
+
+    @classmethod
+    def of(cls, z: np.ndarray, predictions: np.ndarray, size: np.ndarray) -> "_Terms":
+        # g: a kernel density of a thousand quantiles; c: a Cauchy density.
+        centres = np.quantile(z, np.linspace(0.0005, 0.9995, 1000))
+        spread = float(centres.std()) or 1.0
+        width = 1.06 * (min(spread, float(centres[750] - centres[250]) / _QUARTILES) or spread)
+        width *= min(len(z), 1000) ** -0.2
+        grid = np.linspace(centres[0] - 4 * width, centres[-1] + 4 * width, 512)
+        density = np.exp(-0.5 * np.square((grid[:, None] - centres) / width)).mean(axis=1)
+        among = np.interp(z, grid, density / (width * np.sqrt(2 * np.pi)), left=0, right=0)
+        out = 1 / (np.pi * spread * (1 + np.square((z - np.median(z)) / spread)))
+        return cls((z - predictions) / size, np.log(size), among, out)
+
+    def some(self, seed: int) -> "_Terms":
+        """The rows that decide, however many more there are."""
+        n = len(self.residual)
+        if n <= _FITTED_ROWS:
+            return self
+        rows = np.sort(generator(seed, "audit numbers").choice(n, _FITTED_ROWS, replace=False))
+        return _Terms(self.residual[rows], self.log_size[rows], self.among[rows], self.out[rows])
+
+    def parts(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Log densities (n,) of a right and of a wrong value, times their shares."""
+        from scipy.special import expit, gammaln
+
+        left, right = np.exp(theta[2:4])
+        freedom = _FREEDOM[0] + (_FREEDOM[1] - _FREEDOM[0]) * expit(theta[4])
+        u = self.residual - theta[1]
+        u = u / np.where(u < 0, left, right)
+        peak = gammaln((freedom + 1) / 2) - gammaln(freedom / 2) - 0.5 * np.log(freedom * np.pi)
+        near = (
+            np.log(2 / (left + right)) + peak - (freedom + 1) / 2 * np.log1p(u * u / freedom) - self.log_size
+        )
+        a = expit(theta[5])
+        far = np.log(a * self.among + (1 - a) * self.out)
+        share = _share(theta)
+        return np.log1p(-share) + near, np.log(share) + far
+
+    def odds(self, theta: np.ndarray) -> np.ndarray:
+        """Log odds (n,) that a value is wrong."""
+        right, wrong = self.parts(theta)
+        result: np.ndarray = wrong - right
+        return result
+
+    def wrong(self, theta: np.ndarray) -> np.ndarray:
+        """Probability (n,) that a value is wrong."""
+        result: np.ndarray = 1 / (1 + np.exp(-np.clip(self.odds(theta), -500, 500)))
+        return result
+
+    def fit(self, seed: int, held: np.ndarray | None = None) -> np.ndarray:
+        """The parameters of the largest posterior.
+
+        ``held``: keep its share of wrong values, and ``_HEAVIER`` of its freedom at most.
+        """
+        from scipy.optimize import minimize
+        from scipy.special import expit, logit
+
+        some, bounds, free = self.some(seed), list(_BOUNDS), slice(0, None)
+        starts = [
+            np.array([share, 0.0, np.log(1.2), np.log(1.2), freedom, 0.0]) for share, freedom in _STARTS
+        ]
+        if held is not None:
+            low, high = _FREEDOM
+            most = max(_HEAVIER * (low + (high - low) * expit(held[4])), 1.01 * low)
+            bounds[4] = (bounds[4][0], float(logit((most - low) / (high - low))))
+            starts, free = [np.r_[held[:4], min(held[4], bounds[4][1]), held[5]]], slice(1, None)
+
+        def loss(values: np.ndarray, start: np.ndarray) -> float:
+            theta = np.r_[start[: free.start], values]
+            told = float(np.logaddexp(*some.parts(theta)).sum())
+            return -told + 0.5 * float(_PRECISION @ np.square(theta - _MIDDLE))
+
+        best: tuple[float, np.ndarray] | None = None
+        for start in starts:
+            found = minimize(loss, start[free], args=(start,), method="L-BFGS-B", bounds=bounds[free])
+            if best is None or found.fun < best[0] - 1e-6:
+                best = (float(found.fun), np.r_[start[: free.start], found.x])
+        assert best is not None
+        return best[1]
+
+    def information(self, theta: np.ndarray, step: float = 1e-4) -> np.ndarray:
+        """The outer product of the rows' scores, by differences, and the precision of the priors (6, 6)."""
+        slopes = np.empty((len(self.residual), len(theta)))
+        for place in range(len(theta)):
+            move = step * np.eye(len(theta))[place]
+            ahead, behind = (np.logaddexp(*self.parts(theta + sign * move)) for sign in (1, -1))
+            slopes[:, place] = (ahead - behind) / (2 * step)
+        result: np.ndarray = slopes.T @ slopes + np.diag(_PRECISION)
+        return result
