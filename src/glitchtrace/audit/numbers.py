@@ -27,6 +27,9 @@ _QUARTILES = 1.349  # between those of a normal density, in deviations
 _LEAST_SIZE = 0.1  # of the median residual
 _SIZED = 60  # rows from which the sizes of residuals are learnt
 _FITTED_ROWS = 20_000
+_EVIDENT = (
+    10.0  # log likelihood that wrong values must win: heaps of another shape than f win some of it, too
+)
 _FREEDOM = (1.5, 60.0)
 _MOST_WRONG = 0.95
 # Normal priors of (logit of the share, shift, log widths, logit of the freedom, logit of a): middle and deviation.
@@ -119,28 +122,34 @@ def judge_numbers(
         found = predictions(taught)
         size = _sizes(views, found, np.abs(z - found), fold, may_train, taught, seed)
         terms = _Terms.of(z, found, size)
-        theta = terms.fit(seed)
+        some, theta = terms.some(seed), terms.fit(seed)
         wrong = terms.wrong(theta)
         if last or (wrong < 0.5).all():
             break
         taught = wrong < 0.5
     n, share = len(z), _share(theta)
-    some = terms.some(seed)
     spread = np.linalg.pinv(some.information(theta))
     error = float(np.sqrt(max(spread[0, 0], 0.0))) * share * (1 - share / _MOST_WRONG)
-    low, high = max(0.0, share - 1.96 * error), min(1.0, share + 1.96 * error)
+    high = min(1.0, share + 1.96 * error)
     cautious = share - ONE_SIDED * error
+    none = terms.fit(seed, np.r_[_BOUNDS[0][0], theta[1:]])
+    if some.told(theta) - some.told(none) < _EVIDENT:
+        theta, wrong, share, cautious = none, terms.wrong(none), 0.0, 0.0
+    number, low, high = share * n, 0.0, high * n
     flags = np.zeros(n, dtype=bool)
     score = terms.odds(theta)
     if cautious * n >= 0.5:
-        held = terms.fit(seed, np.r_[np.log(cautious / (_MOST_WRONG - cautious)), theta[1:]])
+        held = terms.fit(seed, np.r_[np.log(cautious / (_MOST_WRONG - cautious)), theta[1:]], _HEAVIER)
         root = np.linalg.inv(np.linalg.cholesky(some.information(held)[1:, 1:])).T
         right = np.empty((DRAWS, n), dtype=np.float32)
         for place, step in enumerate(paired_steps(len(held) - 1)):
             right[place] = 1 - terms.wrong(held + np.r_[0.0, np.clip(root @ step, -1, 1)])
         flags = promised(right, score, max_false)
+        # A heap of another shape than f takes right values for wrong ones: those that are surely wrong are counted.
+        number = float((1 - right.mean(axis=0)).sum())
+        low = min(number, (1 - max_false) * float(flags.sum()))
     return NumberJudgement(
-        wrong, score, found, flags, share * n, low * n, high * n,
+        wrong, score, found, flags, number, low, max(high, number),
         "It holds where right values scatter in one heap about what the features tell, as wide as they tell, and wrong "
         "ones lie anywhere among the values or far out.",
     )  # fmt: skip
@@ -229,6 +238,10 @@ class _Terms:
         share = _share(theta)
         return np.log1p(-share) + near, np.log(share) + far
 
+    def told(self, theta: np.ndarray) -> float:
+        """The log likelihood of all values."""
+        return float(np.logaddexp(*self.parts(theta)).sum())
+
     def odds(self, theta: np.ndarray) -> np.ndarray:
         """Log odds (n,) that a value is wrong."""
         right, wrong = self.parts(theta)
@@ -240,10 +253,10 @@ class _Terms:
         result: np.ndarray = 1 / (1 + np.exp(-np.clip(self.odds(theta), -500, 500)))
         return result
 
-    def fit(self, seed: int, held: np.ndarray | None = None) -> np.ndarray:
+    def fit(self, seed: int, held: np.ndarray | None = None, freedom: float = 1.0) -> np.ndarray:
         """The parameters of the largest posterior.
 
-        ``held``: keep its share of wrong values, and ``_HEAVIER`` of its freedom at most.
+        ``held``: keep its share of wrong values, and at most a part ``freedom`` of its freedom.
         """
         from scipy.optimize import minimize
         from scipy.special import expit, logit
@@ -254,14 +267,14 @@ class _Terms:
         ]
         if held is not None:
             low, high = _FREEDOM
-            most = max(_HEAVIER * (low + (high - low) * expit(held[4])), 1.01 * low)
-            bounds[4] = (bounds[4][0], float(logit((most - low) / (high - low))))
+            if freedom < 1:
+                most = max(freedom * (low + (high - low) * expit(held[4])), 1.01 * low)
+                bounds[4] = (bounds[4][0], float(logit((most - low) / (high - low))))
             starts, free = [np.r_[held[:4], min(held[4], bounds[4][1]), held[5]]], slice(1, None)
 
         def loss(values: np.ndarray, start: np.ndarray) -> float:
             theta = np.r_[start[: free.start], values]
-            told = float(np.logaddexp(*some.parts(theta)).sum())
-            return -told + 0.5 * float(_PRECISION @ np.square(theta - _MIDDLE))
+            return 0.5 * float(_PRECISION @ np.square(theta - _MIDDLE)) - some.told(theta)
 
         best: tuple[float, np.ndarray] | None = None
         for start in starts:
