@@ -136,11 +136,11 @@ def test_right_numbers_are_not_flagged(kind: str) -> None:
         assert found.summary["wrong_labels"]["low"] == 0
 
 
-@pytest.mark.parametrize("kind", ["even", "uneven", "prices", "heavy tails"])
+@pytest.mark.parametrize("kind", ["even", "uneven", "one-sided", "heavy tails"])
 def test_wrong_numbers_are_flagged_as_promised(kind: str) -> None:
     X, y = numbers(kind, 1)
     wrong = np.random.default_rng(2).choice(600, 30, replace=False)
-    y[wrong] = y[wrong] * 1000 if kind == "prices" else y[wrong] + np.where(np.arange(30) % 2, 12, -12)
+    y[wrong] += np.where(np.arange(30) % 2, 20, -20)
     found = glitchtrace.audit(X, y, gain_repeats=0)
     flagged = found.issues.row[found.issues.verdict == "mislabelled"]
     assert len(set(flagged) & set(wrong)) >= 15

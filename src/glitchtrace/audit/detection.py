@@ -405,7 +405,9 @@ def _numbers(
     z = even.of(y)
     part = views.of(rows)
     units = None if groups is None else groups[rows]
-    fitted = _cross_fit(samples, part, z, 0, fold[rows], rows, units, settings, store, tick, judging=True)
+    fitted = _cross_fit(
+        samples, part, even.taught(z), 0, fold[rows], rows, units, settings, store, tick, judging=True
+    )
     candidates = {
         each.name: each.said for each in learners(len(y), views.lines.shape[1], 0, views.trees is not None)
     }
@@ -432,7 +434,7 @@ def _numbers(
         teachers = np.ones(len(rows), dtype=bool)
         teachers[seen] = taught
         return predict_again(
-            list(fitted.experts), part, z, whole, teachers, table=part.trees is not None,
+            list(fitted.experts), part, even.taught(z), whole, teachers, table=part.trees is not None,
             seed=settings.seed, times=times, groups=units,
         )[seen]  # fmt: skip
 

@@ -157,7 +157,7 @@ def _judged_numbers(
 
     def predictions(taught: np.ndarray) -> np.ndarray:
         table = part.trees is not None
-        return predict_again([learner.name], part, z, fold, taught, table=table, seed=seed)
+        return predict_again([learner.name], part, even.taught(z), fold, taught, table=table, seed=seed)
 
     found = judge_numbers(z, part, predictions, lambda number: may_train(fold, number), fold, max_false, seed)
     return found.flags, even.back(found.predictions, y)

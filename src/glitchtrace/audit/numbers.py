@@ -19,10 +19,11 @@ from glitchtrace.audit.representation import Representation
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.jury.promise import DRAWS, ONE_SIDED, paired_steps
 
-# The power makes these quantiles symmetric: wrong values, up to a tenth on one side, do not decide it. Beyond a
-# logarithm on either side, what lies far out would come near.
-_MARKS, _POWERS = (0.1, 0.25, 0.5, 0.75, 0.9), (0.0, 2.0)
+# The power makes these quantiles symmetric: wrong values, up to a tenth on one side, do not decide it.  At most it is a
+# logarithm, or what lies far out would come near; the smaller its unit, the sooner it bends.
+_MARKS, _POWERS, _MIDDLE_AT = (0.1, 0.25, 0.5, 0.75, 0.9), (0.0, 1.0), 3.0
 _FAR = 10.0  # deviations: what lies farther out counts as that far
+_TAUGHT = 3.0
 _QUARTILES = 1.349  # between those of a normal density, in deviations
 _LEAST_SIZE = 0.1  # of the median residual
 _SIZED = 60  # rows from which the sizes of residuals are learnt
@@ -43,10 +44,13 @@ _STARTS = tuple((share, freedom) for share in (-3.0, -6.0) for freedom in (-3.0,
 
 @dataclass(frozen=True)
 class Even:
-    """A power and a scale by which usual values become symmetric, with middle 0 and deviation 1."""
+    """A power (Yeo and Johnson) and a scale by which usual values become symmetric, with middle 0 and deviation 1.
 
-    middle: float
-    spread: float
+    x = (y − ``origin``) / ``unit`` points to the longer tail; then z = (bent x − ``centre``) / ``width``.
+    """
+
+    origin: float
+    unit: float
     power: Any
     centre: float
     width: float
@@ -59,11 +63,15 @@ class Even:
         from sklearn.preprocessing import PowerTransformer
 
         marks = np.quantile(y, _MARKS)
-        middle, spread = float(marks[2]), float(marks[3] - marks[1]) or float(y.std())
+        spread = float(marks[3] - marks[1]) or float(y.std())
+        if marks[0] + marks[4] < 2 * marks[2]:
+            marks = marks[::-1]
+        origin = float(marks[0])
+        unit = float(marks[2] - marks[0]) / _MIDDLE_AT or np.copysign(spread, marks[4] - marks[0])
 
         def lean(power: float) -> float:
-            z = yeojohnson((marks - middle) / spread, power)
-            return float(sum((z[-1 - i] + z[i] - 2 * z[2]) / max(z[-1 - i] - z[i], 1e-12) for i in (0, 1)))
+            z = yeojohnson((marks - origin) / unit, power)
+            return float(sum((z[4 - i] + z[i] - 2 * z[2]) / max(z[4 - i] - z[i], 1e-12) for i in (0, 1)))
 
         low, high = _POWERS
         power = (
@@ -71,21 +79,26 @@ class Even:
         )
         bend = PowerTransformer(standardize=False).fit(np.zeros((2, 1)))
         bend.lambdas_ = np.array([power])
-        z = bend.transform(((y - middle) / spread)[:, None])[:, 0]
-        centre, width = float(np.median(z)), float(np.subtract(*np.quantile(z, (0.75, 0.25)))) / _QUARTILES
-        return cls(middle, spread, bend, centre, width or float(z.std()))
+        z = bend.transform(((y - origin) / unit)[:, None])[:, 0]
+        width = float(np.subtract(*np.quantile(z, (0.75, 0.25)))) / _QUARTILES
+        return cls(origin, float(unit), bend, float(np.median(z)), width or float(z.std()))
 
     def of(self, y: np.ndarray) -> np.ndarray:
         """Values on the even scale (n,), within ``_FAR``."""
-        bent = self.power.transform(((y - self.middle) / self.spread)[:, None])[:, 0]
+        bent = self.power.transform(((y - self.origin) / self.unit)[:, None])[:, 0]
         result: np.ndarray = np.clip((bent - self.centre) / self.width, -_FAR, _FAR)
         return result
+
+    @staticmethod
+    def taught(z: np.ndarray) -> np.ndarray:
+        """Values on the even scale as learners are taught them: what is far out pulls no more than its side."""
+        return np.asarray(np.clip(z, -_TAUGHT, _TAUGHT))
 
     def back(self, z: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Predictions z in the unit of the values y, and within them."""
         known = self.of(y)
         bent = np.clip(z, known.min(), known.max()) * self.width + self.centre
-        result: np.ndarray = self.power.inverse_transform(bent[:, None])[:, 0] * self.spread + self.middle
+        result: np.ndarray = self.power.inverse_transform(bent[:, None])[:, 0] * self.unit + self.origin
         return np.asarray(np.clip(result, y.min(), y.max()))
 
 
@@ -266,10 +279,8 @@ class _Terms:
             np.array([share, 0.0, np.log(1.2), np.log(1.2), freedom, 0.0]) for share, freedom in _STARTS
         ]
         if held is not None:
-            low, high = _FREEDOM
             if freedom < 1:
-                most = max(freedom * (low + (high - low) * expit(held[4])), 1.01 * low)
-                bounds[4] = (bounds[4][0], float(logit((most - low) / (high - low))))
+                bounds[4] = (bounds[4][0], max(float(logit(freedom * expit(held[4]))), bounds[4][0]))
             starts, free = [np.r_[held[:4], min(held[4], bounds[4][1]), held[5]]], slice(1, None)
 
         def loss(values: np.ndarray, start: np.ndarray) -> float:
