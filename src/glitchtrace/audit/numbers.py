@@ -23,14 +23,12 @@ from glitchtrace.detectors.jury.promise import DRAWS, ONE_SIDED, paired_steps
 # logarithm, or what lies far out would come near; the smaller its unit, the sooner it bends.
 _MARKS, _POWERS, _MIDDLE_AT = (0.1, 0.25, 0.5, 0.75, 0.9), (0.0, 1.0), 3.0
 _FAR = 10.0  # deviations: what lies farther out counts as that far
-_TAUGHT = 3.0
+_TAUGHT = 3.0  # and teaches as this much
 _QUARTILES = 1.349  # between those of a normal density, in deviations
 _LEAST_SIZE = 0.1  # of the median residual
 _SIZED = 60  # rows from which the sizes of residuals are learnt
 _FITTED_ROWS = 20_000
-_EVIDENT = (
-    10.0  # log likelihood that wrong values must win: heaps of another shape than f win some of it, too
-)
+_EVIDENT = 15.0  # log likelihood that wrong values must win: a heap of another shape than f wins some, too
 _FREEDOM = (1.5, 60.0)
 _MOST_WRONG = 0.95
 # Normal priors of (logit of the share, shift, log widths, logit of the freedom, logit of a): middle and deviation.
