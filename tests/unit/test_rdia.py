@@ -576,7 +576,12 @@ def test_cells_are_the_product_sorted_and_each_once():
     [
         ({"glitches": ["far_anomalies"], "datasets": ["mnist"]}, {}, "changes more than labels"),
         ({"ratios": ["clean"]}, {}, r"rdia\[0\]: glitch uniform needs a ratio"),
-        ({}, {"dataset": {"wine": {"validation_source": "none"}}}, "wine has no validation rows"),
+        ({}, {"dataset": {"wine": {"validation_source": "none"}}}, "none needs an official test part"),
+        (
+            {"datasets": ["mnist"]},
+            {"dataset": {"mnist": {"validation_source": "none"}}},
+            "mnist has no validation rows",
+        ),
         (
             {},
             {"learner": {"logistic": {"solver": "direct", "solver_settings": {"tolerance": 1e-6}}}},

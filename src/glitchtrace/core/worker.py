@@ -250,14 +250,15 @@ def _beginning(pid: int) -> str | None:
 def main() -> None:
     """Serve at the given address until the given process ends, then remove what lies there."""
     address, served = Path(sys.argv[1]), int(sys.argv[2])
+    log = address.with_suffix(".log")
     try:
         Worker(address, served).serve()
+        log.unlink(missing_ok=True)  # at most warnings of what was imported
     finally:
         for file in (address, address.with_suffix(".lock")):
             file.unlink(missing_ok=True)
-        log = address.with_suffix(".log")
         with contextlib.suppress(OSError):
-            if not log.stat().st_size:
+            if log.exists() and not log.stat().st_size:
                 log.unlink()
             address.parent.rmdir()
 
