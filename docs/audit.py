@@ -1,7 +1,7 @@
 """Write the measured numbers of docs/audit.md from docs/tables/audit_*.csv: ``python docs/audit.py``.
 
-The tables come from tests/helpers/bad_inputs.py, benchmarks/audit_scale.py and benchmarks/audit_promise.py, whose
-``page`` puts those of the promise and of human errors into the page.
+The tables come from tests/helpers/bad_inputs.py, benchmarks/audit_scale.py, benchmarks/audit_numbers.py and
+benchmarks/audit_promise.py, whose ``page`` puts those of the promise and of human errors into the page.
 """
 
 from pathlib import Path
@@ -26,7 +26,7 @@ def sections() -> dict[str, str]:
     """The texts of the page by section."""
     made = {
         "inputs": inputs, "scale": scale, "pictures": pictures, "memory": memory, "calibration": calibration,
-        "moved": moved, "noise": noise,
+        "moved": moved, "noise": noise, "numbers": numbers,
     }  # fmt: skip
     return {
         name: text(pd.read_csv(TABLES / f"audit_{name}.csv"))
@@ -78,6 +78,30 @@ def calibration(table: pd.DataFrame) -> str:
         }
     )
     return markdown_table(shown)
+
+
+def numbers(table: pd.DataFrame) -> str:
+    """Numeric targets: whether the promise was kept, what was found, and whether the interval covers."""
+    table = table.assign(
+        kept=table.false <= 0.1 * table.flagged,
+        covered=(table.low <= table.wrong) & (table.wrong <= table.high),
+    )
+    rows = []
+    for (target, error), runs in table.groupby(["target", "error"], sort=False):
+        told, planted, flagged = runs[runs.judged], runs.wrong.sum(), runs.flagged.sum()
+        rows.append(
+            {
+                "target": target,
+                "4 % are": error,
+                "runs": len(runs),
+                "kept": runs.kept.sum(),
+                "found": f"{(flagged - runs.false.sum()) / planted:.0%}" if planted else "–",
+                "false among flags": f"{runs.false.sum() / flagged:.0%}" if flagged else "–",
+                "interval covers": f"{told.covered.sum()} of {len(told)}" if len(told) else "–",
+                "not judged": len(runs) - len(told),
+            }
+        )
+    return markdown_table(pd.DataFrame(rows))
 
 
 COST = {

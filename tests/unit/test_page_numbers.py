@@ -419,6 +419,17 @@ def audit(text: str) -> Iterator[Claim]:
         row = people[shown["set"], shown["given"], shown["method"]]
         for head, key in (("AUROC", "auroc"), ("average precision", "average_precision")):
             yield from claims(page, line, shown[head], float(row[key]))
+    numeric: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in table("audit_numbers"):
+        numeric[row["target"], row["error"]].append(row)
+    for _, line, shown in rows(text, "numbers"):
+        part = numeric[shown["target"], shown["4 % are"]]
+        wrong, flagged, false = (sum(int(row[key]) for row in part) for key in ("wrong", "flagged", "false"))
+        yield from claims(page, line, shown["runs"], len(part))
+        kept = sum(int(row["false"]) <= 0.1 * int(row["flagged"]) for row in part)
+        yield from claims(page, line, shown["kept"], kept)
+        yield from claims(page, line, shown["found"], 100 * (flagged - false) / wrong if wrong else None)
+        yield from claims(page, line, shown["not judged"], sum(row["judged"] == "False" for row in part))
     counts = {row["kind"]: row for row in table("audit_inputs")}
     for _, line, shown in rows(text, "inputs"):
         for head, key in (("inputs", "trials"), ("refused in one line", "refused"), ("audited", "audited")):
