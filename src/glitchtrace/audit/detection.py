@@ -403,10 +403,11 @@ def _numbers(
     fold[rows] = _fold(samples, rows, strata, groups, settings)
     even = Even.fit(y)
     z = even.of(y)
+    lesson = even.taught(z)
     part = views.of(rows)
     units = None if groups is None else groups[rows]
     fitted = _cross_fit(
-        samples, part, even.taught(z), 0, fold[rows], rows, units, settings, store, tick, judging=True
+        samples, part, lesson, 0, fold[rows], rows, units, settings, store, tick, judging=True
     )
     candidates = {
         each.name: each.said for each in learners(len(y), views.lines.shape[1], 0, views.trees is not None)
@@ -434,7 +435,7 @@ def _numbers(
         teachers = np.ones(len(rows), dtype=bool)
         teachers[seen] = taught
         return predict_again(
-            list(fitted.experts), part, even.taught(z), whole, teachers, table=part.trees is not None,
+            list(fitted.experts), part, lesson, whole, teachers, table=part.trees is not None,
             seed=settings.seed, times=times, groups=units,
         )[seen]  # fmt: skip
 

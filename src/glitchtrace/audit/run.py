@@ -15,12 +15,12 @@ from glitchtrace.audit import outputs, verdicts
 from glitchtrace.audit.detection import Detection, detect
 from glitchtrace.audit.progress import Progress
 from glitchtrace.audit.representation import Representation, of_columns, standardised
-from glitchtrace.audit.samples import Samples, _stored, from_arrays, read, with_extras
+from glitchtrace.audit.samples import Samples, as_text, from_arrays, read, with_extras
 from glitchtrace.audit.settings import Settings, from_mapping
 from glitchtrace.audit.store import Store
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.paths import audit_name
-from glitchtrace.data import doors, table_files
+from glitchtrace.data import doors
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,8 +60,7 @@ class Findings:
             new = [_number_like(labels, *each) for each in zip(changed.row, changed.proposed, strict=True)]
         else:
             known = {str(value).strip(): value for value in labels}
-            texts = table_files._as_text(_stored(labels))
-            known |= {str(text).strip(): value for text, value in zip(texts, labels, strict=True)}
+            known |= {str(text).strip(): value for text, value in zip(as_text(labels), labels, strict=True)}
             unknown = next((text for text in changed.proposed if text not in known), None)
             if unknown is not None:
                 raise GlitchtraceError(

@@ -449,6 +449,11 @@ def from_arrays(
     )  # fmt: skip
 
 
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Labels (n,) as the text by which an audit knows them."""
+    return table_files._as_text(_stored(values))
+
+
 def _stored(values: np.ndarray) -> "pa.ChunkedArray":
     """Values (n,) as cells of a table."""
     import pyarrow as pa
@@ -708,15 +713,12 @@ def check_probabilities(given: Any, samples: Samples, origin: str) -> np.ndarray
             f"{origin}: probabilities belong to classes, the labels are numbers; set task: classes"
         )
 
-    def read(names: np.ndarray) -> np.ndarray:
-        return table_files._as_text(_stored(names))
-
-    if not samples.order_told and doors.named_columns(given, samples.class_names, origin, read) is None:
+    if not samples.order_told and doors.named_columns(given, samples.class_names, origin, as_text) is None:
         raise GlitchtraceError(
             f"{origin}: classes such as '{samples.class_names[-1]}' stand in another order as numbers than as text; "
             "give a table (CSV, Parquet, frame) whose columns are named by the classes"
         )
-    found = doors.plain(doors.in_order(given, samples.class_names, origin, read), origin)
+    found = doors.plain(doors.in_order(given, samples.class_names, origin, as_text), origin)
     wanted = (len(samples), len(samples.class_names))
     if found.shape != wanted:
         raise GlitchtraceError(
