@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glitchtrace.audit.cleaning import Repairs
+from glitchtrace.audit.cleaning import write as write_cleaned
 from glitchtrace.audit.samples import Samples, check_probabilities, from_arrays, load_probabilities, read
 from glitchtrace.audit.settings import Settings
 from glitchtrace.core.errors import GlitchtraceError
@@ -169,6 +171,38 @@ def test_a_frame_with_odd_objects_is_read(tmp_path: Path) -> None:
     table = from_frame(frame)
     assert table.column("x").role == "categorical"
     assert table.column("y").role == "numeric"
+
+
+@pytest.mark.parametrize(
+    ("cells", "texts"),
+    [
+        (pd.cut(pd.Series([0.5, 1.5, None, 0.25]), [0, 1, 2]), ["(0, 1]", "(1, 2]", "", "(0, 1]"]),
+        (pd.Series(pd.period_range("2024-01", periods=4, freq="M")).astype("category"), None),
+        (pd.Series([(1, 2), None, (3,), (1, 2)], dtype="category"), ["(1, 2)", "", "(3,)", "(1, 2)"]),
+    ],
+)
+@pytest.mark.parametrize("label", ["x", "y"])
+def test_categories_of_any_type_are_read_and_written(
+    tmp_path: Path, cells: pd.Series, texts: list[str] | None, label: str
+) -> None:
+    frame = pd.DataFrame({"x": pd.concat([cells] * 10, ignore_index=True).astype(cells.dtype)})
+    frame["y"] = np.arange(40) // 2 % 2
+    expected = list(texts or map(str, cells))
+    samples = from_arrays(frame, None, Settings(label=label))
+    assert samples.table is not None
+    assert list(samples.table.text("x")) == expected * 10
+    assert samples.table.feature("x").role == "categorical"
+    cleaned = write_cleaned(
+        samples,
+        Repairs({1: expected[0]} if label == "x" else {1: "1"}, frozenset([7]), {}),
+        tmp_path,
+        "cleaned",
+    )
+    after = pa.parquet.read_table(cleaned).column("x").to_pylist()
+    wanted = [text or None for text in expected * 10]
+    if label == "x":
+        wanted[1] = expected[0]
+    assert after == wanted[:7] + wanted[8:]
 
 
 def labelled(folder: Path, labels: list[str], **settings: str) -> Samples:

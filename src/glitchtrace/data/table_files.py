@@ -194,12 +194,25 @@ def from_frame(frame: Any, name: str = "table") -> Table:
     for position, column in enumerate(frame.columns):
         series = frame.iloc[:, position]
         try:
-            arrays.append(pa.array(series, from_pandas=True))
+            arrays.append(_with_plain_categories(pa.array(series, from_pandas=True), series))
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             arrays.append(pa.array([None if value is None else str(value) for value in series], pa.string()))
         names.append(str(column))
     cells = _without_views(pa.table(arrays, names=_unique(names)))
     return Table(name, cells, Dialect(decimal="."), ".parquet", np.arange(len(cells)), _doubled(names))
+
+
+def _with_plain_categories(cells: "pa.Array", series: Any) -> "pa.Array":
+    """Cells whose categories are intervals, periods or lists, which Arrow neither casts nor writes, with their text."""
+    import pyarrow as pa
+
+    kind = cells.type
+    if not pa.types.is_dictionary(kind) or not (
+        isinstance(kind.value_type, pa.BaseExtensionType) or pa.types.is_nested(kind.value_type)
+    ):
+        return cells
+    texts = pa.array([str(value) for value in series.cat.categories], pa.string())
+    return pa.DictionaryArray.from_arrays(cells.indices, texts, ordered=kind.ordered)
 
 
 def _read_binary(path: Path, suffix: str) -> Table:
@@ -557,7 +570,10 @@ def _as_text(column: Any) -> np.ndarray:
 
     kind = column.type
     if pa.types.is_dictionary(kind):
-        column = pc.cast(column, kind.value_type)
+        try:
+            column = pc.cast(column, kind.value_type)
+        except pa.ArrowException:  # categories that are lists
+            return np.array(["" if v is None else str(v) for v in column.to_pylist()], dtype=object)
         kind = column.type
     if pa.types.is_floating(kind):
         values = column.to_numpy(zero_copy_only=False)
