@@ -205,6 +205,18 @@ def test_categories_of_any_type_are_read_and_written(
     assert after == wanted[:7] + wanted[8:]
 
 
+@pytest.mark.parametrize("cells", ["text", "dates", "infinite"])
+def test_every_odd_cell_of_a_long_column_is_named(cells: str) -> None:
+    n, odd = 60_000, np.arange(1_001) * 37
+    values = {
+        "text": np.arange(n).astype(str).astype(object),
+        "dates": np.array([f"20{day % 90 + 10}-01-05" for day in range(n)], dtype=object),
+        "infinite": np.arange(n) / 7,
+    }[cells]
+    values[odd] = np.inf if cells == "infinite" else "broken"
+    assert sorted(from_frame(pd.DataFrame({"x": values})).column("x").odd) == odd.tolist()
+
+
 def labelled(folder: Path, labels: list[str], **settings: str) -> Samples:
     """Samples of a text file with these labels in turns, two of each at least."""
     rows = [f"{row * 7 % 11}.5,{labels[row % len(labels)]}" for row in range(max(40, 2 * len(labels)))]

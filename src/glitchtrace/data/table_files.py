@@ -613,7 +613,7 @@ def typed(name: str, column: Any, decimal: str = ".", role: Role | None = None) 
     ):
         values = pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False).astype(np.float64)
         infinite = np.flatnonzero(np.isinf(values))
-        odd = {int(row): str(values[row]) for row in infinite[:1000]}
+        odd = {int(row): str(values[row]) for row in infinite}
         values = np.where(np.isinf(values), np.nan, values)
         return _plain(name, "numeric", values, odd)
     if role in (None, "boolean") and pa.types.is_boolean(kind):
@@ -682,7 +682,7 @@ def _typed_text(name: str, cells: np.ndarray, decimal: str, role: Role | None, d
         )
         strange = np.isnan(numbers) & ~lost
         if counts[strange].sum() <= _ODD_SHARE * present or role == "numeric":
-            rows = np.flatnonzero(strange[codes])[:1000]
+            rows = np.flatnonzero(strange[codes])
             return _plain(name, "numeric", numbers[codes], {int(row): str(cells[row]) for row in rows})
         # A sign of a unit does not make a number less like one.
         bare = np.array([_number(value.strip(_UNITS), decimal) for value in stripped])
@@ -699,7 +699,7 @@ def _typed_text(name: str, cells: np.ndarray, decimal: str, role: Role | None, d
         if counts[kept][strange].sum() <= _ODD_SHARE * present or role == "date":
             every = np.full(len(uniques), np.nan)
             every[kept] = days
-            rows = np.flatnonzero(np.isnan(every)[codes] & ~missing)[:1000]
+            rows = np.flatnonzero(np.isnan(every)[codes] & ~missing)
             return _plain(name, "date", every[codes], {int(row): str(cells[row]) for row in rows})
     words = sum(len(stripped[place].split()) * int(counts[place]) for place in kept) / present
     if role == "text" or (
