@@ -111,6 +111,14 @@ def test_a_reviewed_list_is_applied_to_the_rows_that_were_accepted(
         ),
         ("row,action,proposed\n", "a header and no rows"),
         ("row,action,proposed,audit\n1,drop,x,0123\n", "belongs to another audit"),
+        ("row,action,proposed,decision\n1,drop,,accept\n2,drop,,acept\n", "line 3: unknown decision 'acept'"),
+        ("row,action,proposed,Decision \n1,drop,,Ja\n", "line 2: unknown decision 'Ja'"),
+        ("row,action,proposed,decision,DECISION\n1,drop,,yes,no\n", "two columns are named 'decision'"),
+        ("row,action,proposed,decision,decision\n1,drop,,yes,no\n", "two columns are named 'decision'"),
+        (
+            "Row,Action,Proposed,Observed\n1,drop,,zz\n",
+            "line 2: observed is 'zz' where row 1 of the data has",
+        ),
     ],
 )
 def test_a_list_that_does_not_fit_is_one_line(
@@ -121,6 +129,54 @@ def test_a_list_that_does_not_fit_is_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("decision", "counts"),
+    [
+        ("accept", True),
+        ("ACCEPTED ", True),
+        ("yes", True),
+        ("Refuse", False),
+        ("refused", False),
+        ("", False),
+    ],
+)
+def test_a_decision_is_found_whatever_the_capitals_of_its_column(
+    audited: Path, tmp_path: Path, decision: str, counts: bool
+) -> None:
+    (tmp_path / "list.csv").write_text(
+        f"Row,ACTION,proposed,Decision\n1,drop,,{decision}\n2,keep,,{decision}\n"
+    )
+    wanted = ["apply", str(tmp_path / "list.csv"), "--audit", str(audited / "out"), "--out", str(tmp_path)]
+    assert main(wanted) == 0
+    before, after = audited / "own.csv", tmp_path / "cleaned-reviewed.csv"
+    assert (len(before.read_bytes()) > len(after.read_bytes())) == counts
+    # A second time what was written is there: a list that is not there is still one line.
+    assert main([wanted[0], str(tmp_path / "none.csv"), *wanted[2:]]) == 1
+
+
+def test_a_label_may_be_listed_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text(
+        "x;y\n" + "".join(f"{n % 7}.5;{n * 1.5:.2f}\n".replace(".", ",") for n in range(60))
+    )
+    samples = read(tmp_path / "own.csv", Settings(label="y"))
+    for observed, refused in (
+        ("3,00", False),
+        ("3", False),
+        ("3.0", False),
+        ("'3,00", True),
+        ("4,5", True),
+        ("", True),
+    ):
+        (tmp_path / "list.csv").write_text(f'row;action;proposed;observed\n2;drop;;"{observed}"\n')
+        if refused:
+            with pytest.raises(
+                GlitchtraceError, match=r"line 2: observed is .* where row 2 of the data has '3,00'"
+            ):
+                cleaning.reviewed(tmp_path / "list.csv", samples, samples.digest)
+        else:
+            assert cleaning.reviewed(tmp_path / "list.csv", samples, samples.digest).dropped == {2}
 
 
 def test_the_gain_compares_with_nothing_done_with_random_and_with_drops(audited: Path) -> None:

@@ -18,13 +18,20 @@ from glitchtrace.audit.settings import Settings, from_mapping
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data import table_files
-from glitchtrace.data.table_files import Table, read_table
+from glitchtrace.data.table_files import Dialect, Table, read_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Columns of a list that count.
+_LISTED = ("row", "verdict", "observed", "proposed", "action", "decision", "audit")
 _ACTIONS = ("relabel", "drop", "flag", "keep")
+# Whether a row counts; the page writes accept and refuse, and nothing where nobody has decided.
+_DECISIONS = {
+    "accept": True, "accepted": True, "yes": True,
+    "refuse": False, "refused": False, "no": False, "": False,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -248,34 +255,35 @@ def apply(listed: str, audit: str | None, out: str | None) -> Path:
     samples = read(source, settings)
     if samples.digest != digest:
         raise GlitchtraceError(f"{source}: the data have changed since the audit; run the audit again")
+    repairs = reviewed(Path(listed), samples, digest)
     target = Path(out) if out else folder
     check_target(target / f"cleaned-reviewed{suffix(samples)}", [listed, *inputs(source, settings)])
-    return write(samples, reviewed(Path(listed), samples, digest), target, "cleaned-reviewed")
+    return write(samples, repairs, target, "cleaned-reviewed")
 
 
 def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
     """The repairs of a list.  Raises GlitchtraceError, naming the line, where one cannot be."""
-    table = read_table(path, label="row")
+    columns, lines = _columns(path)
     for name in ("row", "action", "proposed"):
-        if name not in table.names:
+        if name not in columns:
             raise GlitchtraceError(
                 f"{path}: column '{name}' is missing; give issues.csv or a list saved by the page"
             )
-    columns = {name: table.text(name) for name in table.names}
     if "audit" in columns and any(value not in ("", digest[:16]) for value in columns["audit"]):
         raise GlitchtraceError(
             f"{path}: the list belongs to another audit; give that audit's folder, --audit FOLDER"
         )
     labels, dropped, flagged = {}, set(), {}
     said: dict[int, tuple[int, str]] = {}
-    for number in range(len(table)):
-        line = int(table.lines[number])
+    observed = samples.observed()
+    for number, line in enumerate(map(int, lines)):
         place = f"{path}, line {line}"
-        if "decision" in columns and columns["decision"][number].strip().lower() not in (
-            "accept",
-            "accepted",
-            "yes",
-        ):
+        decision = columns["decision"][number].strip() if "decision" in columns else "accept"
+        if decision.lower() not in _DECISIONS:
+            raise GlitchtraceError(
+                f"{place}: unknown decision '{decision[:40]}'; write accept or refuse, or leave it empty"
+            )
+        if not _DECISIONS[decision.lower()]:
             continue
         text = columns["row"][number].strip()
         if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) >= len(samples):
@@ -283,6 +291,11 @@ def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
                 f"{place}: row '{text[:40]}' is none of the {len(samples)} audited; correct it"
             )
         row, action = int(text), columns["action"][number].strip().lower() or "keep"
+        if "observed" in columns and not _alike(columns["observed"][number], observed[row]):
+            raise GlitchtraceError(
+                f"{place}: observed is '{columns['observed'][number][:40]}' where row {row} of the data has "
+                f"'{observed[row][:40]}'; give the list of this audit, or correct it"
+            )
         if action not in _ACTIONS:
             raise GlitchtraceError(f"{place}: unknown action '{action[:40]}'; known: {', '.join(_ACTIONS)}")
         if action == "relabel":
@@ -298,6 +311,29 @@ def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
                 f"{path}, lines {first} and {line}: row {row} has two actions, {before} and {action}; keep one"
             )
     return Repairs(labels, frozenset(dropped), flagged)
+
+
+def _columns(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The columns of a list that count, as text, by their names in small letters, and the line (n,) of each row."""
+    table = read_table(path, Dialect(header=True))
+    columns: dict[str, np.ndarray] = {}
+    for name in table.names:
+        known = name.strip().lower()
+        if known not in _LISTED:
+            continue
+        if known in columns or name in table.doubled:
+            raise GlitchtraceError(f"{path}: two columns are named '{known}'; keep one of them")
+        columns[known] = table.text(name)
+    return columns, table.lines
+
+
+def _alike(listed: str, observed: str) -> bool:
+    """Whether a list names the label of the data: spreadsheets write numbers and true or false in their own way."""
+    texts = {listed.strip().casefold(), restored(listed).strip().casefold()}
+    if observed.casefold() in texts:
+        return True
+    number = table_files._number(observed.replace(",", "."), ".")
+    return any(table_files._number(text.replace(",", "."), ".") == number for text in texts)
 
 
 def _new_label(text: str, samples: Samples, place: str) -> str:
