@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,38 @@ def test_folds_divide_neither_groups_nor_duplicates() -> None:
     fold = folds_of(np.zeros(200, dtype=int), 5, 0, None, times)
     ends = [(times[fold == f].min(), times[fold == f].max()) for f in range(5)]
     assert all(ends[f][1] <= ends[f + 1][0] for f in range(4))
+
+
+def test_a_row_that_is_not_judged_takes_nothing_from_the_others() -> None:
+    """What is believed of the other rows is the same with it as without it, vote of neighbours included."""
+    from glitchtrace.audit.detection import detect
+    from glitchtrace.audit.representation import Representation
+    from glitchtrace.audit.samples import from_arrays
+    from glitchtrace.audit.settings import Settings
+    from glitchtrace.audit.store import Store
+
+    rng = np.random.default_rng(0)
+    centres = 2 * rng.normal(size=(3, 4))
+    y = np.arange(90) % 3
+    lines = (centres[y] + rng.normal(size=(90, 4))).astype(np.float32)
+    lines = np.vstack([lines, lines[:1] + 0.1])  # near enough to be a neighbour of many
+    names = np.array(["a", "b", "c"], dtype=object)[y]
+    names[:6] = names[1:7]
+
+    def believed(labels: np.ndarray, unread: np.ndarray | None = None) -> Any:
+        n = len(labels)
+        samples = replace(from_arrays(lines[:n], labels, Settings()), unread=unread)
+        return detect(
+            samples, Representation(lines[:n], None, ""), Settings(), Store(None), lambda share: None
+        )
+
+    without = believed(names)
+    assert set(without.facts["weights"]) > {"neighbours"}
+    for label, unread in ((None, None), ("rare", None), ("a", np.arange(91) == 90)):
+        found = believed(np.append(names, [label]), unread)
+        assert found.facts["weights"] == without.facts["weights"]
+        assert found.facts["number"] == without.facts["number"]
+        np.testing.assert_array_equal(found.evidence.wrong[:90], without.evidence.wrong)
 
 
 def test_rows_that_leak_into_the_trusted_file_are_named(tmp_path: Path) -> None:

@@ -274,10 +274,12 @@ def _classes(
                     facts["unjudged"] = "no stretch of time has two classes before it"
                     return _Labels.nothing(n, whole), fold, None
             experts.update({name: values[seen] for name, values in fitted.experts.items()})
-            if near.size and len(rows) == n:
-                experts["neighbours"] = neighbour_vote(
-                    near, distances, y, classes, fold, samples.times, groups
-                )[seen]
+            if len(rows) < n:  # who is not judged has no vote, and takes nobody's place
+                near, distances = neighbourhood.nearest(part.lines, neighbourhood.NEIGHBOURS, settings.seed)
+            times = None if samples.times is None else samples.times[rows]
+            experts["neighbours"] = neighbour_vote(near, distances, y, classes, fold[rows], times, units)[
+                seen
+            ]
             found = judge(experts, y[seen], classes, settings.max_false, settings.seed)
             rows, y = rows[seen], y[seen]
     facts["weights"] = found.weights
