@@ -221,6 +221,11 @@ def test_a_record_whose_checksum_has_lost_its_name_is_refused(tmp_path: Path) ->
         files.read_record(tmp_path / "t.json")
 
 
+def test_a_record_whose_keys_are_numbers_is_read_again(tmp_path: Path) -> None:
+    files.write_record({"rows": {2: 1, 10: 2}}, tmp_path / "t.json")
+    assert files.read_record(tmp_path / "t.json")["rows"] == {"2": 1, "10": 2}
+
+
 def same_array(found: np.ndarray, written: np.ndarray) -> bool:
     return found.dtype == written.dtype and np.array_equal(found, written)
 

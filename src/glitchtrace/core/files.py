@@ -338,7 +338,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
 
 def _record_checksum(content: Mapping[str, Any]) -> str:
     """CRC-32 of a record's keys and values, in hexadecimal."""
-    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"
+    read = json.loads(json.dumps(content))  # keys that are numbers become text, and sort as such
+    return f"{zlib.crc32(json.dumps(read, sort_keys=True).encode()):08x}"
 
 
 def _table_checksum(content: "pa.Table") -> str:
