@@ -180,6 +180,42 @@ def test_a_worker_with_threads_refuses_to_fork(tmp_path: Path) -> None:
         running.send_signal(signal.SIGKILL)
 
 
+def test_clients_that_go_away_leave_nothing_open(tmp_path: Path) -> None:
+    address = tmp_path / "x.socket"
+    code = (
+        "from pathlib import Path; from glitchtrace.core import worker;"
+        f"worker.Worker(Path({str(address)!r}), {os.getpid()}).serve()"
+    )
+    environment = {**os.environ, "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    request = marshal.dumps({"job": b"no pickle"})
+
+    def send(connection: socket.socket, content: bytes) -> None:
+        connection.connect(str(address))
+        socket.send_fds(connection, [len(request).to_bytes(8, "big")], [0, 1, 2])
+        connection.sendall(content)
+        connection.shutdown(socket.SHUT_WR)
+
+    with subprocess.Popen([sys.executable, "-c", code], env=environment) as running:
+
+        def files() -> int:
+            return len(os.listdir(f"/proc/{running.pid}/fd"))
+
+        assert until(address.exists)
+        before = files()
+        running.send_signal(signal.SIGSTOP)  # it sees these clients when they are gone
+        for content in (request[:5], request):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                send(connection, content)
+        running.send_signal(signal.SIGCONT)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            send(connection, request[:5])
+            refused = connection.recv(1) == client.REFUSED
+        closed = until(lambda: files() == before, 5)
+        running.send_signal(signal.SIGKILL)
+    assert refused
+    assert closed
+
+
 def test_the_names_of_all_that_a_job_imports_come_through_the_pipe() -> None:
     names = [f"torch._dynamo.variables.module_{number}" for number in range(5000)]  # 220 kB as they are
     assert worker.heard(worker.told(names)) == names

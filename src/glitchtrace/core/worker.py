@@ -114,6 +114,7 @@ class Worker:
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
+        streams: list[int] = []
         try:
             client.settimeout(START_SECONDS)
             _, user, _ = struct.unpack("3i", client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -124,8 +125,7 @@ class Worker:
                 else None
             )
         except (OSError, struct.error, ValueError, TypeError, EOFError):
-            client.close()
-            return
+            request = None
         if request is None or not self._ready(request["job"]):
             with contextlib.suppress(OSError):
                 client.sendall(REFUSED)
@@ -148,13 +148,13 @@ class Worker:
 
     def _begin(self, client: socket.socket, request: Mapping[str, Any], streams: Iterable[int]) -> None:
         gc.freeze()  # what is imported is no garbage: no child searches it, or copies its pages by searching
-        reading, writing = os.pipe()
         client.settimeout(None)
         try:
             client.sendall(ACCEPTED)
         except OSError:
             client.close()
             return
+        reading, writing = os.pipe()
         pid = os.fork()
         if not pid:
             os.close(reading)
