@@ -78,7 +78,7 @@ def simifeat(evidence: Evidence, neighbours: int = 10) -> Detection:
     """1 − q_y / ‖q‖ of the neighbours' soft label q, the sample itself included, (n,) in 0 … 1."""
     found = evidence.of_features(nearest_neighbours, neighbours)
     shares = soft_labels(found, evidence.labels, evidence.classes, weighted=False)
-    shares = shares * neighbours
+    shares = shares * found[0].shape[1]  # counts; few rows have fewer neighbours than asked for
     rows = np.arange(len(evidence))
     shares[rows, evidence.labels] += 1
     norms = np.linalg.norm(shares, axis=1)
