@@ -229,6 +229,14 @@ def test_relabel_is_sure_or_leaves_the_sample(number, flagged):
     assert labels.tolist() == context.labels.tolist()
 
 
+@pytest.mark.parametrize(("share", "flagged"), [(0.29, 29), (0.155, 15), (0.999, 99)])
+def test_a_flagged_share_is_rounded_as_every_share(share, flagged):
+    context = make_context([CLEAN] * 100, scores={"SI": np.arange(100.0)})
+    settings = {"detector": "SI", "number": "share", "counter": "loss_mixture", "share": share}
+    actions, _ = by_detector.COMPONENTS["drop"].propose(context, np.random.default_rng(0), **settings)
+    assert int((actions == Action.DROP).sum()) == flagged
+
+
 def test_policies_without_the_baseline_are_refused():
     check_baseline(["none", "oracle"])
     with pytest.raises(GlitchtraceError, match=r"policies: .*write \[none, oracle\], or set repair: false"):

@@ -7,6 +7,7 @@ is relabelled only where the detector is sure enough of its proposal.  Source: d
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.portion import portion
 from glitchtrace.detectors.ranks import flag_top
 from glitchtrace.repair.actions import resolve
 from glitchtrace.repair.context import Context
@@ -85,7 +86,7 @@ def _number(context: Context, number: str, counter: str, share: float) -> int:
     if number == "known":
         return context.mislabelled + context.anomalous
     if number == "share":
-        return min(round(share * samples), samples - 1)
+        return min(portion(share, samples), samples - 1)
     if counter not in context.numbers:
         raise GlitchtraceError(f"counter: '{counter}' was not asked; name an estimator of the number")
     return context.numbers[counter].rounded(samples)
