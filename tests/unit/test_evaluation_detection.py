@@ -81,6 +81,13 @@ def test_the_published_rule_flags_one_sample_too_many():
     assert detection.f1_published(scores, glitch) == pytest.approx(20 / 21)
 
 
+def test_the_published_rule_multiplies_as_the_program_does():
+    # 29 / 100 · 100 is 28.999999999999996: the program then flags k samples instead of k + 1.
+    scores = np.arange(100.0)[::-1]
+    assert detection.f1_published(scores, np.arange(100) < 29) == 1.0
+    assert detection.f1_published(scores, np.arange(100) < 30) == pytest.approx(60 / 61)
+
+
 def test_the_published_rule_with_the_requested_ratio_of_an_anomaly_pipeline():
     # 600 anomalies appended to 6,000 samples, threshold at 10 % of 6,600: at most 1200 / 1261 (section 7).
     glitch = np.arange(6600) >= 6000

@@ -53,9 +53,10 @@ def f1_published(scores: np.ndarray, glitch: np.ndarray, contamination: float | 
     """F1 by the rule of the published code (``compat.f1_threshold``).
 
     The threshold is the score at 0-based position floor(q · n) of the descending order, and everything at or
-    above it is flagged: at least one sample more than known, and all ties.  q is ``contamination``, by
-    default the true share of glitches; the published anomaly pipeline used the ratio asked for, anomalies per
-    clean sample.  Source: docs/methods/evaluation.md#published-threshold.
+    above it is flagged: one sample more than q · n, and all ties.  q is ``contamination``, by default the true
+    share of glitches; the published anomaly pipeline used the ratio asked for, anomalies per clean sample.  The
+    product is a floating one, as published: with 29 glitches in 100 it falls short of 29, and 29 are flagged.
+    Source: docs/methods/evaluation.md#published-threshold.
     """
     if not separable(glitch):
         return math.nan
