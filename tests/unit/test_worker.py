@@ -198,7 +198,7 @@ def test_clients_that_go_away_leave_nothing_open(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], env=environment) as running:
 
         def files() -> int:
-            return len(os.listdir(f"/proc/{running.pid}/fd"))
+            return len(list(Path(f"/proc/{running.pid}/fd").iterdir()))
 
         assert until(address.exists)
         before = files()
