@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.closed_form import (
-    class_influence,
     epoch_blocks,
     influence_blocks,
     influence_matrix,
@@ -138,7 +137,6 @@ def test_frozen_features_merge_the_checkpoints(seed: int) -> None:
     )
     np.testing.assert_allclose(influence_matrix(frozen), influence_matrix(repeated), rtol=1e-11, atol=1e-14)
     np.testing.assert_allclose(self_influence(frozen), self_influence(repeated), rtol=1e-12)
-    np.testing.assert_allclose(class_influence(frozen), class_influence(repeated), rtol=1e-11, atol=1e-13)
 
 
 @modest
@@ -154,17 +152,6 @@ def test_epochs_alone_add_up(seed: int, frozen: bool, bias: bool) -> None:
     np.testing.assert_allclose(
         alone.sum(axis=0), influence_matrix(factors, include_bias=bias), rtol=1e-11, atol=1e-13
     )
-
-
-@modest
-@given(SEEDS, st.booleans(), st.booleans())
-def test_class_influence_needs_no_matrix(seed: int, frozen: bool, bias: bool) -> None:
-    factors = make_factors(seed, frozen=frozen)
-    matrix = influence_matrix(factors, include_bias=bias)
-    expected = np.stack(
-        [matrix[:, factors.validation.labels == label].sum(axis=1) for label in range(3)], axis=1
-    )
-    np.testing.assert_allclose(class_influence(factors, include_bias=bias), expected, rtol=1e-9, atol=1e-12)
 
 
 @modest

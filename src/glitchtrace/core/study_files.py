@@ -58,7 +58,7 @@ def read(file: str | Path) -> StudyFile:
         return _built(file, loader.get_single_node(), is_json=_is_json(text))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-        place = f"{file}:{mark.line + 1}" if mark else _place_of_character(file, text, error)
+        place = f"{file}:{mark.line + 1}" if mark else _place_of_character(file, text)
         problem = str(
             getattr(error, "problem", None) or getattr(error, "reason", None) or type(error).__name__
         )
@@ -162,7 +162,7 @@ def _line(text: str, number: int) -> str:
     return lines[number] if number < len(lines) else ""
 
 
-def _place_of_character(file: str | Path, text: str, error: yaml.YAMLError) -> str:
+def _place_of_character(file: str | Path, text: str) -> str:
     """File and line of a character that YAML does not allow."""
     place = next(
         (at for at, char in enumerate(text) if not char.isprintable() and char not in "\n\r\t"), None

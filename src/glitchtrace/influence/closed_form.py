@@ -152,32 +152,6 @@ def self_influence(
     return result
 
 
-def class_influence(
-    factors: Factors, *, include_bias: bool = True, divide_by_batch_size: bool = False
-) -> np.ndarray:
-    """Influence of each training sample on each class, (n, K): entry (i, c) is the sum of J_ij over v_j = c.
-
-    Since J is bilinear, the sum over a class is the influence on the sum of its validation gradients, and no
-    n × m term arises.  MI is the sum of a row, GD-class the negated minimum over the classes of the training
-    set.
-    """
-    weights = step_sizes(factors, divide_by_batch_size)
-    train, validation = factors.train, factors.validation
-    influence = np.zeros((len(train), train.probabilities[0].shape[1]), np.float64)
-    for epoch, weight in enumerate(weights):
-        gradient = residuals(train.probabilities[epoch], train.labels)
-        features, other_features = train.features_at(epoch), validation.features_at(epoch)
-        other_gradient = residuals(validation.probabilities[epoch], validation.labels)
-        for label in np.unique(validation.labels):
-            members = validation.labels == label
-            total = other_gradient[members].T @ other_features[members]
-            response = features @ total.T
-            if include_bias:
-                response += other_gradient[members].sum(axis=0)
-            influence[:, label] += weight * np.vecdot(gradient, response)
-    return influence
-
-
 def row_blocks(rows: int, columns: int, itemsize: int, memory_mib: float) -> Iterator[slice]:
     """Consecutive slices of ``rows``, such that the arrays of one block of J fit into ``memory_mib`` MiB."""
     return slices(0, rows, min(_MOST_ROWS, rows_in(memory_mib, _BLOCK_ARRAYS * columns * itemsize)))

@@ -273,14 +273,6 @@ def loss_relative(solutions: np.ndarray, target: np.ndarray, gradients: np.ndarr
         return _divide(influence(solutions, target), np.sqrt(squares))
 
 
-def without_sample(parameters: np.ndarray, solution: np.ndarray, samples: int) -> np.ndarray:
-    """Parameters after leaving one of ``samples`` samples out, to first order: θ + s/n.
-
-    Up-weighting by ε moves the optimum by −ε s, and leaving out is ε = −1/n.
-    """
-    return parameters + solution / samples
-
-
 def _divide(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     return np.asarray(np.divide(values, lengths, out=np.zeros_like(values), where=lengths != 0))
 

@@ -155,10 +155,6 @@ class DenseNetwork:
             found.append(Layer(passed.inputs[place - 1], residuals))
         return FactoredGradients(found[::-1], rows)
 
-    def top_features(self, inputs: np.ndarray) -> np.ndarray:
-        """Inputs of the last layer, float64 (n, w)."""
-        return self._forward(inputs).inputs[-1][:, :-1]
-
     def hessian_product(self, inputs: np.ndarray, labels: np.ndarray, vector: np.ndarray) -> np.ndarray:
         """The Hessian of the mean loss −log p(y|x) over the samples, times a flat ``vector`` (P,); float64.
 
