@@ -169,6 +169,8 @@ FRAME = pd.DataFrame(ROWS, columns=["a", "b"]).assign(y=LABELS)
         ({"id": [1, 2]}, "id: a value of type list does not fit; give the name of a column"),
         ({"text": ["a"]}, "text: a value of type list does not fit; give names of columns in one text"),
         ({"drop": 3}, "drop: '3' does not fit"),
+        ({"group": 0}, "group has no effect on arrays"), ({"time": 0.5}, "time: '0.5' does not fit; give the name"),
+        ({"probabilities": 3}, "probabilities: '3' does not fit; give a path"),
         ({"trusted": ROWS}, "trusted: a value of type ndarray does not fit; give a path"),
         ({"max_false": [0.1]}, "max_false: a value of type list does not fit; give a number"),
         ({"seed": 3.0}, "seed: 3.0 is no whole number"), ({"folds": True}, "folds: 'True' does not fit"),
@@ -220,6 +222,17 @@ def test_numbers_of_numpy_and_sparse_rows_are_taken(monkeypatch: pytest.MonkeyPa
     assert type(settings.max_false) is float
     with pytest.raises(GlitchtraceError, match="does not fit memory"):
         glitchtrace.audit(csr_matrix((10**5, 10**5)), LABELS)
+
+
+@pytest.mark.parametrize("place", [2, np.int64(2), "2"])
+def test_a_column_of_a_frame_may_have_a_number_for_a_name(
+    place: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glitchtrace.audit.run._run", lambda samples, *_: samples)
+    frame = pd.DataFrame({0: [0.5, 0.1, 0.4, 0.2], 1: [0, 1, 0, 1], 2: [5, 5, 7, 7]})
+    samples = glitchtrace.audit(frame, label=1, group=place)
+    assert samples.groups.tolist() == [0, 0, 1, 1]
+    assert glitchtrace.audit(frame, label=1, time=place).times.tolist() == [5, 5, 7, 7]
 
 
 def test_labels_of_any_kind_are_read() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,8 @@ def audit(
     given = {
         key: settings.pop(key)
         for key in ("probabilities", "features", "group", "time")
-        if settings.get(key) is not None and not isinstance(settings[key], str | os.PathLike)
+        # A frame may have a number for the name of a column.
+        if settings.get(key) is not None and not isinstance(settings[key], str | os.PathLike | Real)
     }
     doors.same_order(X=X, y=y, **given)
     chosen = from_mapping(settings)
