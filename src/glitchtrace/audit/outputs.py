@@ -52,16 +52,10 @@ def summary(
         "counts": counts,
         "wrong_labels": number,
         "max_false": settings.max_false,
-        "expected_false": round(float(_expected_false(found, table)), 2),
         "settings": settings.record(),
         "notes": list(samples.notes),
         "facts": facts,
     }
-
-
-def _expected_false(found: "Detection", table: "pd.DataFrame") -> float:
-    flagged = found.evidence.flags
-    return float((1 - found.evidence.wrong[flagged]).sum()) if flagged.any() else 0.0
 
 
 def guard(out: Path, samples: Samples, settings: Settings, source: str | None) -> None:

@@ -21,7 +21,6 @@ CLEAN, WRONG, FAR, CORRUPTED, TWIN, LEAK = (
 )
 VERDICTS = (WRONG, LEAK, TWIN, CORRUPTED, FAR, CLEAN)
 ACTIONS = {WRONG: "relabel", LEAK: "flag", TWIN: "drop", CORRUPTED: "flag", FAR: "flag", CLEAN: "keep"}
-_SHOWN = 5  # neighbours named in the evidence
 
 
 @dataclass(frozen=True)
