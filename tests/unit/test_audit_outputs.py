@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from glitchtrace.audit import cleaning, example
+from glitchtrace.audit import cleaning, example, gain, page
 from glitchtrace.audit.cleaning import FLAG, neutral, restored
+from glitchtrace.audit.learners import Learner
+from glitchtrace.audit.representation import Representation
 from glitchtrace.audit.run import audit_path
 from glitchtrace.audit.samples import from_arrays, read
 from glitchtrace.audit.settings import Settings
@@ -180,11 +182,11 @@ def test_a_label_may_be_listed_as_a_spreadsheet_writes_it(tmp_path: Path) -> Non
 
 
 def test_the_gain_compares_with_nothing_done_with_random_and_with_drops(audited: Path) -> None:
-    gain = files.read_record(audited / "out/gain.json")
-    assert set(gain["arms"]) == {"nothing", "repairs", "random", "drop", "random_drop"}
-    assert gain["sentence"]
+    found = files.read_record(audited / "out/gain.json")
+    assert set(found["arms"]) == {"nothing", "repairs", "random", "drop", "random_drop"}
+    assert found["sentence"]
     for arm in ("repairs", "drop"):
-        difference = gain["arms"][arm]["accuracy_difference"]
+        difference = found["arms"][arm]["accuracy_difference"]
         assert difference["low"] <= difference["mean"] <= difference["high"]
 
 
@@ -193,17 +195,71 @@ def test_the_gain_compares_with_nothing_done_with_random_and_with_drops(audited:
     [([0.003], False), ([0.01, 0.01], False), ([0.01, 0.02], True), ([0.0, 0.0], True)],
 )
 def test_an_interval_and_a_proof_need_repeats_that_differ(changes: list[float], interval: bool) -> None:
-    from glitchtrace.audit.gain import ARMS, _record
-    from glitchtrace.audit.learners import learners
-    from glitchtrace.audit.page import _gain
-
-    scores = {arm: [(0.5 + change * (arm != "nothing"), 0.7 - change) for change in changes] for arm in ARMS}
-    record = _record(scores, [3] * len(changes), (200, 100), learners(300, 4, 2, True)[0], 2)
+    record = measured(changes, [(200, 100)] * len(changes))
     difference = record["arms"]["repairs"]["accuracy_difference"]
     assert (difference["low"] is not None) == (difference["high"] is not None) == interval
     assert (" to " in record["sentence"].split("loss")[0]) == interval
     assert interval or not any(word in record["sentence"] for word in ("rises", "falls", "improvement"))
-    assert "nan" not in _gain(record)
+    assert "nan" not in page._gain(record)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sizes", "half", "rows"),
+    [
+        # Student's t at .975 × √(variance × (1/R + mean of measuring/training)), by hand.
+        ([0.0, 0.02], [(200, 100), (200, 100)], 12.7062 * (0.0002 * (1 / 2 + 1 / 2)) ** 0.5, (200, 100)),
+        ([0.0, 0.02], [(300, 200), (400, 100)], 12.7062 * (0.0002 * (1 / 2 + 11 / 24)) ** 0.5, (350, 150)),
+        ([0.01, 0.02, 0.03], [(100, 50), (120, 30), (125, 25)], 4.30265 * (0.0001 * 0.65) ** 0.5, (115, 35)),
+    ],
+)  # fmt: skip
+def test_the_interval_counts_the_rows_that_repeats_share(
+    changes: list[float], sizes: list[tuple[int, int]], half: float, rows: tuple[int, int]
+) -> None:
+    record = measured(changes, sizes)
+    found = record["arms"]["repairs"]["accuracy_difference"]
+    assert found["mean"] == pytest.approx(np.mean(changes))
+    assert [found["low"], found["high"]] == pytest.approx(
+        [np.mean(changes) - half, np.mean(changes) + half], abs=1e-5
+    )
+    assert (record["rows_training"], record["rows_measuring"]) == rows
+
+
+def test_with_times_the_gain_is_that_of_all_its_repeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    record = gain._record
+    monkeypatch.setattr(gain, "_record", lambda scores, counts, sizes, *a: seen.extend(sizes) or record(
+        scores, counts, sizes, *a))  # fmt: skip
+    X = np.random.default_rng(0).normal(size=(120, 2))
+    views = Representation(X.astype(np.float32), None, "")
+    found = gain.measure(
+        views, (X[:, 0] > 0).astype(int), 2, {}, None, np.arange(120.0), max_false=0.1, repeats=5, seed=0
+    )
+    # From 43 % of the rows, the last, down to 17 %, as the page says.
+    assert seen == [(68, 52), (76, 44), (84, 36), (92, 28), (100, 20)]
+    assert (found["rows_training"], found["rows_measuring"]) == (84, 36)
+
+
+@pytest.mark.parametrize(
+    ("classes", "times", "y", "why"),
+    [
+        (0, np.r_[np.arange(20), np.full(60, 99)], np.arange(80.0), "fewer than 10 rows are left to measure on"),
+        (2, np.r_[np.arange(20), np.full(60, 99)], np.arange(80) % 2, "fewer than 10 rows are left to measure on"),
+        (2, np.arange(80), np.arange(80) // 70, "the rows that would train are of a single class"),
+    ],
+)  # fmt: skip
+def test_why_the_gain_is_not_measured(classes: int, times: np.ndarray, y: np.ndarray, why: str) -> None:
+    views = Representation(np.arange(80, dtype=np.float32)[:, None], None, "")
+    found = gain.measure(views, y, classes, {}, None, times, max_false=0.1, repeats=5, seed=0)
+    assert found == gain.unmeasured(why)
+
+
+def measured(changes: list[float], sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    """The record of repeats in which every repair changes accuracy and, the other way, loss by so much."""
+    scores = {
+        arm: [(0.5 + change * (arm != "nothing"), 0.7 - change) for change in changes] for arm in gain.ARMS
+    }
+    learner = Learner("linear", "lines", "a line", lambda seed: None)
+    return gain._record(scores, [3] * len(changes), sizes, learner, 2)
 
 
 def table_in(folder: Path, name: str, rows: int = 60) -> Path:

@@ -1,8 +1,8 @@
 """What the repairs bring: models trained with and without them, compared on rows that were never repaired.
 
-In every repeat a third of the rows is set aside, and the rest is judged anew without them, so that neither the
-flags nor the proposals have seen a label that measures.  The labels that measure are the observed ones, errors
-included: a gain looks smaller than it is, and no way of repairing is favoured.
+In every repeat a third of the rows is set aside, with times the last rows, fewer in each repeat; the rest is judged
+anew without them, so that neither the flags nor the proposals have seen a label that measures.  The labels that measure
+are the observed ones, errors included: a gain looks smaller than it is, and no way of repairing is favoured.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +21,7 @@ from glitchtrace.core.seeding import generator
 ARMS = ("nothing", "repairs", "random", "drop", "random_drop")
 _MOST_ROWS = 3000
 _LEAST_ROWS = 60
+_LEAST_OUTSIDE = 10
 _INNER = 3
 
 
@@ -54,7 +55,8 @@ def measure(
         return unmeasured(f"fewer than {_LEAST_ROWS} rows can be divided")
     learner = _learner(losses, len(y), views, classes)
     scores: dict[str, list[tuple[float, float]]] = {arm: [] for arm in ARMS}
-    counts, sizes = [], (0, 0)
+    counts: list[int] = []
+    sizes: list[tuple[int, int]] = []
     for repeat in range(repeats):
         rng = generator(seed, f"audit gain {repeat}")
         strata = y if classes else np.argsort(np.argsort(y, kind="stable"), kind="stable") * 5 // len(y)
@@ -70,9 +72,11 @@ def measure(
             np.sort(rng.choice(rows, min(len(rows), most), replace=False))
             for rows, most in ((inside, _MOST_ROWS), (outside, _MOST_ROWS))
         )
-        if (classes and len(np.unique(y[inside])) < 2) or len(outside) < 10:
-            return unmeasured("the rows cannot be divided so that both parts hold two classes")
-        sizes = len(inside), len(outside)
+        if len(outside) < _LEAST_OUTSIDE:
+            return unmeasured(f"fewer than {_LEAST_OUTSIDE} rows are left to measure on")
+        if classes and len(np.unique(y[inside])) < 2:
+            return unmeasured("the rows that would train are of a single class")
+        sizes.append((len(inside), len(outside)))
         flags, proposals = _judged(learner, views, y, classes, inside, groups, max_false, seed)
         counts.append(int(flags.sum()))
         chosen = rng.permutation(np.flatnonzero(~flags))[: int(flags.sum())]
@@ -175,11 +179,13 @@ def _scored(y: np.ndarray, found: np.ndarray, classes: int) -> tuple[float, floa
 def _record(
     scores: Mapping[str, Sequence[tuple[float, float]]],
     counts: Sequence[int],
-    sizes: tuple[int, int],
+    sizes: Sequence[tuple[int, int]],
     learner: Learner,
     classes: int,
 ) -> dict[str, Any]:
     repeats = len(counts)
+    training, measuring = np.array(sizes, dtype=float).T
+    share = 1 / repeats + float((measuring / training).mean())
     arms: dict[str, Any] = {}
     base = np.array(scores["nothing"])
     for arm in ARMS:
@@ -192,13 +198,12 @@ def _record(
             continue
         for column, name in enumerate(("accuracy", "loss")):
             difference = values[:, column] - base[:, column]
-            share = 1 / repeats + sizes[1] / sizes[0]
             arms[arm][f"{name}_difference"] = _estimate(difference, share)
     return {
         "measured": True,
         "repeats": repeats,
-        "rows_training": sizes[0],
-        "rows_measuring": sizes[1],
+        "rows_training": round(float(training.mean())),
+        "rows_measuring": round(float(measuring.mean())),
         "rows_repaired": round(float(np.mean(counts)), 1),
         "learner": learner.said,
         "measures": {
@@ -215,8 +220,8 @@ def _record(
 def _estimate(differences: np.ndarray, share: float) -> dict[str, float | None]:
     """The mean of R differences and its 95 % interval: None of one repeat, and of repeats that agree by chance.
 
-    Repeats share rows: ``share``, 1/R + the ratio of rows that measure to rows that train, corrects their variance as
-    Nadeau and Bengio (2003) do.
+    Repeats share rows: ``share``, 1/R + the mean ratio of rows that measure to rows that train, corrects their variance
+    as Nadeau and Bengio (2003) do.
     """
     from scipy.stats import t as student
 

@@ -289,9 +289,9 @@ def _gain(gain: Mapping[str, Any]) -> str:
     ]
     repeats = f"{gain['repeats']} repeat{'s' if gain['repeats'] > 1 else ''}"
     text = (
-        f"{repeats}; {gain['learner']} trained on {gain['rows_training']:,} rows, of which "
-        f"{gain['rows_repaired']:g} were repaired on average, measured on {gain['rows_measuring']:,} rows that were "
-        "never repaired and never seen by what repaired. Judged without these rows, fewer labels can be named than "
+        f"{repeats}; on average {gain['learner']} trained on {gain['rows_training']:,} rows, of which "
+        f"{gain['rows_repaired']:g} were repaired, and measured on {gain['rows_measuring']:,} rows that were never "
+        "repaired and never seen by what repaired. Judged without these rows, fewer labels can be named than "
         "above. The labels that measure are the observed ones, errors included."
     )
     measures = gain["measures"]
