@@ -82,11 +82,11 @@ def test_batches_keep_their_order_and_pass_on_a_thread_each(
             return {"mean": pictures.mean(axis=(1, 2))}
 
     monkeypatch.setattr(picture_samples, "_BATCH", 2)
-    monkeypatch.setattr(picture_samples, "_network", lambda settings: (Network(), 4, "none"))
+    monkeypatch.setattr(picture_samples, "_loaded", lambda *_: (Network(), 4, "none"))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        arrays, _ = picture_samples._seen(read_folder(tmp_path), Settings(), True, lambda share: None)
+        arrays, _ = picture_samples._seen(read_folder(tmp_path), (None, {}), lambda share: None)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -109,8 +109,8 @@ def test_a_network_sees_pictures_resized_as_its_weights_were_trained(
             seen.append(pictures[0])
             return {"mean": pictures.mean(axis=(1, 2))}
 
-    monkeypatch.setattr(picture_samples, "_network", lambda settings: (Network(), 40, "none"))
-    picture_samples._seen(read_folder(tmp_path), Settings(), True, lambda share: None)
+    monkeypatch.setattr(picture_samples, "_loaded", lambda *_: (Network(), 40, "none"))
+    picture_samples._seen(read_folder(tmp_path), (None, {}), lambda share: None)
     wanted = (
         Image.fromarray(half_dark()).convert("RGB").resize((40, 40), Image.Resampling[interpolation.upper()])
     )

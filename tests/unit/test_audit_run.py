@@ -20,7 +20,9 @@ from sklearn.preprocessing import StandardScaler
 
 import glitchtrace
 from glitchtrace.audit import example
+from glitchtrace.audit.representation import Representation
 from glitchtrace.audit.run import audit_path, run_audit
+from glitchtrace.audit.store import Store
 from glitchtrace.command import main
 from glitchtrace.core.errors import GlitchtraceError
 
@@ -79,7 +81,9 @@ def test_probabilities_of_ones_own_model_train_nothing(monkeypatch: pytest.Monke
     X, y, wrong = noisy_wine(0.1, 2)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
     p = cross_val_predict(model, X, y, method="predict_proba", cv=StratifiedKFold(5))
-    monkeypatch.setattr("glitchtrace.audit.detection.cross_fit", lambda *a, **k: pytest.fail("trained"))
+    monkeypatch.setattr(
+        "glitchtrace.audit.detection.compare_learners", lambda *a, **k: pytest.fail("trained")
+    )
     found = glitchtrace.audit(X, y, probabilities=p, gain_repeats=0)
     flagged = set(found.issues.row[found.issues.verdict == "mislabelled"])
     assert len(flagged & set(wrong)) >= 0.8 * len(wrong)
@@ -295,15 +299,15 @@ def test_repaired_labels_are_of_the_type_of_the_others(values: Callable[[np.ndar
 
 
 def test_folds_divide_neither_groups_nor_duplicates() -> None:
-    from glitchtrace.audit.cross_fit import folds_of
+    from glitchtrace.audit.cross_fit import grouped_folds
 
     rng = np.random.default_rng(0)
     groups = rng.integers(0, 30, 200)
-    fold = folds_of(rng.integers(0, 3, 200), 5, 0, groups)
+    fold = grouped_folds(rng.integers(0, 3, 200), 5, 0, groups)
     assert all(len(set(fold[groups == group])) == 1 for group in set(groups))
     assert set(fold) == set(range(5))
     times = rng.normal(size=200)
-    fold = folds_of(np.zeros(200, dtype=int), 5, 0, None, times)
+    fold = grouped_folds(np.zeros(200, dtype=int), 5, 0, None, times)
     ends = [(times[fold == f].min(), times[fold == f].max()) for f in range(5)]
     assert all(ends[f][1] <= ends[f + 1][0] for f in range(4))
 
@@ -501,14 +505,12 @@ def test_with_times_the_past_alone_judges() -> None:
     # What comes later changes nothing of what was said before.
     later = y.copy()
     later[times >= 240] = rng.integers(0, 2, (times >= 240).sum())
-    from glitchtrace.audit.cross_fit import cross_fit, folds_of
+    from glitchtrace.audit.cross_fit import compare_learners, grouped_folds
     from glitchtrace.audit.representation import Representation, standardised
 
     views = Representation(standardised(X), None, "")
-    fold = folds_of(y, 5, 0, None, times)
-    one, two = (
-        cross_fit(views, each, 3, fold, table=False, seed=0, times=times).experts for each in (y, later)
-    )
+    fold = grouped_folds(y, 5, 0, None, times)
+    one, two = (compare_learners(views, each, 3, fold, seed=0, times=times).experts for each in (y, later))
     early = (times >= 80) & (times < 240)
     for name in set(one) & set(two):
         np.testing.assert_array_equal(one[name][early], two[name][early])
@@ -523,11 +525,11 @@ def test_with_times_the_past_alone_judges() -> None:
 def test_the_past_is_earlier_than_all_that_it_judges_and_of_other_groups(
     times: list[int], people: int, folds: int
 ) -> None:
-    from glitchtrace.audit.cross_fit import folds_of, may_train
+    from glitchtrace.audit.cross_fit import grouped_folds, may_train
 
     when = np.array(times, dtype=float)
     groups = np.arange(len(when)) % people
-    fold = folds_of(np.zeros(len(when), dtype=int), folds, 0, groups, when)
+    fold = grouped_folds(np.zeros(len(when), dtype=int), folds, 0, groups, when)
     assert len({fold[when == time].min() for time in times}) > 1
     for number in set(fold):
         inside, past = fold == number, may_train(fold, number, when, groups)
@@ -608,11 +610,91 @@ def test_a_job_that_is_killed_goes_on_where_it_stopped(
         patch.setattr("glitchtrace.audit.outputs.write", lambda *a: pytest.fail("killed"))
         with pytest.raises(pytest.fail.Exception):
             run_audit(data=str(path), settings=settings, issues=str(out / "issues.parquet"))
-    monkeypatch.setattr("glitchtrace.audit.detection.cross_fit", lambda *a, **k: pytest.fail("again"))
+    monkeypatch.setattr("glitchtrace.audit.detection.compare_learners", lambda *a, **k: pytest.fail("again"))
     monkeypatch.setattr("glitchtrace.audit.gain.measure", lambda *a, **k: pytest.fail("again"))
     run_audit(data=str(path), settings=settings, issues=str(out / "issues.parquet"))
     assert (out / "report.html").is_file()
     assert not (out / "stages").exists()
+
+
+def fewer_learners(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let lines alone learn, which takes the least time."""
+    from glitchtrace.audit.learners import learners
+
+    def lines(*given: Any) -> dict[str, Any]:
+        return {name: each for name, each in learners(*given).items() if name.startswith("linear")}
+
+    for module in ("cross_fit", "detection", "gain"):
+        monkeypatch.setattr(f"glitchtrace.audit.{module}.learners", lines)
+
+
+@pytest.mark.parametrize("jury", [False, True])
+def test_an_audit_in_the_folder_of_another_equals_a_fresh_one(
+    jury: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fewer_learners(monkeypatch)
+    rng = np.random.default_rng(0)
+    y = np.arange(80) % 4
+    frame = pd.DataFrame(y[:, None] * [1, 0.5, -1] + rng.normal(0, 0.3, (80, 3)), columns=list("abc"))
+    frame = frame.assign(person=np.arange(80) // 2, day=rng.permutation(80), word=rng.choice(list("uvw"), 80))
+    wrong = frame.assign(y=np.where(np.arange(80) < 8, (y + 1) % 4, y))
+    turned = wrong.assign(y=np.r_[wrong.y[40:], wrong.y[:40]])  # sums and counts are the same
+    other = wrong.assign(a=wrong.a.to_numpy()[::-1])
+    classes, numbers = {"task": "classes"}, {"task": "numbers"}
+    steps: list[tuple[pd.DataFrame, dict[str, Any]]] = [
+        (wrong, classes), (wrong, numbers), (wrong, classes), (turned, classes), (other, classes),
+        (wrong, {**classes, "group": "person"}), (wrong, {**classes, "time": "day"}), (wrong, {**classes, "folds": 4}),
+        (wrong, {**classes, "seed": 1}), (wrong, {**classes, "max_false": 0.5}), (wrong, {**classes, "text": "word"}),
+    ]  # fmt: skip
+    if jury:
+        monkeypatch.setattr("glitchtrace.audit.judgement._JURY_ROWS", (60, 1000))
+        steps = [steps[number] for number in (0, 3, 4, 5, 9)]
+    for data, settings in steps:
+        data.to_csv(tmp_path / "t.csv", index=False)
+        asked = {"label": "y", "gain_repeats": 0 if jury else 1, **settings}
+        found = audit_path(tmp_path / "t.csv", out=tmp_path / "out", **asked)
+        fresh = audit_path(tmp_path / "t.csv", **asked)
+        pd.testing.assert_frame_equal(found.issues, fresh.issues)
+        assert str(found.summary) == str(fresh.summary)
+        assert found.gain == fresh.gain
+    for stage in ("detection.compare_learners", "detection.judge_by_jury", "gain.measure"):
+        monkeypatch.setattr(f"glitchtrace.audit.{stage}", lambda *a, **k: pytest.fail("again"))
+    again = audit_path(tmp_path / "t.csv", out=tmp_path / "out", **asked)
+    pd.testing.assert_frame_equal(again.issues, fresh.issues)
+    assert str(again.summary) == str(fresh.summary)
+    assert again.gain == fresh.gain
+
+
+def test_a_stage_is_taken_over_of_equal_values_alone(tmp_path: Path) -> None:
+    def views(lines: Any, trees: Any = None, cuts: Any = ()) -> Representation:
+        return Representation(np.array(lines), trees, "the same words", cuts)
+
+    of_rows = views([[1.0, 2.0], [3.0, 4.0]])
+    given: dict[str, Any] = {"views": of_rows, "y": np.array([0, 1, 0]), "fold": np.array([0, 1, 1]), "times": None,
+                             "units": None, "losses": {"a": 1.0, "b": 2.0}, "classes": 2, "judging": True}  # fmt: skip
+    others = [
+        given, {**given, "y": np.array([0, 0, 1])}, {**given, "y": np.array([0, 1, 0], dtype=float)},
+        {**given, "fold": np.array([1, 0, 1])}, {**given, "times": np.array([0.0, 1.0, 2.0])},
+        {**given, "units": np.array([0, 1, 1])}, {**given, "units": np.array([0, 1, 1]), "fold": None},
+        {**given, "units": None, "times": np.array([0, 1, 1])}, {**given, "classes": 0}, {**given, "judging": False},
+        {**given, "losses": {"a": 2.0, "b": 1.0}}, {**given, "views": views([[1.0, 2.0], [3.0, 5.0]])},
+        {**given, "views": views([[1.0, 2.0, 3.0, 4.0]])}, {**given, "views": views(of_rows.lines, of_rows.lines)},
+        {**given, "views": views(of_rows.lines, None, (("a", 0, 2),))},
+    ]  # fmt: skip
+    store, made = Store(tmp_path), []
+
+    def make(**found: Any) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        made.append(found)
+        return {"place": np.array(len(made))}, {"place": len(made)}
+
+    for number, each in enumerate(others, 1):
+        equal = {
+            name: value.copy() if isinstance(value, np.ndarray) else value for name, value in each.items()
+        }
+        for values in (each, equal):
+            arrays, value = store.stage("one", values, make, "glitchtrace.audit.store")
+            assert int(arrays["place"]) == value["place"] == number
+    assert made == others
 
 
 @pytest.mark.parametrize(

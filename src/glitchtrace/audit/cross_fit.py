@@ -24,10 +24,9 @@ class CrossFit:
     experts: dict[str, np.ndarray]
     losses: dict[str, float]
     best: str
-    fold: np.ndarray
 
 
-def folds_of(
+def grouped_folds(
     strata: np.ndarray,
     folds: int,
     seed: int,
@@ -68,6 +67,12 @@ def folds_of(
     return fold_of_group[groups]
 
 
+def strata_of(y: np.ndarray, count: int) -> np.ndarray:
+    """Numbers (n,) as codes of ``count`` strata of as many rows each, by rank."""
+    strata: np.ndarray = np.argsort(np.argsort(y, kind="stable"), kind="stable") * count // len(y)
+    return strata
+
+
 def may_train(
     fold: np.ndarray, number: int, times: np.ndarray | None = None, groups: np.ndarray | None = None
 ) -> np.ndarray:
@@ -85,13 +90,12 @@ def may_train(
     return earlier
 
 
-def cross_fit(
+def compare_learners(
     views: Representation,
     y: np.ndarray,
     classes: int,
     fold: np.ndarray,
     *,
-    table: bool,
     seed: int,
     judging: bool = True,
     times: np.ndarray | None = None,
@@ -101,17 +105,18 @@ def cross_fit(
     """Compare the learners on held-out rows, then let the best ones judge all rows out of fold, if they are to.
 
     ``y``: (n,) codes or numbers of the rows.  Without ``judging`` there are no experts, only losses.  With
-    ``times``, the past and other ``groups`` alone judge; rows before which nothing lies get the shares of the classes.
+    ``times``, the past and other ``groups`` alone judge; rows before which nothing lies get the shares of the classes,
+    those before which a single class lies the same probability for each.
     """
-    candidates = learners(len(y), views.lines.shape[1], classes, table)
+    candidates = learners(views, classes)
     chosen = np.arange(len(y))
     if len(y) > _CHOICE_ROWS:
         chosen = np.sort(generator(seed, "audit choice").choice(len(y), _CHOICE_ROWS, replace=False))
     whole = judging and len(chosen) == len(y)
     losses: dict[str, float] = {}
     experts: dict[str, np.ndarray] = {}
-    for number, learner in enumerate(candidates):
-        found = _out_of_fold(
+    for number, learner in enumerate(candidates.values()):
+        found = out_of_fold(
             learner, views, y, classes, fold, chosen, seed, None if whole else 2, times, groups
         )
         seen = np.isfinite(found).reshape(len(found), -1).all(axis=1)
@@ -122,15 +127,14 @@ def cross_fit(
     order = sorted(losses, key=lambda name: (losses[name], name))
     kept = _different(order)
     if not judging:
-        return CrossFit({}, losses, order[0], fold)
+        return CrossFit({}, losses, order[0])
     if not whole:
         for number, name in enumerate(kept):
-            learner = next(each for each in candidates if each.name == name)
-            experts[name] = _out_of_fold(
-                learner, views, y, classes, fold, np.arange(len(y)), seed, None, times, groups
+            experts[name] = out_of_fold(
+                candidates[name], views, y, classes, fold, np.arange(len(y)), seed, None, times, groups
             )
             tick(0.5 + 0.5 * (number + 1) / len(kept))
-    return CrossFit({name: experts[name] for name in kept}, losses, order[0], fold)
+    return CrossFit({name: experts[name] for name in kept}, losses, order[0])
 
 
 def _different(order: Sequence[str]) -> list[str]:
@@ -142,7 +146,7 @@ def _different(order: Sequence[str]) -> list[str]:
     return kept[:_KEPT]
 
 
-def _out_of_fold(
+def out_of_fold(
     learner: Learner,
     views: Representation,
     y: np.ndarray,
@@ -150,11 +154,16 @@ def _out_of_fold(
     fold: np.ndarray,
     rows: np.ndarray,
     seed: int,
-    folds: int | None,
-    times: np.ndarray | None,
-    groups: np.ndarray | None,
+    folds: int | None = None,
+    times: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     taught: np.ndarray | None = None,
 ) -> np.ndarray:
+    """What a learner says of ``rows`` (b,), out of fold: (b, K) probabilities or (b,) numbers.
+
+    NaN beyond the first ``folds``, which None does not limit; only rows that are ``taught`` (n,) train, by default
+    all.
+    """
     found = np.full((len(rows), classes) if classes else len(rows), np.nan)
     numbers = np.unique(fold) if times is None else np.unique(fold)[::-1]  # the last have the longest past
     for number in numbers[:folds]:
@@ -178,17 +187,15 @@ def predict_again(
     fold: np.ndarray,
     taught: np.ndarray,
     *,
-    table: bool,
     seed: int,
     times: np.ndarray | None = None,
     groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """The mean prediction (n,) out of fold of some learners of numbers, taught by some rows (n,) only."""
-    known = {each.name: each for each in learners(len(y), views.lines.shape[1], 0, table)}
+    known = learners(views, 0)
     rows = np.arange(len(y))
     found = [
-        _out_of_fold(known[name], views, y, 0, fold, rows, seed, None, times, groups, taught)
-        for name in names
+        out_of_fold(known[name], views, y, 0, fold, rows, seed, None, times, groups, taught) for name in names
     ]
     result: np.ndarray = np.mean(found, axis=0)
     return result

@@ -9,11 +9,12 @@ import numpy as np
 from glitchtrace.audit import neighbourhood
 from glitchtrace.audit.cross_fit import (
     CrossFit,
-    cross_fit,
-    folds_of,
+    compare_learners,
+    grouped_folds,
     may_train,
     neighbour_vote,
     predict_again,
+    strata_of,
 )
 from glitchtrace.audit.judgement import Judgement, judge, judge_by_jury, jury_sits
 from glitchtrace.audit.learners import floored, learners, predict
@@ -39,8 +40,6 @@ class Detection:
     evidence: Evidence
     facts: dict[str, Any]
     judged: np.ndarray
-    fold: np.ndarray
-    best: str | None
     groups: np.ndarray | None = None
 
 
@@ -85,11 +84,10 @@ def detect(
     groups = _groups(samples, twins)
     fold = np.zeros(n, dtype=np.int64)
     found = _Labels.nothing(n, len(samples.class_names))
-    best = None
     if samples.numeric:
-        found, fold, best = _numbers(samples, views, settings, store, judged, groups, facts, tick)
+        found, fold = _numbers(samples, views, settings, store, judged, groups, facts, tick)
     elif len(np.unique(samples.labels[judged])) >= 2:  # type: ignore[index]
-        found, fold, best = _classes(
+        found, fold = _classes(
             samples, views, settings, store, judged, groups, twins, near, distances, facts, tick
         )
     else:
@@ -131,7 +129,7 @@ def detect(
         not twins.by_chance, leak_of, leak_exact, found.judged, supporters, int(near.shape[1]), helps, hurts,
         {"label": found.score, "distance": far, **found.more},
     )  # fmt: skip
-    return Detection(evidence, facts, judged, fold, best, groups)
+    return Detection(evidence, facts, judged, groups)
 
 
 @dataclass
@@ -201,7 +199,7 @@ def _groups(samples: Samples, twins: neighbourhood.Duplicates) -> np.ndarray | N
 def _fold(
     samples: Samples, rows: np.ndarray, strata: np.ndarray, groups: np.ndarray | None, settings: Settings
 ) -> np.ndarray:
-    return folds_of(
+    return grouped_folds(
         strata,
         settings.folds,
         settings.seed,
@@ -222,7 +220,7 @@ def _classes(
     distances: np.ndarray,
     facts: dict[str, Any],
     tick: Tick,
-) -> tuple[_Labels, np.ndarray, str | None]:
+) -> tuple[_Labels, np.ndarray]:
     labels = samples.labels
     assert labels is not None
     n, whole = len(samples), len(samples.class_names)
@@ -249,8 +247,9 @@ def _classes(
         part = views.of(rows)
         by_jury = samples.times is None and jury_sits(len(rows), classes)
         units = None if groups is None else groups[rows]
+        times = None if samples.times is None else samples.times[rows]
         fitted = _cross_fit(
-            samples, part, y, classes, fold[rows], rows, units, settings, store, tick, judging=not by_jury
+            part, y, classes, fold[rows], times, units, settings, store, tick, judging=not by_jury
         )
         best = fitted.best
         facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
@@ -260,26 +259,24 @@ def _classes(
             options = _kept_by(samples, part, y, rows, twins, settings)
             if options:
                 facts["unjudged"] += f" with this {options}, and without it one does"
-            return _Labels.nothing(n, whole), fold, None
+            return _Labels.nothing(n, whole), fold
         if by_jury:
             facts["judges"] = "a jury of kernels, neighbours, softmax regression and, of tables, trees"
-            found = _by_jury(samples, part, y, classes, units, settings, store)
+            found = _by_jury(part, y, classes, units, settings, store)
         else:
-            where = "other" if samples.times is None else "earlier"
+            where = "other" if times is None else "earlier"
             facts["judges"] = f"the best learners and a vote of neighbours in {where} folds"
-            if samples.times is not None:
-                seen = _known_before(y, classes, fold[rows], samples.times[rows], units)
+            if times is not None:
+                seen = _known_before(y, classes, fold[rows], times, units)
                 facts["without_past"] = int((~seen).sum())
                 if len(np.unique(y[seen])) < 2:
                     facts["unjudged"] = "no stretch of time has two classes before it"
-                    return _Labels.nothing(n, whole), fold, None
+                    return _Labels.nothing(n, whole), fold
             experts.update({name: values[seen] for name, values in fitted.experts.items()})
             if len(rows) < n:  # who is not judged has no vote, and takes nobody's place
                 near, distances = neighbourhood.nearest(part.lines, neighbourhood.NEIGHBOURS, settings.seed)
-            times = None if samples.times is None else samples.times[rows]
-            experts["neighbours"] = neighbour_vote(near, distances, y, classes, fold[rows], times, units)[
-                seen
-            ]
+            vote = neighbour_vote(near, distances, y, classes, fold[rows], times, units)
+            experts["neighbours"] = vote[seen]
             found = judge(experts, y[seen], classes, settings.max_false, settings.seed)
             rows, y = rows[seen], y[seen]
     facts["weights"] = found.weights
@@ -297,16 +294,11 @@ def _classes(
     for name, values in experts.items():
         result.more[name.replace(" ", "_")] = np.zeros(n)
         result.more[name.replace(" ", "_")][rows] = 1 - values[np.arange(len(y)), y]
-    rows = np.flatnonzero(judged)
     lost = np.flatnonzero((labels < 0) if samples.unread is None else (labels < 0) & ~samples.unread)
     if len(lost) and views is not None and best is not None:
-        learner = next(
-            each
-            for each in learners(len(rows), views.lines.shape[1], classes, views.trees is not None)
-            if each.name == best
-        )
+        rows = np.flatnonzero(judged)
         values = predict(
-            learner,
+            learners(views.of(rows), classes)[best],
             views,
             np.searchsorted(used, np.maximum(labels, used[0])),
             rows,
@@ -318,11 +310,10 @@ def _classes(
         result.confidence[lost] = values.max(axis=1)
     known = result.proposed_code >= 0
     result.proposed[known] = names[result.proposed_code[known]]
-    return result, fold, best
+    return result, fold
 
 
 def _by_jury(
-    samples: Samples,
     part: Representation,
     y: np.ndarray,
     classes: int,
@@ -332,13 +323,16 @@ def _by_jury(
 ) -> Judgement:
     """``judge_by_jury``, taken over from an earlier run where nothing that it depends on has changed."""
 
-    def make() -> Made:
-        found = vars(judge_by_jury(part, y, classes, units, settings.max_false, settings.seed))
+    def make(**given: Any) -> Made:
+        found = vars(judge_by_jury(**given))
         arrays = {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
         return arrays, {name: value for name, value in found.items() if name not in arrays}
 
-    parts = [samples.digest, part.said, settings.seed, settings.max_false, len(y)]
-    made, record = store.stage("jury", "glitchtrace.audit.judgement:judge_by_jury", parts, make)
+    given = {
+        "views": part, "y": y, "classes": classes, "groups": units, "max_false": settings.max_false,
+        "seed": settings.seed,
+    }  # fmt: skip
+    made, record = store.stage("jury", given, make, "glitchtrace.audit.judgement:judge_by_jury")
     found: dict[str, Any] = {**made, **record}
     return Judgement(**found)
 
@@ -368,9 +362,8 @@ def _kept_by(
     if not options:
         return ""
     units = None if twins.by_chance else twins.cluster[rows]
-    fold = folds_of(y, settings.folds, settings.seed, units)
-    classes, table = int(y.max()) + 1, part.trees is not None
-    free = cross_fit(part, y, classes, fold, table=table, seed=settings.seed, judging=False)
+    fold = grouped_folds(y, settings.folds, settings.seed, units)
+    free = compare_learners(part, y, int(y.max()) + 1, fold, seed=settings.seed, judging=False)
     return options if min(free.losses.values()) <= _LEARNABLE * _entropy(y) else ""
 
 
@@ -389,7 +382,7 @@ def _numbers(
     groups: np.ndarray | None,
     facts: dict[str, Any],
     tick: Tick,
-) -> tuple[_Labels, np.ndarray, str | None]:
+) -> tuple[_Labels, np.ndarray]:
     if views is None:
         raise GlitchtraceError(f"{samples.name}: there is nothing to learn from; give features")
     assert samples.target is not None
@@ -399,27 +392,21 @@ def _numbers(
     result = _Labels.nothing(n, 0)
     if len(rows) < 20 or y.min() == y.max():
         facts["unjudged"] = "fewer than twenty different numbers, so none can be judged"
-        return result, np.zeros(n, dtype=np.int64), None
+        return result, np.zeros(n, dtype=np.int64)
     fold = np.zeros(n, dtype=np.int64)
-    strata = np.argsort(np.argsort(y, kind="stable"), kind="stable") * 10 // len(y)
-    fold[rows] = _fold(samples, rows, strata, groups, settings)
+    fold[rows] = _fold(samples, rows, strata_of(y, 10), groups, settings)
     even = Even.fit(y)
     z = even.of(y)
     lesson = even.taught(z)
     part = views.of(rows)
     units = None if groups is None else groups[rows]
-    fitted = _cross_fit(
-        samples, part, lesson, 0, fold[rows], rows, units, settings, store, tick, judging=True
-    )
-    candidates = {
-        each.name: each.said for each in learners(len(y), views.lines.shape[1], 0, views.trees is not None)
-    }
-    facts["learner"] = candidates[fitted.best]
+    times = None if samples.times is None else samples.times[rows]
+    fitted = _cross_fit(part, lesson, 0, fold[rows], times, units, settings, store, tick, judging=True)
+    facts["learner"] = learners(part, 0)[fitted.best].said
     facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
     if min(fitted.losses.values()) > _FORETOLD:
         facts["unjudged"] = "no learner comes closer to the numbers than their median does"
-        return result, fold, None
-    times = None if samples.times is None else samples.times[rows]
+        return result, fold
     seen = np.ones(len(rows), dtype=bool)
     if times is not None:  # the first stretch has no past from which it could be judged
         one = np.zeros(len(rows), dtype=np.int64)
@@ -427,7 +414,7 @@ def _numbers(
         facts["without_past"] = int((~seen).sum())
         if not seen.any():
             facts["unjudged"] = "no stretch of time has five rows before it"
-            return result, fold, None
+            return result, fold
     whole = fold[rows]
 
     def predictions(taught: np.ndarray) -> np.ndarray:
@@ -437,9 +424,8 @@ def _numbers(
         teachers = np.ones(len(rows), dtype=bool)
         teachers[seen] = taught
         return predict_again(
-            list(fitted.experts), part, lesson, whole, teachers, table=part.trees is not None,
-            seed=settings.seed, times=times, groups=units,
-        )[seen]  # fmt: skip
+            list(fitted.experts), part, lesson, whole, teachers, seed=settings.seed, times=times, groups=units
+        )[seen]
 
     def mine(number: int) -> np.ndarray:
         return may_train(whole, number, times, units)[seen]
@@ -454,35 +440,38 @@ def _numbers(
     result.observed_confidence[rows] = 1 - found.wrong
     result.confidence[rows] = found.wrong
     result.proposed[rows] = samples.written(even.back(found.predictions, y))
-    return result, fold, fitted.best
+    return result, fold
 
 
 def _cross_fit(
-    samples: Samples,
     part: Representation,
     y: np.ndarray,
     classes: int,
     fold: np.ndarray,
-    rows: np.ndarray,
+    times: np.ndarray | None,
     units: np.ndarray | None,
     settings: Settings,
     store: Store,
     tick: Tick,
     judging: bool,
 ) -> CrossFit:
-    """``cross_fit``, taken over from an earlier run where nothing that it depends on has changed."""
-    times = None if samples.times is None else samples.times[rows]
+    """``compare_learners``, taken over from an earlier run where nothing that it depends on has changed."""
 
-    def make() -> Made:
-        found = cross_fit(
-            part, y, classes, fold, table=part.trees is not None, seed=settings.seed, judging=judging, times=times,
-            groups=units, tick=lambda share: tick(0.15 + 0.7 * share),
-        )  # fmt: skip
-        return found.experts, {"losses": found.losses, "best": found.best}
+    def make(**given: Any) -> Made:
+        found = compare_learners(**given, tick=lambda share: tick(0.15 + 0.7 * share))
+        # A file forgets the order of a mapping.
+        return found.experts, {
+            "experts": list(found.experts), "losses": list(found.losses.items()), "best": found.best
+        }  # fmt: skip
 
-    parts = [samples.digest, part.said, settings.seed, settings.folds, int(fold.sum()), len(y), judging]
-    experts, record = store.stage("cross_fit", "glitchtrace.audit.cross_fit:cross_fit", parts, make)
-    return CrossFit(experts, record["losses"], record["best"], fold)
+    given = {
+        "views": part, "y": y, "classes": classes, "fold": fold, "seed": settings.seed, "judging": judging,
+        "times": times, "groups": units,
+    }  # fmt: skip
+    experts, record = store.stage("cross_fit", given, make, "glitchtrace.audit.cross_fit:compare_learners")
+    return CrossFit(
+        {name: experts[name] for name in record["experts"]}, dict(record["losses"]), record["best"]
+    )
 
 
 def _influence(

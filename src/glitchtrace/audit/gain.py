@@ -10,7 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace.audit.cross_fit import folds_of, may_train, neighbour_vote, predict_again
+from glitchtrace.audit.cross_fit import (
+    grouped_folds,
+    may_train,
+    neighbour_vote,
+    out_of_fold,
+    predict_again,
+    strata_of,
+)
 from glitchtrace.audit.judgement import judge, judge_by_jury, jury_sits
 from glitchtrace.audit.learners import Learner, floored, learners, predict
 from glitchtrace.audit.neighbourhood import NEIGHBOURS, nearest
@@ -53,14 +60,13 @@ def measure(
         return unmeasured("it was not asked for")
     if len(y) < _LEAST_ROWS:
         return unmeasured(f"fewer than {_LEAST_ROWS} rows can be divided")
-    learner = _learner(losses, len(y), views, classes)
+    learner = _learner(losses, views, classes)
     scores: dict[str, list[tuple[float, float]]] = {arm: [] for arm in ARMS}
     counts: list[int] = []
     sizes: list[tuple[int, int]] = []
     for repeat in range(repeats):
         rng = generator(seed, f"audit gain {repeat}")
-        strata = y if classes else np.argsort(np.argsort(y, kind="stable"), kind="stable") * 5 // len(y)
-        part = folds_of(strata, 3, seed + 7919 * (repeat + 1), groups, None)
+        part = grouped_folds(y if classes else strata_of(y, 5), 3, seed + 7919 * (repeat + 1), groups, None)
         # The third that measures is another one in each repeat; of much data a part is enough.
         inside, outside = np.flatnonzero(part != 0), np.flatnonzero(part == 0)
         if times is not None:
@@ -102,10 +108,8 @@ def measure(
     return _record(scores, counts, sizes, learner, classes)
 
 
-def _learner(losses: Mapping[str, float], rows: int, views: Representation, classes: int) -> Learner:
-    candidates = {
-        each.name: each for each in learners(rows, views.lines.shape[1], classes, views.trees is not None)
-    }
+def _learner(losses: Mapping[str, float], views: Representation, classes: int) -> Learner:
+    candidates = learners(views, classes)
     usable = [name for name in candidates if classes <= 3 or name != "boosted_trees"]
     return candidates[min(usable, key=lambda name: (losses.get(name, np.inf), name))]
 
@@ -122,22 +126,18 @@ def _judged(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flags and proposals for ``rows``, found from these rows alone."""
     units = None if groups is None else groups[rows]
-    used, codes = np.unique(y[rows], return_inverse=True)
+    part = views.of(rows)
     if not classes:
-        return _judged_numbers(learner, views.of(rows), y[rows], units, max_false, seed)
+        return _judged_numbers(learner, part, y[rows], units, max_false, seed)
+    used, codes = np.unique(y[rows], return_inverse=True)
     if jury_sits(len(rows), len(used)):
-        judged = judge_by_jury(views.of(rows), codes, len(used), units, max_false, seed)
+        judged = judge_by_jury(part, codes, len(used), units, max_false, seed)
         return judged.flags, used[judged.proposed]
-    fold = folds_of(codes, _INNER, seed, units)
-    found = np.zeros((len(rows), classes))
-    for number in np.unique(fold):
-        train, test = rows[fold != number], rows[fold == number]
-        if len(np.unique(y[train])) < 2:
-            return np.zeros(len(rows), dtype=bool), y[rows]
-        found[fold == number] = predict(learner, views, y, train, test, classes, seed)
-    near, distances = nearest(views.lines[rows], NEIGHBOURS, seed)
+    fold = grouped_folds(codes, _INNER, seed, units)
+    found = out_of_fold(learner, part, codes, len(used), fold, np.arange(len(rows)), seed)
+    near, distances = nearest(part.lines, NEIGHBOURS, seed)
     experts = {
-        learner.name: floored(found[:, used]),
+        learner.name: floored(found),
         "neighbours": neighbour_vote(near, distances, codes, len(used), fold),
     }
     judged = judge(experts, codes, len(used), max_false, seed)
@@ -157,11 +157,10 @@ def _judged_numbers(
         return np.zeros(len(y), dtype=bool), y
     even = Even.fit(y)
     z = even.of(y)
-    fold = folds_of(np.zeros(len(y), dtype=np.int64), _INNER, seed, units)
+    fold = grouped_folds(np.zeros(len(y), dtype=np.int64), _INNER, seed, units)
 
     def predictions(taught: np.ndarray) -> np.ndarray:
-        table = part.trees is not None
-        return predict_again([learner.name], part, even.taught(z), fold, taught, table=table, seed=seed)
+        return predict_again([learner.name], part, even.taught(z), fold, taught, seed=seed)
 
     found = judge_numbers(z, part, predictions, lambda number: may_train(fold, number), fold, max_false, seed)
     return found.flags, even.back(found.predictions, y)

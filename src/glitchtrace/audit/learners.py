@@ -1,7 +1,7 @@
 """The learners of an audit: small, deterministic, and compared by what they say of rows they have not seen."""
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ _LINEAR_CELLS = 4 * 10**8  # rows × columns × classes beyond which a line is f
 
 @dataclass(frozen=True)
 class Learner:
-    """``make(classes, seed)`` gives a scikit-learn estimator; ``view``: the matrix that it takes."""
+    """``make(seed)`` gives a scikit-learn estimator; ``view``: the matrix that it takes."""
 
     name: str
     view: str
@@ -23,8 +23,8 @@ class Learner:
     make: Callable[[int], Any]
 
 
-def learners(rows: int, columns: int, classes: int, table: bool) -> list[Learner]:
-    """The candidates for a data set of this size; ``classes`` 0 for a numeric target."""
+def learners(views: Representation, classes: int) -> dict[str, Learner]:
+    """The candidates by name, for rows of this number and form; ``classes`` 0 for a numeric target."""
     from sklearn.ensemble import (
         ExtraTreesClassifier,
         ExtraTreesRegressor,
@@ -34,6 +34,7 @@ def learners(rows: int, columns: int, classes: int, table: bool) -> list[Learner
     from sklearn.linear_model import LogisticRegression, RidgeCV
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
+    (rows, columns), table = views.lines.shape, views.trees is not None
     found: list[Learner] = []
     if classes == 0:
         found.append(
@@ -62,7 +63,7 @@ def learners(rows: int, columns: int, classes: int, table: bool) -> list[Learner
                     lambda seed: MLPRegressor(hidden_layer_sizes=(64,), alpha=1.0, max_iter=60, random_state=seed),
                 )
             )  # fmt: skip
-        return found
+        return {learner.name: learner for learner in found}
     for strength in (0.01, 0.1, 1.0):
         found.append(
             Learner(
@@ -99,7 +100,7 @@ def learners(rows: int, columns: int, classes: int, table: bool) -> list[Learner
                 lambda seed: MLPClassifier(hidden_layer_sizes=(64,), alpha=1.0, max_iter=40, random_state=seed),
             )
         )  # fmt: skip
-    return found
+    return {learner.name: learner for learner in found}
 
 
 def predict(
@@ -146,8 +147,3 @@ def loss(y: np.ndarray, found: np.ndarray, classes: int) -> float:
     if classes:
         return float(-np.log(found[np.arange(len(y)), y]).mean())
     return float(np.abs(y - found).mean() / max(float(np.abs(y - np.median(y)).mean()), 1e-12))
-
-
-def names(candidates: Sequence[Learner]) -> list[str]:
-    """Names of learners."""
-    return [learner.name for learner in candidates]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.audit.representation import Representation
-from glitchtrace.audit.samples import Samples, _digest, targets
+from glitchtrace.audit.samples import Samples, targets
 from glitchtrace.audit.settings import DIALECT, Settings
-from glitchtrace.audit.store import Store
+from glitchtrace.audit.store import Made, Store, digest_of
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.heap import kept_heap
 from glitchtrace.data import table_files
@@ -26,6 +26,7 @@ _PASSING = 4  # batches at a time, each with its activations
 _KEPT = {"penultimate": 128, "stage5": 64}  # directions of each representation
 _BLANK = 2.0  # grey levels: a picture of less contrast shows nothing
 _STRANGE = 8.0  # robust standard scores
+_Choice = tuple[str | None, dict[str, Any]]  # a model of the registry, None: EfficientNet-Lite; settings
 _FILE_COLUMNS = ("file", "path", "filename", "file_name", "image", "name")
 
 
@@ -44,7 +45,7 @@ def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
     found = targets(column, observed, settings, origin, name, stored)
     ids = np.array(pictures.files, dtype=object)
     return Samples(
-        "pictures", str(path), ids, np.arange(len(pictures)), _digest(ids, observed, _content(pictures)),
+        "pictures", str(path), ids, np.arange(len(pictures)), digest_of(ids, observed, _content(pictures)),
         found.labels, found.class_names, found.numbers, pictures=pictures, odd=found.odd,
         notes=(*pictures.notes, *found.notes), order_told=found.order_told,
     )  # fmt: skip
@@ -55,7 +56,7 @@ def read_unlabelled(path: Path) -> Samples:
     pictures = read_folder(path, labelled=False)
     ids = np.array(pictures.files, dtype=object)
     return Samples(
-        "pictures", str(path), ids, np.arange(len(ids)), _digest(ids, _content(pictures)), pictures=pictures
+        "pictures", str(path), ids, np.arange(len(ids)), digest_of(ids, _content(pictures)), pictures=pictures
     )
 
 
@@ -119,13 +120,18 @@ def represent(
     pictures = samples.pictures
     assert pictures is not None
     embed = settings.features is None and settings.probabilities is None
-    choice = [settings.quality, settings.backbone, settings.side, embed]
-    arrays, record = store.stage(
-        "pictures",
-        "glitchtrace.audit.picture_samples:_seen",
-        [samples.digest, choice],
-        lambda: _seen(pictures, settings, embed, tick),
-    )
+    network = _network(settings) if embed else None
+
+    def seen(name: str, shown: Pictures, content: str) -> Made:
+        return store.stage(
+            name,
+            {"content": content, "network": network},
+            lambda content, network: _seen(shown, network, tick),
+            "glitchtrace.audit.picture_samples:_seen",
+            *((f"model={network[0]}",) if network is not None and network[0] else ()),
+        )
+
+    arrays, record = seen("pictures", pictures, samples.digest)
     odd = {int(row): text for row, text in record["odd"].items()}
     hashes = np.array(record["hashes"], dtype=object)
     unread = np.isin(np.arange(len(samples)), record["unread"])
@@ -133,16 +139,11 @@ def represent(
     trusted: dict[str, np.ndarray] | None = None
     if samples.trusted is not None and samples.trusted.pictures is not None:
         other = samples.trusted.pictures
-        trusted, seen = store.stage(
-            "trusted_pictures",
-            "glitchtrace.audit.picture_samples:_seen",
-            [samples.trusted.digest, choice],
-            lambda: _seen(other, settings, embed, tick),
-        )
+        trusted, known = seen("trusted_pictures", other, samples.trusted.digest)
         # What cannot be read has no content that could stand elsewhere.
-        kept = np.setdiff1d(np.arange(len(other)), seen["unread"])
+        kept = np.setdiff1d(np.arange(len(other)), known["unread"])
         trusted = {name: values[kept] for name, values in trusted.items()} if len(kept) else None
-        found = np.array(seen["hashes"], dtype=object)[kept]
+        found = np.array(known["hashes"], dtype=object)[kept]
         samples = replace(
             samples, trusted=replace(samples.trusted, ids=samples.trusted.ids[kept], hashes=found)
         )
@@ -160,10 +161,8 @@ def represent(
     )  # fmt: skip
 
 
-def _seen(
-    pictures: Pictures, settings: Settings, embed: bool, tick: Callable[[float], None]
-) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    network, side, said = _network(settings) if embed else (None, 32, "none")
+def _seen(pictures: Pictures, choice: _Choice | None, tick: Callable[[float], None]) -> Made:
+    network, side, said = (None, 32, "none") if choice is None else _loaded(*choice)
     interpolation = network.interpolation if network is not None else "bilinear"
     n = len(pictures)
     arrays: dict[str, np.ndarray] = {}
@@ -187,7 +186,7 @@ def _seen(
             for name, values in block.result().items():
                 put(name, first, values)
 
-    with _single_threads(embed) as (pool, ahead):
+    with _single_threads(network is not None) as (pool, ahead):
         for row, pixels, digest, wrong, numbers in squares(pictures, side, range(n), interpolation):
             hashes.append(digest)
             put("statistics", row, numbers[None])
@@ -235,13 +234,11 @@ def _single_threads(embed: bool) -> Iterator[tuple[ThreadPoolExecutor, int]]:
         torch.set_num_threads(threads)
 
 
-def _network(settings: Settings) -> tuple[Any, int, str]:
+def _network(settings: Settings) -> _Choice:
+    """The network that is to see the pictures, with all that it is made from."""
     if settings.backbone is None:
-        from glitchtrace.models.efficientnet_lite import load
-
         variant, side = ("2", 192) if settings.quality else ("1", 128)
-        side = settings.side or side
-        return load(variant, side), side, f"EfficientNet-Lite{variant} with ImageNet weights, {side} pixels"
+        return None, {"variant": variant, "side": settings.side or side}
     from glitchtrace.core import registry
 
     own = (
@@ -254,9 +251,21 @@ def _network(settings: Settings) -> tuple[Any, int, str]:
         values["backbone"] = settings.backbone
     if settings.side is not None:
         values["side"] = settings.side
+    return name, values
+
+
+def _loaded(name: str | None, values: Mapping[str, Any]) -> tuple[Any, int, str]:
+    """The network of a choice, the side of its pictures, and what it is."""
+    if name is None:
+        from glitchtrace.models.efficientnet_lite import load
+
+        variant, side = values["variant"], values["side"]
+        return load(variant, side), side, f"EfficientNet-Lite{variant} with ImageNet weights, {side} pixels"
+    from glitchtrace.core import registry
+
     network = registry.load("model", name).backbone(values)
     side = int(network.own.side)
-    return network, side, f"{settings.backbone}, {side} pixels"
+    return network, side, f"{values['backbone'] if name == 'timm' else name}, {side} pixels"
 
 
 def _at_sight(statistics: np.ndarray, broken: dict[int, str]) -> dict[int, str]:

@@ -272,25 +272,16 @@ def _gain(
         assert samples.target is not None
         numbers = samples.target[rows]
         y = (numbers - np.median(numbers)) / max(float(np.std(numbers)), 1e-300)
-    part = views.of(rows)
+    given = {
+        "views": views.of(rows), "y": y, "classes": classes, "losses": losses,
+        "groups": None if found.groups is None else found.groups[rows],
+        "times": None if samples.times is None else samples.times[rows],
+        "max_false": settings.max_false, "repeats": settings.gain_repeats, "seed": settings.seed,
+    }  # fmt: skip
     _, record = store.stage(
         "gain",
+        given,
+        lambda **given: ({}, gain.measure(**given, tick=bar.tick)),
         "glitchtrace.audit.gain:measure",
-        [samples.digest, settings.record()],
-        lambda: (
-            {},
-            gain.measure(
-                part,
-                y,
-                classes,
-                losses,
-                None if found.groups is None else found.groups[rows],
-                None if samples.times is None else samples.times[rows],
-                max_false=settings.max_false,
-                repeats=settings.gain_repeats,
-                seed=settings.seed,
-                tick=bar.tick,
-            ),
-        ),
     )
     return record

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from glitchtrace.audit.settings import DIALECT, Settings
+from glitchtrace.audit.store import digest_of
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data import doors, table_files
 from glitchtrace.data.table_files import Column, Dialect, Table
@@ -195,10 +196,10 @@ def with_extras(samples: Samples, settings: Settings, given: Mapping[str, Any] |
                     table_files.typed("time", stored), table_files._as_text(stored), samples.name
                 )
                 samples = replace(samples, times=times, notes=(*samples.notes, *notes))
-        samples = replace(samples, digest=_digest(samples.digest, key, found))
+        samples = replace(samples, digest=digest_of(samples.digest, key, found))
     if settings.trusted:
         trusted = read_trusted(settings.trusted, samples, settings)
-        samples = replace(samples, trusted=trusted, digest=_digest(samples.digest, trusted.digest))
+        samples = replace(samples, trusted=trusted, digest=digest_of(samples.digest, trusted.digest))
     return samples
 
 
@@ -235,7 +236,7 @@ def read_trusted(path: str | Path, samples: Samples, settings: Settings) -> Samp
             str(path),
             numbered(np.arange(len(features))),
             hashes,
-            _digest(hashes),
+            digest_of(hashes),
             features=features,
         )
     dialect = Dialect(settings.delimiter, settings.encoding, settings.decimal, settings.header)
@@ -251,7 +252,9 @@ def read_trusted(path: str | Path, samples: Samples, settings: Settings) -> Samp
     named = settings.id is not None and settings.id in table.names
     ids = table.text(str(settings.id)) if named else numbered(table.lines)
     hashes = hash_rows(columns, len(table))
-    return Samples("table", str(path), ids, hashes, _digest(hashes, ids), columns=tuple(columns), table=table)
+    return Samples(
+        "table", str(path), ids, hashes, digest_of(hashes, ids), columns=tuple(columns), table=table
+    )
 
 
 def _like(column: Column, first: Column, rows: int, origin: str) -> Column:
@@ -347,7 +350,7 @@ def from_table(table: Table, settings: Settings) -> Samples:
             kind = "dates" if column.role == "date" else "numbers"
             odd.setdefault(row, f"column '{column.name}' holds '{cell[:40]}' where other rows hold {kind}")
     hashes = hash_rows(columns, len(table))
-    digest = _digest(hashes, observed, ids, [table.names, label], groups, times)
+    digest = digest_of(hashes, observed, ids, [table.names, label], groups, times)
     return Samples(
         "table", table.name, ids, hashes, digest, found.labels, found.class_names, found.numbers, groups, times,
         table.text(special["group"]) if "group" in special else None, tuple(columns), table, label, odd=odd,
@@ -443,7 +446,7 @@ def from_arrays(
     found = targets(column, observed, settings, name, "labels", table_files.holds_numbers(stored.type))
     hashes = hash_features(features)
     return Samples(
-        "arrays", name, numbered(np.arange(len(features))), hashes, _digest(hashes, observed), found.labels,
+        "arrays", name, numbered(np.arange(len(features))), hashes, digest_of(hashes, observed), found.labels,
         found.class_names, found.numbers, features=features, odd=found.odd, notes=found.notes,
         texts=observed,
     )  # fmt: skip
@@ -734,17 +737,3 @@ def _aligned(found: int, rows: int, origin: str) -> None:
         raise GlitchtraceError(
             f"{origin}: {found} rows where the data have {rows}; give one a row, in the same order"
         )
-
-
-def _digest(*parts: Any) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, np.ndarray) and part.dtype != object:
-            total.update(str((part.shape, part.dtype)).encode())
-            total.update(np.ascontiguousarray(part).view(np.uint8).data if part.size else b"")
-        elif isinstance(part, np.ndarray):
-            total.update("\x1f".join(map(str, part)).encode("utf-8", "surrogatepass"))
-        else:
-            total.update(str(part).encode("utf-8", "surrogatepass"))
-        total.update(b"\x1e")
-    return total.hexdigest()

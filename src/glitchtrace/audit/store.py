@@ -1,8 +1,8 @@
 """What an audit has computed, kept so that it goes on where it stopped."""
 
 import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,15 @@ class Store:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
 
-    def stage(self, name: str, code: str, parts: Any, make: Callable[[], Made]) -> Made:
-        """What ``make`` returns, or what it returned before from the same ``parts`` and ``code``.
+    def stage(self, name: str, given: Mapping[str, Any], make: Callable[..., Made], *code: str) -> Made:
+        """What ``make(**given)`` returns, or what it returned before of equal values and the same code.
 
-        ``code``: ``module:function`` that makes it.
+        ``given``: everything that the result depends on, see ``digest_of``.  ``code``: the roots of what makes it, see
+        ``provenance.fingerprint``.
         """
         if self._folder is None:
-            return make()
-        content = json.dumps(
-            [provenance.fingerprint(code), provenance.versions(), parts], sort_keys=True, default=str
-        )
-        key = hashlib.sha256(content.encode()).hexdigest()
+            return make(**given)
+        key = digest_of(provenance.fingerprint(*code), provenance.versions(), given)
         record, arrays = self._folder / f"{name}.json", self._folder / f"{name}.safetensors"
         if record.is_file() and arrays.is_file():
             try:
@@ -40,7 +38,26 @@ class Store:
             except (GlitchtraceError, KeyError):
                 pass  # cut short or altered: made again
         record.unlink(missing_ok=True)
-        made, value = make()
+        made, value = make(**given)
         files.write_tensors(made, arrays)
         files.write_record({"key": key, "value": value}, record)
         return made, value
+
+
+def digest_of(*parts: Any) -> str:
+    """SHA-256, in hexadecimal, of arrays, of mappings and dataclasses of such parts, and of the text of all else."""
+    total = hashlib.sha256()
+    for part in parts:
+        if is_dataclass(part):
+            part = vars(part)
+        if isinstance(part, Mapping):
+            total.update(digest_of(*(each for item in part.items() for each in item)).encode())
+        elif isinstance(part, np.ndarray) and part.dtype != object:
+            total.update(str((part.shape, part.dtype)).encode())
+            total.update(np.ascontiguousarray(part).view(np.uint8).data if part.size else b"")
+        elif isinstance(part, np.ndarray):
+            total.update("\x1f".join(map(str, part)).encode("utf-8", "surrogatepass"))
+        else:
+            total.update(str(part).encode("utf-8", "surrogatepass"))
+        total.update(b"\x1e")
+    return total.hexdigest()
