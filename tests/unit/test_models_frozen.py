@@ -1,5 +1,6 @@
 """Frozen backbones: their weights, their preprocessing, and what is said when something is missing."""
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -249,6 +250,21 @@ def test_an_earlier_download_that_was_altered_is_refused(
         file.write_bytes(b"other")
         with pytest.raises(GlitchtraceError, match=f"{file.name}: truncated or altered .*delete it"):
             component.backbone({**SETTINGS, "weights": "pretrained", "backbone": "resnet18.a1_in1k"})
+
+
+def test_an_earlier_download_that_holds_no_tensors_is_called_by_its_place(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("GLITCHTRACE_DATA", str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", pytest.fail)
+    content = b"no tensors"
+    file = tmp_path / f"weights/net-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.raises(
+        GlitchtraceError, match=f"{file.name} cannot be read .*delete it to download it again"
+    ):
+        backbone_weights.download(f"https://example.org/{file.name}")
 
 
 # --- EfficientNet-Lite and the picture's side ------------------------------------------------------------------------

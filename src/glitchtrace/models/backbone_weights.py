@@ -85,21 +85,33 @@ def load_tensors(body: nn.Module, heads: Sequence[str], tensors: Mapping[str, Te
 
 
 def download(url: str) -> Mapping[str, Tensor]:
-    """The tensors behind ``url``, kept in ``folder()``.  Raises GlitchtraceError where they cannot be had.
+    """The tensors behind ``url``, kept in ``folder()``.  Raises GlitchtraceError as ``download_into``."""
+    return download_into(
+        folder(),
+        url,
+        lambda reason: (
+            f"weights: pretrained, but {url.rpartition('/')[2]} is not in {folder()} and {url} cannot be had "
+            f"({reason}); put the file there, or set weights to the path of a local file"
+        ),
+    )
 
-    So it does where a file of an earlier download has been altered since.
+
+def download_into(place: Path, url: str, absent: Callable[[str], str]) -> Mapping[str, Tensor]:
+    """The tensors behind ``url``, read from the folder ``place`` where an earlier download left them.
+
+    ``absent``: the message where they cannot be had, given the reason.  Raises GlitchtraceError with it, and where
+    the file of an earlier download has been altered since or cannot be read.
     """
-    verify_named(folder() / url.rpartition("/")[2])
+    file = place / url.rpartition("/")[2]
+    verify_named(file)
     try:
         tensors: Mapping[str, Tensor] = torch.hub.load_state_dict_from_url(
-            url, str(folder()), map_location="cpu", progress=False, check_hash=True, weights_only=True
+            url, str(place), map_location="cpu", progress=False, check_hash=True, weights_only=True
         )
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        name = url.rpartition("/")[2]
-        raise GlitchtraceError(
-            f"weights: pretrained, but {name} is not in {folder()} and {url} cannot be had "
-            f"({' '.join(str(error).split())}); put the file there, or set weights to the path of a local file"
-        ) from None
+        reason = " ".join(str(error).split())
+        unreadable = f"{file} cannot be read ({reason}); delete it to download it again"
+        raise GlitchtraceError(unreadable if file.is_file() else absent(reason)) from None
     return tensors
 
 

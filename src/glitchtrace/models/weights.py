@@ -4,18 +4,18 @@ There is no fallback: what was asked for is loaded, or a message says where it w
 """
 
 import os
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.raw_files import cache_folder, verify, verify_named
+from glitchtrace.data.raw_files import cache_folder, verify
+from glitchtrace.models.backbone_weights import download_into
 
 PACKAGE_FOLDER = Path(__file__).parent / "weights"
 _HEADS = ("head.", "linear.", "fc.")
@@ -122,24 +122,17 @@ def _read_published(name: str, published: Published, data_root: str | Path | Non
 
 def _download(name: str, url: str, folder: Path) -> dict[str, Tensor]:
     """The tensors behind ``url``, read from ``folder`` where an earlier download left them."""
-    file = folder / url.rpartition("/")[2]
-    verify_named(file)
-    try:
-        tensors: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-            url, str(folder), map_location="cpu", progress=False, check_hash=True, weights_only=True
-        )
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        reason = " ".join(str(error).split())
-        if file.is_file():
-            raise GlitchtraceError(
-                f"{file} cannot be read ({reason}); delete it to download it again"
-            ) from None
-        ours = f"{TABLE[name].file} or " if TABLE[name].file else ""
-        raise GlitchtraceError(
-            f"weights '{name}': {ours}{file.name} is not at {folder}, and its download from {url} failed "
+    published = TABLE[name].file
+    ours, file = f"{published} or " if published else "", url.rpartition("/")[2]
+    tensors: Mapping[str, Any] = download_into(
+        folder,
+        url,
+        lambda reason: (
+            f"weights '{name}': {ours}{file} is not at {folder}, and its download from {url} failed "
             f"({reason}); put the file there, or set data_root (or GLITCHTRACE_DATA) to the folder above it"
-        ) from None
-    return tensors.get("state_dict", tensors)  # type: ignore[return-value]
+        ),
+    )
+    return dict(tensors.get("state_dict", tensors))
 
 
 def _body(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
