@@ -8,7 +8,7 @@ import pytest
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.reporting.findings import detection_table, write_findings
-from glitchtrace.reporting.page import Section, in_words, title, write_page
+from glitchtrace.reporting.page import Section, html_table, in_words, title, write_page
 
 CELL = {"dataset": "wine", "model": "linear", "glitch": "uniform", "ratio": "0.1", "estimator": "tracin"}
 
@@ -137,3 +137,21 @@ def test_a_page_shows_no_pdf(tmp_path: Path) -> None:
     (tmp_path / "f.pdf").write_bytes(b"%PDF")
     with pytest.raises(GlitchtraceError, match="put svg or png first"):
         write_page(tmp_path / "p.html", [Section("Detection", "a", "", [tmp_path / "f.pdf"])], "")
+
+
+@pytest.mark.parametrize(
+    ("stored", "shown"),
+    [
+        ("12345.6", "12346"),
+        ("9999.6", "10000"),
+        ("-123456", "-123456"),
+        ("1.23456e+06", "1.235e+06"),
+        ("1e+06", "1e+06"),
+        ("2.34567e-05", "2.346e-05"),
+        ("0.123456", "0.1235"),
+    ],
+)
+def test_large_and_small_numbers_are_read_and_aligned_as_numbers(stored: str, shown: str) -> None:
+    table = in_words(pd.DataFrame({"cpu_seconds": [stored]}))
+    assert table["CPU seconds"].tolist() == [shown]
+    assert f'<td class="number">{shown}</td>' in html_table(table)

@@ -195,8 +195,9 @@ def _table(path: Path) -> str:
 
 
 def in_words(table: pd.DataFrame) -> pd.DataFrame:
-    """A table for readers: components by their usual names, numbers of four significant digits, heads without
-    underscores.
+    """A table for readers: components by their usual names, heads without underscores.
+
+    Numbers have four significant digits; those of five or six digits are whole.
     """
     told = {
         column: [
@@ -216,13 +217,16 @@ def _word(kind: str, name: str) -> str:
 
 
 def _number(value: str) -> str:
-    return f"{float(value):.4g}" if re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", value) else value
+    if not re.fullmatch(r"-?\d+(\.\d+(e[-+]\d+)?|e[-+]\d+)", value):
+        return value
+    number = float(value)
+    return f"{number:.0f}" if 9999.5 <= abs(number) < 999_999.5 else f"{number:.4g}"
 
 
 def html_table(table: pd.DataFrame, marked: Iterable[bool] = ()) -> str:
     """A table of texts as HTML in a frame that scrolls by itself; ``marked`` rows stand out."""
     numeric = {
-        column: all(re.fullmatch(r"[-+−]?[\d.,]+(e-?\d+)?( %)?|–|", str(value)) for value in table[column])
+        column: all(re.fullmatch(r"[-+−]?[\d.,]+(e[-+]?\d+)?( %)?|–|", str(value)) for value in table[column])
         for column in table
     }
     classes = {column: ' class="number"' if numeric[column] else "" for column in table}
