@@ -50,6 +50,8 @@ def test_selection_of_epochs(tmp_path: Path) -> None:
     assert factors.learning_rates.tolist() == [0.05]
     np.testing.assert_array_equal(factors.train.features[0], content["train/features/002"])
     np.testing.assert_array_equal(factors.train.probabilities[0], content["train/probabilities/002"])
+    both = load_factors(written(tmp_path, content)).select([2, 1])
+    assert both.learning_rates.tolist() == content["learning_rates"].tolist()
 
 
 @pytest.mark.parametrize("epochs", [[0], [3], [1, 3], []])

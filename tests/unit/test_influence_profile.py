@@ -127,21 +127,21 @@ def test_profiles_of_an_estimator(choice: str, epochs: list[int]) -> None:
     found = build_profiles(estimator, LABELS, VALIDATION, counterfactual_epochs=choice)
     assert_profile(found.cumulative, estimator.under(LABELS, range(3)))
     assert len(found.per_epoch) == 3
-    for epoch, profile in enumerate(found.per_epoch):
+    for epoch, profile in enumerate(found.per_epoch.values()):
         assert_profile(profile, estimator.under(LABELS, [epoch]))
     assert_profile(found.counterfactual_negative, estimator.under(found.negative_label, epochs))
     assert_profile(found.counterfactual_positive, estimator.under(found.positive_label, epochs))
     np.testing.assert_array_equal(found.validation_counts, [2, 2, 3])
     np.testing.assert_array_equal(found.self_influence, 6.0 * np.arange(9))
-    np.testing.assert_array_equal(found.at_epoch(1).self_influence, 2.0 * np.arange(9))
-    assert found.at_epoch(1).cumulative is found.per_epoch[1]
+    np.testing.assert_array_equal(found.at_epoch(2).self_influence, 2.0 * np.arange(9))
+    assert found.at_epoch(2).cumulative is found.per_epoch[2]
 
 
 def test_profiles_without_epochs() -> None:
     estimator = MatrixEstimator()
     found = build_profiles(estimator, LABELS, VALIDATION, per_epoch=False)
     assert_profile(found.cumulative, estimator.under(LABELS, range(3)))
-    assert found.per_epoch == ()
+    assert found.per_epoch == {}
     assert found.self_influence_per_epoch.shape == (0, 9)
 
 
@@ -213,7 +213,7 @@ def flat(profiles: Profiles) -> dict[str, np.ndarray]:
     found = {}
     for field in fields(profiles):
         value = getattr(profiles, field.name)
-        for index, part in enumerate(value if isinstance(value, tuple) else (value,)):
+        for index, part in (value if isinstance(value, dict) else {0: value}).items():
             if isinstance(part, ClassProfile):
                 found |= {
                     f"{field.name}{index}{table.name}": getattr(part, table.name) for table in fields(part)
@@ -223,9 +223,30 @@ def flat(profiles: Profiles) -> dict[str, np.ndarray]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("counted", "kept"), [(None, [1, 2, 3]), ([2, 5, 12], [2, 5, 12]), ([3, 4, 5, 9], [4, 5, 9])]
+)
+def test_checkpoints_keep_the_numbers_of_their_epochs(counted, kept):
+    """Of more than the estimator has, it takes the last ones, as estimators of one checkpoint do."""
+    estimator = MatrixEstimator()
+    found = build_profiles(estimator, LABELS, VALIDATION, numbers=counted)
+    assert list(found.per_epoch) == kept
+    for position, epoch in enumerate(kept):
+        assert_profile(found.at_epoch(epoch).cumulative, estimator.under(LABELS, [position]))
+        np.testing.assert_array_equal(
+            found.at_epoch(epoch).self_influence, estimator.self_influence_per_epoch()[position]
+        )
+
+
+def test_more_checkpoints_than_count_are_refused() -> None:
+    with pytest.raises(GlitchtraceError, match="has 3 checkpoints, but 2 count"):
+        build_profiles(MatrixEstimator(), LABELS, VALIDATION, numbers=[2, 3])
+
+
+@pytest.mark.parametrize("numbers", [None, [2, 3, 1000]])
 @pytest.mark.parametrize("per_epoch", [True, False])
-def test_file_round_trip(tmp_path: Path, per_epoch: bool) -> None:
-    written = build_profiles(MatrixEstimator(), LABELS, VALIDATION, per_epoch=per_epoch)
+def test_file_round_trip(tmp_path: Path, per_epoch: bool, numbers: list[int] | None) -> None:
+    written = build_profiles(MatrixEstimator(), LABELS, VALIDATION, per_epoch=per_epoch, numbers=numbers)
     save_profiles(written, tmp_path / "profile.safetensors")
     read = flat(load_profiles(tmp_path / "profile.safetensors"))
     expected = flat(written)
@@ -249,7 +270,8 @@ def spoilt(folder: Path, change: dict[str, np.ndarray | None]) -> Path:
         ({"labels": None}, "lacks the tensor 'labels'"),
         ({"cumulative/positive": None}, "lacks the tensor 'cumulative/positive'"),
         ({"per_epoch/002/negative_count": None}, "lacks the tensor 'per_epoch/002/negative_count'"),
-        ({"per_epoch/004/positive": np.zeros((9, 3))}, "unknown tensor 'per_epoch/004/positive'"),
+        ({"per_epoch/004/positive": np.zeros((9, 3))}, "lacks the tensor 'per_epoch/004/negative'"),
+        ({"per_epoch/4/positive": np.zeros((9, 3))}, "unknown tensor 'per_epoch/4/positive'"),
         (
             {"cumulative/negative": np.zeros((9, 2))},
             r"cumulative/negative has shape \(9, 2\), expected \(9, 3\)",

@@ -120,6 +120,33 @@ def test_profile_reduces_the_matrix(cell: dict[str, Any], tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
+    ("name", "settings", "epochs"),
+    [
+        ("tracin", {}, [1, 2]),
+        ("tracin", {"epochs": [2]}, [2]),
+        ("tracin", {"epochs": [2, 1]}, [1, 2]),
+        ("tracin", {"epochs": [2], "layers": ["head"]}, [2]),
+        ("captum_tracincp_fast", {"epochs": [2]}, [2]),
+        ("influence_functions", {}, [2]),
+        ("influence_functions", {"epochs": [1]}, [1]),
+        ("ekfac", {"layers": "head"}, [2]),
+        ("captum_arnoldi", {}, [2]),
+    ],
+)
+def test_checkpoints_are_named_by_their_epoch(
+    cell: dict[str, Any], tmp_path: Path, name: str, settings: dict[str, Any], epochs: list[int]
+) -> None:
+    found = profile(cell, tmp_path, name, **settings)
+    assert list(found.per_epoch) == epochs
+    if name == "tracin":
+        whole = profile(cell, tmp_path, name, **{**settings, "epochs": None})
+        for epoch in epochs:
+            alone, expected = found.at_epoch(epoch), whole.at_epoch(epoch)
+            assert_close(alone.self_influence, expected.self_influence)
+            assert_close(alone.cumulative.negative, expected.cumulative.negative)
+
+
+@pytest.mark.parametrize(
     "settings",
     [
         {"include_bias": False},
@@ -153,7 +180,7 @@ def test_excluding_the_own_class_changes_the_proposal(cell: dict[str, Any], tmp_
 
 
 def test_epochs_can_be_left_out(cell: dict[str, Any], tmp_path: Path) -> None:
-    assert profile(cell, tmp_path, "tracin", per_epoch=False).per_epoch == ()
+    assert profile(cell, tmp_path, "tracin", per_epoch=False).per_epoch == {}
 
 
 def test_head_in_closed_form_reads_factors_only_and_needs_no_torch(

@@ -106,7 +106,7 @@ def test_epochs_are_drawn_per_model(tmp_path):
     assert (tmp_path / "epochs.svg").stat().st_size > 1000
 
 
-def profiles(samples: int = 20, epochs: int = 3) -> Profiles:
+def profiles(samples: int = 20, epochs: int = 3, first: int = 1) -> Profiles:
     rng = np.random.default_rng(0)
 
     def profile() -> ClassProfile:
@@ -124,7 +124,7 @@ def profiles(samples: int = 20, epochs: int = 3) -> Profiles:
         validation_counts=np.array([7, 7]),
         self_influence=rng.uniform(size=samples),
         cumulative=profile(),
-        per_epoch=tuple(profile() for _ in range(epochs)),
+        per_epoch={first + epoch: profile() for epoch in range(epochs)},
         self_influence_per_epoch=rng.uniform(size=(epochs, samples)),
         negative_label=np.zeros(samples, dtype=np.int64),
         counterfactual_negative=profile(),
@@ -133,8 +133,9 @@ def profiles(samples: int = 20, epochs: int = 3) -> Profiles:
     )
 
 
-def test_f1_per_epoch_is_that_of_each_checkpoint_alone(tmp_path):
-    found = profiles()
+@pytest.mark.parametrize("first", [1, 4])
+def test_f1_per_epoch_is_that_of_each_checkpoint_alone(first, tmp_path):
+    found = profiles(first=first)
     save_profiles(found, tmp_path / "profile.safetensors")
     kinds = np.where(np.arange(20) < 5, Kind.MISLABELLED, Kind.CLEAN)
     write(pd.DataFrame({"kind": kinds.astype(np.int8)}), tmp_path / "glitch.parquet")
@@ -144,17 +145,17 @@ def test_f1_per_epoch_is_that_of_each_checkpoint_alone(tmp_path):
         epochs=tmp_path / "epochs.parquet",
     )
     table = pd.read_parquet(tmp_path / "epochs.parquet").set_index(["epoch", "signal"])["f1"]
-    for epoch, profile in enumerate(found.per_epoch):
+    for position, (epoch, profile) in enumerate(found.per_epoch.items()):
         total = profile.positive.astype(float) + profile.negative
         size = profile.positive.astype(float) - profile.negative
         expected = {
-            "SI": found.self_influence_per_epoch[epoch],
+            "SI": found.self_influence_per_epoch[position],
             "MI": total.sum(axis=1),
             "AAI": size.sum(axis=1),
             "GD_class": -total.min(axis=1),
         }
         for signal, scores in expected.items():
-            assert table[epoch + 1, signal] == f1_known_ratio(scores, kinds > 0)
+            assert table[epoch, signal] == f1_known_ratio(scores, kinds > 0)
 
 
 @pytest.mark.parametrize(

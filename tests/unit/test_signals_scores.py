@@ -214,14 +214,14 @@ def test_epochs_are_scored_like_the_whole() -> None:
     first, second = profiles(1), profiles(2)
     found = replace(
         first,
-        per_epoch=(first.cumulative, second.cumulative),
+        per_epoch={3: first.cumulative, 5: second.cumulative},
         self_influence_per_epoch=np.stack([first.self_influence, second.self_influence]),
     )
     for name in ("SI", "MAI", "GD_class"):
         expected = score(
             name, replace(first, cumulative=second.cumulative, self_influence=second.self_influence)
         )
-        np.testing.assert_array_equal(score(name, found.at_epoch(1)), expected)
+        np.testing.assert_array_equal(score(name, found.at_epoch(5)), expected)
         assert (expected != score(name, found)).any()
 
 
@@ -256,7 +256,7 @@ def test_every_signal_on_one_sample(name: str, expected: float) -> None:
         validation_counts=np.array([4, 2]),
         self_influence=np.array([7.0, 7.0]),
         cumulative=table([8.0, 2.0], [-2.0, -3.0], [4, 2], [1, 3]),
-        per_epoch=(),
+        per_epoch={},
         self_influence_per_epoch=np.empty((0, 2)),
         negative_label=np.array([9, 9]),
         counterfactual_negative=table([1.0, 1.0], [-0.5, -4.0], [1, 1], [1, 1]),

@@ -18,6 +18,7 @@ SIGNALS = ("SI", "MI", "AAI", "GD_class")
 def evaluate_epochs(*, profile: str | Path, glitch: str | Path, epochs: str | Path) -> None:
     """Write ``epochs.parquet``: epoch (from 1), signal and the F1 of the influence at that checkpoint alone.
 
+    Epochs are those whose checkpoints the estimator uses, under their own numbers.
     Exactly as many samples are flagged as there are glitches; NaN in a cell without glitches.  Source:
     docs/methods/evaluation.md#f1-per-epoch.  Raises GlitchtraceError where the profile has nothing per epoch,
     or is of other samples.
@@ -32,8 +33,8 @@ def evaluate_epochs(*, profile: str | Path, glitch: str | Path, epochs: str | Pa
         )
     glitches = samples["kind"].to_numpy() != Kind.CLEAN
     rows = [
-        (epoch + 1, signal, f1_known_ratio(score(signal, profiles.at_epoch(epoch)), glitches))
-        for epoch in range(len(profiles.per_epoch))
+        (epoch, signal, f1_known_ratio(score(signal, profiles.at_epoch(epoch)), glitches))
+        for epoch in profiles.per_epoch
         for signal in SIGNALS
     ]
     files.write_parquet(pd.DataFrame(rows, columns=["epoch", "signal", "f1"]), epochs)

@@ -128,12 +128,16 @@ class Checkpoint:
 def checkpoints(cell: EstimatorInputs, settings: Mapping[str, Any]) -> list[Checkpoint]:
     """The checkpoints that the settings ``epochs`` and ``divide_by_batch_size`` ask for."""
     factors = cell.factors.select(settings["epochs"])
-    numbers = settings["epochs"] or range(1, factors.epochs + 1)
     weights = step_sizes(factors, settings["divide_by_batch_size"])
     return [
         Checkpoint(cell.problem.checkpoints[number - 1], float(weight))
-        for number, weight in zip(numbers, weights, strict=True)
+        for number, weight in zip(counted_epochs(cell, settings), weights, strict=True)
     ]
+
+
+def counted_epochs(cell: EstimatorInputs, settings: Mapping[str, Any]) -> list[int]:
+    """The epochs whose checkpoints count by the setting ``epochs``, from 1, ascending."""
+    return sorted(settings["epochs"] or range(1, cell.factors.epochs + 1))
 
 
 def complete_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Factors:
         return np.result_type(self.train.features[0], self.train.probabilities[0])
 
     def select(self, epochs: Sequence[int] | None) -> "Factors":
-        """The same factors at the checkpoints of some epochs only, numbered from 1; None keeps all.
+        """The same factors at the checkpoints of some epochs only, numbered from 1, in time; None keeps all.
 
         Raises GlitchtraceError for an epoch that was not trained, or an empty selection.
         """
@@ -81,7 +81,7 @@ class Factors:
             raise GlitchtraceError(
                 f"epochs: {list(epochs)} must name at least one of the trained epochs 1 to {self.epochs}"
             )
-        chosen = [epoch - 1 for epoch in epochs]
+        chosen = [epoch - 1 for epoch in sorted(epochs)]
         return replace(
             self,
             learning_rates=self.learning_rates[chosen],

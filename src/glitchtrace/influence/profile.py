@@ -5,7 +5,8 @@ Source: docs/methods/tracin.md#class-profiles; the layout of the file is the nes
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ _VECTORS = (
     "positive_label",
 )
 _TABLES = ("cumulative", "counterfactual_negative", "counterfactual_positive")
+_OF_EPOCH = re.compile(r"per_epoch/(\d{3,})/")
 
 
 @dataclass(frozen=True)
@@ -124,10 +126,10 @@ class Profiles:
 
     ``classes`` (K,): sorted labels of the training set, and of the validation set where it knows more;
     ``labels`` (n,): observed training labels; ``validation_counts`` (K,).  ``self_influence`` (n,), per epoch
-    (T, n).  ``cumulative`` sums all checkpoints, ``per_epoch`` holds each alone (both per-epoch fields may be
-    empty).  ``counterfactual_negative`` is the profile of the samples under the labels ``negative_label``
-    (y⁻), ``counterfactual_positive`` under ``positive_label`` (y⁺), see ``negative_labels`` and
-    ``positive_labels``.
+    (T, n).  ``cumulative`` sums all checkpoints, ``per_epoch`` holds each alone under the number of its epoch, from
+    1, in the order of the rows of ``self_influence_per_epoch`` (both per-epoch fields may be empty).
+    ``counterfactual_negative`` is the profile of the samples under the labels ``negative_label`` (y⁻),
+    ``counterfactual_positive`` under ``positive_label`` (y⁺), see ``negative_labels`` and ``positive_labels``.
     """
 
     classes: np.ndarray
@@ -135,7 +137,7 @@ class Profiles:
     validation_counts: np.ndarray
     self_influence: np.ndarray
     cumulative: ClassProfile
-    per_epoch: tuple[ClassProfile, ...]
+    per_epoch: Mapping[int, ClassProfile]
     self_influence_per_epoch: np.ndarray
     negative_label: np.ndarray
     counterfactual_negative: ClassProfile
@@ -153,9 +155,10 @@ class Profiles:
         return table[np.arange(len(own)), own].astype(np.float64)
 
     def at_epoch(self, epoch: int) -> "Profiles":
-        """The profiles with one checkpoint (position 0 … T−1) in place of the sum of all."""
+        """The profiles with the checkpoint of one epoch, one of ``per_epoch``, in place of the sum of all."""
+        position = list(self.per_epoch).index(epoch)
         return replace(
-            self, cumulative=self.per_epoch[epoch], self_influence=self.self_influence_per_epoch[epoch]
+            self, cumulative=self.per_epoch[epoch], self_influence=self.self_influence_per_epoch[position]
         )
 
 
@@ -167,12 +170,14 @@ def build_profiles(
     per_epoch: bool | None = True,
     counterfactual_epochs: str = "last",
     exclude_own_class: bool = False,
+    numbers: Sequence[int] | None = None,
 ) -> Profiles:
     """Reduce the influence of a cell to profiles: cumulative, per epoch and counterfactual.
 
     ``labels`` (n,) observed and ``validation_labels`` (m,), any integers.  ``counterfactual_epochs``:
     ``last`` or ``all`` checkpoints for J⁻ and J⁺.  ``per_epoch``: None where n·K·T is at most
     ``core.resources.MOST_PER_EPOCH``.  ``exclude_own_class``: y⁻ is never the observed label.
+    ``numbers``: the epochs whose checkpoints count, from 1, of which the estimator's T are the last; None: 1 … T.
     The matrix is never held.  Classes without a validation row are named in the log.  Raises GlitchtraceError where
     the training labels are of one class only, no integers, or not one per sample.
     """
@@ -189,6 +194,11 @@ def build_profiles(
     if per_epoch is None:
         per_epoch = keeps_epochs(len(labels), len(classes), len(selves))
     epochs = len(selves) if per_epoch else 0
+    numbers = numbers or range(1, len(selves) + 1)
+    if len(selves) > len(numbers):
+        raise GlitchtraceError(
+            f"the estimator has {len(selves)} checkpoints, but {len(numbers)} count; let it obey its setting epochs"
+        )
     chosen = (len(selves) - 1,) if counterfactual_epochs == "last" else None
     joint = estimator.joint_blocks() if chosen else None
     trained = np.isin(classes, labels)
@@ -218,7 +228,7 @@ def build_profiles(
         validation_counts=counts,
         self_influence=selves.sum(axis=0),
         cumulative=cumulative,
-        per_epoch=single,
+        per_epoch=dict(zip(numbers[-len(selves) :], single, strict=False)),
         self_influence_per_epoch=selves if per_epoch else selves[:0],
         negative_label=negative,
         counterfactual_negative=counterfactual[0],
@@ -271,7 +281,7 @@ def profiles_from_matrices(
         validation_counts=_counts(validation_labels, classes),
         self_influence=self_influence,
         cumulative=cumulative,
-        per_epoch=(),
+        per_epoch={},
         self_influence_per_epoch=np.empty((0, len(labels))),
         negative_label=negative_labels(cumulative, classes, labels),
         counterfactual_negative=profile_from_matrix(counterfactual_negative, validation_labels, classes),
@@ -424,12 +434,12 @@ def _moved(part: slice, start: int) -> slice:
 
 
 def _epoch_name(epoch: int) -> str:
-    return f"per_epoch/{epoch + 1:03d}"
+    return f"per_epoch/{epoch:03d}"
 
 
 def _named_tables(profiles: Profiles) -> dict[str, ClassProfile]:
     named = {name: getattr(profiles, name) for name in _TABLES}
-    return named | {_epoch_name(epoch): profile for epoch, profile in enumerate(profiles.per_epoch)}
+    return named | {_epoch_name(epoch): profile for epoch, profile in profiles.per_epoch.items()}
 
 
 def _class_profile(tensors: dict[str, np.ndarray], name: str) -> ClassProfile:
@@ -439,9 +449,11 @@ def _class_profile(tensors: dict[str, np.ndarray], name: str) -> ClassProfile:
 def _assemble(tensors: dict[str, np.ndarray]) -> Profiles:
     """Take the tensors of ``Profiles`` out of ``tensors``.  Raises KeyError for one that is missing."""
     vectors = {name: tensors.pop(name) for name in _VECTORS}
-    epochs = range(len(vectors["self_influence_per_epoch"]))
+    epochs = sorted({int(found[1]) for name in tensors if (found := _OF_EPOCH.match(name))})
     parts: dict[str, Any] = vectors | {name: _class_profile(tensors, name) for name in _TABLES}
-    return Profiles(**parts, per_epoch=tuple(_class_profile(tensors, _epoch_name(epoch)) for epoch in epochs))
+    return Profiles(
+        **parts, per_epoch={epoch: _class_profile(tensors, _epoch_name(epoch)) for epoch in epochs}
+    )
 
 
 def _check_shapes(profiles: Profiles, path: str | Path, remedy: str) -> None:

@@ -10,7 +10,13 @@ import numpy as np
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import mapped_npy
-from glitchtrace.influence.estimator import Estimator, EstimatorInputs, Problem, complete_settings
+from glitchtrace.influence.estimator import (
+    Estimator,
+    EstimatorInputs,
+    Problem,
+    complete_settings,
+    counted_epochs,
+)
 from glitchtrace.influence.factors import load_factors
 from glitchtrace.influence.profile import build_profiles, save_profiles
 
@@ -106,6 +112,7 @@ def profile_influence(
             per_epoch=complete["per_epoch"],
             counterfactual_epochs=complete["counterfactual_epochs"],
             exclude_own_class=complete["exclude_own_class"],
+            numbers=counted_epochs(cell, complete),
         )
     save_profiles(profiles, profile)
 
