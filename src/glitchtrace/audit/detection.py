@@ -78,7 +78,6 @@ def detect(
     facts: dict[str, Any] = {
         "neighbours": int(near.shape[1]),
         "duplicates_by_chance": twins.by_chance,
-        "duplicates": int(twins.twin.sum()),
     }
     judged = _judged(samples)
     groups = _groups(samples, twins)
@@ -125,7 +124,7 @@ def detect(
     tick(1.0)
     evidence = Evidence(
         found.wrong, found.score, found.flags, found.proposed, found.confidence, found.observed_confidence, far,
-        far_probability, far_flags, odd, odd_probability, np.where(twins.twin, twins.cluster, -1), twins.exact,
+        far_probability, far_flags, odd, odd_probability, np.where(twins.twin, twins.cluster, -1), twins.equal,
         not twins.by_chance, leak_of, leak_exact, found.judged, supporters, int(near.shape[1]), helps, hurts,
         {"label": found.score, "distance": far, **found.more},
     )  # fmt: skip

@@ -28,12 +28,12 @@ _PARTNERS = 5  # nearest trusted rows that are looked at
 
 @dataclass(frozen=True)
 class Duplicates:
-    """``cluster``: (n,) the first row of the cluster of each row, itself where it has no twin.  ``exact``: (n,)
-    whether the row equals that first row in everything but id and label.  ``by_chance``: equal rows are the rule here.
+    """``cluster``: (n,) the first row of the cluster of each row, itself where it has no twin.  ``equal``: (n,) the
+    first row that equals it in everything but id and label.  ``by_chance``: equal rows are the rule here.
     """
 
     cluster: np.ndarray
-    exact: np.ndarray
+    equal: np.ndarray
     by_chance: bool
 
     @property
@@ -135,7 +135,7 @@ def duplicates(
             )
         )
     cluster = connected(n, np.concatenate(edges))
-    return Duplicates(cluster, codes == codes[cluster], by_chance)
+    return Duplicates(cluster, first[codes], by_chance)
 
 
 def close(

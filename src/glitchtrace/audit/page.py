@@ -231,7 +231,7 @@ def _classes(samples: Samples, table: "pd.DataFrame") -> str:
 
 
 def _twins(table: "pd.DataFrame") -> str:
-    twins = table[table.duplicate_of != ""]
+    twins = table[table.verdict == verdicts.TWIN]
     if twins.empty:
         return ""
     clusters = twins.groupby("duplicate_of", sort=False).agg(
@@ -243,7 +243,10 @@ def _twins(table: "pd.DataFrame") -> str:
         f"<td>{html.escape(_cut(each['ids']))}</td></tr>"
         for first, each in clusters.head(_PAIRS).iterrows()
     ]
-    text = f"{len(twins):,} rows repeat one of {len(clusters):,} others; the largest clusters"
+    text = (
+        f"{len(twins):,} row{'s repeat' if len(twins) > 1 else ' repeats'} one of {len(clusters):,} others; "
+        "the largest clusters"
+    )
     return _section("Duplicates", _table(text, ["first", "#copies", "which"], rows))
 
 
