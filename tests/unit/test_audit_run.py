@@ -381,6 +381,39 @@ def test_near_leaks_are_told_from_equal_ones_and_need_no_labels(tmp_path: Path, 
     assert "nearly the same content" in found.evidence[30]
 
 
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("kind", ["embedding", "number", "category", "text"])
+def test_rows_that_show_nothing_equal_nothing(kind: str, beside: bool) -> None:
+    rng = np.random.default_rng(4)
+    y = np.arange(120) % 2
+    values = y * 3.0 + rng.normal(size=120)
+    cells: list[Any] = {
+        "embedding": [[value, *rng.normal(size=3).tolist()] for value in values.tolist()],
+        "number": values.tolist(),
+        "category": [f"c{value:.0f}" for value in values],
+        "text": [f"{value:.3f} {value:.1f} seven times {value:.0f} words" for value in values],
+    }[kind]
+    lost = [5, 6, 8, 10]
+    for row in lost:
+        cells[row] = None
+    if kind == "embedding":
+        cells[8], cells[10] = [float("nan")] * 4, []
+    frame = pd.DataFrame({"x": cells, "y": y})
+    if beside:
+        frame["z"] = rng.normal(size=120)
+    found = glitchtrace.audit(frame, label="y", gain_repeats=0, progress=False)
+    rows = found.issues.set_index("row").loc[lost]
+    assert not set(rows.action) & {"drop", "relabel"}
+    assert (rows.duplicate_of == "").all()
+    corrupted = not beside or kind == "embedding"
+    assert (rows.verdict == "corrupted").all() == corrupted
+    assert any("no column holds a value: 4;" in note for note in found.summary["notes"]) != beside
+    given = glitchtrace.audit(
+        frame, label="y", gain_repeats=0, features=rng.normal(size=(120, 2)) + y[:, None] * 5, progress=False
+    )
+    assert (given.issues.set_index("row").loc[lost].observed_confidence > 0).all()
+
+
 def test_near_duplicates_are_found_in_a_table_of_many_columns(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     X = rng.normal(size=(300, 40))

@@ -50,8 +50,9 @@ class Representation:
 def of_columns(columns: Sequence[Column], seed: int, trusted: Sequence[Column] = ()) -> Representation:
     """The representation of typed columns.
 
-    Numbers and dates: (x − median)/scale, compressed beyond ±3; missing values: the median and a column that says
-    so.  Categories: 0 or 1.  Text: TF-IDF, then 64 directions of a truncated singular value decomposition.
+    Numbers and dates: (x − median)/scale, compressed beyond ±3; missing values: the median, of an embedding the mean,
+    and a column that says so.  Categories: 0 or 1.  Text: TF-IDF, then 64 directions of a truncated singular value
+    decomposition.
     ``trusted``: the same columns of other rows, represented by what was learnt from the first.
     """
     lines: list[np.ndarray] = []
@@ -82,9 +83,14 @@ def of_columns(columns: Sequence[Column], seed: int, trusted: Sequence[Column] =
             trees.append(found)
             lines.append(found)
         else:
+            gone = np.isnan(values[:, 0])
+            if gone.any():  # the mean, which is 0 in the end
+                values = np.where(gone[:, None], values[:n][~gone[:n]].mean(axis=0), values)
             scaled = standardised(values, n)
             trees.append(scaled)
             lines.append(scaled)
+            if gone[:n].any():
+                lines.append(_scaled(gone.astype(np.float64), n))
     said = ", ".join(f"{count} {role}" for role, count in counts.items() if count)
     whole = _stack(lines)
     return Representation(

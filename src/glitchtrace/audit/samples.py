@@ -177,12 +177,12 @@ def with_extras(samples: Samples, settings: Settings, given: Mapping[str, Any] |
         origin = getattr(settings, key) or key
         if key == "probabilities":
             found = check_probabilities(value, samples, origin)
-            samples = replace(samples, probabilities=found)
+            samples = replace(samples, probabilities=found, unread=None)
         else:
             found = doors.plain(value, origin)
             if key == "features":
                 check_features(found, len(samples), origin)
-                samples = replace(samples, features=found.astype(np.float32))
+                samples = replace(samples, features=found.astype(np.float32), unread=None)
             elif found.shape != (len(samples),):
                 raise GlitchtraceError(
                     f"{key}: shape {found.shape} where the data have {len(samples)} rows; give one a row"
@@ -346,16 +346,34 @@ def from_table(table: Table, settings: Settings) -> Samples:
         notes += undated
     odd = dict(found.odd)
     for column in columns:
+        kind = {"date": "dates", "embedding": "embeddings"}.get(column.role, "numbers")
         for row, cell in column.odd.items():
-            kind = "dates" if column.role == "date" else "numbers"
-            odd.setdefault(row, f"column '{column.name}' holds '{cell[:40]}' where other rows hold {kind}")
+            held = f"'{cell[:40]}'" if cell else "nothing"
+            odd.setdefault(row, f"column '{column.name}' holds {held} where other rows hold {kind}")
     hashes = hash_rows(columns, len(table))
     digest = digest_of(hashes, observed, ids, [table.names, label], groups, times)
+    unread = _unread(columns, len(table))
+    # What shows nothing equals nothing: each such row has a content of its own.
+    hashes[unread] = np.flatnonzero(unread)
+    for row in map(int, np.flatnonzero(unread)):
+        odd.setdefault(row, "none of its columns holds a value")
+    if unread.any():
+        notes.append(
+            f"Rows of which no column holds a value: {int(unread.sum())}; they train nothing and equal nothing."
+        )
     return Samples(
         "table", table.name, ids, hashes, digest, found.labels, found.class_names, found.numbers, groups, times,
         table.text(special["group"]) if "group" in special else None, tuple(columns), table, label, odd=odd,
-        notes=tuple(notes), order_told=found.order_told,
+        unread=unread if unread.any() else None, notes=tuple(notes), order_told=found.order_told,
     )  # fmt: skip
+
+
+def _unread(columns: Sequence[Column], rows: int) -> np.ndarray:
+    """Which rows (n,) show nothing: no column holds a value of them."""
+    unread = np.full(rows, bool(columns))
+    for column in columns:
+        unread &= column.missing()
+    return unread
 
 
 _WHY = {

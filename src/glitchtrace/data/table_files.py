@@ -82,8 +82,9 @@ class Column:
     """One typed column.
 
     ``values``: float64 with NaN for missing (numeric, date in days, boolean), int32 codes with −1 for missing
-    (categorical), objects with "" for missing (text), float32 (n, d) (embedding), or nothing.  ``odd``: row → cell
-    that does not fit the role.  ``words``: what keeps a column of which most cells are numbers from being one of
+    (categorical), objects with "" for missing (text), float32 (n, d), a missing one NaN throughout (embedding), or
+    nothing.  ``odd``: row → cell that does not fit the role; of an embedding "" where there is none, else its first
+    number that is not finite.  ``words``: what keeps a column of which most cells are numbers from being one of
     numbers, "" elsewhere.
     """
 
@@ -93,6 +94,16 @@ class Column:
     categories: tuple[str, ...] = ()
     odd: Mapping[int, str] = field(default_factory=dict)
     words: str = ""
+
+    def missing(self) -> np.ndarray:
+        """Which values (n,) are missing."""
+        if self.role == "categorical":
+            found: np.ndarray = self.values < 0
+        elif self.role == "text":
+            found = self.values == ""
+        else:
+            found = np.isnan(self.values.reshape(len(self.values), -1)).all(axis=1)
+        return found
 
 
 @dataclass(frozen=True)
@@ -642,16 +653,22 @@ def _number_the_rows(values: np.ndarray) -> bool:
 
 
 def _embedding(name: str, column: Any) -> Column:
-    lists = column.to_pylist()
+    lists = [None if row is None or not len(row) else row for row in column.to_pylist()]
     widths = {len(row) for row in lists if row is not None}
-    if len(widths) != 1 or 0 in widths:
-        return Column(name, "unusable", np.empty(0))
+    if len(widths) != 1:
+        return Column(name, "empty" if not widths else "unusable", np.empty(0))
     width = widths.pop()
     try:
         values = np.array([[np.nan] * width if row is None else row for row in lists], dtype=np.float32)
     except (TypeError, ValueError):
         return Column(name, "unusable", np.empty(0))
-    return Column(name, "embedding", np.where(np.isfinite(values), values, 0))
+    odd = {}
+    for row in np.flatnonzero(~np.isfinite(values).all(axis=1)).tolist():
+        odd[row] = "" if lists[row] is None else str(values[row][~np.isfinite(values[row])][0])
+        values[row] = np.nan
+    if len(odd) == len(values):
+        return Column(name, "empty", np.empty(0), odd=odd)
+    return Column(name, "embedding", values, odd=odd)
 
 
 def _plain(name: str, role: Role, values: np.ndarray, odd: Mapping[int, str] | None = None) -> Column:

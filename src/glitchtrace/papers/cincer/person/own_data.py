@@ -116,7 +116,8 @@ def _columns(path: str, columns: tuple[Column, ...]) -> _Columns:
             names.append(column.name)
             categories[column.name] = found
         elif column.role == "embedding":
-            values += list(column.values.T)
+            known = column.values[~column.missing()]
+            values += list(np.where(column.missing()[:, None], known.mean(axis=0), column.values).T)
             names += [f"{column.name} {place}" for place in range(column.values.shape[1])]
     if not values:
         raise GlitchtraceError(f"{path}: no column of numbers or categories; give features as .npy")
