@@ -147,14 +147,12 @@ def test_links_are_followed_once_and_what_is_left_out_is_said(tmp_path: Path) ->
     assert found.files == ("a/1.png", "a/gone.png", "b/4.png", "b/back/1.png", "b/back/gone.png")
     assert found.labels == ("a", "a", "b", "b", "b")
     told = " ".join(found.notes)
-    assert (
-        "3 pictures (the first: .ipynb_checkpoints/3.png) have a name or a folder that begins with a dot"
-        in told
-    )
-    assert "2 files (the first: a/5.heic) do not end as a picture" in told
+    hidden = "Pictures with a name or a folder that begins with a dot are left out"
+    assert f"{hidden}: 3 (the first: .ipynb_checkpoints/3.png)." in told
+    assert "Files that do not end as a picture that is read are left out: 2 (the first: a/5.heic)." in told
     some = read_folder(folder, {"a/1.png": "x", "a/.2.png": "y"})
     assert some.labels == ("y", "x")
-    assert some.notes[0].startswith("4 pictures (the first: a/gone.png) do not stand in the labels file")
+    assert some.notes[0].endswith("not stand in the labels file are left out: 4 (the first: a/gone.png).")
     with pytest.raises(GlitchtraceError, match=r"names a/5\.heic, which is no picture"):
         read_folder(folder, {"a/5.heic": "x"})
 

@@ -657,7 +657,7 @@ def test_rows_without_a_time_are_not_judged_and_judge_none() -> None:
     days[[7, 290]] = pd.NaT
     found = glitchtrace.audit(X, y, time=days, gain_repeats=0)
     assert found.issues.set_index("row").suspicion[[7, 290]].isna().all()
-    assert "2 rows (the first: row 7) have no time" in " ".join(found.summary["notes"])
+    assert "Rows without a time: 2 (the first: row 7)" in " ".join(found.summary["notes"])
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,7 @@ def test_a_word_for_missing_is_a_class_among_labels_and_none_among_features(
     assert found.class_names == tuple(sorted([word, "mild", "severe"]))
     assert found.observed().tolist()[:4] == [word, "mild", "", "severe"]
     assert any(f"'{word}' (10 rows)" in note and "leave it empty" in note for note in found.notes)
-    assert "10 rows have no label; they get a proposal and train nothing." in found.notes
+    assert "Rows without a label: 10; they get a proposal and train nothing." in found.notes
     column = read_table(write(tmp_path, f"x,y\na,1\n{word},2\nb,3\n")).column("x")
     assert column.values.tolist() == [0, -1, 1]
 
@@ -252,6 +252,12 @@ def test_classes_that_are_written_in_two_ways_are_named(
     assert len(found.class_names) == 3
     said = [text for text in found.notes if "write them alike" in text]
     assert (note in said[0]) if note else not said
+
+
+def test_one_row_is_no_rows() -> None:
+    told = " ".join(from_arrays(np.eye(40), ["A", "", *["a"] * 38], Settings()).notes)
+    assert "Rows without a label: 1;" in told
+    assert "'A' (1 row) and 'a' (38 rows)" in told
 
 
 def test_a_label_that_is_no_number_is_told_from_a_missing_one(tmp_path: Path) -> None:

@@ -513,7 +513,7 @@ def targets(
         raise GlitchtraceError(f"{origin}: column '{name}' holds no labels; choose another column")
     notes = []
     if missing.any():
-        notes.append(f"{int(missing.sum())} rows have no label; they get a proposal and train nothing.")
+        notes.append(f"Rows without a label: {int(missing.sum())}; they get a proposal and train nothing.")
     numbers = (
         column.values
         if column.role in ("numeric", "constant") and len(column.values) == len(observed)
@@ -536,7 +536,9 @@ def targets(
         )
         odd = np.flatnonzero(np.isnan(numbers) & ~missing)
         if len(odd):
-            notes.append(f"{len(odd)} labels are no finite numbers: {table_files.counted(stripped[odd])}.")
+            notes.append(
+                f"Labels that are no finite numbers ({len(odd)}): {table_files.counted(stripped[odd])}."
+            )
         return Target(
             None, (), numbers.astype(np.float64), tuple(notes),
             {int(row): f"its label '{stripped[row][:40]}' is no finite number" for row in odd},
@@ -569,7 +571,7 @@ def targets(
 def _notes_on_classes(names: Sequence[str], sizes: Sequence[int]) -> list[str]:
     """Names that may mean "missing", and names that may be one: the user knows, the data do not."""
     notes = []
-    said = [f"'{name[:40]}' ({size} rows)" for name, size in zip(names, sizes, strict=True)]
+    said = [f"'{name[:40]}' ({size} row{'s' * (size != 1)})" for name, size in zip(names, sizes, strict=True)]
     words = [text for name, text in zip(names, said, strict=True) if table_files._is_missing(name)]
     if words:
         notes.append(
@@ -636,7 +638,7 @@ def times_of(column: Column, cells: np.ndarray, origin: str) -> tuple[np.ndarray
     if not len(lost):
         return column.values, []
     return column.values, [
-        f"{len(lost)} rows (the first: row {lost[0]}) have no time; their labels are not judged and judge none."
+        f"Rows without a time: {len(lost)} (the first: row {lost[0]}); their labels are not judged and judge none."
     ]
 
 

@@ -72,7 +72,7 @@ def read_folder(
         lost = [file for file in found if written(file) not in labels]
         found = [file for file in pictures if written(file) in labels]
         named = [labels[written(file)] for file in found]
-        notes += _left_out("pictures", lost, "do not stand in the labels file")
+        notes += _left_out("Pictures that do not stand in the labels file", lost)
     else:
         named = [file.partition("/")[0] if "/" in file else "" for file in found]
         if labelled and not any(named):
@@ -80,9 +80,9 @@ def read_folder(
                 f"{folder}: the pictures lie in no class subfolders; make a subfolder per class "
                 "(an audit also takes --labels FILE)"
             )
-        notes += _left_out("pictures", hidden, "have a name or a folder that begins with a dot")
+        notes += _left_out("Pictures with a name or a folder that begins with a dot", hidden)
     other = [file for file in every if "/." not in f"/{file}" and Path(file).suffix.lower() not in SUFFIXES]
-    notes += _left_out("files", other, "do not end as a picture that is read")
+    notes += _left_out("Files that do not end as a picture that is read", other)
     return Pictures(folder, tuple(found), tuple(named), tuple(notes))
 
 
@@ -91,9 +91,9 @@ def written(path: str) -> str:
     return unicodedata.normalize("NFC", Path(path.strip().replace("\\", "/")).as_posix())
 
 
-def _left_out(what: str, some: Sequence[str], why: str) -> list[str]:
+def _left_out(what: str, some: Sequence[str]) -> list[str]:
     """A note on files that are left out, or none."""
-    return [f"{len(some)} {what} (the first: {some[0]}) {why}; they are left out."] if some else []
+    return [f"{what} are left out: {len(some)} (the first: {some[0]})."] if some else []
 
 
 def open_picture(path: Path) -> "Image.Image":
