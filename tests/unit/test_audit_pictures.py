@@ -1,10 +1,12 @@
 """Folders of pictures: every form is read as a person sees it, and what is broken is named and goes on."""
 
 import hashlib
+import os
 import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +14,7 @@ from PIL import Image
 from glitchtrace.audit import picture_samples
 from glitchtrace.audit.run import audit_path
 from glitchtrace.audit.settings import Settings
+from glitchtrace.command import main
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.picture_folders import open_picture, read_folder, squares
 from glitchtrace.data.table_files import Dialect
@@ -171,6 +174,39 @@ def test_a_picture_is_found_however_its_path_is_written(tmp_path: Path, name: st
     (tmp_path / "l.csv").write_text("file,label\nb.png,1\n,2\n")
     with pytest.raises(GlitchtraceError, match="line 3: column 'file' names no file"):
         picture_samples.read_pictures(tmp_path, settings, Dialect())
+
+
+def test_names_that_are_no_utf8_are_escaped_in_folders_and_refused_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng, odd = np.random.default_rng(0), os.fsdecode(b"caf\xe9")
+    try:
+        Path("own", odd).mkdir(parents=True)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    Path("own/plain").mkdir()
+    for number in range(6):
+        for label in (odd, "plain"):
+            pixels = rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(Path("own", label, f"{odd}{number}.png"))
+    Path("own", odd, f"{odd}.png").write_bytes(b"broken")
+    Path("own", odd, f"{odd}.txt").touch()
+    np.save("p.npy", np.full((13, 2), 0.5))
+    assert main(["audit", "own", "--probabilities", "p.npy", "--out", "out"]) == 0
+    issues = pd.read_parquet("out/issues.parquet").set_index("row").sort_index()
+    assert issues.id[0] == r"caf\xe9/caf\xe9.png"
+    assert issues.verdict[0] == "corrupted"
+    assert set(issues.observed) == {r"caf\xe9", "plain"}
+    assert r"caf\\xe9/caf\\xe9.txt" in Path("out/summary.json").read_text()
+    assert main(["apply", "out/issues.csv"]) == 0
+    assert Path("out/cleaned-reviewed.csv").read_bytes() == Path("out/cleaned.csv").read_bytes()
+    capsys.readouterr()
+    for name in (f"{odd}.csv", "own.csv"):
+        Path(name).write_text("x,y\n" + "1,a\n2,b\n" * 9)
+    for path, out in ((f"{odd}.csv", "other"), ("own.csv", odd)):
+        assert main(["audit", path, "--label", "y", "--out", out]) == 1
+        assert "the path is no UTF-8" in capsys.readouterr().err
 
 
 def test_a_message_names_the_column_of_the_labels_file(tmp_path: Path) -> None:

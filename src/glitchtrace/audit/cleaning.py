@@ -67,7 +67,9 @@ def inputs(source: str | None, settings: Settings) -> list[str]:
 
 
 def check_target(target: Path, given: Iterable[str]) -> None:
-    """Raise GlitchtraceError where a file to be written is a folder, or one of the files ``given``."""
+    """Raise GlitchtraceError where a file to be written is a folder, is one of the files ``given``, or is no UTF-8."""
+    if not files.is_text(target):
+        raise GlitchtraceError(f"{target}: the path is no UTF-8; give another --out")
     if target.is_dir():
         raise GlitchtraceError(f"{target}: a folder stands where a file is to be written; give another --out")
     if target.exists() and any(target.samefile(path) for path in given):

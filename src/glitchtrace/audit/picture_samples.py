@@ -43,7 +43,7 @@ def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
     role: table_files.Role = "numeric" if settings.task == "numbers" else "categorical"
     column = table_files._typed_text(name, observed, ".", role, role == "categorical")
     found = targets(column, observed, settings, origin, name, stored)
-    ids = np.array(pictures.files, dtype=object)
+    ids = pictures.ids
     return Samples(
         "pictures", str(path), ids, np.arange(len(pictures)), digest_of(ids, observed, _content(pictures)),
         found.labels, found.class_names, found.numbers, pictures=pictures, odd=found.odd,
@@ -54,7 +54,7 @@ def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
 def read_unlabelled(path: Path) -> Samples:
     """Samples of a picture folder whose labels are not asked for."""
     pictures = read_folder(path, labelled=False)
-    ids = np.array(pictures.files, dtype=object)
+    ids = pictures.ids
     return Samples(
         "pictures", str(path), ids, np.arange(len(ids)), digest_of(ids, _content(pictures)), pictures=pictures
     )

@@ -426,6 +426,15 @@ def content(path: str | Path) -> str:
     return f"{value:08x}"
 
 
+def is_text(path: str | Path) -> bool:
+    """Whether a path is UTF-8: Arrow opens no other."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def below(folder: Path) -> list[str]:
     """Paths of all files below a folder, relative to it, in the order of their parts.
 

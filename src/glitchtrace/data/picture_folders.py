@@ -1,6 +1,7 @@
 """Pictures of the user's own: a folder with a subfolder per class, or with a labels file; read where they lie."""
 
 import hashlib
+import os
 import unicodedata
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ _SMALL = 16  # side of the grey picture that tells a copy saved anew from anothe
 class Pictures:
     """``files``: paths below ``folder``, sorted; ``labels``: their labels as text, "" where there is none.
 
-    ``notes``: what lies in the folder and was left out.
+    ``notes``: what lies in the folder and was left out.  Labels and notes are ``shown``.
     """
 
     folder: Path
@@ -36,6 +37,11 @@ class Pictures:
 
     def __len__(self) -> int:
         return len(self.files)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The files (n,) as ``shown``."""
+        return np.array([shown(file) for file in self.files], dtype=object)
 
     def path(self, row: int) -> Path:
         """Where picture ``row`` lies."""
@@ -74,7 +80,7 @@ def read_folder(
         named = [labels[written(file)] for file in found]
         notes += _left_out("Pictures that do not stand in the labels file", lost)
     else:
-        named = [file.partition("/")[0] if "/" in file else "" for file in found]
+        named = [shown(file.partition("/")[0]) if "/" in file else "" for file in found]
         if labelled and not any(named):
             raise GlitchtraceError(
                 f"{folder}: the pictures lie in no class subfolders; make a subfolder per class "
@@ -91,9 +97,14 @@ def written(path: str) -> str:
     return unicodedata.normalize("NFC", Path(path.strip().replace("\\", "/")).as_posix())
 
 
+def shown(path: str) -> str:
+    """A path as text: bytes that are no UTF-8, as in names out of old archives, are written as hexadecimal numbers."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def _left_out(what: str, some: Sequence[str]) -> list[str]:
     """A note on files that are left out, or none."""
-    return [f"{what} are left out: {len(some)} (the first: {some[0]})."] if some else []
+    return [f"{what} are left out: {len(some)} (the first: {shown(some[0])})."] if some else []
 
 
 def open_picture(path: Path) -> "Image.Image":
@@ -121,7 +132,9 @@ def open_picture(path: Path) -> "Image.Image":
         TypeError,
         Image.DecompressionBombError,
     ) as error:
-        reason = " ".join(str(error).split())[:120].replace(str(path), path.name) or type(error).__name__
+        reason = (
+            " ".join(str(error).split())[:120].replace(str(path), shown(path.name)) or type(error).__name__
+        )
         raise GlitchtraceError(f"{path}: cannot be read as a picture ({reason}); replace it") from None
     except Exception as error:  # a decoder's own exception on a broken file is no defect of ours
         raise GlitchtraceError(

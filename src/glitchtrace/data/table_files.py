@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.paths import ending
 
@@ -180,6 +181,8 @@ def read_table(path: str | Path, dialect: Dialect | None = None, label: str | No
     dialect = dialect or Dialect()
     if not path.exists():
         raise GlitchtraceError(f"{path}: there is no such file; correct the path")
+    if not files.is_text(path):
+        raise GlitchtraceError(f"{path}: the path is no UTF-8; rename what is not")
     if path.is_dir():
         raise GlitchtraceError(f"{path}: this is a folder, not a table; give the file")
     try:
