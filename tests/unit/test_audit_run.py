@@ -424,6 +424,74 @@ def test_near_duplicates_are_found_in_a_table_of_many_columns(tmp_path: Path) ->
     assert set(found.row[found.duplicate_of != ""]) == set(range(200, 220))
 
 
+def _twins(matrix: np.ndarray, table: bool = True) -> set[int]:
+    """Rows that repeat an earlier one."""
+    from glitchtrace.audit import neighbourhood
+
+    rows = np.ascontiguousarray(matrix, dtype=np.float32)
+    near, distances = neighbourhood.nearest(rows, neighbourhood.NEIGHBOURS, 0)
+    hashes = np.array([row.tobytes().hex() for row in rows], dtype=object)
+    return set(np.flatnonzero(neighbourhood.duplicates(hashes, rows, near, distances, table=table).twin))
+
+
+@pytest.mark.parametrize("rows", [60, 300, 1500])
+@pytest.mark.parametrize("kind", ["one", "categories", "dependent", "skewed", "two", "array"])
+def test_independent_rows_are_no_near_duplicates_however_dense(rows: int, kind: str) -> None:
+    false = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x, sign = rng.normal(size=rows), rng.choice([-1.0, 1.0], (rows, 3))
+        matrix = {
+            "one": x[:, None],
+            "categories": np.c_[x, sign],
+            "dependent": np.c_[x, np.sin(x), np.cos(x), 2 * x + 1e-5 * rng.normal(size=rows)],
+            "skewed": np.exp(2 * x)[:, None] / 8,
+            "two": np.c_[x, rng.normal(size=rows)],
+            "array": x[:, None],
+        }[kind]
+        false.append(len(_twins(matrix, table=kind != "array")))
+    # Of tables without a copy one in twenty may name a pair: five or fewer of twenty, in all but one of 3,000 cases.
+    assert max(false) <= 3
+    assert np.count_nonzero(false) <= 5
+
+
+@pytest.mark.parametrize(("columns", "step"), [(1, 1e-6), (2, 1e-4), (3, 3e-4), (10, 9e-4)])
+def test_near_copies_are_told_from_rows_that_are_near_by_chance(columns: int, step: float) -> None:
+    rng = np.random.default_rng(columns)
+    matrix = rng.normal(size=(400, columns))
+    matrix[-20:] = matrix[:20] + step * rng.choice([-1, 1], (20, columns))
+    assert _twins(matrix) == set(range(380, 400))
+
+
+def test_many_near_copies_of_one_row_are_a_cluster_and_no_crowd() -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(1000, 10))
+    matrix[-40:] = matrix[0] + 3e-4 * rng.uniform(-1, 1, (40, 10))
+    assert _twins(matrix) == set(range(960, 1000))
+
+
+def test_short_texts_that_differ_in_a_rare_word_are_no_duplicates() -> None:
+    rng = np.random.default_rng(0)
+    words = [f"word{n}" for n in range(60)]
+    frame = pd.DataFrame(
+        {"text": [f"{rng.choice(words)} only{n}" for n in range(400)], "y": rng.integers(0, 2, 400)}
+    )
+    frame.loc[399, "text"] = frame.text[0]
+    found = glitchtrace.audit(frame, label="y", text="text", gain_repeats=0).issues
+    assert set(found.row[found.duplicate_of != ""]) == {399}
+
+
+def test_rows_that_are_near_by_chance_are_no_leaks(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"a": rng.normal(size=1600), "sex": rng.choice(["f", "m"], 1600)})
+    train, test = frame[:1200].assign(y=rng.integers(0, 2, 1200)), frame[1200:].copy()
+    test.iloc[:2] = train[["a", "sex"]].iloc[:2]
+    test.to_csv(tmp_path / "test.csv", index=False)
+    found = glitchtrace.audit(train, label="y", trusted=str(tmp_path / "test.csv"), gain_repeats=0)
+    assert set(found.issues.row[found.issues.verdict == "leak"]) == {0, 1}
+    assert found.summary["facts"]["leaks"] == found.summary["facts"]["leaks_exact"] == 2
+
+
 def test_neighbours_of_many_rows_are_looked_for_among_a_bounded_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

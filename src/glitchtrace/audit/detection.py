@@ -64,6 +64,7 @@ def detect(
         near,
         distances,
         table=samples.kind == "table",
+        seed=settings.seed,
         small=None if views is None else views.small,
     )
     far, far_probability, far_flags = np.zeros(n), np.zeros(n), np.zeros(n, dtype=bool)

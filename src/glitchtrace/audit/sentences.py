@@ -7,7 +7,10 @@ from glitchtrace.core.paths import audit_name
 
 _KINDS = {
     "mislabelled": ("wrong label", "wrong labels"),
-    "leak": ("row that also stands in the trusted data", "rows that also stand in the trusted data"),
+    "leak": (
+        "row that stands in the trusted data too, equal or nearly",
+        "rows that stand in the trusted data too, equal or nearly",
+    ),
     "near duplicate": ("duplicate", "duplicates"),
     "corrupted": ("corrupted sample", "corrupted samples"),
     "anomalous": ("sample that belongs to no class", "samples that belong to no class"),
