@@ -53,6 +53,23 @@ def test_one_run_names_nobody() -> None:
     assert detection_table(summary([0.9], [0.1]))["ahead"].tolist() == ["neither"]
 
 
+def test_estimators_are_not_averaged_and_are_named(tmp_path: Path) -> None:
+    others = {"estimator": "influence_functions"}
+    first, second = summary([0.4, 0.6, 0.5], [0.1, 0.1, 0.1]), summary([0.8, 1.0, 0.9], [0.1, 0.1, 0.1])
+    files.write_parquet(pd.concat([first, second.assign(**others)]), tmp_path / "summary.parquet")
+    files.write_parquet(pd.concat([gain(-0.02), gain(-0.03).assign(**others)]), tmp_path / "gain.parquet")
+    write_findings(
+        summary=tmp_path / "summary.parquet",
+        gain=[tmp_path / "gain.parquet"],
+        findings=tmp_path / "findings.html",
+    )
+    text = (tmp_path / "findings.html").read_text(encoding="utf-8")
+    assert "<b>CNCI (Koh &amp; Liang)</b> finds 90%" in text
+    assert "the best plain detector, 1 − p, 10%" in text
+    assert "10 %, TracIn: influence -2.0" in text
+    assert "10 %, Koh &amp; Liang: influence -3.0" in text
+
+
 @pytest.mark.parametrize(("change", "harm"), [(-0.02, True), (0.02, False)])
 def test_a_repair_that_harms_is_named(tmp_path: Path, change: float, harm: bool) -> None:
     files.write_parquet(summary([0.5, 0.6, 0.7], [0.8, 0.9, 0.95]), tmp_path / "summary.parquet")

@@ -444,6 +444,41 @@ def test_label_repair_is_measured_over_all_mislabelled_samples(tmp_path):
     assert widths == pytest.approx([0.75, 1.0])
 
 
+def test_label_repair_of_two_estimators_has_a_line_for_each(tmp_path):
+    paths = [repair_files(tmp_path, 0)] * 2
+    scores, glitches = zip(*paths, strict=True)
+    cells = [{**CELL, "seed": "0", "estimator": name} for name in ("tracin", "influence_functions")]
+    arguments = {"scores": scores, "glitches": glitches, "cells": cells}
+    label_repair.plot_label_repair(**arguments, **outputs(tmp_path, "repair"))
+    figure = label_repair.draw_label_repair(pd.read_csv(tmp_path / "repair.csv").astype({"ratio": str}))
+    told = [label.get_text().replace("\n", " ") for label in figure.axes[0].get_yticklabels()]
+    assert [[name in line for name in ("Koh & Liang", "TracIn")] for line in told] == [
+        [True, False],
+        [False, True],
+    ]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_self_influence_says_what_is_flagged_of_each_estimator(several):
+    """All that is flagged is a glitch: nothing clean is fitted, or not."""
+    kinds = np.where(np.arange(40) < 4, Kind.MISLABELLED, Kind.CLEAN)
+    found = glitch_figures.group_samples(40.0 - np.arange(40), kinds, np.full(40, 0.5))
+    half = glitch_figures.group_samples(np.abs(np.arange(40) - 3.4), kinds, np.full(40, 0.5))
+    names = ("influence_functions", "tracin") if several else ("tracin",)
+    rows = [
+        part.assign(**{**CELL, "estimator": name}, seed=0)
+        for name, part in zip(names, (found, half), strict=False)
+    ]
+    figure = glitch_figures.draw_groups(pd.concat(rows, ignore_index=True), "mnist", "uniform")
+    titles = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes]
+    if several:
+        assert titles[0] == "ResNet-20, Koh & Liang, 10 %; clean among the flagged: 0%"
+        expected = "ResNet-20, TracIn, 10 %; clean among the flagged: 100%, fitted in 50% of the epochs"
+        assert titles[2] == expected
+    else:
+        assert titles[0] == "ResNet-20, 10 %; clean among the flagged: 0%"
+
+
 def test_tables_of_different_samples_are_refused(tmp_path):
     scores, glitch = repair_files(tmp_path, 0)
     write(pd.read_parquet(scores).iloc[:-1], scores)

@@ -114,6 +114,15 @@ def test_wrapped_text_fits_and_is_whole(text: str, inches: float) -> None:
     assert max(map(len, lines.split("\n"))) <= max(8, inches * 72 / (0.58 * 7.0))
 
 
+def test_a_number_and_its_percent_sign_stay_in_one_line() -> None:
+    """Also where a line would end between them."""
+    text = style.human_glitch("class_dependent", "0.1")
+    for inches in np.linspace(1.0, 4, 60):
+        lines = style.wrapped(text, inches)
+        assert "10 %" in lines
+        assert " ".join(lines.split()).replace("- ", "-") == text
+
+
 @pytest.mark.parametrize(
     ("counts", "text"),
     [([5, 5], "mean ± sd, 5 seeds"), ([3, 5], "mean ± sd, 3 to 5 seeds"), ([1, 1], "one seed")],

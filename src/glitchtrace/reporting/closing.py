@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.core import registry
-from glitchtrace.reporting.inputs import read_summary, read_table
+from glitchtrace.reporting.inputs import CELL_KEYS, by_method, read_summary, read_table, tested
 
 # Glitches of one dataset that are named one by one; a larger study says how many more its tables hold.
 _NAMED = 6
@@ -28,7 +28,7 @@ def closing_lines(
     title = "What was found (best detector by mean F1 over models, ratios and seeds):"
     lines = [title, *found] if found else []
     if (folder / "gain.parquet").is_file():
-        keys = ["policy", "part", "accuracy", "seed"]
+        keys = [*CELL_KEYS, "seed", "policy", "part", "accuracy"]
         lines += _repair(read_table(folder / "gain.parquet", keys))
     places = [f"{folder}/figures", f"{folder}/summary.parquet"]
     lines.append(
@@ -39,6 +39,7 @@ def closing_lines(
 
 def _detection(summary: pd.DataFrame, headline: str, memorised: Sequence[Sequence[str]]) -> Iterator[str]:
     scores = summary[(summary["metric"] == headline) & (summary["signal"] != "")]
+    scores = by_method(scores)
     known = set(map(tuple, memorised)) & set(zip(scores["dataset"], scores["model"], strict=True))
     mark = note = ""
     if known:
@@ -50,8 +51,10 @@ def _detection(summary: pd.DataFrame, headline: str, memorised: Sequence[Sequenc
     for dataset, rows in scores.groupby("dataset"):
         found = []
         for glitch, values in rows.groupby("glitch"):
-            means = values.groupby("signal")["value"].mean().sort_values(ascending=False, kind="stable")
-            label = registry.card("detector", str(means.index[0])).get("label", means.index[0])
+            means = values.groupby(["signal", "estimator"])["value"].mean()
+            means = means.sort_values(ascending=False, kind="stable")
+            signal, estimator = map(str, means.index[0])
+            label = _label("detector", signal) + (f" ({_label('estimator', estimator)})" if estimator else "")
             found.append(f"{glitch}: {label} {means.iloc[0]:.2f}")
         more = f"; {len(found) - _NAMED} more in the tables" if len(found) > _NAMED else ""
         yield f"  {dataset}{mark if dataset in marked else ''}: {'; '.join(found[:_NAMED])}{more}"
@@ -59,15 +62,18 @@ def _detection(summary: pd.DataFrame, headline: str, memorised: Sequence[Sequenc
         yield f"  {note}"
 
 
+def _label(kind: str, name: str) -> str:
+    return str(registry.card(kind, name).get("label", name))
+
+
 def _repair(gain: pd.DataFrame) -> Iterator[str]:
-    keys = ["dataset", "model", "glitch", "ratio", "estimator"]
-    test = gain[gain["part"] == "test"]
-    means = test.pivot_table("accuracy", keys, "policy", "mean")
-    if "none" not in means or len(means.columns) < 2:
+    accuracy = tested(gain).pivot_table("accuracy", [*CELL_KEYS, "seed"], "policy")
+    if "none" not in accuracy or len(accuracy.columns) < 2:
         return
-    changes = means.drop(columns="none").sub(means["none"], axis=0) * 100
+    by_seed = accuracy.drop(columns="none").sub(accuracy["none"], axis=0) * 100
+    changes = by_seed.groupby(CELL_KEYS).mean()
     told = [
-        f"{policy} {changes[policy].mean():+.1f} (fell in {int((changes[policy] < 0).sum())} of {len(changes)})"
+        f"{policy} {changes[policy].mean():+.1f} (fell in {(changes[policy] < 0).sum()} of {changes[policy].count()})"
         for policy in changes
     ]
     yield f"What repair brought (test accuracy, points, mean over settings): {', '.join(told)}"

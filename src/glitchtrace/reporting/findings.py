@@ -14,7 +14,14 @@ from glitchtrace.evaluation.rank_tests import WRONG_LABELS, group_of
 from glitchtrace.evaluation.statistics import compare
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures.gain import gain_table
-from glitchtrace.reporting.inputs import CELL_KEYS, each_cell, has_several, read_summary, read_table
+from glitchtrace.reporting.inputs import (
+    CELL_KEYS,
+    by_method,
+    each_cell,
+    has_several,
+    read_summary,
+    read_table,
+)
 from glitchtrace.reporting.page import html_table
 
 _PAIR = ("one_minus_p", "CNCI")
@@ -87,11 +94,13 @@ def _detection(summary: pd.DataFrame, headline: str, memorised: Sequence[Sequenc
         return
     seeds = settings["seeds"]
     runs = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    another = ", and an estimator of the influence" if has_several(settings["estimator"]) else ""
     yield "<h2>What was found</h2>"
     yield (
-        f"<p>Glitches were planted in {_count(len(settings), 'setting')} (a dataset, a model, a glitch and its share; "
-        f"{runs} {'run' if runs == '1' else 'runs'} each, other seeds). Each detector ranked the training samples, "
-        "and as many were flagged as there are glitches. F1 then is the share of the glitches that were found.</p>"
+        f"<p>Glitches were planted in {_count(len(settings), 'setting')} (a dataset, a model, a glitch and its share"
+        f"{another}; {runs} {'run' if runs == '1' else 'runs'} each, other seeds). Each detector ranked the "
+        "training samples, and as many were flagged as there are glitches. F1 then is the share of the glitches that "
+        "were found.</p>"
     )
     yield '<ul class="key">'
     kinds = settings["glitch"].map(_kind_of_glitch)
@@ -123,12 +132,12 @@ def _on_average(summary: pd.DataFrame, settings: pd.DataFrame, kind: str, headli
     """One sentence on the detectors that do best on a kind of glitch, each the same in all its settings."""
     keys = [*settings[CELL_KEYS].itertuples(index=False, name=None)]
     rows = summary[(summary["metric"] == headline) & (summary["signal"] != "")].set_index(CELL_KEYS)
-    rows = rows[rows.index.isin(keys)]
-    means = rows.groupby("signal")["value"].mean().sort_values(ascending=False, kind="stable")
-    influence = [name for name in means.index if style.of_influence(name)]
-    plain = [name for name in means.index if not style.of_influence(name)]
-    told = [f"<b>{_detector(name)}</b> finds {means[name]:.0%}" for name in influence[:1]]
-    told += [f"the best plain detector, {_detector(name)}, {means[name]:.0%}" for name in plain[:1]]
+    rows = by_method(rows[rows.index.isin(keys)].reset_index())
+    means = rows.groupby(["signal", "estimator"])["value"].mean().sort_values(ascending=False, kind="stable")
+    influence = [method for method in means.index if style.of_influence(method[0])]
+    plain = [method for method in means.index if not style.of_influence(method[0])]
+    told = [f"<b>{_detector(*method)}</b> finds {means[method]:.0%}" for method in influence[:1]]
+    told += [f"the best plain detector, {_detector(*method)}, {means[method]:.0%}" for method in plain[:1]]
     chance = settings["share"].mean()
     return (
         f"On {kind} ({_count(len(settings), 'setting')}), {' and '.join(told)} of the glitches on average; "
@@ -212,7 +221,7 @@ def _repair(gains: pd.DataFrame) -> Iterator[str]:
     else:
         yield "<p>Do not repair without measuring. Mean accuracy fell here:</p><ul>"
         for row in harmed.sort_values("points").to_dict("records"):
-            yield f"<li>{_harm(row)}</li>"
+            yield f"<li>{_harm(row, has_several(gains['estimator']))}</li>"
         yield "</ul>"
     yield "<h3>Change of test accuracy in each setting</h3>"
     yield (
@@ -238,11 +247,11 @@ def _policy(gains: pd.DataFrame, policy: str) -> str:
     )
 
 
-def _harm(row: Mapping[Any, Any]) -> str:
-    words = _setting(row, several=False)
+def _harm(row: Mapping[Any, Any], several: bool) -> str:
+    words = _setting(row, several)
     interval = f" ({row['low']:+.1f} to {row['high']:+.1f})" if row["n"] != 1 else ""
     name = html.escape(style.human_name("policy", str(row["policy"])))
-    where = html.escape(f"{words['data']}, {words['model']}, {words['planted']}")
+    where = html.escape(", ".join(words.values()))
     return f"{where}: {name} {row['points']:+.1f}{interval}"
 
 
@@ -277,8 +286,9 @@ def _kind_of_glitch(glitch: str) -> str:
     return WRONG_LABELS if group_of(glitch) == WRONG_LABELS else style.human_name("glitch", glitch)
 
 
-def _detector(name: str) -> str:
-    return html.escape(style.human_name("detector", name))
+def _detector(name: str, estimator: str = "") -> str:
+    made_of = f" ({style.human_name('estimator', estimator)})" if estimator else ""
+    return html.escape(style.human_name("detector", name) + made_of)
 
 
 def _count(number: int, noun: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from glitchtrace.core import files
+from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
 
 # What identifies one cell of the grid but for the seed, over which figures take means.
@@ -35,6 +35,22 @@ def each_cell(table: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFram
 def has_several(values: pd.Series) -> bool:
     """Whether a column holds more than one value, so that figures have to name it."""
     return len(set(values)) > 1
+
+
+def by_method(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores with ``estimator`` empty where it tells no two methods apart.
+
+    That is where there is one only, and for detectors that see no influence: theirs are the same with each.
+    """
+    if not has_several(scores["estimator"]):
+        return scores.assign(estimator="")
+    seen = {name: "profile" in registry.card("detector", name)["needs"] for name in set(scores["signal"])}
+    return scores.assign(estimator=scores["estimator"].where(scores["signal"].map(seen), ""))
+
+
+def tested(gain: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a ``gain.parquet`` that say what repair brings: on test, in cells that hold a glitch to repair."""
+    return gain[(gain["part"] == "test") & (gain["ratio"].astype(str) != "clean")]
 
 
 def read_summary(path: str | Path) -> pd.DataFrame:

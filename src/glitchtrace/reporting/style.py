@@ -337,9 +337,10 @@ def human_kind(kind: str) -> str:
 
 
 def wrapped(text: str, inches: float, size: float = 7.0) -> str:
-    """Text broken into lines that fit a width; ``size`` is the font size in points."""
+    """Text broken into lines that fit a width, not before a %; ``size`` is the font size in points."""
     # An average character of the sans serif is 0.58 of the font size wide.
-    return textwrap.fill(text, max(8, int(inches * 72 / (0.58 * size))))
+    held = text.replace(" %", "\N{NO-BREAK SPACE}%")
+    return textwrap.fill(held, max(8, int(inches * 72 / (0.58 * size)))).replace("\N{NO-BREAK SPACE}%", " %")
 
 
 def spread(measure: str, counts: Iterable[int]) -> str:

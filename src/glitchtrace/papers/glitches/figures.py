@@ -16,7 +16,7 @@ from glitchtrace.detectors.ranks import most_suspicious
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.influence.factors import load_factors
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, read_summary, read_table
+from glitchtrace.reporting.inputs import CELL_KEYS, has_several, read_summary, read_table
 from glitchtrace.reporting.tables import aggregate, clipped_deviation, write_csv
 
 GROUPS = 10
@@ -86,23 +86,25 @@ def draw_groups(groups: pd.DataFrame, dataset: str, glitch: str) -> Figure:
     tenths = groups[groups["group"] != FLAGGED].astype({"group": int})
     kinds = [kind for kind in style.KIND_COLOURS if kind in set(groups["kind"])]
     rows = list(tenths.groupby(["model", "ratio", "estimator"], sort=True))
+    several = has_several(groups["estimator"])
     figure = style.new_figure(style.MIDDLE, 0.9 + 1.9 * len(rows))
     panels = figure.subplots(len(rows), len(_PANELS), squeeze=False, sharex=True)
     for (cell, found), row in zip(rows, panels, strict=True):
         model, ratio, estimator = map(str, cell)
         for measure, axes in zip(_PANELS, row, strict=True):
             _draw_lines(axes, found, measure, kinds)
+        names = [style.human_name("estimator", estimator)] if several else []
         percent = f"{100 * float(ratio):g} %" if ratio[:1].isdigit() else ratio
         flagged = groups[
             (groups[["model", "ratio", "estimator"]] == [model, ratio, estimator]).all(axis=1)
             & (groups["group"] == FLAGGED)
             & (groups["kind"] == Kind.CLEAN.label)
         ]
-        row[0].set_title(
-            f"{style.human_name('model', model)}, {percent}; clean among the flagged: "
-            f"{flagged['share'].mean():.0%}, fitted in {flagged['accuracy'].mean():.0%} of the epochs",
-            loc="left",
-        )
+        head = ", ".join([style.human_name("model", model), *names, percent])
+        told = f"clean among the flagged: {flagged['share'].mean():.0%}"
+        if flagged["count"].any():
+            told += f", fitted in {flagged['accuracy'].mean():.0%} of the epochs"
+        row[0].set_title(style.wrapped(f"{head}; {told}", style.MIDDLE, 7.5), loc="left")
     for axes in panels[-1]:
         axes.set_xlabel("tenth of self influence (10: highest)")
     handles, _ = panels[0, 0].get_legend_handles_labels()

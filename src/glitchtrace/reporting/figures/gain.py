@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.evaluation.statistics import CONFIDENCE, compare, share_of_oracle_gain
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, each_cell, read_table
+from glitchtrace.reporting.inputs import CELL_KEYS, each_cell, read_table, tested
 from glitchtrace.reporting.tables import write_csv
 
 _ROW_INCHES = 0.36
@@ -47,9 +47,8 @@ def gain_table(gain: pd.DataFrame) -> pd.DataFrame:
     ``p_value``, and ``share`` of the oracle's gain with its bootstrap interval ``share_low`` and
     ``share_high`` (NaN without an oracle).  Cells without a glitch have nothing to repair and are left out.
     """
-    tested = gain[(gain["part"] == "test") & (gain["ratio"].astype(str) != "clean")]
     rows = []
-    for keys, cell in each_cell(tested):
+    for keys, cell in each_cell(tested(gain)):
         accuracy = cell.pivot_table(index="seed", columns="policy", values="accuracy")
         if _BASELINE not in accuracy:
             continue

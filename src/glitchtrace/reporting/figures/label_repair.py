@@ -13,7 +13,7 @@ from glitchtrace.evaluation.label_repair import label_repair_accuracy
 from glitchtrace.evaluation.samples import read_samples
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS
+from glitchtrace.reporting.inputs import CELL_KEYS, has_several
 from glitchtrace.reporting.tables import aggregate, write_csv
 
 # Method -> colour and hatch.
@@ -75,14 +75,14 @@ def measure(scores: str | Path, glitch: str | Path) -> list[dict[str, str | floa
 
 @style.styled()
 def draw_label_repair(summary: pd.DataFrame) -> Figure:
-    """Two panels of paired bars: repair accuracy and F1; a line per dataset, model and glitch."""
-    keys = ["dataset", "model", "glitch", "ratio"]
-    lines = sorted({*summary[keys].itertuples(index=False, name=None)})
+    """Two panels of paired bars: repair accuracy and F1; a line per dataset, model, glitch and estimator."""
+    lines = sorted({*summary[CELL_KEYS].itertuples(index=False, name=None)})
+    several = has_several(summary["estimator"])
     figure = style.new_figure(style.PAGE, 0.42 * len(lines) + 1.1)
     panels = figure.subplots(1, len(MEASURES), sharey=True)
     for (name, label), axes in zip(MEASURES.items(), panels, strict=True):
         for offset, (method, (colour, hatch)) in zip((-0.19, 0.19), METHODS.items(), strict=True):
-            found = summary[(summary["measure"] == name) & (summary["method"] == method)].set_index(keys)
+            found = summary[(summary["measure"] == name) & (summary["method"] == method)].set_index(CELL_KEYS)
             means = found["mean"].reindex(lines).to_numpy()
             spread = np.nan_to_num(found["std"].reindex(lines).to_numpy())
             axes.barh(
@@ -103,7 +103,7 @@ def draw_label_repair(summary: pd.DataFrame) -> Figure:
         axes.grid(visible=False, axis="y")
         axes.tick_params(left=False)
         style.strip_frame(axes, keep="l")
-    panels[0].set_yticks(range(len(lines)), [_name(*line) for line in lines])
+    panels[0].set_yticks(range(len(lines)), [_name(*line, several=several) for line in lines])
     panels[0].invert_yaxis()
     handles, labels = panels[0].get_legend_handles_labels()
     title = style.spread("mean ± sd", summary["n"])
@@ -111,6 +111,8 @@ def draw_label_repair(summary: pd.DataFrame) -> Figure:
     return figure
 
 
-def _name(dataset: str, model: str, glitch: str, ratio: str) -> str:
+def _name(dataset: str, model: str, glitch: str, ratio: str, estimator: str, *, several: bool) -> str:
     first = f"{style.human_name('dataset', dataset)}, {style.human_name('model', model)}"
+    if several:
+        first += f", {style.human_name('estimator', estimator)}"
     return "\n".join(style.wrapped(text, 2.2) for text in (first, style.human_glitch(glitch, ratio)))
