@@ -121,6 +121,7 @@ def test_a_reviewed_list_is_applied_to_the_rows_that_were_accepted(
             "Row,Action,Proposed,Observed\n1,drop,,zz\n",
             "line 2: observed is 'zz' where row 1 of the data has",
         ),
+        ("row,id,action,proposed\n1,zz,drop,\n", "line 2: id is 'zz' where row 1 of the data has"),
     ],
 )
 def test_a_list_that_does_not_fit_is_one_line(
@@ -156,6 +157,51 @@ def test_a_decision_is_found_whatever_the_capitals_of_its_column(
     assert (len(before.read_bytes()) > len(after.read_bytes())) == counts
     # A second time what was written is there: a list that is not there is still one line.
     assert main([wanted[0], str(tmp_path / "none.csv"), *wanted[2:]]) == 1
+
+
+def test_a_list_of_another_audit_is_refused(
+    audited: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows that lie elsewhere since, whether or not they are accepted: one line names the first, and the remedy."""
+    listed = pd.read_csv(audited / "out/issues.csv", dtype=str, keep_default_na=False)
+    ids = listed.set_index("row").id
+    for name, decision in (("one", None), ("two", "refuse")):
+        other = listed.assign(row=[str((int(row) + 1) % len(listed)) for row in listed.row])
+        if decision:
+            other["decision"] = decision
+        other.to_csv(tmp_path / f"{name}.csv", index=False)
+        arguments = ["apply", str(tmp_path / f"{name}.csv"), "--audit", str(audited / "out")]
+        assert main([*arguments, "--out", str(tmp_path)]) == 1
+        error = capsys.readouterr().err
+        first = other.iloc[0]
+        assert f"{name}.csv, line 2: id is '{first.id}' where row {first.row} of the data" in error
+        assert f"has '{ids[first.row]}'; give the folder of the audit that wrote the list" in error
+        assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("listed", "true", "alike"),
+    [
+        ("a/1.png", "a/1.png", True),
+        ("a/1.png", "a/2.png", False),
+        ("'=x", "=x", True),
+        ("TRUE", "true", True),
+        ("7", "007", True),
+        ("1,5", "1.50", True),
+        ("1.23457E+11", "123456789012", True),
+        ("1.23457E+11", "123556789012", False),
+        ("1,2E+12", "1234567890123", True),
+        ("word…", "words", True),
+        ("word…", "other words", False),
+        ("", "a", False),
+        ("a", "", False),
+        ("", "", True),
+    ],
+)
+def test_what_a_list_names_is_found_as_spreadsheet_and_page_write_it(
+    listed: str, true: str, alike: bool
+) -> None:
+    assert cleaning._alike(listed, true) == alike
 
 
 def test_a_label_may_be_listed_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 # Columns of a list that count.
-_LISTED = ("row", "verdict", "observed", "proposed", "action", "decision", "audit")
+_LISTED = ("row", "id", "verdict", "observed", "proposed", "action", "decision", "audit")
 _ACTIONS = ("relabel", "drop", "flag", "keep")
 # Whether a row counts; the page writes accept and refuse, and nothing where nobody has decided.
 _DECISIONS = {
@@ -285,19 +285,20 @@ def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
             raise GlitchtraceError(
                 f"{place}: unknown decision '{decision[:40]}'; write accept or refuse, or leave it empty"
             )
-        if not _DECISIONS[decision.lower()]:
-            continue
         text = columns["row"][number].strip()
         if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) >= len(samples):
             raise GlitchtraceError(
                 f"{place}: row '{text[:40]}' is none of the {len(samples)} audited; correct it"
             )
         row, action = int(text), columns["action"][number].strip().lower() or "keep"
-        if "observed" in columns and not _alike(columns["observed"][number], observed[row]):
-            raise GlitchtraceError(
-                f"{place}: observed is '{columns['observed'][number][:40]}' where row {row} of the data has "
-                f"'{observed[row][:40]}'; give the list of this audit, or correct it"
-            )
+        for name, true in (("id", str(samples.ids[row])), ("observed", observed[row])):
+            if name in columns and not _alike(columns[name][number], true):
+                raise GlitchtraceError(
+                    f"{place}: {name} is '{columns[name][number][:40]}' where row {row} of the data has "
+                    f"'{true[:40]}'; give the folder of the audit that wrote the list, --audit FOLDER, or correct it"
+                )
+        if not _DECISIONS[decision.lower()]:
+            continue
         if action not in _ACTIONS:
             raise GlitchtraceError(f"{place}: unknown action '{action[:40]}'; known: {', '.join(_ACTIONS)}")
         if action == "relabel":
@@ -329,13 +330,22 @@ def _columns(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return columns, table.lines
 
 
-def _alike(listed: str, observed: str) -> bool:
-    """Whether a list names the label of the data: spreadsheets write numbers and true or false in their own way."""
-    texts = {listed.strip().casefold(), restored(listed).strip().casefold()}
-    if observed.casefold() in texts:
+def _alike(listed: str, true: str) -> bool:
+    """Whether a list names an id or a label of the data: spreadsheets write numbers, of which they round long ones, and
+    true or false in their own way, and the page cuts long texts short.
+    """
+    if listed == true:
         return True
-    number = table_files._number(observed.replace(",", "."), ".")
-    return any(table_files._number(text.replace(",", "."), ".") == number for text in texts)
+    texts = {listed.strip().casefold(), restored(listed).strip().casefold()}
+    told = true.strip().casefold()
+    if told in texts or any(text.endswith("…") and told.startswith(text[:-1]) for text in texts):
+        return True
+    number = table_files._number(told.replace(",", "."), ".")
+    for text in (each.replace(",", ".") for each in texts):
+        rounded = re.fullmatch(r"-?[0-9]\.?([0-9]*)e\+[0-9]{1,3}", text)
+        if table_files._number(text, ".") == (float(f"{number:.{len(rounded[1])}e}") if rounded else number):
+            return True
+    return False
 
 
 def _new_label(text: str, samples: Samples, place: str) -> str:
