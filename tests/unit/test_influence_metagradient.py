@@ -168,8 +168,9 @@ def test_single_precision_is_close() -> None:
     ("changes", "message"),
     [
         ({"rates": np.array([0.1])}, "9 steps has 10 states and 1 rates"),
-        ({"labels": np.arange(SAMPLES)}, r"labels must be from 0 to 2, found 0 … 11"),
-        ({"labels": np.zeros(3, int)}, "labels must be 12 integers"),
+        ({"labels": np.arange(SAMPLES)}, "labels must be integers from 0 to 2"),
+        ({"labels": np.zeros(3, int)}, r"labels: shape \(3,\), expected \(12,\)"),
+        ({"batches": [np.array([0, SAMPLES])] * 9}, r"batches\[0\] names the rows 0 to 12 of 12 samples"),
         ({"momentum": 1.0}, r"momentum 1 must be in \[0, 1\)"),
         ({"decay": -0.1}, "decay -0.1 must not be negative"),
         ({"inputs": np.ones((SAMPLES, 2))}, r"inputs of shape \(12, 2\) do not fit a head"),
@@ -180,6 +181,28 @@ def test_what_does_not_fit_is_refused(changes: dict[str, Any], message: str) -> 
     fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
     with pytest.raises(GlitchtraceError, match=message):
         metagradient.RecordedHead(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": np.arange(SAMPLES)}, "labels must be integers from 0 to 2"),
+        (
+            {"batches": [np.array([1]), np.array([3, -1])]},
+            r"batches\[1\] names the rows -1 to 3 of 12 samples",
+        ),
+        ({"batches": [np.array([], int), np.array([3])]}, r"batches\[0\] names no sample"),
+        ({"rates": np.ones(1)}, "1 rates for 2 batches"),
+        ({"initial": np.zeros((CLASSES, 2))}, r"inputs of shape .* do not fit a head of shape \(3, 2\)"),
+        ({"weights": np.ones(3)}, r"weights of shape \(3,\) for 12 samples"),
+    ],
+)
+def test_a_training_that_does_not_fit_is_refused_before_it_begins(
+    changes: dict[str, Any], message: str
+) -> None:
+    given = {**problem(), "batches": [np.array([0, 1]), np.array([2])], "rates": np.ones(2), **changes}
+    with pytest.raises(GlitchtraceError, match=message):
+        metagradient.record_training(**given)
 
 
 # --- the estimator of a cell -------------------------------------------------------------------------------------

@@ -235,5 +235,15 @@ def test_what_does_not_fit_is_refused() -> None:
     given, _ = problem()
     with pytest.raises(GlitchtraceError, match="7 steps has 1 rates"):
         networks.record_training(**{**given, "rates": np.ones(1)})
+    for changes, message in (
+        ({"labels": given["labels"] + CLASSES}, f"labels must be integers from 0 to {CLASSES - 1}"),
+        (
+            {"batches": [np.array([SAMPLES])] * STEPS},
+            rf"batches\[0\] names the rows {SAMPLES} to {SAMPLES} of",
+        ),
+        ({"weights": np.ones(2)}, r"weights of shape \(2,\)"),
+    ):
+        with pytest.raises(GlitchtraceError, match=message):
+            networks.record_training(**{**given, **changes})
     with pytest.raises(GlitchtraceError, match="diverged before step 3 at learning rate"):
         networks.record_training(**{**given, "rates": np.full(STEPS, 1e200)})

@@ -26,6 +26,7 @@ import numpy as np
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs, OneCheckpoint, complete_settings
+from glitchtrace.influence.factors import check_labels
 
 KIND = "estimator"
 CARD = {
@@ -78,7 +79,8 @@ class RecordedHead:
             raise GlitchtraceError(
                 f"inputs of shape {self.inputs.shape} do not fit a head of shape {self.states[0].shape}"
             )
-        _check_labels("labels", self.labels, len(self.inputs), self.classes)
+        check_labels(self.labels, len(self.inputs), self.classes)
+        check_batches(self.batches, len(self.inputs))
         if not 0 <= self.momentum < 1 or self.decay < 0:
             raise GlitchtraceError(
                 f"momentum {self.momentum:g} must be in [0, 1) and decay {self.decay:g} must not be negative"
@@ -128,7 +130,7 @@ def walk(
         raise GlitchtraceError(
             f"queries of shape {queries.shape} do not fit inputs of {record.inputs.shape[1]} columns"
         )
-    _check_labels("query_labels", query_labels, len(queries), record.classes)
+    check_labels(query_labels, len(queries), record.classes, "query_labels")
     classes, dtype = record.classes, record.inputs.dtype
     for columns in slices_of_queries(record, len(queries), memory_mib):
         chosen, labels = queries[columns], query_labels[columns]
@@ -239,8 +241,15 @@ def record_training(
     """Train a softmax head by SGD from ``initial`` (K, D) and record every step.
 
     ``weights`` (n,): the weight w_i of each sample's loss, 1 by default; 0 leaves it out (the batch keeps its divisor).
-    Raises GlitchtraceError where the training diverges.
+    Raises GlitchtraceError where these do not fit, and where the training diverges.
     """
+    if inputs.ndim != 2 or initial.ndim != 2 or initial.shape[1] != inputs.shape[1]:
+        raise GlitchtraceError(f"inputs of shape {inputs.shape} do not fit a head of shape {initial.shape}")
+    check_labels(labels, len(inputs), len(initial))
+    if len(rates) != len(batches):
+        raise GlitchtraceError(f"{len(rates)} rates for {len(batches)} batches; give one per batch")
+    check_batches(batches, len(inputs))
+    check_weights(weights, len(inputs))
     factors = np.ones(len(labels), inputs.dtype) if weights is None else weights.astype(inputs.dtype)
     targets = np.eye(len(initial), dtype=inputs.dtype)[labels]
     states = [initial.astype(inputs.dtype)]
@@ -360,7 +369,7 @@ class Metagradient(OneCheckpoint):
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """All rows and J, (n, m), in one block; see ``Estimator.blocks``."""
         chosen = self._labels if labels is None else labels
-        _check_labels("labels", chosen, len(self._labels), self._classes)
+        check_labels(chosen, len(self._labels), self._classes)
         matrix = np.zeros((len(chosen), self._queries), np.float32)
         if self._basis and self._basis.of_queries:
             coordinates = self._basis.queries()
@@ -454,10 +463,23 @@ def validation_inputs(cell: EstimatorInputs, record: RecordedHead) -> np.ndarray
     return np.column_stack([features, ones]) if missing else features
 
 
-def _check_labels(name: str, labels: np.ndarray, count: int, classes: int) -> None:
-    if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise GlitchtraceError(f"{name} must be {count} integers, not {labels.dtype} of shape {labels.shape}")
-    if count and not 0 <= labels.min() <= labels.max() < classes:
+def check_batches(batches: Sequence[np.ndarray], count: int) -> None:
+    """Raise GlitchtraceError unless every batch names one or more of ``count`` samples."""
+    for step, rows in enumerate(batches):
+        if np.ndim(rows) != 1 or not len(rows) or np.asarray(rows).dtype.kind not in "iu":
+            raise GlitchtraceError(
+                f"batches[{step}] names no sample; give the rows of the step, at least one"
+            )
+    rows = np.concatenate(batches) if len(batches) else np.zeros(1, int)
+    if rows.min() < 0 or rows.max() >= count:
+        step = next(step for step, rows in enumerate(batches) if np.min(rows) < 0 or np.max(rows) >= count)
         raise GlitchtraceError(
-            f"{name} must be from 0 to {classes - 1}, found {labels.min()} … {labels.max()}"
+            f"batches[{step}] names the rows {np.min(batches[step])} to {np.max(batches[step])} of {count} samples; "
+            f"give rows from 0 to {count - 1}"
         )
+
+
+def check_weights(weights: np.ndarray | None, count: int) -> None:
+    """Raise GlitchtraceError unless weights of samples are one for each, or None."""
+    if weights is not None and np.shape(weights) != (count,):
+        raise GlitchtraceError(f"weights of shape {np.shape(weights)} for {count} samples; give one for each")

@@ -26,7 +26,15 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.estimator import EstimatorInputs
-from glitchtrace.influence.metagradient import AGREEMENT, MEMORY_MIB, Walked, repeated_steps
+from glitchtrace.influence.factors import check_labels
+from glitchtrace.influence.metagradient import (
+    AGREEMENT,
+    MEMORY_MIB,
+    Walked,
+    check_batches,
+    check_weights,
+    repeated_steps,
+)
 from glitchtrace.models.network import Network
 from glitchtrace.training.sgd import Samples
 
@@ -66,6 +74,8 @@ class RecordedNetwork:
                 f"a recorded training of {len(self.batches)} steps has {len(self.rates)} rates; expected at least one "
                 "step, a rate for each, and the parameters before the first"
             )
+        check_labels(self.labels, len(self.labels), self.classes)
+        check_batches(self.batches, len(self.labels))
         if self.momentum and self.velocities is None:
             raise GlitchtraceError("a training with momentum is walked with its velocities; record it again")
 
@@ -116,8 +126,9 @@ def record_training(
     """Train a network by SGD from the parameters that it has, which stay as they are, and mark each ``every`` steps.
 
     ``weights`` (n,): the weight w_i of each sample's loss, 1 by default; 0 leaves it out (the batch keeps its divisor).
-    Raises GlitchtraceError where the training diverges.
+    Raises GlitchtraceError where these do not fit, and where the training diverges.
     """
+    check_weights(weights, len(labels))
     start = tuple(parameter.detach().clone() for parameter in network.trained_parameters())
     still = tuple(torch.zeros_like(part) for part in start)
     marks, velocities = {0: start}, {0: still}
