@@ -121,6 +121,27 @@ def test_matrix_of_another_width() -> None:
         profile_from_matrix(np.ones((2, 6)), VALIDATION, np.arange(3))
 
 
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([0, 1], "2 is not among the classes"),
+        ([2, 1, 0], "not sorted"),
+        ([0, 1, 1, 2], "not sorted, each once"),
+    ],
+)
+def test_classes_that_are_not_those_of_validation(classes: list[int], message: str) -> None:
+    with pytest.raises(GlitchtraceError, match=message):
+        profile_from_matrix(np.ones((2, 7)), np.array([0, 1, 2, 0, 1, 2, 2]), np.array(classes))
+
+
+@pytest.mark.parametrize("epochs", ["last", "all"])
+def test_validation_labels_are_as_many_as_samples(epochs: str) -> None:
+    with pytest.raises(GlitchtraceError, match="6 validation labels for 7 validation samples"):
+        build_profiles(MatrixEstimator(), LABELS, VALIDATION[:-1], counterfactual_epochs=epochs)
+    with pytest.raises(GlitchtraceError, match="counterfactual_epochs: 'foo'; give 'last' or 'all'"):
+        build_profiles(MatrixEstimator(), LABELS, VALIDATION, counterfactual_epochs="foo")
+
+
 @pytest.mark.parametrize(("choice", "epochs"), [("last", [2]), ("all", [0, 1, 2])])
 def test_profiles_of_an_estimator(choice: str, epochs: list[int]) -> None:
     estimator = MatrixEstimator()

@@ -54,10 +54,18 @@ class ClassProfile:
 class ClassReducer:
     """Reduces blocks of J, (b, m), to class profiles; the validation samples are sorted by class once.
 
-    ``validation_labels`` (m,); ``classes`` sorted, (K,), a superset of the validation labels.
+    ``validation_labels`` (m,); ``classes`` sorted, (K,), a superset of the validation labels.  Raises GlitchtraceError
+    for classes that are not, and for a block of another width.
     """
 
     def __init__(self, validation_labels: np.ndarray, classes: np.ndarray) -> None:
+        if (classes[1:] <= classes[:-1]).any():
+            raise GlitchtraceError("classes are not sorted, each once; give numpy.unique(classes)")
+        missing = np.setdiff1d(validation_labels, classes)
+        if len(missing):
+            raise GlitchtraceError(
+                f"validation labels: {missing[0]} is not among the classes {classes.tolist()}; give all classes"
+            )
         self._order = np.argsort(validation_labels, kind="stable")
         present, self._starts = np.unique(validation_labels[self._order], return_index=True)
         self._columns = np.searchsorted(classes, present)
@@ -83,6 +91,11 @@ class ClassReducer:
 
     def fill(self, profile: ClassProfile, rows: slice, block: np.ndarray) -> None:
         """Put the tables of a block, (b, m), into these rows.  Raises GlitchtraceError if an entry is not finite."""
+        if block.shape[1] != len(self._order):
+            raise GlitchtraceError(
+                f"{len(self._order)} validation labels for {block.shape[1]} validation samples of the influence; give "
+                "one per sample"
+            )
         for part in cached_rows(block):  # it goes over the entries six times
             self._fill(profile, _moved(part, rows.start), block[part])
 
@@ -179,8 +192,11 @@ def build_profiles(
     ``core.resources.MOST_PER_EPOCH``.  ``exclude_own_class``: y⁻ is never the observed label.
     ``numbers``: the epochs whose checkpoints count, from 1, of which the estimator's T are the last; None: 1 … T.
     The matrix is never held.  Classes without a validation row are named in the log.  Raises GlitchtraceError where
-    the training labels are of one class only, no integers, or not one per sample.
+    the training labels are of one class only, where labels are no integers or not one per sample, and for other
+    ``counterfactual_epochs``.
     """
+    if counterfactual_epochs not in ("last", "all"):
+        raise GlitchtraceError(f"counterfactual_epochs: {counterfactual_epochs!r}; give 'last' or 'all'")
     labels, validation_labels = np.asarray(labels), np.asarray(validation_labels)
     classes = _classes(labels, validation_labels)
     counts = _counts(validation_labels, classes)
@@ -250,7 +266,7 @@ def profile_from_matrix(
     """The class profile of a whole matrix J, (n, m), in its own precision.
 
     ``classes`` (K,) sorted, a superset of ``validation_labels`` (m,).  Raises GlitchtraceError where J has
-    another width or is not finite.
+    another width or is not finite, and for classes that are not as said.
     """
     if influence.ndim != 2 or influence.shape[1] != len(validation_labels):
         raise GlitchtraceError(
