@@ -3,6 +3,9 @@
 Sources: docs/methods/detectors.md.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -222,6 +225,8 @@ def _reconstructed(features: np.ndarray, epochs: int, seed: int) -> Arrays:
     from pyod.models.auto_encoder import AutoEncoder  # type: ignore[import-untyped]
     from torch.utils.data import DataLoader
 
+    from glitchtrace.training.device import global_generators_kept
+
     def whole(loader: Any) -> Any:
         return DataLoader(loader.dataset, sampler=loader.batch_sampler, batch_size=None)
 
@@ -246,15 +251,29 @@ def _reconstructed(features: np.ndarray, epochs: int, seed: int) -> Arrays:
 
     width = features.shape[1]
     hidden = [min(max(2, width // 2), 64), min(max(2, width // 4), 32)]
-    model = Cheaper(
-        hidden_neuron_list=hidden,
-        epoch_num=epochs,
-        batch_size=min(32, len(features)),
-        device="cpu",
-        random_state=seed,
-        verbose=0,
-    )
-    return (model.fit(doors.single(_of_order_one(features), "features")).decision_scores_,)
+    rows = doors.single(_of_order_one(features), "features")
+    with global_generators_kept(), _hash_seed_kept():  # PyOD seeds whatever there is
+        model = Cheaper(
+            hidden_neuron_list=hidden,
+            epoch_num=epochs,
+            batch_size=min(32, len(features)),
+            device="cpu",
+            random_state=seed,
+            verbose=0,
+        )
+        return (model.fit(rows).decision_scores_,)
+
+
+@contextmanager
+def _hash_seed_kept() -> Iterator[None]:
+    """Leave the seed that processes started later hash with as it was."""
+    before = os.environ.get("PYTHONHASHSEED")
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTHONHASHSEED", None)
+        if before is not None:
+            os.environ["PYTHONHASHSEED"] = before
 
 
 COMPONENTS = {

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from glitchtrace.core.heap import kept_heap
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.evidence import Detection, Evidence
+from glitchtrace.training.device import global_generators_kept
 from glitchtrace.training.sgd import batches
 
 KIND = "detector"
@@ -115,7 +116,7 @@ def reconstruction_errors(
     Both give some rows of ``seen_count`` or ``asked_count`` pictures as (B, C, H, W) in [−1, 1]; ``seen`` may draw from
     ``rng`` for each batch.
     """
-    with torch.random.fork_rng(devices=[]):
+    with global_generators_kept():
         torch.manual_seed(int(rng.integers(2**31)))
         network = Autoencoder(channels).to(device)
     adam = _Adam(list(network.parameters()), learning_rate)

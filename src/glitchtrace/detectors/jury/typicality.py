@@ -264,7 +264,8 @@ def _cross_fitted_logit(level: np.ndarray, foreign: np.ndarray, seed: int, repea
 
 def _positive_logit(inputs: np.ndarray, foreign: np.ndarray) -> np.ndarray:
     # Leave-one-out scores of noise lean to the wrong side; a negative weight would turn that into a finding.
-    weight = np.where(foreign > 0, 0.5 / foreign.sum(), 0.5 / (1 - foreign).sum())
+    # A single validation row leaves none to the folds that it is not in.
+    weight = np.where(foreign > 0, 0.5 / max(foreign.sum(), 1), 0.5 / max((1 - foreign).sum(), 1))
     sign = 2 * foreign - 1
 
     def loss(w: np.ndarray) -> tuple[float, np.ndarray]:
