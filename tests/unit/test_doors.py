@@ -194,3 +194,15 @@ def test_codes_and_scores() -> None:
         with pytest.raises(GlitchtraceError):
             doors.codes(wrong, 2)
     assert doors.scores([1, np.inf]).tolist() == [1, np.inf]
+
+
+def test_rows_lie_one_after_the_other_in_memory_however_they_came() -> None:
+    rows = np.full((6, 2), 0.5)
+    for given_ in (
+        np.asfortranarray(rows),
+        pd.DataFrame({"a": rows[:, 0], "b": rows[:, 1]}),
+        rows[::-1, ::-1],
+    ):
+        for door in (doors.features, doors.probabilities):
+            assert door(given_).flags.c_contiguous
+    assert doors.features(rows) is rows  # and nothing is copied that does so already

@@ -134,7 +134,7 @@ def class_names(given: Any, columns: int, name: str = "classes") -> np.ndarray:
         )
     codes_of, distinct = labels(array, name)
     if len(distinct) < columns:
-        twice = distinct[int(np.argmax(np.bincount(codes_of)))]
+        twice = distinct[int(np.argmax(np.bincount(codes_of)))].item()
         raise GlitchtraceError(f"{name}: {twice!r} stands twice; give each column a label of its own")
     result: np.ndarray = distinct[codes_of]
     return result
@@ -458,7 +458,8 @@ def _float_type(dtype: np.dtype) -> np.dtype:
 
 
 def _floats(array: np.ndarray) -> np.ndarray:
-    return array.astype(_float_type(array.dtype), copy=False)
+    # Row by row in memory: sums are then in one order, and a table of pandas gives what its array gives.
+    return np.ascontiguousarray(array, _float_type(array.dtype))
 
 
 def _counted(array: np.ndarray, name: str, rows: int | None) -> np.ndarray:

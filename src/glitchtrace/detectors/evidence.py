@@ -193,7 +193,7 @@ class Evidence:
     @cached_property
     def pictures(self) -> np.ndarray:
         """Pictures, (n, H, W) or (n, H, W, C) uint8, C = 1 or 3."""
-        given = np.asarray(_read(self.read_pictures, "pictures"))
+        given = np.ascontiguousarray(_read(self.read_pictures, "pictures"))
         fitting = given.ndim == 3 or (given.ndim == 4 and given.shape[3] in (1, 3))
         if given.dtype != np.uint8 or not fitting or len(given) != len(self) or not given.size:
             raise GlitchtraceError(
