@@ -36,11 +36,14 @@ class Influence:
         Features, probabilities and labels at each checkpoint.
     classes : numpy.ndarray
         The label of each column of the probabilities, (K,).
+    index : pandas.Index or None
+        The names of the training samples, where a table or a series has some; those of ``signals``.
     """
 
     factors: Factors
     classes: np.ndarray
     settings: Mapping[str, Any]
+    index: pd.Index | None = None
 
     @cached_property
     def _estimator(self) -> HeadInfluence:
@@ -51,7 +54,7 @@ class Influence:
         return np.concatenate([block for _, block in self.blocks()])
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """The same in blocks: rows and their part of J, (b, m), in order, within 8 MiB."""
+        """The same in blocks: rows and their part of J, (b, m), in order; at most 16 MiB, but at least one row."""
         return self._estimator.blocks()
 
     @cached_property
@@ -79,7 +82,7 @@ class Influence:
         evidence = pieces.Evidence(
             self.factors.train.labels, len(self.classes), read_profiles=lambda: self.profiles
         )
-        return _table(evidence, _chosen(detectors, evidence), {}, self.classes)
+        return _table(evidence, _chosen(detectors, evidence), {}, self.classes, self.index)
 
 
 def influence(
@@ -146,6 +149,7 @@ def influence(
         "exclude_own_class": exclude_own_class,
     }
     complaints.check_settings("estimator", "tracin", chosen, "influence")
+    index = None
     if hasattr(features, "named_modules"):
         if validation is not None:
             raise GlitchtraceError(
@@ -181,7 +185,8 @@ def influence(
         if beside is not None:
             other = _validation(beside, tables["validation probabilities"], names, features)
         factors = factors_of_arrays(*train, *other, learning_rates)
-    return Influence(factors, names, complete_settings("tracin", chosen))
+        index = _index(features, labels, probabilities)
+    return Influence(factors, names, complete_settings("tracin", chosen), index)
 
 
 def detect(
@@ -234,8 +239,9 @@ def detect(
     Returns
     -------
     pandas.DataFrame
-        A row per sample: its label, a column per detector (higher = more suspicious), and ``{detector}/...`` for what
-        else a detector says: a proposed label, its own flags, a kind.
+        A row per sample: its position ``sample``, its label, a column per detector (higher = more suspicious), and
+        ``{detector}/...`` for what else a detector says: a proposed label, its own flags, a kind.  The index is that of
+        ``X``, ``y`` or ``features``, the first whose rows are more than numbered, so that it can be joined to it.
 
     Raises
     ------
@@ -254,6 +260,10 @@ def detect(
     called = {_called(name): part for name, part in representations.items()}
     doors.same_order(y=y, probabilities=probabilities, out_of_fold=out_of_fold, **called)
     beside = None if validation is None else _three(validation)
+    if beside is not None and not representations:
+        raise GlitchtraceError(
+            "validation: its rows are set beside the features of the training samples; give features= or X="
+        )
     tables = {"probabilities": probabilities, "out_of_fold": out_of_fold}
     if beside is not None:
         tables["validation probabilities"] = beside[1]
@@ -263,6 +273,10 @@ def detect(
         columns = doors.checkpoints(tables[name], name)[0].shape[1]
         labels, names, tables = _coded(y, tables, columns, classes, "y")
     else:
+        if classes is not None:
+            raise GlitchtraceError(
+                "classes: they are the labels of the columns of probabilities; give probabilities=, or leave them out"
+            )
         labels, names = doors.labels(y, "y")
         columns = len(names)
     probabilities, out_of_fold = tables.get("probabilities"), tables.get("out_of_fold")
@@ -295,6 +309,11 @@ def detect(
     _check(evidence, representations)
     if learning_rates is not None:
         doors.rates(learning_rates, len(evidence.epochs) if evidence.has("epochs") else 1)
+        if not whole:
+            raise GlitchtraceError(
+                "learning_rates: they weigh the checkpoints of the influence; give features=, probabilities= and "
+                "validation= with its probabilities, or leave them out"
+            )
     if detectors is None:
         chosen = _fitting(registry.chosen("detector", "default"), evidence) or _fitting(
             _WITHOUT_A_MODEL, evidence
@@ -308,7 +327,8 @@ def detect(
             raise GlitchtraceError(f"settings: give them by detector of this call: {', '.join(chosen)}")
         for name, own in settings.items():
             complaints.check_settings("detector", name, own, f"settings.{name}")
-    return _table(evidence, chosen, settings or {}, names)
+    index = _index(X, y, *(() if features is None else representations.values()))
+    return _table(evidence, chosen, settings or {}, names, index)
 
 
 def _table(
@@ -316,13 +336,24 @@ def _table(
     names: Sequence[str],
     settings: Mapping[str, Mapping[str, Any]],
     classes: np.ndarray,
+    index: pd.Index | None,
 ) -> pd.DataFrame:
     answers = {name: pieces.detect(name, evidence, settings.get(name, {})) for name in names}
     table = score_table(evidence.labels, answers)
     for column in table.columns:
         if column == "label" or column.endswith("proposed_label"):
             table[column] = classes[table[column].to_numpy()]
-    return table
+    return table if index is None else table.set_axis(index)
+
+
+def _index(*given: Any) -> pd.Index | None:
+    """The index of the first table or series whose rows are not just numbered; of checkpoints that of the first one."""
+    for part in given:
+        one = part[0] if isinstance(part, list | tuple) and len(part) else part
+        found = getattr(one, "index", None)
+        if isinstance(found, pd.Index) and not found.equals(pd.RangeIndex(len(found))):
+            return found
+    return None
 
 
 def _fitting(names: Sequence[str], evidence: pieces.Evidence) -> list[str]:
@@ -391,9 +422,21 @@ def _validation(
 ) -> tuple[Any, Any, np.ndarray]:
     """Validation samples: labels by the classes, columns in the order of the training samples (``beside``)."""
     features, _, labels = given
-    if hasattr(beside, "columns") and len(set(beside.columns)) == len(beside.columns):
-        features = doors.in_order(features, list(beside.columns), "validation features")
+    name = "validation features"
+    one = doors.of_checkpoints(features, name)
+    parts, sides = one or [features], doors.of_checkpoints(beside, "features") or [beside]
+    if len(parts) == len(sides):  # otherwise they do not fit, which is said where they are read
+        names = [name] if one is None else [f"{name}[{place}]" for place in range(len(parts))]
+        parts = [_aligned(*three) for three in zip(parts, sides, names, strict=True)]
+        features = parts[0] if one is None else parts
     return features, probabilities, class_codes(labels, len(classes), classes, "validation labels")
+
+
+def _aligned(features: Any, beside: Any, name: str) -> Any:
+    """Features with their columns in the order of another table, where both name them."""
+    if hasattr(beside, "columns") and len(set(beside.columns)) == len(beside.columns):
+        return doors.in_order(features, list(beside.columns), name)
+    return features
 
 
 def _beside(given: tuple[Any, Any, np.ndarray], name: str) -> pieces.Validation:

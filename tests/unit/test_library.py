@@ -2,9 +2,13 @@
 
 import copy
 import inspect
+import os
+import random
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -133,6 +137,231 @@ def test_a_checkpoint_may_be_the_module_s_own_state_but_not_that_of_another() ->
     ):
         states = [module.state_dict(), earlier, module.state_dict()]
         glitchtrace.influence(module, BATCH, BATCH, checkpoints=states)
+
+
+def jacobian(features: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> np.ndarray:
+    """J of one checkpoint, training and validation samples the same, by its definition."""
+    residuals = logits.softmax(dim=1) - torch.eye(logits.shape[1])[labels]
+    return ((residuals @ residuals.T) * (features @ features.T + 1)).detach().numpy()
+
+
+class Writing(torch.nn.Module):
+    """A head beside whose input others write: into it, into the module's input, or into a workspace that it lies in."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.body, self.head = torch.nn.Linear(4, 3), torch.nn.Linear(3, 3)
+        self.place, self.space = place, torch.empty(6, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.place == "input":
+            x.mul_(2)
+        h = self.space.copy_(self.body(x)) if self.place == "workspace" else self.body(x)
+        answer = self.head(h)
+        return answer, h.relu_() if self.place == "branch" else h.zero_()
+
+
+@pytest.mark.parametrize("place", ["input", "branch", "workspace"])
+def test_what_the_head_sees_is_kept_whatever_is_written_there_later(place: str) -> None:
+    torch.manual_seed(0)
+    module = Writing(place)
+    inputs, labels = torch.randn(12, 4), torch.arange(12) % 3
+    batches = [(inputs[k : k + 6], labels[k : k + 6]) for k in (0, 6)]
+    before = inputs.clone()
+    found = glitchtrace.influence(module, batches, batches, head="head").matrix()
+    assert torch.equal(inputs, before)
+    features = module.body(inputs * (2 if place == "input" else 1))
+    np.testing.assert_allclose(found, jacobian(features, module.head(features), labels), rtol=1e-4, atol=1e-6)
+
+
+def test_a_loader_may_use_its_memory_again() -> None:
+    torch.manual_seed(0)
+    module, inputs, labels = torch.nn.Linear(4, 3), torch.randn(12, 4), torch.arange(12) % 3
+
+    class Reusing:
+        def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            buffer = torch.empty(6, 4)
+            for start in (0, 6):
+                yield buffer.copy_(inputs[start : start + 6]), labels[start : start + 6]
+
+    found = glitchtrace.influence(module, Reusing(), Reusing()).matrix()
+    np.testing.assert_allclose(found, jacobian(inputs, module(inputs), labels), rtol=1e-4, atol=1e-6)
+
+
+class Stateful(torch.nn.Module):
+    """A module that keeps more than its state says: a cache, counters, a lag of its input, an extra state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = torch.nn.Linear(4, 5), torch.nn.Linear(5, 3)
+        self.scale: torch.Tensor | None = None
+        self.calls, self.tensor_calls, self.extra = 0, torch.zeros(()), {"version": 1}
+        self.register_buffer("hidden", torch.zeros(()), persistent=False)
+
+    def get_extra_state(self) -> dict[str, int]:
+        return self.extra
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.extra.update(state)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.scale is None:
+            self.scale = self.body.weight.abs().sum(dim=1) + torch.ones(5)  # of these weights, not of others
+        self.calls += 1
+        self.tensor_calls += 1
+        self.hidden += 1
+        return self.head(torch.tanh(self.body(x)) * self.scale.detach())
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["as it is", "checkpoints"])
+def test_a_call_leaves_everything_as_it_was(given: bool) -> None:
+    torch.manual_seed(0)
+    module, ((inputs, labels),) = Stateful(), BATCH
+    module.body.eval()
+    first = copy.deepcopy(module.state_dict())
+    second = {name: part if name == "_extra_state" else 2 * part for name, part in first.items()}
+    second["_extra_state"] = {"version": 2}
+    plain = copy.deepcopy(module)
+    pending = torch.nn.functional.cross_entropy(module.head(torch.tanh(module.body(inputs))), labels)
+    wanted = torch.autograd.grad(
+        torch.nn.functional.cross_entropy(plain.head(torch.tanh(plain.body(inputs))), labels),
+        list(plain.parameters()),
+    )
+    owned = torch.Generator().manual_seed(5)
+    loader = DataLoader(TensorDataset(inputs, labels), batch_size=6, generator=owned)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    before = (random.getstate(), torch.get_rng_state().tolist(), owned.get_state().tolist())
+    numpy_before = np.random.get_state()[1].tolist()  # noqa: NPY002
+    attributes = [dict(part.__dict__) for part in module.modules()]
+
+    found = glitchtrace.influence(module, loader, loader, checkpoints=[first, second] if given else None)
+
+    assert before == (random.getstate(), torch.get_rng_state().tolist(), owned.get_state().tolist())
+    assert numpy_before == np.random.get_state()[1].tolist()  # noqa: NPY002
+    for part, kept in zip(module.modules(), attributes, strict=True):
+        assert all(part.__dict__[name] is value for name, value in kept.items())
+        assert part.__dict__.keys() == kept.keys()
+    assert (module.calls, module.tensor_calls.item(), module.hidden.item(), module.extra) == (
+        0,
+        0,
+        0,
+        {"version": 1},
+    )
+    assert all(torch.equal(*pair) for pair in zip(module.parameters(), plain.parameters(), strict=True))
+    torch.testing.assert_close(
+        torch.autograd.grad(pending, list(module.parameters())), wanted, rtol=0, atol=0
+    )
+    torch.nn.functional.cross_entropy(
+        module(inputs), labels
+    ).backward()  # its cache is no tensor of inference
+    if given:  # what the module keeps of the first checkpoint is not the second one's
+        plain.load_state_dict(second)
+        plain.scale = None
+        alone = glitchtrace.influence(plain, BATCH, BATCH).matrix()
+        both = glitchtrace.influence(module, BATCH, BATCH, checkpoints=[first]).matrix()
+        np.testing.assert_allclose(found.matrix(), alone + both, rtol=1e-5, atol=1e-6)
+
+
+class Drawing(torch.nn.Module):
+    """Not a function of the row, even in evaluation mode."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.head, self.kind = torch.nn.Linear(4, 3), kind
+        self.norm = torch.nn.BatchNorm1d(4, track_running_stats=kind != "batch norm")
+        self.last = torch.zeros(6, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.kind == "dropout":
+            return self.head(torch.nn.functional.dropout(x, 0.5))
+        if self.kind == "noise":
+            return self.head(x + 0.1 * torch.randn_like(x))
+        if self.kind == "lag":
+            x, self.last = x + self.last, x
+        return self.head(self.norm(x))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("dropout", "answers the same batch otherwise a second time"),
+        ("noise", "answers the same batch otherwise a second time"),
+        ("lag", "answers the same batch otherwise a second time"),
+        ("batch norm", r"norm \(BatchNorm1d\) normalises by the batch in evaluation mode"),
+        ("function", None),
+    ],
+)
+def test_the_answer_for_a_row_is_a_function_of_the_row(kind: str, message: str | None) -> None:
+    torch.manual_seed(0)
+    module = Drawing(kind)
+    if message is None:
+        glitchtrace.influence(module, BATCH, BATCH)
+    else:
+        with pytest.raises(GlitchtraceError, match=message):
+            glitchtrace.influence(module, BATCH, BATCH)
+
+
+def wrapped(state: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {prefix + name: part for name, part in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "message"),
+    [
+        (lambda state: "model.pt", r"a path; give a list of state dictionaries, \[torch.load"),
+        (lambda state: [Path("model.pt")], r"checkpoints\[0\] .* give torch.load\(path\)$"),
+        (lambda state: state, r"one mapping; give a list of state dictionaries, \[state\]"),
+        (lambda state: [{"epoch": 3, "model": state}], "give its entry 'model'$"),
+        (lambda state: [wrapped(state, "module.")], "take 'module.' off its names$"),
+        (lambda state: [wrapped(state, "_orig_mod.net.")], "take '_orig_mod.net.' off its names$"),
+        (lambda state: [{"0.weight": state["0.weight"]}], r"give module.state_dict\(\)$"),
+    ],
+)
+def test_a_checkpoint_that_is_none_is_refused_with_what_to_give(
+    checkpoints: Callable[[Mapping[str, torch.Tensor]], object], message: str
+) -> None:
+    module = torch.nn.Sequential(torch.nn.Linear(4, 5), torch.nn.Linear(5, 3))
+    with pytest.raises(GlitchtraceError, match=message):
+        glitchtrace.influence(module, BATCH, BATCH, checkpoints=checkpoints(module.state_dict()))  # type: ignore[arg-type]
+    outer, inner = torch.nn.Sequential(module), module.state_dict()
+    with pytest.raises(GlitchtraceError, match=r"put '0\.' before its names$"):
+        glitchtrace.influence(outer, BATCH, BATCH, checkpoints=[inner])
+
+
+def test_modules_without_values_or_layers_are_named() -> None:
+    for module, message in (
+        (torch.nn.Sequential(torch.nn.LazyLinear(3)), "0.weight has no shape before its first pass"),
+        (torch.nn.Linear(4, 3, device="meta"), "weight lies on the device 'meta'"),
+    ):
+        with pytest.raises(GlitchtraceError, match=message):
+            glitchtrace.influence(module, BATCH, BATCH)
+    with warnings.catch_warnings(action="ignore"):  # torch deprecates what people still have
+        scripted = torch.jit.script(torch.nn.Sequential(torch.nn.Linear(4, 3)))
+    with pytest.raises(GlitchtraceError, match="a scripted module shows no layers"):
+        glitchtrace.influence(scripted, BATCH, BATCH)
+
+
+def test_a_loader_that_can_be_passed_once_is_passed_once() -> None:
+    module = torch.nn.Linear(4, 3)
+    states = [copy.deepcopy(module.state_dict()) for _ in range(2)]
+    assert glitchtrace.influence(module, iter(BATCH), iter(BATCH)).matrix().shape == (6, 6)
+    with pytest.raises(
+        GlitchtraceError, match=r"train loader is a list_iterator.* 2 checkpoints need 2 passes"
+    ):
+        glitchtrace.influence(module, iter(BATCH), BATCH, checkpoints=states)
+    once = iter(BATCH)
+    with pytest.raises(GlitchtraceError, match="can be passed once, and both parts need it"):
+        glitchtrace.influence(module, once, once)
+
+
+def test_the_module_s_own_error_is_the_message_and_the_cause() -> None:
+    module = Around(lambda head, h: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(
+        GlitchtraceError, match=r"the module fails on inputs of shape .*inconsistent tensor size"
+    ) as caught:
+        glitchtrace.influence(module, BATCH, BATCH, head="head")
+    assert isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_a_head_without_a_bias_has_none_that_counts() -> None:
@@ -293,6 +522,18 @@ def test_labels_of_text_come_back(digits: dict[str, np.ndarray]) -> None:
         ({"y": [0, 1], "validation": (np.eye(2), None, None)}, "validation: give three arrays"),
         ({"y": [0, 1], "validation": ({"a": np.eye(2)}, None, [0, 1])}, "validation: give three arrays"),
         ({"y": [0, 1], "probabilities": [np.eye(2)] * 3, "learning_rates": [1, 2]}, "for 3 checkpoints"),
+        (
+            {"y": [0, 1], "probabilities": np.eye(2), "learning_rates": 1},
+            "checkpoints of the influence; give feat",
+        ),
+        (
+            {"y": [0, 1], "X": np.eye(2), "classes": ["a"]},
+            "labels of the columns of probabilities; give prob",
+        ),
+        (
+            {"y": [0, 1], "probabilities": np.eye(2), "validation": (np.eye(2), None, [0, 1])},
+            "give features= or X=",
+        ),
     ],
 )
 def test_detect_refuses_in_one_line(arguments: dict[str, object], message: str) -> None:
@@ -314,7 +555,7 @@ ROWS, LABELS, CHANCES = np.arange(12.0).reshape(6, 2), np.array([0, 1, 2] * 2), 
         ({"X": ROWS + 2.0**40}, "X, column 0: its values differ by less than single precision keeps"),
         ({"out_of_fold": CHANCES * 2}, "out_of_fold: row 0 sums to 2"),
         ({"pictures": ROWS}, "pictures have shape"),
-        ({"validation": (ROWS[:2], None, [0, 7])}, "7 is not among the classes"),
+        ({"X": ROWS, "validation": (ROWS[:2], None, [0, 7])}, "7 is not among the classes"),
         ({"detectors": []}, "none is named"),
         ({"detectors": [3]}, "3 is no name"),
         ({"detectors": 3}, "3 is no name"),
@@ -378,6 +619,121 @@ def test_named_columns_are_taken_by_their_names() -> None:
                     scored(*tables, rows)
 
 
+def test_columns_of_each_checkpoint_are_taken_by_their_names() -> None:
+    rng = np.random.default_rng(0)
+    names, chances = list("abc"), [rng.dirichlet(np.ones(3), size=6) for _ in range(2)]
+    tables = [pd.DataFrame(rng.normal(size=(6, 3)), columns=names) for _ in range(2)]
+    given = [tables[0], tables[1][["b", "a", "c"]]]  # each checkpoint has an order of its own
+    wanted = glitchtrace.influence([part.to_numpy() for part in given], chances, LABELS).matrix()
+    other = [tables[0][["c", "b", "a"]], tables[1]]
+    found = glitchtrace.influence(given, chances, LABELS, (other, chances, LABELS)).matrix()
+    np.testing.assert_array_equal(found, wanted)
+    alone = glitchtrace.influence(given[:1], chances[:1], LABELS, (other[0], chances[:1], LABELS)).matrix()
+    np.testing.assert_array_equal(
+        alone, glitchtrace.influence(tables[0].to_numpy(), chances[0], LABELS).matrix()
+    )
+    other[1] = other[1].rename(columns={"c": "z"})
+    with pytest.raises(GlitchtraceError, match=r"validation features\[1\]: no column is named 'c'"):
+        glitchtrace.influence(given, chances, LABELS, (other, chances, LABELS))
+
+
+def test_arrays_that_change_afterwards_change_no_influence() -> None:
+    rng = np.random.default_rng(0)
+    rows, chances = rng.normal(size=(6, 3)), rng.dirichlet(np.ones(3), size=6)
+    other = (rows.copy(), torch.from_numpy(chances.copy()), LABELS)
+    wanted = glitchtrace.influence(rows.copy(), chances.copy(), LABELS).matrix()
+    found = glitchtrace.influence(rows, [chances], LABELS, (other[0], [other[1]], LABELS))
+    for part in (rows, chances, *other[:2]):
+        part[:] = 0
+    np.testing.assert_array_equal(found.matrix(), wanted)
+    np.testing.assert_allclose(found.self_influence, np.diag(wanted), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("count", "kind"), [(100_000, np.float32), (4_000, np.float64), (2_000_000, np.float32)]
+)
+def test_blocks_take_as_much_memory_as_is_said(count: int, kind: type) -> None:
+    rows, chances = np.ones((60, 1), kind), np.full((60, 2), 0.5, kind)
+    other = (np.ones((count, 1), kind), np.full((count, 2), 0.5, kind), np.zeros(count, int))
+    for _, block in glitchtrace.influence(rows, chances, [0, 1] * 30, other).blocks():
+        assert block.nbytes <= 16 * 2**20
+        break
+
+
+def test_the_memory_layout_changes_no_bit(digits: dict[str, np.ndarray]) -> None:
+    rows, p, labels = digits["X"][:150], digits["p"][:150], digits["y"][:150]
+
+    def bits(rows: object, p: object) -> tuple[np.ndarray, np.ndarray]:
+        named = {"detectors": ["jury", "mahalanobis", "knn_distance"]}
+        return (
+            glitchtrace.influence(rows, p, labels).matrix(),
+            glitchtrace.detect(rows, labels, **named)[list(named["detectors"])].to_numpy(),
+        )
+
+    wanted = bits(rows, p)
+    for layout in (np.asfortranarray, pd.DataFrame, lambda part: np.repeat(part, 2, axis=1)[:, ::2]):
+        for found, expected in zip(bits(layout(rows), layout(p)), wanted, strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_pictures_may_be_a_view(digits: dict[str, np.ndarray]) -> None:
+    pictures = (digits["X"][:20] * 255).astype(np.uint8).reshape(20, 8, 8)
+    given = {"y": digits["y"][:20], "detectors": ["picture_autoencoder"]}
+    settings = {"settings": {"picture_autoencoder": {"epochs": 1}}}
+    seen, copied = (
+        glitchtrace.detect(pictures=part, **given, **settings)
+        for part in (pictures[:, :, ::-1], pictures[:, :, ::-1].copy())
+    )
+    pd.testing.assert_frame_equal(seen, copied)
+
+
+@pytest.mark.parametrize("named", ["X", "y", "features"])
+def test_the_answer_has_the_index_of_the_table(digits: dict[str, np.ndarray], named: str) -> None:
+    rows, labels = digits["X"][:40], digits["y"][:40]
+    names = pd.Index([f"patient {number}" for number in range(40)], name="id")
+    given = {
+        "X": {"X": pd.DataFrame(rows, index=names), "y": pd.Series(labels)},  # numbered rows have no names
+        "y": {"X": pd.DataFrame(rows), "y": pd.Series(labels, index=names)},
+        "features": {"features": pd.DataFrame(rows, index=names), "y": labels},
+    }[named]
+    found = glitchtrace.detect(**given, detectors=["knn_vote"])
+    plain = glitchtrace.detect(rows, labels, detectors=["knn_vote"])
+    assert plain.index.equals(pd.RangeIndex(40))
+    pd.testing.assert_frame_equal(found, plain.set_axis(names))
+    if named != "y":
+        signals = glitchtrace.influence(next(iter(given.values())), digits["p"][:40], labels).signals("SI")
+        assert signals.index.equals(names)
+
+
+def test_detectors_leave_the_caller_s_generators_and_environment(digits: dict[str, np.ndarray]) -> None:
+    pictures = (digits["X"][:30] * 255).astype(np.uint8).reshape(30, 8, 8)
+    given = {"X": digits["X"][:30], "y": digits["y"][:30], "pictures": pictures}
+    names = ["autoencoder", "picture_autoencoder", "isolation_forest"]
+    first = glitchtrace.detect(**given, detectors=names)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    before = (random.getstate(), torch.get_rng_state().tolist(), dict(os.environ))
+    numpy_before = np.random.get_state()[1].tolist()  # noqa: NPY002
+    second = glitchtrace.detect(**given, detectors=names)
+    assert before == (random.getstate(), torch.get_rng_state().tolist(), dict(os.environ))
+    assert numpy_before == np.random.get_state()[1].tolist()  # noqa: NPY002
+    pd.testing.assert_frame_equal(first, second)
+
+
+@pytest.mark.filterwarnings("error")
+def test_one_validation_row_is_taken_without_a_warning(digits: dict[str, np.ndarray]) -> None:
+    rows, labels = digits["X"][:120], digits["y"][:120]
+    other = (digits["X"][120:121], None, digits["y"][120:121])
+    assert np.isfinite(
+        glitchtrace.detect(rows, labels, validation=other, detectors="jury_validated")["jury_validated"]
+    ).all()
+
+
+def test_a_class_that_stands_twice_is_named() -> None:
+    with pytest.raises(GlitchtraceError, match=r"^classes: 2 stands twice"):
+        glitchtrace.influence(ROWS, CHANCES, LABELS, classes=np.array([0, 2, 2]))
+
+
 def test_what_rounding_leaves_of_probabilities_is_taken_everywhere() -> None:
     rounded = CHANCES * 1.0015
     rounded[0] = [-1e-12, 0.5, 0.5]
@@ -393,10 +749,11 @@ def test_what_rounding_leaves_of_probabilities_is_taken_everywhere() -> None:
         (ROWS, CHANCES, (ROWS[:, :1], CHANCES), "validation features have 1 columns, others 2"),
         (ROWS, CHANCES, (ROWS, CHANCES[:, :2]), "validation probabilities has 2 columns for 3 classes"),
         (ROWS, [CHANCES] * 2, (ROWS, CHANCES), "validation probabilities are of 1 checkpoints, probabilities of 2"),
-        ([ROWS] * 2, [CHANCES] * 2, (ROWS, [CHANCES] * 2), "validation features are 1 arrays; give 2"),
+        ([ROWS] * 2, [CHANCES] * 2, (ROWS, [CHANCES] * 2), "validation features are 1 arrays and features 2"),
         ([ROWS] * 3, [CHANCES] * 2, (ROWS, [CHANCES] * 2), "features are 3 arrays; give 1 or 2"),
         ([ROWS, ROWS[:, :1]], [CHANCES] * 2, (ROWS, [CHANCES] * 2), "^features have 1 columns, others 2"),
         (ROWS, CHANCES, (ROWS, CHANCES * 2), "validation probabilities: row 0 sums to 2"),
+        (ROWS, [CHANCES] * 2, ([ROWS] * 2, [CHANCES] * 2), "2 arrays and features 1; give both"),
     ],
 )  # fmt: skip
 def test_parts_of_the_influence_fit_together(
@@ -424,7 +781,7 @@ def test_tables_of_any_argument_are_in_the_same_order() -> None:
         ([(torch.zeros(3, 4), torch.tensor([0.5, 1, 2]))], {}, "row 0 is 0.5"),
         ([(torch.zeros(3, 4), torch.tensor([0, 1, 3]))], {}, "row 2 is 3; with 3 classes"),
         ([(torch.zeros(3, 4), torch.tensor([0, 1]))], {}, "has 2 rows for 3 samples"),
-        ([(torch.zeros(3, 2), torch.tensor([0, 1, 2]))], {}, "does not take inputs of shape"),
+        ([(torch.zeros(3, 2), torch.tensor([0, 1, 2]))], {}, "the module fails on inputs of shape"),
         ([torch.zeros(3, 4)], {}, "no pair"),
         ([("a", "b")], {}, "no pair"),
         ([], {}, "gives no sample"),

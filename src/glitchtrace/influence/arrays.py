@@ -2,7 +2,10 @@
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,41 +55,70 @@ def factors_of_arrays(
     validation_probabilities: Any,
     validation_labels: np.ndarray,
     learning_rates: Any = None,
+    *,
+    own: bool = False,
 ) -> Factors:
     """Factors of T checkpoints from arrays.
 
     ``features`` (n, d), or one array per checkpoint where training changes them; ``probabilities`` (n, K), (T, n, K) or
     a list of T; ``labels`` (n,) columns of the probabilities; the same of the validation samples; ``learning_rates``
-    (T,) or one number, by default 1.  Raises GlitchtraceError where they do not fit together.
+    (T,) or one number, by default 1.  ``own``: nobody else writes into the arrays; others are copied, since factors are
+    read whenever influence is asked for.  Raises GlitchtraceError where they do not fit together.
     """
-    train = _part("", features, probabilities, labels)
-    validation = _part(
-        "validation ", validation_features, validation_probabilities, validation_labels, beside=train
-    )
+    keep = _as_it_is if own else _copied
+    train = _part("", features, probabilities, labels, keep)
+    other = (validation_features, validation_probabilities, validation_labels)
+    if all(map(operator.is_, other, (features, probabilities, labels))):
+        validation = train
+    else:
+        validation = _part("validation ", *other, keep, beside=train)
     rates = doors.rates(1.0 if learning_rates is None else learning_rates, len(train.probabilities))
     return Factors(learning_rates=rates, batch_size=1, train=train, validation=validation)
 
 
+def _copied(array: np.ndarray, given: Any) -> np.ndarray:
+    """A copy of an array whose memory is that of what was given; what nobody can write into (a file) stays there."""
+    root = array
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    alone = array.base is None and array is not given
+    return array if alone or not root.flags.writeable else array.copy()
+
+
+def _as_it_is(array: np.ndarray, given: Any) -> np.ndarray:
+    return array
+
+
 def _part(
-    name: str, features: Any, probabilities: Any, labels: np.ndarray, beside: Part | None = None
+    name: str,
+    features: Any,
+    probabilities: Any,
+    labels: np.ndarray,
+    keep: Callable[[np.ndarray, Any], np.ndarray],
+    beside: Part | None = None,
 ) -> Part:
     """One side of the influence, with as many checkpoints and columns as the other one has."""
     rows = len(labels)
     classes = None if beside is None else beside.probabilities[0].shape[1]
+    several = doors.of_checkpoints(probabilities, f"{name}probabilities") or [probabilities]
     seen = doors.checkpoints(probabilities, f"{name}probabilities", rows=rows, classes=classes)
-    several = doors.of_checkpoints(features, f"{name}features")
-    given = [features] if several is None else several
-    arrays = tuple(doors.features(part, f"{name}features", rows=rows) for part in given)
+    seen = tuple(map(keep, seen, several))
+    given = doors.of_checkpoints(features, f"{name}features") or [features]
+    arrays = tuple(keep(doors.features(part, f"{name}features", rows=rows), part) for part in given)
     if beside is not None and len(seen) != len(beside.probabilities):
         raise GlitchtraceError(
             f"{name}probabilities are of {len(seen)} checkpoints, probabilities of {len(beside.probabilities)}; "
             "give the same checkpoints"
         )
-    wanted = (1, len(seen)) if beside is None else (len(beside.features),)
-    if len(arrays) not in wanted:
+    if beside is None and len(arrays) not in (1, len(seen)):
         raise GlitchtraceError(
-            f"{name}features are {len(arrays)} arrays; give {' or '.join(map(str, wanted))} for these "
+            f"features are {len(arrays)} arrays; give {' or '.join(map(str, sorted({1, len(seen)})))} for these "
             f"{len(seen)} checkpoints"
+        )
+    if beside is not None and len(arrays) != len(beside.features):
+        raise GlitchtraceError(
+            f"{name}features are {len(arrays)} arrays and features {len(beside.features)}; give both once, or both "
+            "for each checkpoint"
         )
     width = (arrays if beside is None else beside.features)[0].shape[1]
     for array in arrays:
@@ -110,53 +142,47 @@ def factors_of_module(
 
     ``train`` and ``validation`` yield (inputs, labels), the same in the same order every time.  ``head``: the name of
     the last linear layer, by default the last one that there is.  ``checkpoints``: state dictionaries, by default the
-    module as it is.  The module is left in the state and the mode in which it came.  Raises GlitchtraceError where the
-    head is no linear layer or does not give the module's answer, for a loader that draws (order or samples are others
-    in another pass), and for checkpoints that are one and the same memory.
+    module as it is.  The module is left in the state and the mode in which it came, graphs that wait for their backward
+    pass stay good, and global generators stand where they stood.  Raises GlitchtraceError where the head is no linear
+    layer or does not give the module's answer, for a module whose answer for a row is no function of this row, for a
+    loader that draws (order or samples are others in another pass), and for checkpoints that are one and the same
+    memory.
     """
     import torch
 
+    from glitchtrace.training.device import global_generators_kept
+
     layer = head_layer(module, head)
-    for part, loader in (("train", train), ("validation", validation)):
-        if isinstance(loader, Iterable):
-            continue
-        if hasattr(loader, "__getitem__"):  # a data set of torch is no Iterable
-            raise GlitchtraceError(
-                f"the {part} loader is a {type(loader).__name__}, which gives single samples; "
-                "give DataLoader(it, batch_size=256)"
-            )
-        raise GlitchtraceError(f"the {part} loader is missing; give influence(module, training, validation)")
+    _check_values(module)
+    loaders = {"train": train, "validation": validation}
     states = [None] if checkpoints is None else _states(module, checkpoints)
-    before = {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}
-    modes = [(own, own.training) for own in module.modules()]
+    _check_loaders(loaders, len(states))
     passes: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {"train": [], "validation": []}
     signs: dict[str, list[bytes]] = {}
-    try:
-        module.eval()
+    # Not inference mode: what the module keeps of its first pass must serve its next training step.
+    with (
+        global_generators_kept(),
+        _generators_kept(loaders.values()),
+        _kept(module, loads=checkpoints is not None) as restore,
+        torch.no_grad(),
+    ):
         for place, state in enumerate(states):
             origin = "the module" if state is None else f"checkpoints[{place}]"
             if state is not None:
-                try:
-                    module.load_state_dict(state)
-                except (RuntimeError, TypeError, AttributeError) as error:
-                    reason = " ".join(str(error).split())
-                    raise GlitchtraceError(
-                        f"{origin} is no state of the module ({reason}); give module.state_dict()"
-                    ) from None
-            with torch.inference_mode():
-                for part, loader in (("train", train), ("validation", validation)):
-                    found, seen_signs = _pass(module, layer, loader, origin)
-                    passes[part].append(found)
-                    if signs.setdefault(part, seen_signs) != seen_signs:
-                        raise _draws(part)
-    finally:
-        module.load_state_dict(before)
-        for own, mode in modes:  # a part may be kept in another mode than the whole
-            own.training = mode
-    for part, loader in (("train", train), ("validation", validation)):
-        once = isinstance(loader, Iterator)  # cannot be asked again
-        if len(states) == 1 and not once and not _gives_again(loader, signs[part]):
-            raise _draws(part)
+                restore()  # what the module keeps beside its state is of the checkpoint before
+                _load(module, state, origin)
+            module.eval()
+            _check_batch_norm(module)
+            for part, loader in loaders.items():
+                found, seen_signs = _pass(module, layer, loader, origin, twice=not signs)
+                passes[part].append(found)
+                if signs.setdefault(part, seen_signs) != seen_signs:
+                    raise _draws(part)
+        restore()
+        for part, loader in loaders.items():
+            once = isinstance(loader, Iterator)  # cannot be asked again
+            if len(states) == 1 and not once and not _gives_again(loader, signs[part]):
+                raise _draws(part)
     parts = {part: tuple(zip(*found, strict=True)) for part, found in passes.items()}
     (features, seen, labels), (other, known, others) = parts["train"], parts["validation"]
     frozen = all(np.array_equal(features[0], array) for array in features) and all(
@@ -170,11 +196,133 @@ def factors_of_module(
         known,
         others[0],
         learning_rates,
+        own=True,
     )
+
+
+def _check_values(module: "nn.Module") -> None:
+    """Raise GlitchtraceError where a module has parameters without values."""
+    from torch.nn.parameter import is_lazy
+
+    for name, weight in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(weight):
+            raise GlitchtraceError(
+                f"the module: {name} has no shape before its first pass; pass a batch through the module"
+            )
+        if weight.is_meta:
+            raise GlitchtraceError(
+                f"the module: {name} lies on the device 'meta', without values; load the module on a real device"
+            )
+
+
+def _check_loaders(loaders: Mapping[str, Any], states: int) -> None:
+    """Raise GlitchtraceError for what is no loader, and for one that cannot be passed as often as it must be."""
+    for part, loader in loaders.items():
+        if isinstance(loader, Iterator) and (states > 1 or loaders["train"] is loaders["validation"]):
+            reason = f"{states} checkpoints need {states} passes" if states > 1 else "both parts need it"
+            raise GlitchtraceError(
+                f"the {part} loader is a {type(loader).__name__}, which can be passed once, and {reason}; "
+                "give a list of its batches or a DataLoader"
+            )
+        if isinstance(loader, Iterable):
+            continue
+        if hasattr(loader, "__getitem__"):  # a data set of torch is no Iterable
+            raise GlitchtraceError(
+                f"the {part} loader is a {type(loader).__name__}, which gives single samples; "
+                "give DataLoader(it, batch_size=256)"
+            )
+        raise GlitchtraceError(f"the {part} loader is missing; give influence(module, training, validation)")
+
+
+def _check_batch_norm(module: "nn.Module") -> None:
+    """Raise GlitchtraceError where a layer normalises by its batch although the module is in evaluation mode."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for name, layer in module.named_modules():
+        if isinstance(layer, _BatchNorm) and (layer.training or layer.running_mean is None):
+            raise GlitchtraceError(
+                f"the module: {name or 'it'} ({type(layer).__name__}) normalises by the batch in evaluation mode, so "
+                "that a row's answer depends on the others; give it running statistics (track_running_stats=True)"
+            )
+
+
+@contextmanager
+def _generators_kept(loaders: Iterable[Any]) -> Iterator[None]:
+    """Leave generators that belong to loaders as they were: each pass draws from them, shuffled or not."""
+    import torch
+
+    owners = [owner for loader in loaders for owner in (loader, getattr(loader, "sampler", None))]
+    given = [getattr(owner, "generator", None) for owner in owners]
+    before = [(own, own.get_state()) for own in given if isinstance(own, torch.Generator)]
+    try:
+        yield
+    finally:
+        for own, state in before:
+            own.set_state(state)
+
+
+@contextmanager
+def _kept(module: "nn.Module", *, loads: bool) -> Iterator[Callable[[], None]]:
+    """Leave a module as it was: parameters, buffers, attributes and modes; the function that is given does it at once.
+
+    Only tensors that were changed are written, since others may share their memory.  Their version counters are set
+    back with their values, so that a graph that waits for its backward pass finds what it has saved.  ``loads``:
+    whether states are loaded, which may hold more than tensors.
+    """
+    import torch
+    from torch.autograd.grad_mode import _unsafe_preserve_version_counter
+
+    parts = list(module.modules())
+    plain = [own for own in parts if not isinstance(own, torch.jit.ScriptModule)]
+    modes = [(own, own.training) for own in parts]
+    tables = [own.__dict__ for own in plain]
+    tables += [getattr(own, name) for own in plain for name in ("_parameters", "_buffers", "_modules")]
+    entries = [(table, dict(table)) for table in tables]
+    own_state = torch.nn.Module.get_extra_state
+    extra = [own for own in plain if loads and type(own).get_extra_state is not own_state]
+    extras = [(own, copy.deepcopy(own.get_extra_state())) for own in extra]
+    values = [*module.parameters(), *module.buffers(), *(part for _, own in entries for part in own.values())]
+    tensors = {
+        id(value): value
+        for value in values
+        if torch.is_tensor(value)
+        and value.layout == torch.strided
+        and not (value.is_inference() or value.is_meta)
+    }.values()
+    copies = [(tensor, tensor.data, tensor.detach().clone(), tensor._version) for tensor in tensors]
+
+    def restore() -> None:
+        for own, state in extras:
+            own.set_extra_state(copy.deepcopy(state))
+        for table, before in entries:
+            table.clear()
+            table.update(before)
+        for own, mode in modes:  # a part may be kept in another mode than the whole
+            own.training = mode
+        with torch.no_grad():
+            for tensor, memory, value, version in copies:
+                if tensor.data_ptr() != memory.data_ptr():
+                    tensor.data = memory
+                if tensor._version != version or not torch.equal(tensor, value):
+                    tensor.copy_(value)
+
+    with ExitStack() as versions:
+        for tensor in tensors:
+            versions.enter_context(_unsafe_preserve_version_counter(tensor))
+        try:
+            yield restore
+        finally:
+            restore()
 
 
 def _states(module: "nn.Module", given: Any) -> list[Any]:
     """The states of the checkpoints; a copy of one that lies in the memory of the module, which loads the others."""
+    if isinstance(given, str | Path):
+        raise GlitchtraceError("checkpoints: a path; give a list of state dictionaries, [torch.load(path)]")
+    if isinstance(given, Mapping):
+        raise GlitchtraceError(
+            "checkpoints: one mapping; give a list of state dictionaries, [state], or list(states.values())"
+        )
     states = list(given) if isinstance(given, Iterable) else []
     if not states:
         raise GlitchtraceError(
@@ -194,6 +342,36 @@ def _states(module: "nn.Module", given: Any) -> list[Any]:
         state if own.isdisjoint(memory) else copy.deepcopy(state)
         for state, memory in zip(states, memories, strict=True)
     ]
+
+
+def _load(module: "nn.Module", state: Any, origin: str) -> None:
+    """Load the state of a checkpoint.  Raises GlitchtraceError for what is none of this module."""
+    try:
+        module.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        remedy = _remedy(set(module.state_dict()), state)
+        raise GlitchtraceError(f"{origin} is no state of the module ({reason}); {remedy}") from None
+
+
+def _remedy(names: set[str], state: Any) -> str:
+    """What to give in place of a state that does not have these names."""
+    if isinstance(state, str | Path):
+        return "give torch.load(path)"
+    found = {name for name in state if isinstance(name, str)} if isinstance(state, Mapping) else set()
+    for name in sorted(found):
+        if isinstance(state[name], Mapping) and names & set(state[name]):
+            return f"give its entry '{name}'"
+    for longer, shorter, remedy in (
+        (found, names, "take '{}' off its names"),
+        (names, found, "put '{}' before its names"),
+    ):  # wrapped by DataParallel or torch.compile when it was saved, or now
+        first = min(shorter, default="")
+        starts = {name.removesuffix(first) for name in longer if first and name.endswith("." + first)}
+        for start in sorted(starts):
+            if longer == {start + name for name in shorter}:
+                return remedy.format(start)
+    return "give module.state_dict()"
 
 
 def _memory(state: Any) -> tuple[int, ...]:
@@ -235,6 +413,10 @@ def _sign(inputs: Any, labels: Any) -> bytes:
 def head_layer(module: "nn.Module", name: str | None = None) -> "nn.Linear":
     """The linear layer of this name, by default the last one.  Raises GlitchtraceError where there is none."""
     linear = _linear_layers(module)
+    if not linear and any(type(part).__name__ == "RecursiveScriptModule" for part in module.modules()):
+        raise GlitchtraceError(
+            "head: a scripted module shows no layers; give the module before torch.jit.script"
+        )
     wanted = name if name is not None else (list(linear)[-1] if linear else None)
     if wanted not in linear:
         raise GlitchtraceError(
@@ -250,35 +432,33 @@ def _linear_layers(module: "nn.Module") -> dict[str, "nn.Linear"]:
 
 
 def _pass(
-    module: "nn.Module", layer: "nn.Linear", loader: Iterable[Any], origin: str
+    module: "nn.Module", layer: "nn.Linear", loader: Iterable[Any], origin: str, *, twice: bool
 ) -> tuple[tuple[np.ndarray, np.ndarray, np.ndarray], list[bytes]]:
-    """Inputs of the head, class probabilities and labels of all samples of a loader, and a digest of each batch."""
+    """Inputs of the head, class probabilities and labels of all samples of a loader, and a digest of each batch.
+
+    ``twice``: pass the first batch twice.  Raises GlitchtraceError where it gets another answer.
+    """
     import torch
 
     seen: list[Any] = []
 
     def keep(_: Any, places: tuple[Any, ...], names: Mapping[str, Any], __: Any) -> None:
-        features = places[0] if places else names["input"]
-        seen.append((features, torch.nn.functional.linear(features, layer.weight, layer.bias)))
+        # A copy: another branch, the loader or a workspace may write into this memory afterwards.
+        features = (places[0] if places else names["input"]).detach().clone()
+        seen.append((features, torch.nn.functional.linear(features, layer.weight, layer.bias).detach()))
 
     place = next(module.parameters()).device
     handle = layer.register_forward_hook(keep, with_kwargs=True)
     rows, signs = [], []
     try:
         for number, batch in enumerate(loader):
-            if not isinstance(batch, list | tuple) or len(batch) != 2 or not hasattr(batch[0], "to"):
+            if not isinstance(batch, list | tuple) or len(batch) != 2 or not torch.is_tensor(batch[0]):
                 raise GlitchtraceError(
                     f"batch {number} of a loader is no pair (inputs, labels) of a tensor and its labels; give such"
                 )
             inputs, labels = batch
             seen.clear()
-            try:
-                answer = module(inputs.to(place))
-            except RuntimeError as error:
-                raise GlitchtraceError(
-                    f"batch {number}: the module does not take inputs of shape {tuple(inputs.shape)} and type "
-                    f"{inputs.dtype} ({str(error).splitlines()[0]}); give a loader of its inputs"
-                ) from None
+            answer = _answer(module, inputs, place, number)
             if len(seen) != 1:
                 raise GlitchtraceError(
                     f"head: the module passes {len(seen)} times through this layer; name a layer that it passes once"
@@ -299,6 +479,13 @@ def _pass(
                     "head: the module answers neither with the logits of this layer nor with their softmax or "
                     f"log-softmax; name the last layer of {', '.join(_linear_layers(module))}, or give arrays"
                 )
+            if number == 0 and twice:
+                _answer(module, inputs, place, number)
+                if not all(_same(*pair) for pair in zip(seen[0], seen[1], strict=True)):
+                    raise GlitchtraceError(
+                        "the module: it answers the same batch otherwise a second time, in evaluation mode; it must "
+                        "neither draw (dropout without training=self.training, noise) nor keep state from pass to pass"
+                    )
             chances = torch.softmax(logits.double(), dim=1)
             exact = logits.dtype in (torch.float32, torch.float64)
             kind = logits.dtype if exact else torch.float32  # NumPy has no bfloat16
@@ -313,6 +500,18 @@ def _pass(
         raise GlitchtraceError("a loader gives no sample; give at least one batch")
     seen_features, seen_chances, seen_labels = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     return (seen_features, seen_chances, seen_labels), signs
+
+
+def _answer(module: "nn.Module", inputs: Any, place: Any, number: int) -> Any:
+    """What a module answers to a batch, of which it is given a copy: it may work in place."""
+    try:
+        return module(inputs.to(place, copy=True))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise GlitchtraceError(
+            f"batch {number}: the module fails on inputs of shape {tuple(inputs.shape)} and type {inputs.dtype}: "
+            f"{reason[0]}; pass such a batch through the module by itself"
+        ) from error
 
 
 def _not_finite(module: "nn.Module", number: int, origin: str) -> GlitchtraceError:
@@ -351,6 +550,15 @@ def _says(answer: Any, logits: Any) -> bool:
     largest = max(1.0, float(given.abs().max()), float(wanted.abs().max()))
     same = float(apart.abs().max()) <= tolerance * largest
     return same or float((given - torch.softmax(wanted, dim=1)).abs().max()) <= tolerance
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Whether two results agree up to what the order of sums may change."""
+    import torch
+
+    tolerance = max(8 * torch.finfo(first.dtype).eps, 1e-5)
+    apart = (first.double() - second.double()).abs().max()
+    return bool(apart <= tolerance * max(1.0, float(first.double().abs().max())))
 
 
 def _whole(labels: Any) -> np.ndarray:
