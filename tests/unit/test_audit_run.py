@@ -77,6 +77,23 @@ def test_labels_of_every_form_give_the_same_verdicts(form: str) -> None:
     assert len(first & set(wrong)) >= 0.85 * len(wrong)
 
 
+@pytest.mark.parametrize("kind", ["binary", "large_binary", "fixed"])
+def test_bytes_are_the_text_that_they_hold(kind: str) -> None:
+    """As HDF5 gives text, and Parquet columns of bytes hold it."""
+    import pyarrow as pa
+
+    from glitchtrace.audit.samples import as_text
+    from glitchtrace.data import table_files
+
+    values = [b"ab", b"\xc3\xa9", None, b"x\xe9"]
+    kinds = {"binary": pa.binary(), "large_binary": pa.large_binary(), "fixed": pa.binary(2)}
+    assert table_files._as_text(pa.chunked_array([pa.array(values, kinds[kind])])).tolist() == [
+        "ab", "é", "", r"x\xe9"
+    ]  # fmt: skip
+    assert as_text(np.array(values, dtype=object)).tolist() == ["ab", "é", "", r"x\xe9"]
+    assert as_text(np.array([b"ab", b"c"])).tolist() == ["ab", "c"]
+
+
 def test_probabilities_of_ones_own_model_train_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y, wrong = noisy_wine(0.1, 2)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1))
@@ -272,6 +289,7 @@ def test_a_repaired_numeric_column_keeps_its_form(tmp_path: Path, name: str) -> 
         lambda y: np.array([float(value) for value in y], dtype=object),
         lambda y: y * 1.0,
         lambda y: np.array(["no", "malignant"])[y],
+        lambda y: np.array([b"no", b"malignant"])[y],
         lambda y: pd.Series(y, dtype="Int64"),
         lambda y: pd.Series(np.array(["no", "malignant"])[y]).astype("category"),
     ],
@@ -280,7 +298,7 @@ def test_repaired_labels_are_of_the_type_of_the_others(values: Callable[[np.ndar
     rng = np.random.default_rng(0)
     y = np.sort(rng.integers(0, 2, 200))
     p = np.where(y[:, None] == [0, 1], 0.999, 0.001)
-    if values(np.array([0, 1]))[0] == "no":
+    if values(np.array([0, 1]))[0] in ("no", b"no"):
         p = p[:, ::-1]  # classes are sorted
     wrong = np.arange(12)
     y[wrong] = 1 - y[wrong]

@@ -68,7 +68,7 @@ class Findings:
                     f"y: no label is '{unknown}', a class of the audit; give the labels audited"
                 )
             new = [known[text] for text in changed.proposed]
-        if labels.dtype.kind == "U":  # text of a fixed width
+        if labels.dtype.kind in "US":  # text of a fixed width
             labels = labels.astype(np.result_type(labels, *(np.array(text) for text in new)))
         for row, value in zip(changed.row, new, strict=True):
             labels[row] = value

@@ -599,8 +599,11 @@ def _as_text(column: Any) -> np.ndarray:
             for v, w in zip(values, whole, strict=True)
         ]
         return np.array(texts, dtype=object)
-    if pa.types.is_nested(kind) or pa.types.is_binary(kind):
+    if pa.types.is_nested(kind):
         return np.array(["" if v is None else str(v) for v in column.to_pylist()], dtype=object)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        decoded = ["" if v is None else v.decode("utf-8", "backslashreplace") for v in column.to_pylist()]
+        return np.array(decoded, dtype=object)
     try:
         found = pc.fill_null(pc.cast(column, pa.string()), "").to_numpy(zero_copy_only=False).astype(object)
     except pa.ArrowException:
