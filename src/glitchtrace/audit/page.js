@@ -28,7 +28,8 @@ function describe() {
 function decide(row, card, decision) {
   const select = card.querySelector("select");
   const before = decisions.get(row.row);
-  if (before && before.decision === decision) decisions.delete(row.row);
+  // Who presses the button after choosing a label confirms it, and takes nothing back.
+  if (before && before.decision === decision && !before.chosen) decisions.delete(row.row);
   else decisions.set(row.row, { decision, proposed: select ? select.value : row.proposed });
   paint(row, card);
   describe();
@@ -89,7 +90,7 @@ function card(row) {
     data.classes.forEach(name => select.add(new Option(name, name)));
     select.value = decisions.get(row.row)?.proposed ?? row.proposed;
     select.addEventListener("change", () => {
-      decisions.set(row.row, { decision: "accept", proposed: select.value });
+      decisions.set(row.row, { decision: "accept", proposed: select.value, chosen: true });
       paint(row, item);
       describe();
     });

@@ -187,7 +187,7 @@ def _confusion(table: "pd.DataFrame", summary: Mapping[str, Any]) -> str:
         "Which classes are confused",
         _table(
             f"Labels that seem wrong, by the label they carry and the label proposed; {min(len(pairs), _PAIRS)} of "
-            f"{len(pairs)} pairs",
+            f"{len(pairs)} pair{'s' if len(pairs) > 1 else ''}",
             ["labelled", "probably", "#rows", ""],
             rows,
         ),
