@@ -142,6 +142,7 @@ def test_links_are_followed_once_and_what_is_left_out_is_said(tmp_path: Path) ->
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(half_dark()).save(tmp_path / name)
     (folder / "a/5.heic").write_bytes(b"")
+    (folder / "empty/below").mkdir(parents=True)
     (folder / "b").symlink_to(elsewhere)
     (folder / "a/round").symlink_to(folder)
     (elsewhere / "back").symlink_to(folder / "a")
@@ -153,9 +154,14 @@ def test_links_are_followed_once_and_what_is_left_out_is_said(tmp_path: Path) ->
     hidden = "Pictures with a name or a folder that begins with a dot are left out"
     assert f"{hidden}: 3 (the first: .ipynb_checkpoints/3.png)." in told
     assert "Files that do not end as a picture that is read are left out: 2 (the first: a/5.heic)." in told
+    assert "Class folders without pictures are left out: 1 (the first: empty)." in told
+    assert "Class folders" not in " ".join(read_folder(folder, labelled=False).notes)
     some = read_folder(folder, {"a/1.png": "x", "a/.2.png": "y"})
     assert some.labels == ("y", "x")
     assert some.notes[0].endswith("not stand in the labels file are left out: 4 (the first: a/gone.png).")
+    for path in (f"{folder.as_posix()}/b/4.png", "pictures/b/4.png"):
+        with pytest.raises(GlitchtraceError, match=r"begin in this folder: write b/4\.png$"):
+            read_folder(folder, {path: "x"})
     with pytest.raises(GlitchtraceError, match=r"names a/5\.heic, which is no picture"):
         read_folder(folder, {"a/5.heic": "x"})
 

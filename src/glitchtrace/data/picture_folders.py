@@ -71,9 +71,12 @@ def read_folder(
         missing = sorted(labels.keys() - {written(file) for file in pictures})
         if missing:
             what = f"no picture ({', '.join(SUFFIXES)})" if missing[0] in every else "not in the folder"
+            # As of a path that begins at the root, or with the name of the folder.
+            meant = next((file for file in pictures if missing[0].endswith(f"/{written(file)}")), None)
             raise GlitchtraceError(
                 f"{folder}: the labels file names {missing[0]}, which is {what} "
                 f"({len(missing)} of {len(labels)} are not); correct its paths, which begin in this folder"
+                + (f": write {meant}" if meant else "")
             )
         lost = [file for file in found if written(file) not in labels]
         found = [file for file in pictures if written(file) in labels]
@@ -87,6 +90,9 @@ def read_folder(
                 "(an audit also takes --labels FILE)"
             )
         notes += _left_out("Pictures with a name or a folder that begins with a dot", hidden)
+        folders = {path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != "."}
+        empty = sorted(folders - {file.partition("/")[0] for file in found})
+        notes += _left_out("Class folders without pictures", empty if labelled else ())
     other = [file for file in every if "/." not in f"/{file}" and Path(file).suffix.lower() not in SUFFIXES]
     notes += _left_out("Files that do not end as a picture that is read", other)
     return Pictures(folder, tuple(found), tuple(named), tuple(notes))
