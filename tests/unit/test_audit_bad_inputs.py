@@ -235,6 +235,19 @@ def test_a_column_of_a_frame_may_have_a_number_for_a_name(
     assert glitchtrace.audit(frame, label=1, time=place).times.tolist() == [5, 5, 7, 7]
 
 
+def test_a_stated_point_above_decimal_commas_is_refused(tmp_path: Path) -> None:
+    rows = [f"{n},25;{'ab'[n % 2]};{n % 7}" for n in range(80)]
+    (tmp_path / "t.csv").write_text("\n".join(["size;y;count", *rows]))
+    with pytest.raises(
+        GlitchtraceError, match=r"decimal is '\.', but the numbers of size have a decimal comma"
+    ):
+        read(tmp_path / "t.csv", Settings(label="y", decimal="."))
+    for settings in (Settings(label="y"), Settings(label="y", decimal=",")):
+        assert [column.name for column in read(tmp_path / "t.csv", settings).columns] == ["size", "count"]
+    dropped = read(tmp_path / "t.csv", Settings(label="y", decimal=".", drop="size"))
+    assert [column.name for column in dropped.columns] == ["count"]
+
+
 def test_labels_of_any_kind_are_read() -> None:
     for y in (
         torch.tensor(LABELS, dtype=torch.bfloat16), pd.Series(LABELS, dtype="Int64"), LABELS.astype(object),

@@ -20,6 +20,11 @@ TABLE = """age;price;when;colour;smokes;nurse;y
 """
 
 
+MEASURED = "a;b;c;d\n" + "".join(
+    f"{n},5;{'xy'[n % 2]};-{n / 7:.4f};{n * n}\n".replace(".", ",") for n in range(60)
+)
+
+
 def read(name, path, **settings):
     defaults = {key: each["default"] for key, each in registry.card("dataset", name)["settings"].items()}
     return registry.load("dataset", name).read({**defaults, "path": str(path), **settings})
@@ -72,6 +77,16 @@ def test_large_neighbours_stay_apart(tmp_path, column, distinct):
         (TABLE, {}, "which column is the label"),
         (TABLE, {"label": "z"}, "no column 'z' for label"),
         (TABLE, {"label": "y", "leave_out": ["z"]}, "no column 'z' for leave_out"),
+        (TABLE, {"label": "y", "leave_out": ["age", 6]}, "'y' is both the label and under leave_out"),
+        (TABLE, {"label": "-1"}, r"no column '-1' \(by position 0 to 6\) for label"),
+        (TABLE, {"label": "7"}, r"no column '7' \(by position 0 to 6\) for label"),
+        (
+            MEASURED,
+            {"label": "b", "decimal": "."},
+            "decimal is '.', but the numbers of a, c have a decimal comma",
+        ),
+        (MEASURED, {"label": "c"}, "column 'c' holds numbers, 60 different ones in 60 rows, and no classes"),
+        (MEASURED, {"label": "d"}, "column 'd' holds numbers, 60 different ones"),
         ("x,y\n1,a\n2,\n3,b\n", {"label": "y"}, "column 'y': line 3 has no label"),
         ("x,y\n1,a\n1,b\n", {"label": "y"}, "no column of numbers"),
         ("x,y\n" + "1,a\n2,b\n" * 60 + "oops,a\n", {"label": "y"}, "line 122 holds 'oops'"),
@@ -82,6 +97,19 @@ def test_a_fault_of_a_table_is_one_line(tmp_path, text, settings, message):
     with pytest.raises(GlitchtraceError, match=message) as caught:
         read("table_file", tmp_path / "t.csv", **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_a_stated_decimal_sign_is_taken_where_numbers_allow_it(tmp_path):
+    """Commas of thousands are no decimal commas, text may hold commas, and a column may be left out."""
+    (tmp_path / "m.csv").write_text(MEASURED)
+    found, stated = (read("table_file", tmp_path / "m.csv", label="b", decimal=sign) for sign in (None, ","))
+    assert found.columns == stated.columns == ("a", "c", "d")
+    np.testing.assert_array_equal(found.features, stated.features)
+    left = read("table_file", tmp_path / "m.csv", label="b", decimal=".", leave_out=["a", "c"])
+    assert left.columns == ("d",)
+    rows = [f"{n},{n % 10}00;{'xy'[n % 2]};{n % 5}.5;{n % 3},x" for n in range(1, 61)]
+    (tmp_path / "t.csv").write_text("\n".join(["a;b;c;d", *rows]))
+    assert read("table_file", tmp_path / "t.csv", label="b", decimal=".").columns == ("c", "d")
 
 
 def test_arrays_are_read_by_name(tmp_path):

@@ -295,6 +295,9 @@ def from_table(table: Table, settings: Settings) -> Samples:
                 )
     dropped = {table.resolve(name, "drop") for name in settings.columns_of("drop")}
     texts = {table.resolve(name, "text") for name in settings.columns_of("text")}
+    if settings.decimal:
+        used = [name for name in table.names if name not in (*special.values(), *dropped, *texts)]
+        table_files.check_decimal(table, used)
     notes: list[str] = []
     if table.dialect.delimiter:
         sign = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}.get(table.dialect.delimiter)

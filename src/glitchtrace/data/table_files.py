@@ -65,6 +65,7 @@ _PAIRS = 20
 _SHARE = 0.5  # of its cells that make a column look like numbers, and so many of them differ
 _DIFFERENT = 10
 _UNITS = "%€$£ "
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 _LINES = ("a,b\n1,2\n", "\u2603,é\n")  # that an encoding of text files must be able to write
 
 
@@ -142,7 +143,10 @@ class Table:
         if re.fullmatch(r"\d+", str(column)) and int(column) < len(self.names):
             return self.names[int(column)]
         known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
-        raise GlitchtraceError(f"{self.name}: there is no column '{column}' for {option}; columns: {known}")
+        last = f" (by position 0 to {len(self.names) - 1})" if re.fullmatch(r"-?\d+", str(column)) else ""
+        raise GlitchtraceError(
+            f"{self.name}: there is no column '{column}'{last} for {option}; columns: {known}"
+        )
 
     def place(self, row: int) -> str:
         """Where a row stands, for a message: its line, or its position from 0 where there are no lines."""
@@ -643,6 +647,34 @@ def typed(name: str, column: Any, decimal: str = ".", role: Role | None = None) 
     if role is None and (pa.types.is_struct(kind) or pa.types.is_binary(kind) or pa.types.is_map(kind)):
         return Column(name, "unusable", nothing)
     return _typed_text(name, _as_text(column), decimal, role, pa.types.is_dictionary(kind))
+
+
+def check_decimal(table: Table, columns: Iterable[str]) -> None:
+    """Raise GlitchtraceError where columns are numbers with a decimal comma in a table that is read by the point.
+
+    Of a sign that was stated; one that was found is that of most cells.  ``1,234`` alone may be a thousand.
+    """
+    if table.dialect.decimal != "." or not table.dialect.delimiter:
+        return
+    found = [name for name in columns if _has_decimal_commas(table.text(name))]
+    if found:
+        raise GlitchtraceError(
+            f"{table.name}: decimal is '.', but the numbers of {', '.join(found[:8])}"
+            f"{', …' if len(found) > 8 else ''} have a decimal comma; set decimal to ',', or leave these columns out"
+        )
+
+
+def _has_decimal_commas(cells: np.ndarray) -> bool:
+    """Whether cells are numbers by the comma and are none by the point."""
+    counts = Counter(cell for cell in map(str.strip, cells) if not _is_missing(cell))
+
+    def strange(sign: str) -> int:
+        return sum(count for cell, count in counts.items() if np.isnan(_number(cell, sign)))
+
+    most = _ODD_SHARE * counts.total()
+    if strange(".") <= most or strange(",") > most:
+        return False
+    return any("," in cell and not _THOUSANDS.fullmatch(cell) for cell in counts)
 
 
 def _number_the_rows(values: np.ndarray) -> bool:

@@ -20,7 +20,7 @@ from glitchtrace.data import doors
 from glitchtrace.data.picture_folders import SUFFIXES, read_folder, squares
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import checksum, read_arrays
-from glitchtrace.data.table_files import Column, Dialect, read_table, used_as_text
+from glitchtrace.data.table_files import Column, Dialect, check_decimal, read_table, used_as_text
 from glitchtrace.data.tables import MISSING, standardised
 
 KIND = "dataset"
@@ -96,12 +96,13 @@ CARDS = {
             },
             "label": {
                 "type": ["string", "integer", "null"],
+                "minimum": 0,
                 "description": "The column of classes: its name, or its position from 0.",
                 "default": None,
             },
             "leave_out": {
                 "type": "array",
-                "items": {"type": ["string", "integer"]},
+                "items": {"type": ["string", "integer"], "minimum": 0},
                 "description": "Columns that no model may see.",
                 "default": [],
             },
@@ -171,7 +172,14 @@ def read_table_file(settings: Mapping[str, Any]) -> Pool:
     dialect = Dialect(settings["delimiter"], settings["encoding"], settings["decimal"])
     table = read_table(path, dialect, str(settings["label"]))
     label = table.resolve(settings["label"], "label")
-    skipped = {label, *(table.resolve(column, "leave_out") for column in settings["leave_out"])}
+    left = {table.resolve(column, "leave_out") for column in settings["leave_out"]}
+    if label in left:
+        raise GlitchtraceError(
+            f"{path}: column '{label}' is both the label and under leave_out; take it out of one"
+        )
+    skipped = {label, *left}
+    if settings["decimal"]:
+        check_decimal(table, [name for name in table.names if name not in skipped])
     columns: dict[str, np.ndarray] = {}
     categories: dict[str, tuple[str, ...]] = {}
     left_out = []
@@ -201,6 +209,7 @@ def read_table_file(settings: Mapping[str, Any]) -> Pool:
     if not columns:
         raise GlitchtraceError(f"{path}: no column of numbers or categories beside the label; add one")
     labels, classes = _labels(table.text(label), f"{path}: column '{label}'", table.place)
+    _refuse_numbers(table.column(label), labels, len(classes), path)
     return Pool(
         features=np.stack(list(columns.values()), axis=1).astype(np.float32),
         labels=labels,
@@ -210,6 +219,18 @@ def read_table_file(settings: Mapping[str, Any]) -> Pool:
         categories=categories,
         checksums={Path(path).name: checksum(Path(path), "sha256")},
     )
+
+
+def _refuse_numbers(column: Column, labels: np.ndarray, classes: int, path: str) -> None:
+    """Raise GlitchtraceError where a label is a column of measured numbers: some value is there once."""
+    if column.role != "numeric" or np.bincount(labels).min() > 1:
+        return
+    whole = (column.values == np.round(column.values)).all()
+    if not whole or 2 * classes > len(labels):
+        raise GlitchtraceError(
+            f"{path}: column '{column.name}' holds numbers, {classes} different ones in {len(labels)} rows, and no "
+            "classes; set datasets.*.label to a column of classes"
+        )
 
 
 def _numbers(column: Column) -> dict[str, np.ndarray]:
