@@ -191,11 +191,24 @@ def check(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
                 registry.chosen(kind, config.get(spec["listed"]) or "default")
             except GlitchtraceError as error:
                 raise GlitchtraceError(f"{spec['listed']}: {error}") from None
+            _check_choice(kind, spec["listed"], config.get(spec["listed"]) or "default")
+
+
+def _check_choice(kind: str, key: str, choice: str | Sequence[str]) -> None:
+    """Raise KeyedError where a group holds another part of a choice: the same set would have files of its own."""
+    if isinstance(choice, str):
+        return
+    for group in {"default", "all"} & {*choice}:
+        held = {*registry.chosen(kind, group), *(["default"] if group == "all" else [])} - {group}
+        for place, name in enumerate(choice):
+            if name in held:
+                problem = f"{key}[{place}]: '{name}' is in '{group}'; leave it out"
+                raise study_files.KeyedError(problem, (key, place))
 
 
 def _check_blocks(config: Mapping[str, Any]) -> None:
     """Check names and ratios of all blocks; an error leads to the value."""
-    ratios: list[object] = []
+    ratios: dict[object, None] = {}
     for key in registry.blocks():
         for position, block in enumerate(config.get(key) or ()):
             for axis, values in block.items():
@@ -204,13 +217,12 @@ def _check_blocks(config: Mapping[str, Any]) -> None:
                 for place, value in enumerate(values):
                     try:
                         if axis == "ratios":
-                            ratios.append(value)
-                            grid.check_ratios([value])
+                            grid.check_ratios([*ratios, value])
+                            ratios[value] = None
                         else:
                             grid.check_names([{axis: [value]}], registry.tables())
                     except GlitchtraceError as error:
                         raise study_files.KeyedError(str(error), (key, position, axis, place)) from None
-    grid.check_ratios(ratios)
 
 
 def _check_effects(config: Mapping[str, Any]) -> None:
