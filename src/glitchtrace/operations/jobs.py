@@ -48,11 +48,18 @@ def options(study: str | None) -> list[str]:
 
 
 # Snakemake's summary with what it does not say, from the same plan: the files and wildcards of each job, in an order
-# in which they can run.
+# in which they can run.  It leaves nothing: no log, and where nothing was run yet no folder .snakemake.
 _LISTING = """
-import json
+import json, pathlib, tempfile
 from snakemake.cli import main
 from snakemake.dag import DAG
+from snakemake.logging import LoggerManager
+from snakemake.persistence import PersistenceBase
+LoggerManager.setup_logfile = lambda *_, **__: None
+begin = PersistenceBase.__init__
+def begun(self, **settings):
+    begin(self, **settings if pathlib.Path(".snakemake").is_dir() else {**settings, "path": pathlib.Path(aside)})
+PersistenceBase.__init__ = begun
 summary = DAG.summary
 async def listed(dag, detailed=False):
     async for line in summary(dag, detailed):
@@ -61,7 +68,8 @@ async def listed(dag, detailed=False):
         for job in sorted(level, key=lambda job: (job.rule.name, [str(file) for file in job.output])):
             yield json.dumps([job.rule.name, [str(file) for file in job.output], dict(job.wildcards_dict)])
 DAG.summary = listed
-main()
+with tempfile.TemporaryDirectory() as aside:
+    main()
 """
 
 
