@@ -108,6 +108,42 @@ def test_probabilities_of_ones_own_model_train_nothing(monkeypatch: pytest.Monke
     assert "your model" in found.summary["facts"]["judges"]
 
 
+@pytest.mark.parametrize("kind", ["constant", "random", "shuffled", "reversed", "turned"])
+def test_probabilities_that_do_not_tell_the_labels_judge_none(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    classes = 3 if kind == "turned" else 2
+    y = rng.integers(0, classes, 300)
+    y[:24] = (y[:24] + 1) % classes
+    sure = 0.1 + 0.7 * np.eye(3)[:classes, :classes]
+    sure /= sure.sum(axis=1, keepdims=True)
+    p = {
+        "constant": np.full((300, classes), 1 / classes),
+        "random": rng.dirichlet(np.ones(classes), 300),
+        "shuffled": sure[rng.permutation(y)],
+        "reversed": sure[1 - y],
+        "turned": sure[(y + 1) % classes],
+    }[kind]
+    found = glitchtrace.audit(rng.normal(size=(300, 2)), y, probabilities=p, gain_repeats=0)
+    assert found.issues.suspicion[found.issues.verdict == "clean"].isna().all()
+    assert found.summary["counts"]["mislabelled"] == 0
+    assert found.summary["wrong_labels"] is None
+    why = found.summary["facts"]["unjudged"]
+    assert "your probabilities say no more of the labels" in why
+    assert ("columns in another order" in why) == (kind in ("reversed", "turned"))
+
+
+@pytest.mark.parametrize(("share", "judged"), [(0.0, True), (0.3, True), (0.5, False)])
+def test_sure_probabilities_judge_labels_that_are_often_wrong(share: float, judged: bool) -> None:
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 400)
+    p = np.eye(2)[y]
+    y = np.where(
+        rng.random(400) < share, 1 - y, y
+    )  # far greater loss than the entropy, and not for want of sense
+    found = glitchtrace.audit(rng.normal(size=(400, 2)), y, probabilities=p, gain_repeats=0)
+    assert ("unjudged" not in found.summary["facts"]) == judged
+
+
 def test_a_frame_of_probabilities_is_taken_by_names_and_index(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(30, 2)), rng.choice(["a", "b", "c"], 30)

@@ -16,7 +16,14 @@ from glitchtrace.audit.cross_fit import (
     predict_again,
     strata_of,
 )
-from glitchtrace.audit.judgement import Judgement, judge, judge_by_jury, jury_sits
+from glitchtrace.audit.judgement import (
+    Judgement,
+    calibrated_loss,
+    judge,
+    judge_by_jury,
+    jury_sits,
+    likeliest_order,
+)
 from glitchtrace.audit.learners import floored, learners, predict
 from glitchtrace.audit.numbers import Even, judge_numbers
 from glitchtrace.audit.representation import Representation
@@ -237,6 +244,17 @@ def _classes(
     seen = np.ones(len(rows), dtype=bool)
     if samples.probabilities is not None:
         experts["your model"] = floored(samples.probabilities[rows][:, used])
+        given, limit = experts["your model"], _LEARNABLE * _entropy(y)
+        if calibrated_loss(given, y, classes, fold[rows], settings.seed) > limit:
+            facts["unjudged"] = (
+                "your probabilities say no more of the labels than the shares of the classes do"
+            )
+            turned = given[:, likeliest_order(given, y)]
+            if calibrated_loss(turned, y, classes, fold[rows], settings.seed) <= limit:
+                facts["unjudged"] += (
+                    ", but would with their columns in another order: name the columns of a table by the classes"
+                )
+            return _Labels.nothing(n, whole), fold
         facts["judges"] = "your model's probabilities; nothing was trained"
         found = judge(experts, y, classes, settings.max_false, settings.seed)
     elif views is None:

@@ -16,6 +16,7 @@ from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.jury.promise import DRAWS, largest_by_posterior, paired_steps, with_odd
 
 _FITTED_ROWS = 50_000
+_CALIBRATED_ROWS = 5000  # decide whether given probabilities say anything of the labels
 _PRIOR = 1e-3
 _JURY_ROWS, _JURY_CLASSES = (1000, 200_000), 1000
 
@@ -74,6 +75,35 @@ def judge(
         dict(zip(names, np.exp(theta[: len(names)]).round(4).tolist(), strict=True)),
         "It holds where wrong labels do not follow pairs of classes.",
     )  # fmt: skip
+
+
+def calibrated_loss(p: np.ndarray, y: np.ndarray, classes: int, fold: np.ndarray, seed: int) -> float:
+    """The mean loss of labels (n,) in nats by probabilities (n, K) that are made to fit the labels of other folds.
+
+    Logarithms are scaled by w ≥ 0 and shifted by class.  A model that is sure of the truth loses much where labels are
+    wrong, and one that learnt from them does not: like this they compare.
+    """
+    rows = np.arange(len(y))
+    if len(y) > _CALIBRATED_ROWS:
+        rows = np.sort(generator(seed, "audit calibrated").choice(len(y), _CALIBRATED_ROWS, replace=False))
+    z, y, fold = _levels(p)[None, rows], y[rows], fold[rows]
+    losses = np.zeros(len(y))
+    for number in np.unique(fold):
+        own = fold == number
+        if not own.all():
+            theta = _fit(z[:, ~own], y[~own], classes, share=0.0)
+            losses[own] = -_parts(z[:, own], y[own], theta, 0.0)[0]
+    return float(losses.mean())
+
+
+def likeliest_order(p: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The order (K,) of the columns of probabilities (n, K) that gives the labels (n,) most."""
+    from scipy.optimize import linear_sum_assignment
+
+    given = np.zeros((p.shape[1],) * 2)
+    np.add.at(given, y, p)
+    order: np.ndarray = linear_sum_assignment(-given)[1]
+    return order
 
 
 def jury_sits(rows: int, classes: int) -> bool:
