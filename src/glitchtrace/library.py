@@ -451,7 +451,7 @@ def _coded(
     """Labels as columns (n,), the label of each column (K,), and tables of probabilities with columns in this order.
 
     Columns that are named by the labels are taken by their names, others in the order of ``classes``, by default that
-    of the sorted labels.
+    of the sorted labels.  Raises GlitchtraceError as ``doors.names_of``.
     """
     own = doors.labels(given, name)[1]
     if classes is None:

@@ -603,8 +603,15 @@ def test_named_columns_are_taken_by_their_names() -> None:
             )  # fmt: skip
 
         plain = scored(chances, chances, chances, chances, rows)
-        for tables in ((mixed, named, chances, mixed), (chances, mixed, mixed, named), (mixed,) * 4):
+        for tables in ((named, named, chances, named), (named, mixed, mixed, named), (mixed,) * 4):
             pd.testing.assert_frame_equal(scored(*tables, rows[["v", "u"]]), plain)
+        for tables in (
+            (mixed, named, chances, mixed),
+            (chances, mixed, mixed, named),
+            (mixed, mixed, mixed, chances),
+        ):
+            with pytest.raises(GlitchtraceError, match="have no names, and those of"):
+                scored(*tables, rows)
         found = glitchtrace.influence(rows, mixed, labels, (rows[["v", "u"]], [named], labels))
         wanted = glitchtrace.influence(rows, chances, labels)
         np.testing.assert_array_equal(found.matrix(), wanted.matrix())
@@ -613,7 +620,7 @@ def test_named_columns_are_taken_by_their_names() -> None:
             named.rename(columns={own[1]: "none"}),
             mixed.set_axis([own[0], own[0], own[1]], axis=1),
         ):
-            for tables in ((wrong, named, named, named), (chances, wrong, chances, chances),
+            for tables in ((wrong, named, named, named), (named, wrong, chances, chances),
                            (named, named, wrong, named), (named, named, named, wrong)):  # fmt: skip
                 with pytest.raises(GlitchtraceError, match=r"no column is named|two columns are named"):
                     scored(*tables, rows)

@@ -189,13 +189,29 @@ def in_order(
 
 
 def names_of(own: np.ndarray, **given: Any) -> np.ndarray | None:
-    """The sorted names of the columns of the first table that is named by labels, (K,); None where none is."""
-    for several, part in given.items():
-        for name, table in _tables(part, several).items():
-            named = named_columns(table, own.tolist(), name)
-            if named is not None:
-                return labels(named, f"columns of {name}")[1]
-    return None
+    """The sorted names of the columns of the first table that is named by labels, (K,); None where none is.
+
+    Raises GlitchtraceError where such a table has another order and stands beside an array, whose columns have none.
+    """
+    parts = {name: table for several, part in given.items() for name, table in _tables(part, several).items()}
+    named = {name: named_columns(table, own.tolist(), name) for name, table in parts.items()}
+    named = {name: columns for name, columns in named.items() if columns is not None}
+    if not named:
+        return None
+    first = next(iter(named))
+    found = labels(named[first], f"columns of {first}")[1]
+    moved = [name for name, columns in named.items() if columns != found.tolist()]
+    bare = [
+        name
+        for name, table in parts.items()
+        if name not in named and table is not None and list(getattr(table, "columns", ())) != found.tolist()
+    ]
+    if moved and bare:
+        raise GlitchtraceError(
+            f"{bare[0]}: its columns have no names, and those of {moved[0]} name the classes in another order than "
+            "the sorted one; name both, or give classes="
+        )
+    return found
 
 
 def _tables(given: Any, name: str) -> dict[str, Any]:
