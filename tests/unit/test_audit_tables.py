@@ -1,5 +1,6 @@
 """Tables of the user's own: what is found of a file, and what is said of a bad one."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glitchtrace.audit.cleaning import Repairs
+from glitchtrace.audit.cleaning import Repairs, reviewed
 from glitchtrace.audit.cleaning import write as write_cleaned
 from glitchtrace.audit.samples import Samples, check_probabilities, from_arrays, load_probabilities, read
 from glitchtrace.audit.settings import Settings
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.data.table_files import Dialect, from_frame, read_table
+from glitchtrace.data.table_files import Dialect, from_frame, read_table, typed
 
 ROWS = [
     ("1,5", "red", "2024-01-05"),
@@ -388,7 +389,8 @@ def test_few_rows_may_be_measured_as_one_two_three(tmp_path: Path) -> None:
     [
         ([f"{row * 1.5:.1f}" if row % 10 else "n.d." for row in range(300)], "'n.d.' (30)"),
         ([f"{row % 40}.5" if row % 10 else "n.d." for row in range(300)], "'n.d.' (30)"),
-        ([f"{row % 40}.5%" for row in range(300)], "'0.5%' (8)"),
+        ([f"{row % 40}.5{'%€'[row % 2]}" for row in range(300)], "not all written in one way"),
+        ([f"10.0.{row % 7}.{row % 250}" for row in range(300)], None),
         ([f"{row % 40}.5" if row % 100 else "n.d." for row in range(300)], None),
         ([str(row % 5) if row % 10 else "x" for row in range(300)], None),
         (["abc"[row % 3] for row in range(300)], None),
@@ -401,6 +403,98 @@ def test_what_keeps_a_column_from_being_one_of_numbers_is_named(
         note for note in rows_of(tmp_path, x=cells).notes if "Most cells of column 'x' are numbers" in note
     ]
     assert (words in said[0]) if words else not said
+
+
+def _amounts(form: str) -> list[str]:
+    rng = np.random.default_rng(3)
+    amounts = np.exp(rng.normal(7, 1.5, 300)).round(2) * np.where(np.arange(300) % 9, 1, -1)
+    told = [f"{amount:,.2f}" for amount in amounts]
+    swapped = [text.translate(str.maketrans(",.", ".,")) for text in told]
+    whole = [text.partition(".")[0] for text in told]
+    return {
+        "1,234.56": told,
+        "1.234,56": swapped,
+        "1,234": whole,
+        "1 234,56": [text.replace(".", " ") for text in swapped],
+        "1\u202f234,56": [text.replace(".", "\u202f") for text in swapped],
+        "1'234.56": [text.replace(",", "'") for text in told],
+        "-$1,234.56": [f"-${text[1:]}" if text[0] == "-" else f"${text}" for text in told],
+        "1.234,56 €": [f"{text} €" for text in swapped],
+        "12.3%": [f"{amount:.1f}%" for amount in amounts],
+        "12,3 %": [f"{amount:.1f} %".replace(".", ",") for amount in amounts],
+    }[form]
+
+
+_FORMS = [
+    "1,234.56", "1.234,56", "1,234", "1 234,56", "1\u202f234,56",
+    "1'234.56", "-$1,234.56", "1.234,56 €", "12.3%", "12,3 %",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", _FORMS)
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_numbers_with_separators_and_signs_are_read_and_written_back(form: str, decimal: str) -> None:
+    cells = _amounts(form)
+    point = "," if form in ("1.234,56", "1 234,56", "1\u202f234,56", "1.234,56 €", "12,3 %") else "."
+    if form in ("1,234", "12.3%"):  # of which the decimal sign of the file decides
+        decimal = point
+    expected = np.array([float(re.sub(f"[^-0-9{point}]", "", text).replace(",", ".")) for text in cells])
+    cells[7], expected[7] = "see notes", np.nan
+    column = typed("x", pa.chunked_array([pa.array(cells)]), decimal)
+    assert column.role == "numeric"
+    assert column.odd == {7: "see notes"}
+    np.testing.assert_array_equal(column.values, expected)
+    assert "is read as numbers with" in column.note
+    for row, text in enumerate(cells):
+        assert row == 7 or column.writing.text(column.writing.plain(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("cells", "decimal", "value"),
+    [
+        (["1,234", "850"], ".", 1234.0),
+        (["1.234", "850"], ",", 1234.0),
+        (["1.234", "850"], ".", 1.234),
+        (["1,234", "850"], ",", 1.234),
+        (["1.234", "0.850"], ",", 1.234),
+        (["1.234", "1.234.567"], ".", 1234.0),
+    ],
+)
+def test_the_decimal_sign_of_the_file_says_what_the_other_divides(
+    cells: list[str], decimal: str, value: float
+) -> None:
+    column = typed("x", pa.chunked_array([pa.array(cells * 20)]), decimal)
+    assert column.role == "numeric"
+    assert column.values[0] == value
+
+
+def test_a_numeric_target_keeps_its_writing(tmp_path: Path) -> None:
+    rows = [f'{row * 7 % 11}.5,"{cell}"' for row, cell in enumerate(_amounts("-$1,234.56"))]
+    samples = read(write(tmp_path, "x,y\n" + "\n".join(rows) + "\n"), Settings(label="y"))
+    assert samples.numeric
+    assert samples.written(np.array([1234.5, -12.0])) == ["$1,234", "-$12"]
+    for proposed, new in (
+        ("1234.5", "$1,234.5"),
+        ("$1,234.50", "$1,234.50"),
+        ("-12", "-$12"),
+        (".5", "$0.5"),
+        ("1e4", "$10,000"),
+    ):
+        (tmp_path / "list.csv").write_text(f'row,action,proposed\n3,relabel,"{proposed}"\n')
+        assert reviewed(tmp_path / "list.csv", samples, samples.digest).labels == {3: new}
+    cleaned = write_cleaned(samples, Repairs({3: "$1,234.50"}, frozenset(), {}), tmp_path, "cleaned")
+    before, after = ((tmp_path / name).read_text().splitlines() for name in ("t.csv", cleaned.name))
+    assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == [
+        (before[4], f'{before[4].partition(",")[0]},"$1,234.50"')
+    ]
+
+
+def test_a_target_with_hardly_any_number_is_refused(tmp_path: Path) -> None:
+    labels = [f"about {row}" if row % 3 else f"{row}.5" for row in range(60)]
+    with pytest.raises(
+        GlitchtraceError, match=r"80 of 120 labels in column 'y' are no finite numbers: 'about 1' \(2\)"
+    ):
+        labelled(tmp_path, labels, task="numbers")
 
 
 def test_a_column_that_tells_the_label_is_named(tmp_path: Path) -> None:

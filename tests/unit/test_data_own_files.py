@@ -109,7 +109,7 @@ def test_a_stated_decimal_sign_is_taken_where_numbers_allow_it(tmp_path):
     assert left.columns == ("d",)
     rows = [f"{n},{n % 10}00;{'xy'[n % 2]};{n % 5}.5;{n % 3},x" for n in range(1, 61)]
     (tmp_path / "t.csv").write_text("\n".join(["a;b;c;d", *rows]))
-    assert read("table_file", tmp_path / "t.csv", label="b", decimal=".").columns == ("c", "d")
+    assert read("table_file", tmp_path / "t.csv", label="b", decimal=".").columns == ("a", "c", "d")
 
 
 def test_arrays_are_read_by_name(tmp_path):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -292,7 +293,11 @@ def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
             )
         row, action = int(text), columns["action"][number].strip().lower() or "keep"
         for name, true in (("id", str(samples.ids[row])), ("observed", observed[row])):
-            if name in columns and not _alike(columns[name][number], true):
+            # A spreadsheet takes signs and separators from a number.
+            bare = samples.writing.plain(true) if name == "observed" else ""
+            if name in columns and not any(
+                _alike(columns[name][number], each) for each in (true, bare or true)
+            ):
                 raise GlitchtraceError(
                     f"{place}: {name} is '{columns[name][number][:40]}' where row {row} of the data has "
                     f"'{true[:40]}'; give the folder of the audit that wrote the list, --audit FOLDER, or correct it"
@@ -358,9 +363,12 @@ def _new_label(text: str, samples: Samples, place: str) -> str:
         if value not in samples.class_names:
             raise GlitchtraceError(f"{place}: '{value[:40]}' is no class of the data; correct it")
         return value
-    number = table_files._number(value, samples.decimal)
-    if number != number:
-        raise GlitchtraceError(f"{place}: '{value[:40]}' is no number; correct it")
+    writing = samples.writing
+    if not writing.plain(value):  # a bare number, or one with a decimal point, is written as the column is
+        number = table_files._number(value, writing.decimal)
+        if number != number:
+            raise GlitchtraceError(f"{place}: '{value[:40]}' is no number; correct it")
+        value = value if writing.bare else writing.text(f"{Decimal(value.replace(writing.decimal, '.')):f}")
     if samples.table is not None and samples.table.stored is not None:
         kind = samples.table.cells.column(samples.label_column).type
         try:
@@ -369,7 +377,7 @@ def _new_label(text: str, samples: Samples, place: str) -> str:
             raise GlitchtraceError(
                 f"{place}: '{value[:40]}' is no {kind} as column '{samples.label_column}' holds; correct it"
             ) from None
-    return value.replace(".", samples.decimal)
+    return value.replace(".", writing.decimal) if writing.bare else value
 
 
 def neutral(value: object) -> str:

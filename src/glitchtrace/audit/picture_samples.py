@@ -47,7 +47,7 @@ def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
     return Samples(
         "pictures", str(path), ids, np.arange(len(pictures)), digest_of(ids, observed, _content(pictures)),
         found.labels, found.class_names, found.numbers, pictures=pictures, odd=found.odd,
-        notes=(*pictures.notes, *found.notes), order_told=found.order_told,
+        notes=(*pictures.notes, *found.notes), order_told=found.order_told, writing=found.writing,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from glitchtrace.audit.settings import DIALECT, Settings
 from glitchtrace.audit.store import digest_of
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data import doors, table_files
-from glitchtrace.data.table_files import Column, Dialect, Table
+from glitchtrace.data.table_files import Column, Dialect, Table, Writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +36,7 @@ class Samples:
     ``labels``: (n,) codes of ``class_names``, −1 where missing; None for a numeric target.  ``target``: (n,)
     float64, NaN where missing, or None.  ``groups``: codes or None; ``times``: numbers or None.  ``hashes``: (n,)
     digest of the content of each sample without its id and label.  ``odd``: row → what is wrong with it at sight.
-    ``texts``: labels (n,) of arrays as text.
+    ``texts``: labels (n,) of arrays as text.  ``writing``: how the numbers of a numeric target are written.
     ``unread``: (n,) whether a sample shows nothing that could be compared, None where all do.
     ``digest``: of everything that was read.  ``order_told``: see ``Target``.
     """
@@ -64,6 +64,7 @@ class Samples:
     trusted: "Samples | None" = None
     order_told: bool = True
     texts: np.ndarray | None = None
+    writing: Writing = field(default_factory=Writing)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -91,8 +92,7 @@ class Samples:
         """
         assert self.target is not None
         present = self.target[~np.isnan(self.target)]
-        sign = self.decimal
-        texts = [text.replace(sign, ".") for text in self.observed() if text]
+        texts = [self.writing.plain(text) for text in self.observed() if text]
         most = float(np.abs(present).max())
         spread = float(np.std(present / most)) * most if most else 0.0
         finest = 3 - math.floor(math.log10(spread)) if spread > 0 else 0
@@ -100,12 +100,7 @@ class Samples:
         places = max(0, min(finest, decimals, 300))
         short = sum("e" in text.lower() for text in texts) > len(texts) / 2
         values = np.round(np.clip(numbers, present.min(), present.max()), places) + 0.0  # no −0
-        return [(f"{v:.4g}" if short else f"{v:.{places}f}").replace(".", sign) for v in values]
-
-    @property
-    def decimal(self) -> str:
-        """The decimal sign of numbers in the data."""
-        return (self.table.dialect.decimal if self.table is not None else None) or "."
+        return [self.writing.text(f"{v:.4g}" if short else f"{v:.{places}f}") for v in values]
 
     def given(self) -> np.ndarray:
         """The labels (n,) as text, as they were given."""
@@ -130,6 +125,7 @@ class Target:
     notes: tuple[str, ...]
     odd: Mapping[int, str] = field(default_factory=dict)
     order_told: bool = True
+    writing: Writing = field(default_factory=Writing)
 
 
 def read(path: str | Path, settings: Settings, dialect: Dialect | None = None) -> Samples:
@@ -320,8 +316,8 @@ def from_table(table: Table, settings: Settings) -> Samples:
             )
             continue
         column = table.feature(name, "text" if name in texts else None)
-        if column.words:
-            notes.append(table_files.used_as_text(column))
+        if column.note:
+            notes.append(column.note)
         if column.role in ("identifier", "constant", "empty", "unusable"):
             notes.append(f"Column '{name}' is not used as a feature: {_WHY[column.role]}.")
         else:
@@ -367,7 +363,7 @@ def from_table(table: Table, settings: Settings) -> Samples:
     return Samples(
         "table", table.name, ids, hashes, digest, found.labels, found.class_names, found.numbers, groups, times,
         table.text(special["group"]) if "group" in special else None, tuple(columns), table, label, odd=odd,
-        unread=unread if unread.any() else None, notes=tuple(notes), order_told=found.order_told,
+        unread=unread if unread.any() else None, notes=tuple(notes), order_told=found.order_told, writing=found.writing,
     )  # fmt: skip
 
 
@@ -469,7 +465,7 @@ def from_arrays(
     return Samples(
         "arrays", name, numbered(np.arange(len(features))), hashes, digest_of(hashes, observed), found.labels,
         found.class_names, found.numbers, features=features, odd=found.odd, notes=found.notes,
-        texts=observed,
+        texts=observed, writing=found.writing,
     )  # fmt: skip
 
 
@@ -537,14 +533,20 @@ def targets(
         notes.append(
             f"Column '{name}' holds numbers: they are judged by their residuals, the counterpart of wrong classes."
         )
+        notes += [column.note] if column.note else []
         odd = np.flatnonzero(np.isnan(numbers) & ~missing)
+        if 2 * len(odd) > (~missing).sum():
+            raise GlitchtraceError(
+                f"{origin}: {len(odd)} of {int((~missing).sum())} labels in column '{name}' are no finite numbers: "
+                f"{table_files.counted(stripped[odd])}; write them as numbers, or set task: classes"
+            )
         if len(odd):
             notes.append(
                 f"Labels that are no finite numbers ({len(odd)}): {table_files.counted(stripped[odd])}."
             )
         return Target(
             None, (), numbers.astype(np.float64), tuple(notes),
-            {int(row): f"its label '{stripped[row][:40]}' is no finite number" for row in odd},
+            {int(row): f"its label '{stripped[row][:40]}' is no finite number" for row in odd}, writing=column.writing,
         )  # fmt: skip
     if distinct > max(2, 0.5 * (~missing).sum()) and distinct > 20:
         mostly = np.mean([_is_number(value) for value in stripped[~missing]]) > 0.5

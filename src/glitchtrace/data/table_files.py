@@ -64,8 +64,15 @@ _DENSE = 0.1  # share of the numbers of its range that an identifier holds at le
 _PAIRS = 20
 _SHARE = 0.5  # of its cells that make a column look like numbers, and so many of them differ
 _DIFFERENT = 10
-_UNITS = "%€$£ "
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+_SIGNS = "%€$£¥"
+_SPACES = " \u00a0\u202f\u2009"
+# Minus, sign, blanks, minus, the number, blanks, sign.
+_NUMBER = re.compile(
+    rf"([-+]?)([{_SIGNS}]?)([{_SPACES}]*)([-+]?)"
+    rf"([\d.,](?:[\d.,'’{_SPACES}]*[\d.,])?)([{_SPACES}]*)([{_SIGNS}]?)"
+)
+_GROUPED = re.compile(rf"(?:[1-9]\d{{0,2}}([.,'’{_SPACES}])\d{{3}}(?:\1\d{{3}})*|\d+)(?:[.,]\d+)?")
 _LINES = ("a,b\n1,2\n", "\u2603,é\n")  # that an encoding of text files must be able to write
 
 
@@ -80,14 +87,76 @@ class Dialect:
 
 
 @dataclass(frozen=True)
+class Writing:
+    """How the numbers of a column of text are written.
+
+    ``decimal``: the decimal sign; ``thousands``: what stands before each three digits of a whole part, "" for
+    nothing; ``before``, ``after``: a sign of a currency or of per cent with its blanks, which scales nothing.
+    """
+
+    decimal: str = "."
+    thousands: str = ""
+    before: str = ""
+    after: str = ""
+
+    @property
+    def bare(self) -> bool:
+        """Whether numbers stand without separators and signs."""
+        return not (self.thousands or self.before or self.after)
+
+    def plain(self, text: str) -> str:
+        """A number of the column with a decimal point and nothing else; "" where the text is none so written."""
+        if self.bare:
+            number = _number(text, self.decimal)
+            return text.replace(self.decimal, ".") if number == number else ""
+        found = _NUMBER.fullmatch(text)
+        if not found or (found[1] and found[4]):
+            return ""
+        if (found[2], found[7]) != (self.before.strip(), self.after.strip()):
+            return ""
+        body, mark = found[5], re.escape(self.decimal)
+        whole = (
+            rf"[1-9]\d{{0,2}}(?:{re.escape(self.thousands)}\d{{3}})+|\d{{1,3}}" if self.thousands else r"\d+"
+        )
+        if not re.fullmatch(rf"(?:{whole})(?:{mark}\d*)?|{mark}\d+", body):
+            return ""
+        digits = body.replace(self.thousands, "") if self.thousands else body
+        return found[1] + found[4] + digits.replace(self.decimal, ".")
+
+    def number(self, text: str) -> float:
+        """The value of a number so written, NaN of any other text."""
+        plain = self.plain(text)
+        return _number(plain, ".") if plain else float("nan")
+
+    def text(self, plain: str) -> str:
+        """A number with a decimal point, ``plain``, as the column writes it."""
+        if self.bare:
+            return plain.replace(".", self.decimal)
+        minus, digits = ("-", plain[1:]) if plain.startswith("-") else ("", plain)
+        whole, _, rest = digits.partition(".")
+        if self.thousands:
+            whole = f"{int(whole):,}".replace(",", self.thousands)
+        return f"{minus}{self.before}{whole}{self.decimal + rest if rest else ''}{self.after}"
+
+    def said(self, column: str) -> str:
+        """A sentence on a column that is not written barely."""
+        parts = [f"'{self.thousands}' before each three digits"] if self.thousands else []
+        sign = (self.before + self.after).strip()
+        parts += [f"the sign '{sign}', which scales nothing"] if sign else []
+        what = "comma" if self.decimal == "," else "point"
+        return f"Column '{column}' is read as numbers with {' and '.join(parts)}; its decimal sign is the {what}."
+
+
+@dataclass(frozen=True)
 class Column:
     """One typed column.
 
     ``values``: float64 with NaN for missing (numeric, date in days, boolean), int32 codes with −1 for missing
     (categorical), objects with "" for missing (text), float32 (n, d), a missing one NaN throughout (embedding), or
     nothing.  ``odd``: row → cell that does not fit the role; of an embedding "" where there is none, else its first
-    number that is not finite.  ``words``: what keeps a column of which most cells are numbers from being one of
-    numbers, "" elsewhere.
+    number that is not finite.  ``note``: a sentence on numbers that are written with separators or signs, or on what
+    keeps a column of which most cells are numbers from being one of numbers, "" elsewhere.  ``writing``: how cells of
+    text write its numbers.
     """
 
     name: str
@@ -95,7 +164,8 @@ class Column:
     values: np.ndarray
     categories: tuple[str, ...] = ()
     odd: Mapping[int, str] = field(default_factory=dict)
-    words: str = ""
+    note: str = ""
+    writing: Writing = field(default_factory=Writing)
 
     def missing(self) -> np.ndarray:
         """Which values (n,) are missing."""
@@ -545,15 +615,8 @@ def counted(cells: Iterable[str], most: int = 3) -> str:
     """The most frequent of some cells, each with its number."""
     found = Counter(str(cell)[:40] for cell in cells)
     said = [f"'{cell}' ({count})" for cell, count in found.most_common(most)]
-    return ", ".join(said) + (f" and {len(found) - most} more" if len(found) > most else "")
-
-
-def used_as_text(column: Column) -> str:
-    """A sentence on a column that has ``words``."""
-    return (
-        f"Most cells of column '{column.name}' are numbers, but it is used as text: of {column.words} there are more "
-        f"than {100 * _ODD_SHARE:g} %; correct or empty these cells."
-    )
+    rest = len(found) - most
+    return ", ".join(said) + (f" and {rest} other value{'s' * (rest != 1)}" if rest > 0 else "")
 
 
 def _is_number(cell: str) -> bool:
@@ -730,20 +793,19 @@ def _typed_text(name: str, cells: np.ndarray, decimal: str, role: Role | None, d
     kept = np.flatnonzero(~lost)
     counts = np.bincount(codes, minlength=len(uniques))
     present = int(counts[kept].sum())
-    odd_words = ""
+    note = ""
     if role in (None, "numeric") and not declared:
-        numbers = np.array(
-            [np.nan if gone else _number(v, decimal) for v, gone in zip(stripped, lost, strict=True)]
-        )
+        numbers = np.full(len(uniques), np.nan)
+        writing, numbers[kept] = _writing([stripped[place] for place in kept], counts[kept], decimal)
         strange = np.isnan(numbers) & ~lost
         if counts[strange].sum() <= _ODD_SHARE * present or role == "numeric":
-            rows = np.flatnonzero(strange[codes])
-            return _plain(name, "numeric", numbers[codes], {int(row): str(cells[row]) for row in rows})
-        # A sign of a unit does not make a number less like one.
-        bare = np.array([_number(value.strip(_UNITS), decimal) for value in stripped])
-        like = ~np.isnan(bare) & ~lost
+            odd = {int(row): str(cells[row]) for row in np.flatnonzero(strange[codes])}
+            column = _plain(name, "numeric", numbers[codes], odd)
+            return replace(column, writing=writing, note="" if writing.bare else writing.said(name))
+        # Neither a sign nor a separator makes a number less like one.
+        like = np.array([_is_written_number(value, decimal) for value in stripped]) & ~lost
         if like.sum() > _DIFFERENT and counts[like].sum() > _SHARE * present:
-            odd_words = counted(cells[strange[codes]])
+            note = _no_column_of_numbers(name, cells, codes, strange, like)
     if role in (None, "boolean") and not declared:
         flags = np.array([_BOOLEAN.get(value.lower(), np.nan) for value in stripped])
         if not np.isnan(flags[kept]).any():
@@ -765,7 +827,7 @@ def _typed_text(name: str, cells: np.ndarray, decimal: str, role: Role | None, d
         )
         return Column(name, "text", texts[codes])
     if role is None and not declared and len(kept) > 0.9 * present and len(kept) > _IDENTIFIED:
-        return Column(name, "identifier", np.empty(0), words=odd_words)
+        return Column(name, "identifier", np.empty(0), note=note)
     categories = sorted({stripped[place] for place in kept})
     if len(categories) == 1 and not missing.any() and role is None:
         return Column(name, "constant", np.zeros(len(cells)))
@@ -773,7 +835,86 @@ def _typed_text(name: str, cells: np.ndarray, decimal: str, role: Role | None, d
     mapped = np.array(
         [-1 if gone else position[v] for v, gone in zip(stripped, lost, strict=True)], dtype=np.int32
     )
-    return Column(name, "categorical", mapped[codes], tuple(categories), words=odd_words)
+    return Column(name, "categorical", mapped[codes], tuple(categories), note=note)
+
+
+def _writing(texts: Sequence[str], counts: np.ndarray, decimal: str) -> tuple[Writing, np.ndarray]:
+    """How the numbers among different texts (u,), ``counts`` (u,) of each, are written, and their values.
+
+    The writing that reads the most cells.  The decimal sign is that of the file, and the other of point and comma
+    then divides thousands; it is the decimal sign of a column with a sign of a unit, or in which both occur in one
+    number or one occurs twice, where only that reads more cells.
+    """
+    best = Writing(decimal)
+    values = np.array([_number(text, decimal) for text in texts])
+    lost = int(counts[np.isnan(values)].sum())
+    other = "." if decimal == "," else ","
+    # A point among decimal commas is a decimal point, too, where it does not divide thousands.
+    if not lost and not (decimal == "," and any("." in text for text in texts)):
+        return best, values
+    found = [(_NUMBER.fullmatch(text), int(count)) for text, count in zip(texts, counts, strict=True)]
+    like = [(match, count) for match, count in found if match]
+    units: Counter[tuple[str, str]] = Counter()
+    affixes: Counter[tuple[str, str]] = Counter()
+    spaces = set()
+    for match, count in like:
+        units[match[2], match[7]] += count
+        affixes[match[2] + match[3] if match[2] else "", match[6] + match[7] if match[7] else ""] += count
+        spaces |= set(match[5]) & set(_SPACES + "'’")
+    if not units:
+        return best, values
+    (sign, after), _ = units.most_common(1)[0]
+    if sign and after:
+        return best, values
+    before, behind = next(
+        each for each, _ in affixes.most_common() if (each[0].strip(), each[1].strip()) == (sign, after)
+    )
+    for mark, divider in (
+        *((decimal, divider) for divider in (other, *sorted(spaces), "")),
+        *((other, divider) for divider in (decimal, *sorted(spaces), "")),
+    ):
+        tried = Writing(mark, divider, before, behind)
+        if tried.bare:
+            continue
+        plains = [tried.plain(text) for text in texts]
+        bodies = [match[5] for (match, _), plain in zip(found, plains, strict=True) if match and plain]
+        if divider and not any(divider in body for body in bodies):
+            continue
+        # Where nothing else tells, one number must show which of the two signs is which.
+        told = sign or after or divider in spaces
+        if mark == other and not (
+            told or any(divider in body and (mark in body or body.count(divider) > 1) for body in bodies)
+        ):
+            continue
+        read = np.array([_number(plain, ".") if plain else np.nan for plain in plains])
+        left = int(counts[np.isnan(read)].sum())
+        if left < lost or (left == lost and best.bare and divider == other and decimal == ","):
+            best, values, lost = tried, read, left
+    return best, values
+
+
+def _is_written_number(text: str, decimal: str) -> bool:
+    """Whether a text is a number, with or without a sign and with whatever separators."""
+    found = _NUMBER.fullmatch(text)
+    if not found or not _GROUPED.fullmatch(found[5]):
+        return False
+    other = "." if decimal == "," else ","
+    return bool(found[2] or found[7] or not re.fullmatch(rf"\d+\{other}\d{{1,2}}", found[5]))
+
+
+def _no_column_of_numbers(
+    name: str, cells: np.ndarray, codes: np.ndarray, strange: np.ndarray, like: np.ndarray
+) -> str:
+    """What keeps a column of which most cells are ``like`` numbers from being one; ``strange``: not read as such."""
+    if np.mean(strange[codes] & like[codes]) > _ODD_SHARE:
+        return (
+            f"Most cells of column '{name}' are numbers, but it is used as text: they are not all written in one way, "
+            f"with the same sign and separators: {counted(cells[strange[codes]])}; write them alike."
+        )
+    return (
+        f"Most cells of column '{name}' are numbers, but it is used as text: of {counted(cells[strange[codes]])} there "
+        f"are more than {100 * _ODD_SHARE:g} %; correct or empty these cells."
+    )
 
 
 def _number(cell: str, decimal: str) -> float:

@@ -20,7 +20,7 @@ from glitchtrace.data import doors
 from glitchtrace.data.picture_folders import SUFFIXES, read_folder, squares
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import checksum, read_arrays
-from glitchtrace.data.table_files import Column, Dialect, check_decimal, read_table, used_as_text
+from glitchtrace.data.table_files import Column, Dialect, check_decimal, read_table
 from glitchtrace.data.tables import MISSING, standardised
 
 KIND = "dataset"
@@ -202,8 +202,8 @@ def read_table_file(settings: Mapping[str, Any]) -> Pool:
                 columns[f"{name}[{place}]"] = column.values[:, place]
         else:
             left_out.append(f"{name} ({column.role})")
-        if column.words:
-            print(f"{path}: {used_as_text(column)}", file=sys.stderr)
+        if column.note:
+            print(f"{path}: {column.note}", file=sys.stderr)
     if left_out:
         print(f"{path}: left out {', '.join(left_out)}", file=sys.stderr)
     if not columns:
