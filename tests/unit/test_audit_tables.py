@@ -497,6 +497,26 @@ def test_a_target_with_hardly_any_number_is_refused(tmp_path: Path) -> None:
         labelled(tmp_path, labels, task="numbers")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"drop": "y"}, "column 'y' is the label, so drop has no effect on it"),
+        ({"text": "x,y"}, "column 'y' is the label, so text has no effect on it"),
+        ({"drop": "x", "text": "x"}, "column 'x' is dropped, so text has no effect on it"),
+    ],
+)
+def test_a_column_is_named_for_one_thing(given: dict[str, str], message: str) -> None:
+    frame = pd.DataFrame({"x": np.arange(40) % 7, "z": np.arange(40) % 5, "y": np.arange(40) % 2})
+    with pytest.raises(GlitchtraceError, match=message):
+        from_arrays(frame, None, Settings(label="y", **given))
+
+
+def test_columns_of_several_levels_are_refused() -> None:
+    columns = pd.MultiIndex.from_tuples([("p", "x"), ("p", "z")])
+    with pytest.raises(GlitchtraceError, match="columns of several levels are not read"):
+        from_arrays(pd.DataFrame(np.eye(40)[:, :2], columns=columns), np.arange(40) % 2, Settings())
+
+
 def test_a_column_that_tells_the_label_is_named(tmp_path: Path) -> None:
     y = RNG.choice(["u", "v", "w"], 300)
     numbers = RNG.normal(size=300)

@@ -294,6 +294,12 @@ def from_table(table: Table, settings: Settings) -> Samples:
     if settings.decimal:
         used = [name for name in table.names if name not in (*special.values(), *dropped, *texts)]
         table_files.check_decimal(table, used)
+    for option, named in (("drop", dropped & {label}), ("text", texts & {label, *dropped})):
+        for name in sorted(named):
+            other = "the label" if name == label else "dropped"
+            raise GlitchtraceError(
+                f"{table.name}: column '{name}' is {other}, so {option} has no effect on it; leave it out there"
+            )
     notes: list[str] = []
     if table.dialect.delimiter:
         sign = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar"}.get(table.dialect.delimiter)
@@ -431,6 +437,11 @@ def from_arrays(
     ``used``: settings that have had their effect.
     """
     if hasattr(X, "columns") and hasattr(X, "iloc"):
+        if getattr(X.columns, "nlevels", 1) > 1:
+            raise GlitchtraceError(
+                "X: columns of several levels are not read; give one name a column, "
+                "frame.columns = ['_'.join(map(str, name)) for name in frame.columns]"
+            )
         frame = X.copy(deep=False)
         label = settings.label
         if y is not None:
