@@ -182,6 +182,21 @@ def test_a_picture_is_found_however_its_path_is_written(tmp_path: Path, name: st
         picture_samples.read_pictures(tmp_path, settings, Dialect())
 
 
+def test_noise_is_noisier_than_strokes_of_more_contrast(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    (tmp_path / "a").mkdir()
+    for number, digit in enumerate(load_digits().images[:200]):
+        picture = Image.fromarray((digit * 15.9).astype(np.uint8)).resize((28, 28), Image.Resampling.BICUBIC)
+        picture.save(tmp_path / "a" / f"{number:03}.png")
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a" / "200.png")
+    found = [each[4] for each in squares(read_folder(tmp_path), 8, range(201))]
+    assert picture_samples._at_sight(np.array(found), {}) == {
+        200: "the picture is far noisier than the others"
+    }
+
+
 def test_names_that_are_no_utf8_are_escaped_in_folders_and_refused_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

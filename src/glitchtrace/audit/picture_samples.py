@@ -281,12 +281,15 @@ def _at_sight(statistics: np.ndarray, broken: dict[int, str]) -> dict[int, str]:
     for values, low, high in (
         (brightness, "darker", "brighter"),
         (np.log(edges + 0.1), "more blurred", "noisier"),
+        # Edges for their contrast: what is drawn in strong strokes has as many as noise has, and more contrast.
+        (np.log((edges + 0.1) / np.maximum(contrast, _BLANK)), "", "noisier"),
     ):
         middle = np.median(values)
         scale = max(1.4826 * float(np.median(np.abs(values - middle))), 1e-3 * abs(float(middle)) + 1e-9)
         for row, score in zip(rows, (values - middle) / scale, strict=True):
-            if abs(score) > _STRANGE and int(row) not in found:
-                found[int(row)] = f"the picture is far {high if score > 0 else low} than the others"
+            how = high if score > 0 else low
+            if abs(score) > _STRANGE and how and int(row) not in found:
+                found[int(row)] = f"the picture is far {how} than the others"
     return found
 
 
