@@ -189,8 +189,8 @@ def test_noise_is_noisier_than_strokes_of_more_contrast(tmp_path: Path) -> None:
     for number, digit in enumerate(load_digits().images[:200]):
         picture = Image.fromarray((digit * 15.9).astype(np.uint8)).resize((28, 28), Image.Resampling.BICUBIC)
         picture.save(tmp_path / "a" / f"{number:03}.png")
-    noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
-    Image.fromarray(noise).save(tmp_path / "a" / "200.png")
+    noise = np.random.default_rng(0).normal(128, 30, (28, 28)).clip(0, 255)
+    Image.fromarray(noise.astype(np.uint8)).save(tmp_path / "a" / "200.png")
     found = [each[4] for each in squares(read_folder(tmp_path), 8, range(201))]
     assert picture_samples._at_sight(np.array(found), {}) == {
         200: "the picture is far noisier than the others"
