@@ -296,7 +296,7 @@ def reviewed(path: Path, samples: Samples, digest: str) -> Repairs:
             # A spreadsheet takes signs and separators from a number.
             bare = samples.writing.plain(true) if name == "observed" else ""
             if name in columns and not any(
-                _alike(columns[name][number], each) for each in (true, bare or true)
+                alike(columns[name][number], each) for each in (true, bare or true)
             ):
                 raise GlitchtraceError(
                     f"{place}: {name} is '{columns[name][number][:40]}' where row {row} of the data has "
@@ -335,7 +335,7 @@ def _columns(path: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return columns, table.lines
 
 
-def _alike(listed: str, true: str) -> bool:
+def alike(listed: str, true: str) -> bool:
     """Whether a list names an id or a label of the data: spreadsheets write numbers, of which they round long ones, and
     true or false in their own way, and the page cuts long texts short.
     """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glitchtrace.audit import outputs, verdicts
+from glitchtrace.audit.cleaning import alike
 from glitchtrace.audit.detection import Detection, detect
 from glitchtrace.audit.progress import Progress
 from glitchtrace.audit.representation import Representation, of_columns, standardised
@@ -54,6 +55,13 @@ class Findings:
             raise GlitchtraceError(
                 f"y: {len(labels)} labels where {len(self.issues)} were audited; give those"
             )
+        texts = as_text(labels)
+        for row, audited in zip(self.issues.row, self.issues.observed, strict=True):
+            if not alike(texts[row], audited):
+                raise GlitchtraceError(
+                    f"y: row {row} is '{texts[row][:40]}' where '{audited[:40]}' was audited; give the labels audited, "
+                    "in their order"
+                )
         keep = np.ones(len(labels), dtype=bool)
         keep[self.issues.row[self.issues.action == "drop"]] = False
         changed = self.issues[self.issues.action == "relabel"]
