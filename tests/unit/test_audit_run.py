@@ -399,6 +399,17 @@ def test_a_row_that_is_not_judged_takes_nothing_from_the_others() -> None:
         np.testing.assert_array_equal(found.evidence.wrong[:90], without.evidence.wrong)
 
 
+def test_the_audited_file_is_no_trusted_one(tmp_path: Path) -> None:
+    X, y = costly()
+    table = pd.DataFrame(X).add_prefix("x").assign(y=y > np.median(y))
+    path, copy = tmp_path / "data.csv", tmp_path / "copy.csv"
+    table.to_csv(path, index=False)
+    table.drop(columns="y").to_csv(copy, index=False)  # trusted rows need no labels
+    for other in (path, copy):
+        with pytest.raises(GlitchtraceError, match=f"{other.name}: these are the audited data themselves"):
+            glitchtrace.audit(path, label="y", trusted=str(other), gain_repeats=0)
+
+
 def test_rows_that_leak_into_the_trusted_file_are_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(rng.normal(size=(80, 3)), columns=list("abc")).assign(y=rng.choice(["u", "v"], 80))

@@ -195,6 +195,10 @@ def with_extras(samples: Samples, settings: Settings, given: Mapping[str, Any] |
         samples = replace(samples, digest=digest_of(samples.digest, key, found))
     if settings.trusted:
         trusted = read_trusted(settings.trusted, samples, settings)
+        if np.array_equal(trusted.hashes, samples.hashes):
+            raise GlitchtraceError(
+                f"{settings.trusted}: these are the audited data themselves; give others as trusted, or none"
+            )
         samples = replace(samples, trusted=trusted, digest=digest_of(samples.digest, trusted.digest))
     return samples
 
