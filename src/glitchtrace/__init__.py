@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from glitchtrace.audit.run import audit as audit
     from glitchtrace.core.errors import GlitchtraceError as GlitchtraceError
     from glitchtrace.library import detect as detect
     from glitchtrace.library import influence as influence
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = ["GlitchtraceError", "__version__", "audit", "detect", "influence"]
 
-# Public name -> module and what stands behind it; the room ``audit`` is called itself.
+# Public name -> module and what stands behind it.
 _PUBLIC = {
+    "audit": ("glitchtrace.audit.run", "audit"),
     "detect": ("glitchtrace.library", "detect"),
     "influence": ("glitchtrace.library", "influence"),
     "GlitchtraceError": ("glitchtrace.core.errors", "GlitchtraceError"),
@@ -45,8 +47,15 @@ class _Room(ModuleType):
         return _function(self.__name__.rpartition(".")[2])(*arguments, **named)
 
     @property
-    def __wrapped__(self) -> Callable[..., Any]:  # for help() and signature()
+    def __wrapped__(self) -> Callable[..., Any]:  # for signature()
         return _function(self.__name__.rpartition(".")[2])
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]  # for help(): what it says when it is called
+        import inspect
+
+        name = self.__name__.rpartition(".")[2]
+        return f"{name}{inspect.signature(self.__wrapped__)}\n\n{inspect.getdoc(self.__wrapped__)}"
 
 
 class _FrontDoor(ModuleType):

@@ -70,13 +70,13 @@ def test_a_public_name_is_a_function_and_its_room_still_a_package() -> None:
 
 
 def test_public_functions_say_what_they_take() -> None:
-    for function in (glitchtrace.detect, inspect.unwrap(glitchtrace.influence)):
+    for function in (glitchtrace.audit, glitchtrace.detect, glitchtrace.influence):
         text = inspect.getdoc(function)
         assert text is not None
         for section in ("Parameters\n---", "Returns\n---", "Raises\n---"):
             assert section in text
         for name in inspect.signature(function).parameters:
-            assert f"{name} : " in text, name
+            assert f"{name} : " in text or f"\n**{name}\n" in text, name
 
 
 def test_influence_of_arrays_is_the_formula(digits: dict[str, np.ndarray]) -> None:
