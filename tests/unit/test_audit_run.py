@@ -938,7 +938,11 @@ def test_a_stage_is_taken_over_of_equal_values_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "arguments", "message"),
     [
-        ("a,b\n1,x\n2,y\n", ["--label", "c"], "no column 'c' for label; columns: a, b"),
+        (
+            "a,b\n1,x\n2,y\n",
+            ["--label", "c"],
+            "no column 'c' for label; give one of these, or take off what stands above the line of names: a, b",
+        ),
         ("a,b\n1,x\n2,y\n", [], "say which column is the label"),
         ("a,b\n1,\n2,\n", ["--label", "b"], "holds no labels"),
         ("a,b\n1,x\n", ["--label", "b"], "at least two"),

@@ -214,8 +214,9 @@ class Table:
             return self.names[int(column)]
         known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
         last = f" (by position 0 to {len(self.names) - 1})" if re.fullmatch(r"-?\d+", str(column)) else ""
+        above = ", or take off what stands above the line of names" if self.dialect.delimiter else ""
         raise GlitchtraceError(
-            f"{self.name}: there is no column '{column}'{last} for {option}; columns: {known}"
+            f"{self.name}: there is no column '{column}'{last} for {option}; give one of these{above}: {known}"
         )
 
     def place(self, row: int) -> str:
