@@ -201,7 +201,7 @@ def test_a_list_of_another_audit_is_refused(
 def test_what_a_list_names_is_found_as_spreadsheet_and_page_write_it(
     listed: str, true: str, alike: bool
 ) -> None:
-    assert cleaning._alike(listed, true) == alike
+    assert cleaning.alike(listed, true) == alike
 
 
 def test_a_label_may_be_listed_as_a_spreadsheet_writes_it(tmp_path: Path) -> None:
