@@ -130,7 +130,7 @@ def test_profile_reduces_the_matrix(cell: dict[str, Any], tmp_path: Path) -> Non
         ("influence_functions", {}, [2]),
         ("influence_functions", {"epochs": [1]}, [1]),
         ("ekfac", {"layers": "head"}, [2]),
-        ("captum_arnoldi", {}, [2]),
+        ("captum_arnoldi", {"krylov": 3, "projection": 2}, [2]),
     ],
 )
 def test_checkpoints_are_named_by_their_epoch(
