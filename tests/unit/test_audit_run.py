@@ -180,17 +180,30 @@ def numbers(kind: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         "counts": rng.poisson(np.exp(0.4 * told + 1)).astype(float),
         "heavy tails": told + 0.5 * rng.standard_t(3, 600),
         "nothing told": free,
+        "zeros told": np.where(told + free > 0, np.exp(4 + 0.5 * told), 0).round(),
+        "zeros not told": np.where(rng.random(600) < 0.4, 0, np.exp(4 + 0.5 * told)).round(),
+        "cut": np.clip(told + 0.5 * free, -2, 2.5),
+        "many zeros and counts": np.where(rng.random(600) < 0.25, 0, rng.poisson(np.exp(0.2 * told + 2.3))),
+        "steep counts": rng.poisson(np.exp(0.8 * told)).astype(float),
+        "rounded": (np.exp(0.5 * told + 0.3 * free) * 10).round() * 100,
+        "two modes told": np.where(X[:, 0] > 1, 200.0, 0.0) + told + 0.5 * free,
+        "two modes alone told": np.where(X[:, 0] > 1, 200.0, 0.0) + free,
     }[kind]
 
 
 @pytest.mark.parametrize(
-    "kind", ["even", "uneven", "one-sided", "prices", "counts", "heavy tails", "nothing told"]
-)
+    "kind",
+    [
+        "even", "uneven", "one-sided", "prices", "counts", "heavy tails", "nothing told", "zeros told",
+        "zeros not told", "cut", "many zeros and counts", "steep counts", "rounded", "two modes told",
+        "two modes alone told",
+    ],
+)  # fmt: skip
 def test_right_numbers_are_not_flagged(kind: str) -> None:
     found = glitchtrace.audit(*numbers(kind), gain_repeats=0)
     assert not (found.issues.verdict == "mislabelled").any()
-    assert ("unjudged" in found.summary["facts"]) == (kind == "nothing told")
-    if kind != "nothing told":
+    assert ("unjudged" in found.summary["facts"]) == kind.endswith(("nothing told", "alone told"))
+    if "unjudged" not in found.summary["facts"]:
         assert found.summary["wrong_labels"]["low"] == 0
 
 
@@ -203,6 +216,79 @@ def test_wrong_numbers_are_flagged_as_promised(kind: str) -> None:
     flagged = found.issues.row[found.issues.verdict == "mislabelled"]
     assert len(set(flagged) & set(wrong)) >= 15
     assert len(set(flagged) - set(wrong)) <= 0.1 * len(flagged)
+
+
+@pytest.mark.parametrize("kind", ["zeros told", "zeros not told", "cut"])
+def test_numbers_that_many_rows_share_are_not_judged_and_a_note_names_them(kind: str) -> None:
+    X, y = numbers(kind)
+    found = glitchtrace.audit(X, y, gain_repeats=0)
+    shared = np.isin(y, [-2, 2.5]) if kind == "cut" else y == 0
+    rows = found.issues.set_index("row").suspicion.sort_index()
+    assert rows[shared].isna().all()
+    assert rows[~shared].notna().all()
+    note = next(
+        note for note in found.summary["notes"] if note.startswith("Many rows share a number exactly")
+    )
+    for value in np.unique(y[shared]):
+        assert f"({(y == value).sum()})" in note
+
+
+@pytest.mark.parametrize("share", [0.04, 0.1])
+def test_one_wrong_value_in_many_rows_is_found_and_counted(share: float) -> None:
+    X, y = numbers("even")
+    wrong = np.random.default_rng(3).choice(600, round(600 * share), replace=False)
+    y[wrong] = -999
+    found = glitchtrace.audit(X, y, gain_repeats=0)
+    assert set(found.issues.row[found.issues.verdict == "mislabelled"]) == set(wrong)
+    number = found.summary["wrong_labels"]
+    assert number["low"] <= len(wrong) <= number["high"]
+    assert abs(number["estimate"] - len(wrong)) < 0.1 * len(wrong)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("value", [1e7, -1e9, 1e200, 1.7e308])
+def test_an_absurd_number_is_found(value: float) -> None:
+    X, y = numbers("prices")
+    y[1] = value
+    found = glitchtrace.audit(X[:300], y[:300], gain_repeats=1)
+    first = found.issues.iloc[0]
+    assert (first.row, first.verdict) == (1, "mislabelled")
+    assert first.suspicion > 0.99
+    assert 0 < float(first.proposed) < 1e5
+
+
+@pytest.mark.parametrize(
+    "name", ["normal", "uniform", "lognormal", "standard_cauchy", "poisson", "geometric", "pareto"]
+)
+def test_tails_of_any_kind_are_not_far_out(name: str) -> None:
+    from glitchtrace.audit.numbers import set_apart
+
+    rng = np.random.default_rng(0)
+    more = {"lognormal": (0, 3), "poisson": (2,), "geometric": (0.1,), "pareto": (1,)}
+    draws = [getattr(rng, name)(*more.get(name, ()), size=500).astype(float) for _ in range(200)]
+    assert sum(set_apart(y)[1].any() for y in draws) <= 2
+    for y in draws[:20]:
+        y[:5] = np.median(y) - 1e3 * np.abs(y).max()
+        far = set_apart(y)[1]
+        assert far[:5].all()
+        assert far.sum() < 10
+
+
+def test_rows_of_one_group_share_a_number_for_another_reason() -> None:
+    from glitchtrace.audit.numbers import set_apart
+
+    y = np.random.default_rng(0).normal(size=300)
+    y[:30] = y[0]
+    groups = np.r_[np.zeros(30, dtype=int), np.arange(1, 271)]
+    assert set_apart(y)[0].tolist() == [True] * 30 + [False] * 270
+    assert not set_apart(y, groups)[0].any()
+
+
+def test_numbers_of_a_few_steps_are_not_judged() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(400, 3))
+    found = glitchtrace.audit(X, rng.poisson(np.exp(X[:, 0] - 0.5)), task="numbers", gain_repeats=0)
+    assert found.summary["facts"]["unjudged"].endswith("set task: classes")
 
 
 def test_a_single_number_far_out_is_the_most_suspicious_and_spoils_no_proposal() -> None:

@@ -24,8 +24,8 @@ from glitchtrace.audit.judgement import (
     jury_sits,
     likeliest_order,
 )
-from glitchtrace.audit.learners import floored, learners, predict
-from glitchtrace.audit.numbers import Even, judge_numbers
+from glitchtrace.audit.learners import floored, learners, loss, predict
+from glitchtrace.audit.numbers import Even, coarse, judge_numbers, set_apart, within_steps
 from glitchtrace.audit.representation import Representation
 from glitchtrace.audit.samples import Samples
 from glitchtrace.audit.settings import Settings
@@ -406,23 +406,33 @@ def _numbers(
     assert samples.target is not None
     n = len(samples)
     rows = np.flatnonzero(judged)
-    y = samples.target[rows]
     result = _Labels.nothing(n, 0)
+    shared, far = set_apart(samples.target[rows], None if groups is None else groups[rows])
+    usual = ~shared | far
+    facts["notes"] = _of_shared(samples.observed()[rows], samples.target[rows], ~usual)
+    rows, shared, far = rows[usual], shared[usual], far[usual]
+    y = samples.target[rows]
     if len(rows) < 20 or y.min() == y.max():
         facts["unjudged"] = "fewer than twenty different numbers, so none can be judged"
         return result, np.zeros(n, dtype=np.int64)
+    if coarse(y[~far]):
+        facts["unjudged"] = "half of the numbers lie within three steps of each other; set task: classes"
+        return result, np.zeros(n, dtype=np.int64)
     fold = np.zeros(n, dtype=np.int64)
     fold[rows] = _fold(samples, rows, strata_of(y, 10), groups, settings)
-    even = Even.fit(y)
-    z = even.of(y)
-    lesson = even.taught(z)
+    even = Even.fit(y[~far])
+    z = even.of(within_steps(y, settings.seed))
+    lesson = even.taught(even.of(y))
     part = views.of(rows)
     units = None if groups is None else groups[rows]
     times = None if samples.times is None else samples.times[rows]
     fitted = _cross_fit(part, lesson, 0, fold[rows], times, units, settings, store, tick, judging=True)
     facts["learner"] = learners(part, 0)[fitted.best].said
     facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
-    if min(fitted.losses.values()) > _FORETOLD:
+    told = np.mean(list(fitted.experts.values()), axis=0)
+    # Values far out may be told where the others, which the likelihood judges, are not.
+    near = loss(lesson[~far], told[~far], 0) if far.any() else 0.0
+    if max(min(fitted.losses.values()), near) > _FORETOLD:
         facts["unjudged"] = "no learner comes closer to the numbers than their median does"
         return result, fold
     seen = np.ones(len(rows), dtype=bool)
@@ -437,8 +447,7 @@ def _numbers(
 
     def predictions(taught: np.ndarray) -> np.ndarray:
         if taught.all():
-            first: np.ndarray = np.mean(list(fitted.experts.values()), axis=0)[seen]
-            return first
+            return told[seen]
         teachers = np.ones(len(rows), dtype=bool)
         teachers[seen] = taught
         return predict_again(
@@ -449,7 +458,9 @@ def _numbers(
         return may_train(whole, number, times, units)[seen]
 
     judges = part.of(np.flatnonzero(seen))
-    found = judge_numbers(z[seen], judges, predictions, mine, whole[seen], settings.max_false, settings.seed)
+    found = judge_numbers(
+        z[seen], judges, predictions, mine, whole[seen], settings.max_false, settings.seed, shared[seen], far[seen]
+    )  # fmt: skip
     rows = rows[seen]
     facts["number"] = {"estimate": found.number, "low": found.low, "high": found.high}
     facts["condition"] = found.condition
@@ -457,8 +468,22 @@ def _numbers(
     result.judged[rows] = True
     result.observed_confidence[rows] = 1 - found.wrong
     result.confidence[rows] = found.wrong
-    result.proposed[rows] = samples.written(even.back(found.predictions, y))
+    result.proposed[rows] = samples.written(even.back(found.predictions, y[~far]))
     return result, fold
+
+
+def _of_shared(written: np.ndarray, y: np.ndarray, shared: np.ndarray) -> list[str]:
+    """What is to be said of numbers that many rows share."""
+    values, first, count = np.unique(y[shared], return_index=True, return_counts=True)
+    if not len(values):
+        return []
+    order = np.argsort(-count, kind="stable")
+    told = ", ".join(f"{written[shared][first[k]]} ({count[k]:,})" for k in order[:5])
+    more = f" and {len(values) - 5:,} more" if len(values) > 5 else ""
+    return [
+        f"Many rows share a number exactly: {told}{more}. Such a number is not judged, the others are without it. If "
+        "it stands for a missing value, empty these cells."
+    ]
 
 
 def _cross_fit(

@@ -21,7 +21,7 @@ from glitchtrace.audit.cross_fit import (
 from glitchtrace.audit.judgement import judge, judge_by_jury, jury_sits
 from glitchtrace.audit.learners import Learner, floored, learners, predict
 from glitchtrace.audit.neighbourhood import NEIGHBOURS, nearest
-from glitchtrace.audit.numbers import Even, judge_numbers
+from glitchtrace.audit.numbers import Even, coarse, judge_numbers, set_apart, within_steps
 from glitchtrace.audit.representation import Representation
 from glitchtrace.core.seeding import generator
 
@@ -153,17 +153,25 @@ def _judged_numbers(
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Flags and proposals for numbers y (n,), found from these rows alone."""
-    if y.min() == y.max():
-        return np.zeros(len(y), dtype=bool), y
-    even = Even.fit(y)
-    z = even.of(y)
+    flags, proposals = np.zeros(len(y), dtype=bool), y.copy()
+    shared, far = set_apart(y, units)
+    rows = np.flatnonzero(~shared | far)
+    part, y, shared, far = part.of(rows), y[rows], shared[rows], far[rows]
+    units = None if units is None else units[rows]
+    if len(y) < _INNER or coarse(y[~far]):
+        return flags, proposals
+    even = Even.fit(y[~far])
+    z, lesson = even.of(within_steps(y, seed)), even.taught(even.of(y))
     fold = grouped_folds(np.zeros(len(y), dtype=np.int64), _INNER, seed, units)
 
     def predictions(taught: np.ndarray) -> np.ndarray:
-        return predict_again([learner.name], part, even.taught(z), fold, taught, seed=seed)
+        return predict_again([learner.name], part, lesson, fold, taught, seed=seed)
 
-    found = judge_numbers(z, part, predictions, lambda number: may_train(fold, number), fold, max_false, seed)
-    return found.flags, even.back(found.predictions, y)
+    found = judge_numbers(
+        z, part, predictions, lambda number: may_train(fold, number), fold, max_false, seed, shared, far
+    )
+    flags[rows], proposals[rows] = found.flags, even.back(found.predictions, y[~far])
+    return flags, proposals
 
 
 def _scored(y: np.ndarray, found: np.ndarray, classes: int) -> tuple[float, float]:

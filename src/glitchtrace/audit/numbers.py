@@ -4,7 +4,8 @@ The target is bent by a power until its usual values are symmetric.  With r the 
 size, which trees learn from the features and the prediction, a right value has the density f(r/s)/s, where f is a t
 density of any freedom with a width on each side; a wrong one has a g(z) + (1 − a) c(z): the density of all values, or
 far out.  The share of wrong values, a and f maximise the likelihood together.  Values found wrong do not teach: the
-predictions are made once more without them.  docs/audit.md says what the promise means and when it holds.
+predictions are made once more without them.  No density holds a value that many rows share exactly, nor one far beyond
+the reach of all others: ``set_apart`` finds both.  docs/audit.md says what the promise means and when it holds.
 """
 
 from collections.abc import Callable
@@ -37,6 +38,14 @@ _PRECISION = np.array([0.0, 1.0, 0.5, 0.5, 1.0, 0.25])
 # For a promise right values have so much of the freedom: that few far ones among them looked wrong hid their tails.
 _HEAVIER = 0.5
 _BOUNDS = ((-12.0, 8.0), (-3.0, 3.0), (-5.0, 5.0), (-5.0, 5.0), (-8.0, 8.0), (-4.0, 4.0))
+# A value that is shared sticks out from so many neighbours on each side, and then from others that do within so many.
+_BESIDE, _ABOUT = 2, 10
+_STEPS = 3.0  # within fewer of which half of all values lie, they are too coarse for a density
+_BEYOND_CHANCE = 3.0  # deviations by which its count exceeds twice theirs
+# How many times as far from the median as all others, and how often heavy tails may look so; spacings that tell.
+_REACH, _CHANCE, _SPACINGS = 3.0, 1e-3, (10, 100)
+# The features tell of far values where they order so many pairs of a far and another one, and not by chance.
+_TOLD, _TOLD_LEVEL = 0.8, 1e-3
 _STARTS = tuple((share, freedom) for share in (-3.0, -6.0) for freedom in (-3.0, 0.0))
 
 
@@ -83,7 +92,9 @@ class Even:
 
     def of(self, y: np.ndarray) -> np.ndarray:
         """Values on the even scale (n,), within ``_FAR``."""
-        bent = self.power.transform(((y - self.origin) / self.unit)[:, None])[:, 0]
+        with np.errstate(over="ignore"):
+            x = np.clip((y - self.origin) / self.unit, -1e100, 1e100)
+        bent = self.power.transform(x[:, None])[:, 0]
         result: np.ndarray = np.clip((bent - self.centre) / self.width, -_FAR, _FAR)
         return result
 
@@ -98,6 +109,92 @@ class Even:
         bent = np.clip(z, known.min(), known.max()) * self.width + self.centre
         result: np.ndarray = self.power.inverse_transform(bent[:, None])[:, 0] * self.unit + self.origin
         return np.asarray(np.clip(result, y.min(), y.max()))
+
+
+def set_apart(y: np.ndarray, groups: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Masks of values (n,) that many rows share exactly, and of those far out, which may be shared as well.
+
+    Rows of one of ``groups`` (n,) share a value for another reason and count once.  Zeros that many share are not far
+    out, as they say that there is none.
+    """
+    shared = _shared(y, groups)
+    rest = ~(shared & (y == 0))
+    far = np.zeros(len(y), dtype=bool)
+    far[rest] = _far_out(y[rest])
+    for part in (far, ~far):  # neither hides what is shared in the other
+        shared[part] = _shared(y[part], None if groups is None else groups[part])
+    return shared, far
+
+
+def _shared(y: np.ndarray, groups: np.ndarray | None) -> np.ndarray:
+    """Whether more rows (n,) share a value than chance explains beside its neighbours, or the steps of a scale."""
+    found, place = np.unique(y, return_inverse=True)
+    counted = place if groups is None else np.unique(np.stack([place, groups], axis=1), axis=0)[:, 0]
+    count = np.bincount(counted, minlength=len(found))
+    # Where people round, many values stick out alike: such steps are finer than the scatter, and no shared value.
+    peak = np.where(_exceeds(count, count, _BESIDE), count, 0)
+    result: np.ndarray = (_exceeds(count, peak, _ABOUT) & (peak > 0))[place]
+    return result
+
+
+def _exceeds(count: np.ndarray, others: np.ndarray, reach: int) -> np.ndarray:
+    """Whether counts (n,) are, beyond chance, more than twice the largest of the ``others`` within ``reach``."""
+    padded = np.pad(others, reach)
+    steps = [step for step in range(2 * reach + 1) if step != reach]
+    most = np.max([padded[step : step + len(count)] for step in steps], axis=0)
+    result: np.ndarray = count > 2 * most + _BEYOND_CHANCE * np.sqrt(most)
+    return result & (count > 5)
+
+
+def _step(y: np.ndarray) -> float:
+    """The usual distance of values (n,) to the nearest other one: the step of counts, next to nothing of others."""
+    found, place = np.unique(y, return_inverse=True)
+    gap = np.r_[np.inf, np.diff(found), np.inf]
+    return float(np.median(np.minimum(gap[:-1], gap[1:])[place])) if len(found) > 1 else 0.0
+
+
+def coarse(y: np.ndarray) -> bool:
+    """Whether the middle half of values (n,) lies within so few steps that they have no density to speak of."""
+    low, high = np.quantile(y, (0.25, 0.75))
+    return bool(high - low < _STEPS * _step(y) or high == low)
+
+
+def within_steps(y: np.ndarray, seed: int) -> np.ndarray:
+    """Values (n,), each moved at random within its step, by half of it up or down.
+
+    Counts and rounded values have no density, which would be the larger the nearer a prediction comes to their steps;
+    what was moved has one (Dunn and Smyth 1996).
+    """
+    result: np.ndarray = y + _step(y) * generator(seed, "audit steps").uniform(-0.5, 0.5, len(y))
+    return result
+
+
+def _far_out(y: np.ndarray) -> np.ndarray:
+    """Whether values (n,) lie farther from the median than the tail of the others reaches.
+
+    With x_1 ≥ x_2 ≥ … the distances on one side, j log(x_j / x_j+1) of a Pareto tail of any index are independent and
+    exponential (Rényi 1953), and lighter tails are shorter: the j farthest are far out where their spacing, over the
+    mean of the next k, exceeds the F(2, 2 k) point.
+    """
+    far = np.zeros(len(y), dtype=bool)
+    if not len(y):
+        return far
+    middle = np.median(y)
+    for sign in (-1, 1):
+        distance = sign * (y / 2 - middle / 2)  # the halves do not overflow
+        rows = np.flatnonzero(distance > 0)
+        rows = rows[np.argsort(-distance[rows], kind="stable")]
+        told = int(np.clip(len(rows) // 10, *_SPACINGS))
+        logs = np.log(distance[rows])
+        gap = logs[:-1] - logs[1:]
+        spacing = np.arange(1, len(rows)) * gap
+        for j in range(min(len(rows) // 2, len(rows) - 1 - told), 0, -1):
+            if gap[j - 1] > np.log(_REACH):
+                usual = max(float(spacing[j : j + told].mean()), 1e-12)
+                if (1 + spacing[j - 1] / (told * usual)) ** -told < _CHANCE:
+                    far[rows[:j]] = True
+                    break
+    return far
 
 
 @dataclass(frozen=True)
@@ -122,23 +219,31 @@ def judge_numbers(
     fold: np.ndarray,
     max_false: float,
     seed: int,
+    shared: np.ndarray,
+    far: np.ndarray,
 ) -> NumberJudgement:
     """Judge numbers on the even scale (n,).
 
     ``predictions``: a mask (n,) of the rows that may teach -> predictions (n,) out of fold; ``may_train``: the rows
-    from which a fold may be judged.
+    from which a fold may be judged.  Values ``far`` (n,) out are wrong, but where the features tell of them; of those
+    that rows have ``shared`` (n,) the likelihood knows nothing.
     """
-    taught = np.ones(len(z), dtype=bool)
+    n, near = len(z), ~(far & shared)
+    taught = np.ones(n, dtype=bool)
+    if far.any():
+        told = _told(far, z, predictions(taught))
+        near, taught, far = near & ~told, ~far, far & ~told
     for last in (False, True):
         found = predictions(taught)
         size = _sizes(views, found, np.abs(z - found), fold, may_train, taught, seed)
-        terms = _Terms.of(z, found, size)
+        terms = _Terms.of(z[near], found[near], size[near])
         some, theta = terms.some(seed), terms.fit(seed)
         wrong = terms.wrong(theta)
-        if last or (wrong < 0.5).all():
+        if last or (wrong < 0.5).all() or (wrong >= 0.5).all():
             break
-        taught = wrong < 0.5
-    n, share = len(z), _share(theta)
+        taught = near & ~far
+        taught[near] &= wrong < 0.5
+    share, rows = _share(theta), int(near.sum())
     spread = np.linalg.pinv(some.information(theta))
     error = float(np.sqrt(max(spread[0, 0], 0.0))) * share * (1 - share / _MOST_WRONG)
     high = min(1.0, share + 1.96 * error)
@@ -146,24 +251,47 @@ def judge_numbers(
     none = terms.fit(seed, np.r_[_BOUNDS[0][0], theta[1:]])
     if some.told(theta) - some.told(none) < _EVIDENT:
         theta, wrong, share, cautious = none, terms.wrong(none), 0.0, 0.0
-    number, low, high = share * n, 0.0, high * n
-    flags = np.zeros(n, dtype=bool)
+    number, low, high = share * rows, 0.0, high * rows
+    flags = np.zeros(rows, dtype=bool)
     score = terms.odds(theta)
-    if cautious * n >= 0.5:
+    if cautious * rows >= 0.5:
         held = terms.fit(seed, np.r_[np.log(cautious / (_MOST_WRONG - cautious)), theta[1:]], _HEAVIER)
         root = np.linalg.inv(np.linalg.cholesky(some.information(held)[1:, 1:])).T
-        right = np.empty((DRAWS, n), dtype=np.float32)
+        right = np.empty((DRAWS, rows), dtype=np.float32)
         for place, step in enumerate(paired_steps(len(held) - 1)):
             right[place] = 1 - terms.wrong(held + np.r_[0.0, np.clip(root @ step, -1, 1)])
         flags = promised(right, score, max_false)
         # A heap of another shape than f takes right values for wrong ones: those that are surely wrong are counted.
         number = float((1 - right.mean(axis=0)).sum())
         low = min(number, (1 - max_false) * float(flags.sum()))
+    surely = far[near]
+    number, low = max(number, float(surely.sum())), max(low, float(surely.sum()))
+    wrong, flags = np.where(surely, np.maximum(wrong, 1 - _CHANCE), wrong), flags | surely
+    score = np.where(surely, score.max() + 1, score)
+    whole = np.where(far, 1 - _CHANCE, 0.0), np.where(far, score.max(), score.min()), far.copy()
+    for values, part in zip(whole, (wrong, score, flags), strict=True):
+        values[near] = part
+    more = float((far & ~near).sum())
     return NumberJudgement(
-        wrong, score, found, flags, number, low, max(high, number),
+        whole[0], whole[1], found, whole[2], number + more, low + more, max(high, number) + more,
         "It holds where right values scatter in one heap about what the features tell, as wide as they tell, and wrong "
         "ones lie anywhere among the values or far out.",
     )  # fmt: skip
+
+
+def _told(far: np.ndarray, z: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Whether values (n,) lie on a side whose ``far`` ones are predicted nearer to it than the others are."""
+    from scipy.stats import mannwhitneyu
+
+    result = np.zeros(len(z), dtype=bool)
+    for sign in (-1, 1):
+        side = sign * z > 0
+        some = far & side
+        if some.any():
+            test = mannwhitneyu(sign * predictions[some], sign * predictions[~far], alternative="greater")
+            pairs = test.statistic / (some.sum() * (~far).sum())
+            result |= some & bool(pairs > _TOLD and test.pvalue < _TOLD_LEVEL)
+    return result
 
 
 def _sizes(

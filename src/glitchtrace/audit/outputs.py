@@ -37,7 +37,7 @@ def summary(
     """Counts, the number of wrong labels, and how everything was found."""
     counts = {verdict: int((table.verdict == verdict).sum()) for verdict in verdicts.VERDICTS}
     facts = dict(found.facts)
-    number = facts.pop("number", None)
+    number, notes = facts.pop("number", None), facts.pop("notes", [])
     if number:
         number = {key: round(float(value), 2) for key, value in number.items()}
     return {
@@ -53,7 +53,7 @@ def summary(
         "wrong_labels": number,
         "max_false": settings.max_false,
         "settings": settings.record(),
-        "notes": list(samples.notes),
+        "notes": [*samples.notes, *notes],
         "facts": facts,
     }
 

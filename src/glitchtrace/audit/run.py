@@ -279,7 +279,8 @@ def _gain(
     else:
         assert samples.target is not None
         numbers = samples.target[rows]
-        y = (numbers - np.median(numbers)) / max(float(np.std(numbers)), 1e-300)
+        most = max(float(np.abs(numbers).max()), 1e-300)  # the square of a number may overflow
+        y = (numbers - np.median(numbers)) / max(float(np.std(numbers / most)) * most, 1e-300)
     given = {
         "views": views.of(rows), "y": y, "classes": classes, "losses": losses,
         "groups": None if found.groups is None else found.groups[rows],
