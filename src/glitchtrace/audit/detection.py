@@ -429,7 +429,7 @@ def _numbers(
     fitted = _cross_fit(part, lesson, 0, fold[rows], times, units, settings, store, tick, judging=True)
     facts["learner"] = learners(part, 0)[fitted.best].said
     facts["held_out_loss"] = {name: round(value, 4) for name, value in fitted.losses.items()}
-    told = np.mean(list(fitted.experts.values()), axis=0)
+    told: np.ndarray = np.mean(list(fitted.experts.values()), axis=0)
     # Values far out may be told where the others, which the likelihood judges, are not.
     near = loss(lesson[~far], told[~far], 0) if far.any() else 0.0
     if max(min(fitted.losses.values()), near) > _FORETOLD:
@@ -447,7 +447,8 @@ def _numbers(
 
     def predictions(taught: np.ndarray) -> np.ndarray:
         if taught.all():
-            return told[seen]
+            first: np.ndarray = told[seen]
+            return first
         teachers = np.ones(len(rows), dtype=bool)
         teachers[seen] = taught
         return predict_again(
