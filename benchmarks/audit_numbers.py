@@ -2,9 +2,10 @@
 
 python benchmarks/audit_numbers.py FIRST COUNT   audits, seeds FIRST … FIRST + COUNT - 1; then python docs/audit.py
 
-800 rows of five features with targets whose right values scatter in different ways, and the 442 patients of
-scikit-learn's diabetes set, whose own errors, if any, count as right.  Of the values 4 % are made wrong: by another
-row's value, ten times as large, or eight standard deviations off.  Rules were chosen on seeds below 100.
+800 rows of five features with targets whose right values scatter in different ways or share a value, and the 442
+patients of scikit-learn's diabetes set, whose own errors, if any, count as right.  Of the values 4 % are made wrong: by
+another row's value, ten times as large, eight standard deviations off, or -999; or a single one is made 1e30.
+Thresholds were chosen on seeds below 100.
 """
 
 import sys
@@ -25,12 +26,17 @@ TARGETS = (
     "one-sided scatter",
     "prices",
     "counts",
+    "small counts",
+    "zeros told",
+    "zeros not told",
+    "cut at both ends",
+    "rounded",
     "heavy tails",
     "hardly told",
     "not told",
     "diabetes",
 )
-ERRORS = ("none", "another row's value", "ten times as large", "eight deviations off")
+ERRORS = ("none", "another row's value", "ten times as large", "eight deviations off", "-999", "one is 1e30")
 
 
 def target(name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -50,6 +56,13 @@ def target(name: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]
         "one-sided scatter": lambda: told + rng.exponential(0.7, ROWS),
         "prices": lambda: np.exp(0.5 * told + 0.3 * free),
         "counts": lambda: rng.poisson(np.exp(0.4 * told + 1)).astype(float),
+        "small counts": lambda: rng.poisson(np.exp(0.3 * told + 0.3)).astype(float),
+        "zeros told": lambda: np.where(
+            told + free > 0, np.exp(4 + 0.5 * told + 0.3 * rng.normal(size=ROWS)), 0
+        ),
+        "zeros not told": lambda: np.where(rng.random(ROWS) < 0.4, 0, np.exp(4 + 0.5 * told + 0.3 * free)),
+        "cut at both ends": lambda: np.clip(told + 0.5 * free, -2, 2.5),
+        "rounded": lambda: 100 * np.round(np.exp(0.5 * told + 0.3 * free + 1.6)),
         "heavy tails": lambda: told + 0.5 * rng.standard_t(3, ROWS),
         "hardly told": lambda: 0.3 * told + 2 * free,
         "not told": lambda: free,
@@ -68,6 +81,11 @@ def spoil(y: np.ndarray, error: str, rng: np.random.Generator) -> tuple[np.ndarr
         values[rows] = rng.permutation(y)[rows]
     elif error == "ten times as large":
         values[rows] *= 10
+    elif error == "-999":
+        values[rows] = -999
+    elif error == "one is 1e30":
+        rows = rows[:1]
+        values[rows] = 1e30
     else:
         values[rows] += rng.choice([-8, 8], len(rows)) * y.std()
     wrong[rows] = values[rows] != y[rows]
