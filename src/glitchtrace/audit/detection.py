@@ -482,8 +482,8 @@ def _of_shared(written: np.ndarray, y: np.ndarray, shared: np.ndarray) -> list[s
     told = ", ".join(f"{written[shared][first[k]]} ({count[k]:,})" for k in order[:5])
     more = f" and {len(values) - 5:,} more" if len(values) > 5 else ""
     return [
-        f"Many rows share a number exactly: {told}{more}. Such a number is not judged, the others are without it. If "
-        "it stands for a missing value, empty these cells."
+        f"Many rows share a number exactly: {told}{more}. These rows are not judged, the others are judged without "
+        "them. If the number stands for a missing value, empty these cells."
     ]
 
 
