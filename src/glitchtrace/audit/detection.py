@@ -25,7 +25,7 @@ from glitchtrace.audit.judgement import (
     likeliest_order,
 )
 from glitchtrace.audit.learners import floored, learners, loss, predict
-from glitchtrace.audit.numbers import Even, coarse, judge_numbers, set_apart, within_steps
+from glitchtrace.audit.numbers import coarse, judge_numbers, on_even_scale, set_apart
 from glitchtrace.audit.representation import Representation
 from glitchtrace.audit.samples import Samples
 from glitchtrace.audit.settings import Settings
@@ -420,9 +420,7 @@ def _numbers(
         return result, np.zeros(n, dtype=np.int64)
     fold = np.zeros(n, dtype=np.int64)
     fold[rows] = _fold(samples, rows, strata_of(y, 10), groups, settings)
-    even = Even.fit(y[~far])
-    z = even.of(within_steps(y, settings.seed))
-    lesson = even.taught(even.of(y))
+    even, z, lesson = on_even_scale(y, far, settings.seed)
     part = views.of(rows)
     units = None if groups is None else groups[rows]
     times = None if samples.times is None else samples.times[rows]

@@ -21,7 +21,7 @@ from glitchtrace.audit.cross_fit import (
 from glitchtrace.audit.judgement import judge, judge_by_jury, jury_sits
 from glitchtrace.audit.learners import Learner, floored, learners, predict
 from glitchtrace.audit.neighbourhood import NEIGHBOURS, nearest
-from glitchtrace.audit.numbers import Even, coarse, judge_numbers, set_apart, within_steps
+from glitchtrace.audit.numbers import coarse, judge_numbers, on_even_scale, set_apart
 from glitchtrace.audit.representation import Representation
 from glitchtrace.core.seeding import generator
 
@@ -160,8 +160,7 @@ def _judged_numbers(
     units = None if units is None else units[rows]
     if len(y) < _INNER or coarse(y[~far]):
         return flags, proposals
-    even = Even.fit(y[~far])
-    z, lesson = even.of(within_steps(y, seed)), even.taught(even.of(y))
+    even, z, lesson = on_even_scale(y, far, seed)
     fold = grouped_folds(np.zeros(len(y), dtype=np.int64), _INNER, seed, units)
 
     def predictions(taught: np.ndarray) -> np.ndarray:

@@ -159,7 +159,7 @@ def coarse(y: np.ndarray) -> bool:
     return bool(high - low < _STEPS * _step(y) or high == low)
 
 
-def within_steps(y: np.ndarray, seed: int) -> np.ndarray:
+def _within_steps(y: np.ndarray, seed: int) -> np.ndarray:
     """Values (n,), each moved at random within its step, by half of it up or down.
 
     Counts and rounded values have no density, which would be the larger the nearer a prediction comes to their steps;
@@ -167,6 +167,12 @@ def within_steps(y: np.ndarray, seed: int) -> np.ndarray:
     """
     result: np.ndarray = y + _step(y) * generator(seed, "audit steps").uniform(-0.5, 0.5, len(y))
     return result
+
+
+def on_even_scale(y: np.ndarray, far: np.ndarray, seed: int) -> tuple[Even, np.ndarray, np.ndarray]:
+    """The even scale of values (n,) that are not ``far``; on it all, moved within their steps, and what is taught."""
+    even = Even.fit(y[~far])
+    return even, even.of(_within_steps(y, seed)), even.taught(even.of(y))
 
 
 def _far_out(y: np.ndarray) -> np.ndarray:
