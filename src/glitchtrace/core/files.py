@@ -313,7 +313,8 @@ def _arrays(path: str | Path) -> "dict[str, np.ndarray]":
 def write_record(value: Mapping[str, Any], target: str | Path) -> None:
     """Write the record or description of something as JSON, with version and checksum."""
     content = {_VERSION_KEY: SCHEMA_VERSION, **value}
-    write_json({**content, _CHECKSUM_KEY: _record_checksum(content)}, target)
+    read = json.loads(json.dumps(content))  # keys that are numbers become text, and sort as such
+    write_json({**content, _CHECKSUM_KEY: _record_checksum(read)}, target)
 
 
 def read_record(path: str | Path) -> dict[str, Any]:
@@ -337,9 +338,8 @@ def read_record(path: str | Path) -> dict[str, Any]:
 
 
 def _record_checksum(content: Mapping[str, Any]) -> str:
-    """CRC-32 of a record's keys and values, in hexadecimal."""
-    read = json.loads(json.dumps(content))  # keys that are numbers become text, and sort as such
-    return f"{zlib.crc32(json.dumps(read, sort_keys=True).encode()):08x}"
+    """CRC-32 of a record's keys and values as JSON gives them back, in hexadecimal."""
+    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"
 
 
 def _table_checksum(content: "pa.Table") -> str:
