@@ -270,14 +270,7 @@ def test_verify_recomputes_beside_results_that_lie_outside_of_the_folder(
 
 
 def test_a_plan_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    block = {
-        "datasets": ["iris"],
-        "models": ["linear"],
-        "glitches": ["uniform"],
-        "ratios": [0.1],
-        "seeds": [0],
-    }
-    (tmp_path / "study.yaml").write_text(yaml.safe_dump({"grid": [block]}))
+    (tmp_path / "study.yaml").write_bytes((ROOT / "config/studies/smoke.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     assert "train" in {job.rule for job in jobs.read_jobs("study.yaml")}
     assert [file.name for file in tmp_path.iterdir()] == ["study.yaml"]
