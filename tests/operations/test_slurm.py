@@ -83,16 +83,17 @@ def known_jobs(cluster: dict[str, str]) -> dict[str, dict[str, str]]:
     return {row["JobId"]: row for row in rows if "JobId" in row}
 
 
-def start(checkout: Checkout, cluster: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        checkout.command(*arguments, cores=16),
-        cwd=checkout.folder,
-        env=checkout.environment(**cluster),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
-    )
+def start(checkout: Checkout, cluster: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """A run that goes on beside the test; what it says goes to a file, which never fills up as a pipe does."""
+    with open(log, "wb") as output:
+        return subprocess.Popen(
+            checkout.command(*SLURM, cores=16),
+            cwd=checkout.folder,
+            env=checkout.environment(**cluster),
+            stdout=output,
+            stderr=output,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
+        )
 
 
 def without_cell(
@@ -111,31 +112,27 @@ def test_the_smoke_grid_submitted_interrupted_and_resumed(
     finished: Checkout, cluster: dict[str, str], tmp_path: Path
 ) -> None:
     checkout = Checkout(copy_of_the_checkout(tmp_path / "run"))
-    first = start(checkout, cluster, *SLURM)
+    log = tmp_path / "run.log"
+    first = start(checkout, cluster, log)
     seen: dict[str, dict[str, str]] = {}
     deadline = time.monotonic() + 600
     while not list(checkout.folder.glob("results/wine/**/glitch.parquet")):
-        assert first.poll() is None, first.communicate()[0]
+        assert first.poll() is None, log.read_text()
         assert time.monotonic() < deadline
         seen |= known_jobs(cluster)
         time.sleep(1)
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=300)
-    assert first.returncode
+    assert first.wait(300), log.read_text()
     assert not [job for job in known_jobs(cluster).values() if job["JobState"] in ("RUNNING", "PENDING")]
     whole = {path: file.stat().st_mtime_ns for path, file in fetched(checkout).items()}
     assert whole
 
     checkout.run("--unlock", check=False)
-    second = start(checkout, cluster, *SLURM)
-    output = ""
+    second = start(checkout, cluster, log)
     while second.poll() is None:
         seen |= known_jobs(cluster)
-        try:
-            output += second.communicate(timeout=2)[0]
-        except subprocess.TimeoutExpired:
-            continue
-    assert second.returncode == 0, output
+        time.sleep(2)
+    assert second.returncode == 0, log.read_text()
     assert contents(checkout.folder) == contents(finished.folder)
     assert {
         path: file.stat().st_mtime_ns for path, file in fetched(checkout).items() if path in whole
