@@ -344,6 +344,10 @@ def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
 
     encoding = dialect.encoding or _encoding(path)
     start = _beginning(path, encoding)
+    if re.match(r"sep=.?[\r\n]", start):
+        raise GlitchtraceError(
+            f"{path}, line 1: {start.splitlines()[0]!r} tells Excel the delimiter and is no row; take this line off"
+        )
     delimiter = dialect.delimiter or _delimiter(
         start, Path(path.stem if path.suffix == ".gz" else path).suffix
     )
