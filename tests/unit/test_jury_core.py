@@ -157,11 +157,20 @@ def test_folds_keep_units_whole_and_spread_classes():
     np.testing.assert_array_equal(np.bincount(fold), np.full(5, 20))
 
 
-def test_blocks_hold_every_row_once_and_whole_units():
+@pytest.mark.parametrize(
+    ("groups", "blocks_at_least"),
+    [
+        (np.random.default_rng(0).integers(60, size=500), 4),
+        # One large group that comes last: no cut may fall into it.
+        (np.minimum(np.arange(500), 90), 2),
+    ],
+    ids=["small groups", "a large last group"],
+)
+def test_blocks_hold_every_row_once_and_whole_units(groups: np.ndarray, blocks_at_least: int):
     X, truth = blobs(500, 3, 2)
-    rows = gather_rows({"x": X}, truth, None, np.random.default_rng(0).integers(60, size=500), 0)
+    rows = gather_rows({"x": X}, truth, None, groups, 0)
     blocks = list(rows.blocks(64))
-    assert len(blocks) > 3
+    assert len(blocks) >= blocks_at_least
     np.testing.assert_array_equal(np.sort(np.concatenate(blocks)), np.arange(500))
     owner = {unit for block in blocks for unit in np.unique(rows.units[block])}
     assert sum(len(np.unique(rows.units[block])) for block in blocks) == len(owner)

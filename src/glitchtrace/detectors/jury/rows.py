@@ -1,5 +1,6 @@
 """What the jury knows of its rows before any label: scaled representations, units that go together, folds."""
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -45,13 +46,10 @@ class Rows:
         """Index arrays that together hold every row once and never part a unit; about ``size`` rows each."""
         order = np.argsort(self.units, kind="stable")
         starts = np.flatnonzero(np.r_[True, np.diff(self.units[order]) > 0])
-        cuts = [0]
-        for start in (
-            starts[np.searchsorted(starts, np.arange(size, len(order), size))[:-1]] if len(starts) else []
-        ):
-            if start > cuts[-1]:
-                cuts.append(int(start))
-        for begin, end in zip(cuts, [*cuts[1:], len(order)], strict=True):
+        # No cut lies within the last unit, however large it is; what is left of a block joins the one before.
+        places = np.searchsorted(starts, np.arange(size, len(order), size)[:-1])
+        cuts = np.unique([0, *starts[places[places < len(starts)]], len(order)])
+        for begin, end in itertools.pairwise(cuts.tolist()):
             yield order[begin:end]
 
 
