@@ -3,6 +3,7 @@
 import itertools
 import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -365,6 +366,19 @@ def test_an_estimated_number_has_an_interval(name: str) -> None:
     if name != "expected_errors":  # right only for calibrated probabilities
         assert abs(found.count - wrong.sum()) < 15
     assert count(name, evidence) == found
+
+
+@pytest.mark.parametrize("name", registry.names("counter"))
+def test_a_class_that_no_sample_has_does_not_hinder_counting(name: str) -> None:
+    evidence, _ = make(flipped=30)
+    wider = [np.pad(part, ((0, 0), (0, 1))) for part in (evidence.probabilities, evidence.out_of_fold)]
+    more = replace(
+        evidence,
+        classes=evidence.classes + 1,
+        read_epochs=lambda: [wider[0]],
+        read_out_of_fold=lambda: wider[1],
+    )
+    assert count(name, more).rounded(SAMPLES) == pytest.approx(count(name, evidence).count, abs=3)
 
 
 def test_clean_labels_are_counted_as_such() -> None:

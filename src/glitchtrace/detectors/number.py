@@ -13,6 +13,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.evidence import NEEDS, Evidence
 from glitchtrace.detectors.neighbours import nearest_neighbours
+from glitchtrace.detectors.out_of_fold import exact
 
 KIND = "counter"
 CARDS = {
@@ -67,11 +68,11 @@ def confident_joint(evidence: Evidence) -> Number:
     """N · Σ_{c≠d} Q_cd of the calibrated joint Q; the interval is that of resampled rows."""
     from cleanlab.count import estimate_joint
 
-    chances = evidence.out_of_fold.astype(np.float64)
-    chances /= chances.sum(axis=1, keepdims=True)
+    chances, present = exact(evidence.out_of_fold), len(np.unique(evidence.labels))
 
     def share(rows: np.ndarray) -> float:
-        if len(np.unique(evidence.labels[rows])) < evidence.classes:
+        # Rows that lack a class of the data say nothing of its labels; a class that no sample has is no such class.
+        if len(np.unique(evidence.labels[rows])) < present:
             return float("nan")
         return 1 - float(np.trace(estimate_joint(evidence.labels[rows], chances[rows])))
 
