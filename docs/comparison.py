@@ -15,7 +15,8 @@ from pages import FOLDER, by_seed, keep_larger, result, seed_columns, table
 
 from glitchtrace.core import files, grid, registry
 from glitchtrace.core.files import replace_section
-from glitchtrace.evaluation.rank_tests import ALPHA, CELL_KEYS, GROUPS, OTHERS, WRONG_LABELS
+from glitchtrace.core.grid import CELL_KEYS
+from glitchtrace.evaluation.rank_tests import ALPHA, GROUPS, OTHERS, WRONG_LABELS
 from glitchtrace.operations.jobs import read_config
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures.ranks import Comparison, compare_detectors, draw_ranks

@@ -9,12 +9,12 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.core import files
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.reporting.figures.gallery import plot_gallery
 from glitchtrace.reporting.style import human_name
 from glitchtrace.reporting.tables import markdown_table
 
 TABLE = Path("docs/tables/demo.csv")
-CELL = ["dataset", "model", "glitch", "ratio", "estimator"]
 PLAIN = {"one_minus_p": "1 − p", "AUM": "AUM"}
 SIGNALS = ("CNCI", "SI", "PCID", "CFRank")
 # The picture: both kinds of glitch in one cell.
@@ -35,7 +35,9 @@ def main() -> None:
     found = summary[(summary["metric"] == "f1") & summary["signal"].isin((*PLAIN, *SIGNALS))]
     rows = [found, gains(gain)]
     table = (
-        pd.concat(rows).groupby([*CELL, "signal", "metric"], sort=True)["value"].agg(["mean", "std", "count"])
+        pd.concat(rows)
+        .groupby([*CELL_KEYS, "signal", "metric"], sort=True)["value"]
+        .agg(["mean", "std", "count"])
     )
     table.columns = pd.Index(["mean", "std", "n"])
     TABLE.write_text(table.round(6).reset_index().to_csv(index=False), encoding="utf-8")
@@ -52,16 +54,16 @@ def fill() -> None:
 
 def gains(gain: pd.DataFrame) -> pd.DataFrame:
     """Change of test accuracy and of test loss against no repair, of every policy and cell."""
-    test = gain[gain["part"] == "test"].set_index([*CELL, "seed", "policy"])[["accuracy", "loss"]]
+    test = gain[gain["part"] == "test"].set_index([*CELL_KEYS, "seed", "policy"])[["accuracy", "loss"]]
     none = test.xs("none", level="policy")
     change = (test - none).drop("none", level="policy").reset_index()
-    tidy = change.melt([*CELL, "seed", "policy"], ["accuracy", "loss"], "measure")
+    tidy = change.melt([*CELL_KEYS, "seed", "policy"], ["accuracy", "loss"], "measure")
     return tidy.assign(signal="", metric=tidy["measure"] + "_change_" + tidy["policy"])
 
 
 def detection(table: pd.DataFrame) -> pd.DataFrame:
     """F1 by cell: plain detectors beside the signals."""
-    found = table[table["metric"] == "f1"].pivot_table(index=[*CELL], columns="signal", values="mean")
+    found = table[table["metric"] == "f1"].pivot_table(index=[*CELL_KEYS], columns="signal", values="mean")
     return pd.DataFrame(
         [
             named(keys)
@@ -75,7 +77,7 @@ def detection(table: pd.DataFrame) -> pd.DataFrame:
 def repair(table: pd.DataFrame) -> pd.DataFrame:
     """Change of test accuracy in points, of the repair by influence and of the oracle."""
     found = table[table["metric"].str.contains("_change_")].pivot_table(
-        index=CELL, columns="metric", values="mean"
+        index=CELL_KEYS, columns="metric", values="mean"
     )
     return pd.DataFrame(
         [

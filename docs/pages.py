@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.core.files import read_parquet, replace_section
-from glitchtrace.evaluation.rank_tests import CELL_KEYS
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.reporting.tables import markdown_table, write_csv
 
 FOLDER = Path("docs/tables")

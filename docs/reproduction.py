@@ -12,6 +12,7 @@ from pages import keep_larger
 
 from glitchtrace.core import configuration, paths
 from glitchtrace.core.files import replacing
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.papers.glitches import published
 from glitchtrace.papers.glitches.hours import Hours
 from glitchtrace.papers.glitches.losses import last_losses
@@ -20,7 +21,6 @@ from glitchtrace.papers.glitches.statements import OLD, TABLE_SETS, Statement
 from glitchtrace.papers.glitches.statements import statements as published_statements
 from glitchtrace.papers.glitches.tables import KEYS, Found, Tables, difference, fidelity_table, study_table
 from glitchtrace.papers.glitches.verdicts import MARGIN, SEEDS, in_words, judge_number, judge_statement
-from glitchtrace.reporting.inputs import CELL_KEYS
 from glitchtrace.reporting.style import human_name
 
 PAGE = Path("docs/reproduction.md")

@@ -116,6 +116,7 @@ def test_no_leader_within_noise():
     # A difference that every seed has to the last digit is no noise; one seed tells nothing apart.
     assert leaders(pd.DataFrame({"a": [0.5, 0.7], "b": [0.25, 0.45]})) == ["a"]
     assert set(leaders(by_seed[:1])) == {"a", "b", "c"}
+    assert set(leaders(pd.DataFrame({"a": [0.9, 0.9], "b": [0.2, np.nan]}))) == {"a", "b"}
 
 
 @pytest.mark.parametrize(

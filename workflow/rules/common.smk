@@ -93,7 +93,6 @@ MEMORISED = [
     for pair in GRID.distinct("dataset", "model")
     if grid.memorised(pair["dataset"], pair["model"], SETTINGS)
 ]
-CELL_KEYS = tuple(grid.AXES.values())
 DETECTORS = registry.chosen("detector", CONFIG["detectors"])
 OF_PICTURES = {
     name for name in DETECTORS if "pictures" in registry.card("detector", name)["needs"]
@@ -267,10 +266,8 @@ def trainings(wildcards):
 
 def first_cell(wildcards):
     """The cell of the wildcards with the first seed of the grid, in the order of its folders."""
-    keys = [key for key in CELL_KEYS if key != "seed"]
-    return min(
-        in_study(GRID.rows, wildcards, *keys), key=lambda cell: f"{cell['seed']}/"
-    )
+    cells = in_study(GRID.rows, wildcards, *grid.CELL_KEYS)
+    return min(cells, key=lambda cell: f"{cell['seed']}/")
 
 
 def first_seed(template):

@@ -26,6 +26,8 @@ AXES = {
     "seeds": "seed",
     "estimators": "estimator",
 }
+# What identifies a cell but for its seed: tables and figures take means over seeds.
+CELL_KEYS = [key for key in AXES.values() if key != "seed"]
 # What stands for a ratio where the card of a glitch says so (``ratio``): no glitch, or one that fixes its own.
 FIXED_RATIOS = ("clean", "native")
 

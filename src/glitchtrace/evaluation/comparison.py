@@ -6,9 +6,8 @@ import pandas as pd
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.statistics import compare
-
-_CELL_KEYS = ["dataset", "model", "glitch", "ratio", "estimator"]
 
 
 def compare_signals(*, summary: str, comparison: str, metric: str = "f1") -> None:
@@ -24,12 +23,12 @@ def compare_signals(*, summary: str, comparison: str, metric: str = "f1") -> Non
     if measured["signal"].nunique() < 2:
         raise GlitchtraceError(f"{summary} holds the metric '{metric}' of fewer than two signals to compare")
     rows = []
-    for keys, cell in measured.groupby(_CELL_KEYS):
+    for keys, cell in measured.groupby(CELL_KEYS):
         by_seed = cell.pivot_table(index="seed", columns="signal", values="value", dropna=False)
         for signal, other in combinations(by_seed.columns, 2):
             found = compare(by_seed[signal].to_numpy(), by_seed[other].to_numpy())
             rows.append(
-                dict(zip(_CELL_KEYS, keys, strict=True))
+                dict(zip(CELL_KEYS, keys, strict=True))
                 | {
                     "signal": signal,
                     "other": other,

@@ -14,9 +14,9 @@ from scipy import stats
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.statistics import estimate
 
-CELL_KEYS = ["dataset", "model", "glitch", "ratio", "estimator"]
 ALPHA = 0.05
 WRONG_LABELS, OTHERS = "wrong labels", "anomalies, corruptions, mixtures"
 GROUPS = (WRONG_LABELS, OTHERS)
@@ -111,8 +111,13 @@ def leaders(by_seed: pd.DataFrame) -> list[str]:
 
 
 def _paired_p(differences: pd.Series) -> float:
-    """Two-sided p of the t test that the mean difference is 0; of equal differences 1 where they are 0, else 0."""
+    """Two-sided p of the t test that the mean difference is 0; of equal differences 1 where they are 0, else 0.
+
+    1 where fewer than two seeds have both values.
+    """
     found = estimate(differences.to_numpy())
+    if found.count < 2:
+        return 1.0
     if not found.standard_deviation > 1e-12:
         return float(abs(found.mean) < 1e-12)
     t = found.mean / (found.standard_deviation / math.sqrt(found.count))

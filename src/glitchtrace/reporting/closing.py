@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.core import registry
-from glitchtrace.reporting.inputs import CELL_KEYS, by_method, read_summary, read_table, tested
+from glitchtrace.core.grid import CELL_KEYS
+from glitchtrace.reporting.inputs import by_method, read_summary, read_table, tested
 
 # Glitches of one dataset that are named one by one; a larger study says how many more its tables hold.
 _NAMED = 6

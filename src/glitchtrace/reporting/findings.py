@@ -10,12 +10,12 @@ import pandas as pd
 
 from glitchtrace.core import registry
 from glitchtrace.core.files import replacing
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.rank_tests import WRONG_LABELS, group_of
 from glitchtrace.evaluation.statistics import compare
 from glitchtrace.reporting import style
 from glitchtrace.reporting.figures.gain import gain_table
 from glitchtrace.reporting.inputs import (
-    CELL_KEYS,
     by_method,
     each_cell,
     has_several,

@@ -7,9 +7,7 @@ import pandas as pd
 
 from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
-
-# What identifies one cell of the grid but for the seed, over which figures take means.
-CELL_KEYS = ["dataset", "model", "glitch", "ratio", "estimator"]
+from glitchtrace.core.grid import CELL_KEYS
 
 
 def read_table(path: str | Path, columns: Iterable[str]) -> pd.DataFrame:

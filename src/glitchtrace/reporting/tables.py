@@ -9,8 +9,9 @@ import pandas as pd
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import replacing
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.statistics import estimate
-from glitchtrace.reporting.inputs import CELL_KEYS, each_cell, has_several, read_summary
+from glitchtrace.reporting.inputs import each_cell, has_several, read_summary
 from glitchtrace.reporting.style import human_glitch, human_name, marked
 
 # The table of a mixed run: heading -> (signal, metric).

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.reporting.inputs import CELL_KEYS, read_summary
+from glitchtrace.core.grid import CELL_KEYS
+from glitchtrace.reporting.inputs import read_summary
 from glitchtrace.reporting.tables import aggregate, write_csv
 
 METRICS = {

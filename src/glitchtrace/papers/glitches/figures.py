@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 
 from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.detectors.ranks import most_suspicious
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.influence.factors import load_factors
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, has_several, read_summary, read_table
+from glitchtrace.reporting.inputs import has_several, read_summary, read_table
 from glitchtrace.reporting.tables import aggregate, clipped_deviation, write_csv
 
 GROUPS = 10

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.core import registry
-from glitchtrace.reporting.inputs import CELL_KEYS, read_summary, read_table
+from glitchtrace.core.grid import CELL_KEYS
+from glitchtrace.reporting.inputs import read_summary, read_table
 
 KEYS = [*CELL_KEYS, "signal", "metric"]
 METRICS = (

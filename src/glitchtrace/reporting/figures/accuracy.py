@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.statistics import compare
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, read_summary
+from glitchtrace.reporting.inputs import read_summary
 from glitchtrace.reporting.tables import aggregate, write_csv
 
 # Colour and marker of the validation samples and of each kind of training sample.

@@ -10,10 +10,11 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.characterisation import KINDS
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, each_cell, has_several, read_summary
+from glitchtrace.reporting.inputs import each_cell, has_several, read_summary
 from glitchtrace.reporting.tables import aggregate, mean_and_deviation, write_csv
 
 _PANELS_PER_ROW = 3

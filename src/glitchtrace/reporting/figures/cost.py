@@ -8,8 +8,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, has_several, read_table
+from glitchtrace.reporting.inputs import has_several, read_table
 from glitchtrace.reporting.tables import aggregate, write_csv
 
 # Stages in the order of the workflow, each with its hatch; others follow by name.

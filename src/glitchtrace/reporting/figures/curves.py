@@ -9,8 +9,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, has_several, read_summary, read_table
+from glitchtrace.reporting.inputs import has_several, read_summary, read_table
 from glitchtrace.reporting.tables import aggregate, clipped_deviation, write_csv
 
 # Colour, marker and dashes of the signals that are drawn; parts and ablations would hide them.

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.statistics import CONFIDENCE, compare, share_of_oracle_gain
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, each_cell, read_table, tested
+from glitchtrace.reporting.inputs import each_cell, read_table, tested
 from glitchtrace.reporting.tables import write_csv
 
 _ROW_INCHES = 0.36

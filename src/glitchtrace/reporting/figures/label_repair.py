@@ -8,12 +8,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.detection import f1_known_ratio, precision_recall_f1
 from glitchtrace.evaluation.label_repair import label_repair_accuracy
 from glitchtrace.evaluation.samples import read_samples
 from glitchtrace.glitches.kinds import Kind
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, has_several
+from glitchtrace.reporting.inputs import has_several
 from glitchtrace.reporting.tables import aggregate, write_csv
 
 # Method -> colour and hatch.

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.rank_tests import (
-    CELL_KEYS,
     cell_table,
     chosen_by_seed,
     measured,

@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import CELL_KEYS, has_several, read_summary
+from glitchtrace.reporting.inputs import has_several, read_summary
 from glitchtrace.reporting.tables import aggregate, clipped_deviation, write_csv
 
 _BAR_INCHES = 0.135
