@@ -95,8 +95,8 @@ def numbers(table: pd.DataFrame) -> str:
                 "4 % are": error,
                 "runs": len(runs),
                 "kept": runs.kept.sum(),
-                "found": f"{(flagged - runs.false.sum()) / planted:.0%}" if planted else "–",
-                "false among flags": f"{runs.false.sum() / flagged:.0%}" if flagged else "–",
+                "found": f"{100 * (flagged - runs.false.sum()) / planted:.0f} %" if planted else "–",
+                "false among flags": f"{100 * runs.false.sum() / flagged:.0f} %" if flagged else "–",
                 "interval covers": f"{told.covered.sum()} of {len(told)}" if len(told) else "–",
                 "not judged": len(runs) - len(told),
             }

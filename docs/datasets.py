@@ -1,5 +1,6 @@
 """Put the facts of every dataset, from its card and its raw files, into docs/datasets.md (``make docs``)."""
 
+import re
 from pathlib import Path
 
 from glitchtrace.core import files, registry
@@ -13,16 +14,18 @@ def facts(name: str) -> str:
     rows = [f"{count:,} {'rows' if part == 'all' else part}" for part, count in card["rows"].items()]
     size = f"{', '.join(rows) or 'as many rows as the files hold'}; {card['classes'] or 'its'} classes"
     lines = [card["summary"], "", f"* {size}", f"* licence: {card['licence']}"]
-    lines += [f"* {card['citation']}", f"* source: {card['source']}"]
+    lines += [f"* {card['citation']}"] if card["citation"] != "none" else []
+    lines += [f"* source: {card['source']}"]
     raw_files = getattr(registry.load("dataset", name), "files", ())
     lines += [f"* `{raw.path}`, {raw.checksum.replace(':', ' ')}" for raw in raw_files]
     return "\n".join(lines)
 
 
 def add_section(name: str) -> None:
-    """Give a dataset that the page does not know a section of its own, the last of the datasets."""
+    """Give a dataset that the page does not know a section of its own, at its place by name."""
     text = PAGE.read_text(encoding="utf-8")
-    before, heading, after = text.partition("## Other data")
+    later = [other for other in re.findall(r"^## (\w+)$", text, re.MULTILINE) if other > name]
+    before, heading, after = text.partition(f"## {later[0] if later else 'Other data'}\n")
     section = f"## {name}\n\n<!-- {name}: begin -->\n<!-- {name}: end -->\n\n"
     PAGE.write_text(f"{before}{section}{heading}{after}", encoding="utf-8")
 

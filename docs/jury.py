@@ -163,7 +163,7 @@ def label_goals(labels: pd.DataFrame) -> list[dict[str, str]]:
         used = room(labels, data, BOTH)
         draws = int(((people["data"] == data) & (people["rows"] == BOTH)).sum())
         text = f"room between best plain score and ceiling that is used, {name(data)}, with validation rows"
-        rows.append(goal(text, f"{ROOM:.0%}", f"{used:.0%}", draws, used >= ROOM))
+        rows.append(goal(text, f"{100 * ROOM:.0f} %", f"{100 * used:.0f} %", draws, used >= ROOM))
     small = labels[labels["data"].isin([SMALL, BILINEAR, "fmnist", "mnist"])]
     for way in (ALONE, BOTH):
         part = small[small["rows"] == way]
@@ -282,7 +282,7 @@ def promise_goals(runs: pd.DataFrame) -> list[dict[str, str]]:
                 held, aimed = kept(part), 0.95
                 text = f"at most 10 % false, {kind} errors, {words[way]}"
             seen = f"{held.sum()} of {len(held)}"
-            rows.append(goal(text, f"{aimed:.0%} of runs", seen, len(held), held.mean() >= aimed))
+            rows.append(goal(text, f"{100 * aimed:.0f} % of runs", seen, len(held), held.mean() >= aimed))
     for kind in ("uniform", "next class", "human"):
         part = covered(runs[(kinds == kind) & (runs["rows"] == BOTH)])
         if not len(part):
@@ -357,7 +357,7 @@ def numbers(runs: pd.DataFrame) -> pd.DataFrame:
                     "runs": len(part),
                     "mean of number less truth": f"{gap.mean():+.4f}",
                     "mean distance": f"{gap.abs().mean():.4f}",
-                    "interval covers": f"{covered(part).sum()} ({covered(part).mean():.0%})",
+                    "interval covers": f"{covered(part).sum()} ({100 * covered(part).mean():.0f} %)",
                     "mean width": f"{(part['high'] - part['low']).mean():.3f}",
                     "misses by classes alone": int(
                         (

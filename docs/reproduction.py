@@ -180,6 +180,7 @@ def page(tables: Tables) -> str:
     ]
     introduction = INTRODUCTION.read_text(encoding="utf-8")
     whole = "".join(f"\n## {title}\n\n{text}\n" for title, text in sections)
+    whole = whole.replace("(docs/reproduction.md#causes)", "([causes](#causes))")
     return f"{introduction}\n## Verdicts\n\n{verdicts(whole)}\n{whole}"
 
 

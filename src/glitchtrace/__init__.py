@@ -1,8 +1,8 @@
 """glitchtrace: find, characterise and repair glitches in training data by training influence.
 
 ``glitchtrace.detect`` scores the rows of a training set, ``glitchtrace.influence`` measures what training samples do
-to the predictions of others, ``glitchtrace.audit`` looks through data of one's own.  What is wrong with their input
-they say by a ``glitchtrace.GlitchtraceError``.  Everything else is private.
+to the predictions of others, ``glitchtrace.audit`` looks through data of one's own.  They report bad input
+as a ``glitchtrace.GlitchtraceError``.  Everything else is private.
 Importing the package imports nothing heavy: the names are loaded when they are used.
 """
 

@@ -64,8 +64,8 @@ def test_estimators_are_not_averaged_and_are_named(tmp_path: Path) -> None:
         findings=tmp_path / "findings.html",
     )
     text = (tmp_path / "findings.html").read_text(encoding="utf-8")
-    assert "<b>CNCI (Koh &amp; Liang)</b> finds 90%" in text
-    assert "the best plain detector, 1 − p, 10%" in text
+    assert "<b>CNCI (Koh &amp; Liang)</b> finds 90 %" in text
+    assert "the best plain detector, 1 − p, 10 %" in text
     assert "10 %, TracIn: influence -2.0" in text
     assert "10 %, Koh &amp; Liang: influence -3.0" in text
 
@@ -125,13 +125,15 @@ def test_the_page_begins_with_the_findings_and_shows_tables(tmp_path: Path) -> N
         tmp_path / "page.html",
         [
             Section("Detection", "Signals <&>", caption, [tmp_path / "t.csv", tmp_path / "f.svg"]),
+            Section("Detection", "Tables", caption, [tmp_path / "t.csv"]),
             Section("Findings", "", "", [tmp_path / "findings.html"]),
         ],
         "<p>How.</p>",
     )
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert text.index("What was found") < text.index("Signals &lt;&amp;&gt;") < text.index("<td>1 − p</td>")
-    assert "<p>See there, a@b.</p>" in text
+    assert text.count("<p>See there, a@b.</p>") == 1, "a caption is said once"
+    assert text.index("See there") < text.index("<h3>Tables</h3>") < text.index("Caption as above.")
     assert "0.1235" in text
     assert "mailto" not in text
     assert "javascript" not in text

@@ -17,7 +17,7 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("features", {"metavar": "FILE", "help": ".npy (rows, d): your own embedding instead of the columns or pixels"}),
     ("probabilities", {"metavar": "FILE", "help": ".npy or a table with named columns, out of sample; trains nothing"}),
     ("task", {"choices": ["auto", "classes", "numbers"], "help": "what the label is; found where not given"}),
-    ("max-false", {"type": float, "metavar": "SHARE", "help": "share of the flags that may be wrong (0.1)"}),
+    ("max-false", {"type": float, "metavar": "SHARE", "help": "share of the flags that may be false (0.1)"}),
     ("backbone", {"metavar": "NAME", "help": "any timm network for pictures"}),
     ("side", {"type": int, "metavar": "PIXELS", "help": "side of the pictures for the network"}),
     ("folds", {"type": int, "help": "folds of the cross-fitting (5)"}),

@@ -78,7 +78,8 @@ def _walk(prefix: str, properties: Mapping[str, Any]) -> Iterator[tuple[str, str
 
 def _type(fragment: Mapping[str, Any]) -> str:
     if "enum" in fragment:
-        return ", ".join(str(value) for value in fragment["enum"])
+        named = ", ".join(f"`{value}`" for value in fragment["enum"] if value is not None)
+        return f"{named} or null" if None in fragment["enum"] else named
     kind = fragment.get("type", "")
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
 

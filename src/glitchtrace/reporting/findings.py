@@ -136,12 +136,14 @@ def _on_average(summary: pd.DataFrame, settings: pd.DataFrame, kind: str, headli
     means = rows.groupby(["signal", "estimator"])["value"].mean().sort_values(ascending=False, kind="stable")
     influence = [method for method in means.index if style.of_influence(method[0])]
     plain = [method for method in means.index if not style.of_influence(method[0])]
-    told = [f"<b>{_detector(*method)}</b> finds {means[method]:.0%}" for method in influence[:1]]
-    told += [f"the best plain detector, {_detector(*method)}, {means[method]:.0%}" for method in plain[:1]]
+    told = [f"<b>{_detector(*method)}</b> finds {100 * means[method]:.0f} %" for method in influence[:1]]
+    told += [
+        f"the best plain detector, {_detector(*method)}, {100 * means[method]:.0f} %" for method in plain[:1]
+    ]
     chance = settings["share"].mean()
     return (
         f"On {kind} ({_count(len(settings), 'setting')}), {' and '.join(told)} of the glitches on average; "
-        f"flagging at random finds {chance:.0%}."
+        f"flagging at random finds {100 * chance:.0f} %."
     )
 
 

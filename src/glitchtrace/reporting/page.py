@@ -132,14 +132,14 @@ def _category(name: str, sections: list[Section]) -> str:
     if name == FINDINGS:  # its files bring headings of their own
         inner = "".join(_shown(path, "") for section in sections for path in section.files)
     else:
-        ordered = sorted(sections, key=lambda one: one.title)
-        inner = "".join(
-            f"<h3>{html.escape(one.title)}</h3>"
-            + "".join(_shown(path, one.title) for path in sorted(one.files, key=_figures_first))
-            + f'<div class="caption">{_without_scripts(one.caption)}</div>'
-            for one in ordered
-        )
-        inner = f"<h2>{html.escape(name)}</h2>{inner}"
+        inner, said = f"<h2>{html.escape(name)}</h2>", set()
+        for one in sorted(sections, key=lambda one: one.title):
+            # A dozen figures of one kind have one caption: it stands under the first of them.
+            caption = "<p>Caption as above.</p>" if one.caption in said else _without_scripts(one.caption)
+            said.add(one.caption)
+            inner += f"<h3>{html.escape(one.title)}</h3>"
+            inner += "".join(_shown(path, one.title) for path in sorted(one.files, key=_figures_first))
+            inner += f'<div class="caption">{caption}</div>'
     return f'<section id="{_anchor(name)}">{inner}</section>\n'
 
 

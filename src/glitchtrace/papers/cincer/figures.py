@@ -271,7 +271,7 @@ _BINS = 30
 # Whether the label is wrong -> how it is drawn.
 _LOOKS: dict[bool, dict[str, Any]] = {
     False: {"color": "#8C8C8C", "alpha": 0.6, "label": "label right"},
-    True: {"color": "#C1272D", "alpha": 0.6, "label": "label wrong"},
+    True: {"color": "#C1272D", "alpha": 0.6, "label": "label wrong", "hatch": "////"},
 }
 
 

@@ -42,9 +42,17 @@ def draw_influence(changes: pd.DataFrame) -> Figure:
         for axes in line[run["negotiator"].nunique() :]:
             axes.set_visible(False)
         for axes, (name, shown) in zip(line, first.groupby("negotiator", sort=True), strict=False):
-            for wrong, colour in ((False, _RIGHT), (True, _WRONG)):
+            for wrong, colour, marker in ((False, _RIGHT, "o"), (True, _WRONG, "^")):
                 part = shown[shown["wrong"] == wrong]
-                axes.scatter(part["loss_change"], part["score"], s=10, color=colour, alpha=0.7, linewidth=0)
+                axes.scatter(
+                    part["loss_change"],
+                    part["score"],
+                    s=10,
+                    color=colour,
+                    marker=marker,
+                    alpha=0.7,
+                    linewidth=0,
+                )
             correlation, chance = spearman(shown)
             axes.set_title(
                 f"{style.human_name('negotiator', str(name))}\nc {correlation:.2f}, p {chance:.1g}, n {len(shown)}",
