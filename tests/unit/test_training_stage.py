@@ -396,6 +396,9 @@ def test_the_longest_unused_trunk_gives_way(own_files, tmp_path, monkeypatch):
 
     size = 4 * 3 * 125 * 64 * 2 * 2
     monkeypatch.setattr(trunk_module, "TOGETHER", 2 * size + 4000)
+    # What is left of a trunk that another job is about to remove.
+    (tmp_path / "shared/half").mkdir(parents=True)
+    (tmp_path / "shared/half/trunk.safetensors").touch()
     run(own_files, tmp_path / "cell", "resnet20", share=True, seed=0)
     zero = kept()
     for seed in (1, 0, 2):

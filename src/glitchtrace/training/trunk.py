@@ -14,7 +14,7 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -217,17 +217,21 @@ def _kept(place: Path, shape: tuple[int, ...]) -> tuple[files.NpyRows, dict[str,
     if rows.shape != shape:
         rows.close()
         return None
-    os.utime(place / _STATES)
+    with suppress(FileNotFoundError):  # a job that makes room removed it meanwhile; what is open can be read
+        os.utime(place / _STATES)
     return rows, states
 
 
 def _room(folder: Path, place: Path, size: int) -> bool:
     """Whether a trunk of ``size`` bytes fits; trunks give way to it, the longest unused first."""
-    others = [path for path in folder.glob(f"*/{_STATES}") if path.parent != place]
-    others.sort(key=lambda path: path.stat().st_mtime)
-    sizes = {path: path.with_name(_OUTPUTS).stat().st_size for path in others}
-    while others and sum(sizes[path] for path in others) + size > TOGETHER:
-        oldest = others.pop(0)
+    others = []
+    for states in folder.glob(f"*/{_STATES}"):
+        with suppress(FileNotFoundError):  # another job makes room too
+            if states.parent != place:
+                others.append((states.stat().st_mtime, states.with_name(_OUTPUTS).stat().st_size, states))
+    others.sort()
+    while others and sum(taken for _, taken, _ in others) + size > TOGETHER:
+        _, _, oldest = others.pop(0)
         oldest.unlink(missing_ok=True)
         oldest.with_name(_OUTPUTS).unlink(missing_ok=True)
     return shutil.disk_usage(folder).free > 2 * size
