@@ -13,7 +13,6 @@ from sklearn.preprocessing import StandardScaler
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.cells import load_cell
-from glitchtrace.data.pictures import pictures
 from glitchtrace.data.preprocess import PictureInputs, VectorInputs, standardisation
 from glitchtrace.data.sources import Sources, fit_pictures
 from glitchtrace.data.split import rows_of
@@ -45,7 +44,7 @@ def test_rows_of_host_and_foreign_sources_are_gathered_in_any_order(tmp_path):
     host, foreign = random_pictures(20, 6, 5), random_pictures(9, 6, 5, seed=1)
     paths = [source(tmp_path, n, x, np.arange(len(x)) % 2) for n, x in (("host", host), ("foreign", foreign))]
     table = pd.DataFrame({"source": ["foreign", "host", "host", "foreign", "host"], "row": [8, 3, 19, 0, 3]})
-    found = pictures(table, paths)
+    found = Sources(paths).samples(table)
     np.testing.assert_array_equal(found, np.stack([foreign[8], host[3], host[19], foreign[0], host[3]]))
 
 

@@ -153,8 +153,9 @@ def test_columns_are_scaled_as_published():
 def test_openml_serves_where_no_file_lies(tmp_path, monkeypatch, load, identifier, rows, columns):
     asked = []
 
-    def fetch_openml(*, data_id, **_):
+    def fetch_openml(*, data_id, data_home, **_):
         asked.append(data_id)
+        assert data_home == str(tmp_path)  # where the client makes its folder openml
         data = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns) % 97
         return Bunch(data=data, target=np.where(np.arange(rows) % 3, "tested_negative", "tested_positive"))
 
@@ -177,7 +178,7 @@ def test_openml_out_of_reach_is_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", refuse)
     with pytest.raises(
         GlitchtraceError,
-        match=r"OpenML's dataset 37 cannot be had \(no network\); put the .*"
+        match=r"diabetes_scale \(OpenML 37\) is not in .*, and its download failed \(no network\); put the .*"
         r"diabetes_scale into LIBSVM of the data folder",
     ):
         libsvm.load_diabetes(tmp_path)

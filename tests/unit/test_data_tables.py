@@ -4,6 +4,7 @@ import gzip
 import io
 import tarfile
 import types
+from http.client import IncompleteRead
 from pathlib import Path
 
 import numpy as np
@@ -425,7 +426,9 @@ def test_jannis_is_the_table_of_openml(tmp_path, monkeypatch):
     np.testing.assert_array_equal(pool.features, frame.iloc[:, :54].astype(np.float32))
 
 
-@pytest.mark.parametrize("error", [OSError("no\nnetwork"), ValueError("md5 checksum differs")])
+@pytest.mark.parametrize(
+    "error", [OSError("no\nnetwork"), ValueError("md5 checksum differs"), IncompleteRead(b"")]
+)
 def test_openml_out_of_reach_is_one_line_with_a_remedy(tmp_path, monkeypatch, error):
     def fail(**_options):
         raise error

@@ -17,7 +17,6 @@ from glitchtrace.data import annotations
 from glitchtrace.data.cells import load_cell
 from glitchtrace.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from glitchtrace.data.datasets import idx
-from glitchtrace.data.pictures import pictures
 from glitchtrace.data.prepare import prepare_data
 from glitchtrace.data.raw_files import RawFile
 from glitchtrace.data.sources import Sources
@@ -192,7 +191,7 @@ def test_a_cell_and_a_gallery_see_the_corrupted_pictures(digits):
     expected[hit] = corrupt(expected[hit], table["row"].to_numpy()[hit], "impulse_noise", 3)
     features = [root / "digits/features.npy"]
     assert len(hit) == 8
-    np.testing.assert_array_equal(pictures(table, features), expected)
+    np.testing.assert_array_equal(Sources(features).samples(table), expected)
     np.testing.assert_array_equal(
         Sources(features).samples(table.drop(columns=["corruption"])), clean[table["row"]]
     )

@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.description import read_description
-from glitchtrace.data.pictures import pictures
+from glitchtrace.data.sources import Sources
 from glitchtrace.detectors.ranks import most_suspicious
 from glitchtrace.evaluation.samples import read_samples, signal_names
 from glitchtrace.glitches.kinds import Kind
@@ -71,7 +71,7 @@ def plot_gallery(
         f"the highest score first\n{style.human_name('model', network)}, {style.human_glitch(planted, ratio)}, "
         f"seed {seed}"
     )
-    style.save(draw_gallery(pictures(shown, features), captions, finds, title=title), figures)
+    style.save(draw_gallery(Sources(features).samples(shown), captions, finds, title=title), figures)
 
 
 def caption(row: Any, names: dict[str, list[str]], *, host: list[str]) -> list[str]:
