@@ -73,6 +73,21 @@ def test_wilcoxon_from_six_seeds_on():
     assert compare(first, first).ties == 6
 
 
+def test_what_rounding_alone_tells_apart_is_equal():
+    # Of 130 test rows 88, 72, … are right, then 2, 2, … more. As floats, equal changes of accuracy differ.
+    right = np.array([88, 72, 101, 95, 80, 64])
+    more = np.array([2, 2, 1, 2, -2, 0])
+    found = compare(100 * ((right + more) / 130), 100 * (right / 130))
+    assert found.p_value == stats.wilcoxon(more).pvalue
+    assert (found.wins, found.ties, found.losses) == (4, 1, 1)
+    # One row more and one fewer: a mean change of 0, and an oracle without a gain.
+    none, perfect = np.array([30, 85]) / 130, np.array([31, 84]) / 130
+    assert (perfect - none).mean() > 0
+    assert compare(perfect, none).difference.mean == 0
+    assert math.isnan(share_of_oracle_gain(none, perfect, perfect).share)
+    assert share_of_oracle_gain(none, perfect, none + 0.1).share == 0
+
+
 def test_a_seed_undefined_on_one_side_is_left_out():
     found = compare(np.array([1.0, math.nan, 3.0]), np.array([0.0, 0.0, 1.0]))
     assert (found.difference.count, found.wins) == (2, 2)

@@ -1,7 +1,7 @@
 """Statistics over seeds: mean and interval, paired comparison, share of the oracle's gain."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -12,6 +12,9 @@ from glitchtrace.core.seeding import generator
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 WILCOXON_MINIMUM = 6
+# Differences below this share of the largest value are rounding: of shares of counts, such as accuracies and F1, equal
+# differences come out unequal in their last bits, and a mean of 0 as 1e-17.
+ROUNDING = 1e-10
 
 
 @dataclass(frozen=True)
@@ -82,18 +85,23 @@ def estimate(values: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
 def compare(first: np.ndarray, second: np.ndarray, confidence: float = CONFIDENCE) -> Comparison:
     """Compare two methods seed by seed; ``first`` and ``second`` are (n,), entry by entry of the same seed.
 
-    Pairs with a NaN on either side are left out.  Equal methods have p = 1.  Raises GlitchtraceError where
-    the lengths differ.
+    Pairs with a NaN on either side are left out.  Equal methods have p = 1.  Differences that rounding alone tells
+    apart are ties, and a mean that is rounding alone is 0.  Raises GlitchtraceError where the lengths differ.
     """
     minuend, subtrahend = _paired(first, second)
     difference = minuend - subtrahend
     difference = difference[~np.isnan(difference)]
+    step = _rounding(minuend, subtrahend)
+    found = estimate(difference, confidence)
+    if abs(found.mean) < step:
+        found = replace(found, mean=0.0)
+    steps = np.rint(difference / step)
     return Comparison(
-        estimate(difference, confidence),
-        _wilcoxon(difference),
-        wins=int((difference > 0).sum()),
-        ties=int((difference == 0).sum()),
-        losses=int((difference < 0).sum()),
+        found,
+        _wilcoxon(steps),
+        wins=int((steps > 0).sum()),
+        ties=int((steps == 0).sum()),
+        losses=int((steps < 0).sum()),
     )
 
 
@@ -125,20 +133,31 @@ def share_of_oracle_gain(
     gains = np.stack([repaired - baseline, perfect - baseline])
     gains = gains[:, ~np.isnan(gains).any(axis=0)]
     count = gains.shape[1]
-    if count == 0 or gains[1].mean() <= 0:
+    if count == 0:
         return Share(math.nan, math.nan, math.nan)
-    share = float(gains[0].mean() / gains[1].mean())
+    rounding = _rounding(baseline, perfect)
+    means = gains.mean(axis=1)
+    means[np.abs(means) < rounding] = 0.0
+    if means[1] <= 0:
+        return Share(math.nan, math.nan, math.nan)
+    share = float(means[0] / means[1])
     if count == 1:
         return Share(share, math.nan, math.nan)
     draws = generator(seed, "share of the oracle's gain").integers(count, size=(RESAMPLES, count))
     policy_gain, oracle_gain = gains[:, draws].mean(axis=2)
-    defined = oracle_gain > 0
+    defined = oracle_gain >= rounding
     ratios = np.divide(policy_gain, oracle_gain, out=np.zeros(RESAMPLES), where=defined)
     # Order statistics, not interpolation: a quantile beside an infinite resample would be NaN.
     tail = (1 - confidence) / 2
     low = np.quantile(np.where(defined, ratios, -np.inf), tail, method="lower")
     high = np.quantile(np.where(defined, ratios, np.inf), 1 - tail, method="higher")
     return Share(share, float(low), float(high))
+
+
+def _rounding(*samples: np.ndarray) -> float:
+    """The size below which a difference of these values is rounding; positive, even where all are 0 or missing."""
+    sizes = np.abs(np.concatenate(samples))
+    return ROUNDING * float(sizes.max(initial=0.0, where=np.isfinite(sizes))) or 1.0
 
 
 def _paired(*samples: np.ndarray) -> list[np.ndarray]:

@@ -33,7 +33,8 @@ def closing_lines(
         lines += _repair(read_table(folder / "gain.parquet", keys))
     places = [f"{folder}/figures", f"{folder}/summary.parquet"]
     lines.append(
-        f"Took {_spoken(seconds)}. Look at {' and '.join(places)}; for one page: snakemake --reporter glitchtrace."
+        f"Took {_spoken(seconds)}. Look at {' and '.join(places)}; for one page: "
+        "the same call with --reporter glitchtrace."
     )
     return lines
 
@@ -72,7 +73,8 @@ def _repair(gain: pd.DataFrame) -> Iterator[str]:
     if "none" not in accuracy or len(accuracy.columns) < 2:
         return
     by_seed = accuracy.drop(columns="none").sub(accuracy["none"], axis=0) * 100
-    changes = by_seed.groupby(CELL_KEYS).mean()
+    # A mean of 0 comes out as 1e-17 from accuracies.
+    changes = by_seed.groupby(CELL_KEYS).mean().round(9)
     told = [
         f"{policy} {changes[policy].mean():+.1f} (fell in {(changes[policy] < 0).sum()} of {changes[policy].count()})"
         for policy in changes
