@@ -10,12 +10,11 @@ from sklearn.datasets import load_iris
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.core.seeding import generator
 from glitchtrace.data.cells import load_cell
 from glitchtrace.evaluation import truth
-from glitchtrace.influence.metagradient import steps_of
 from glitchtrace.influence.metagradient_networks import record_training
 from glitchtrace.influence.stage import compute_influence
+from glitchtrace.training.sgd import steps
 from glitchtrace.training.stage import build, train_cell
 
 TRAINING = {"learning_rate": 0.1, "batch_size": 8, "epochs": 3}
@@ -80,9 +79,9 @@ def test_the_truth_is_training_again_and_the_metagradient_foretells_it(
         network = build(cell, model, {**SETTINGS[model], "head_seed": 42 + number})
         weights = np.ones(TRAIN)
         weights[removed] = 0
-        steps = steps_of(generator(3, order), TRAIN, 3, 8)
+        batches = steps(3, TRAIN, 3, 8, draw=order)
         record = record_training(
-            network, cell.train, cell.train_labels, steps, np.full(len(steps), 0.1), weights=weights
+            network, cell.train, cell.train_labels, batches, np.full(len(batches), 0.1), weights=weights
         )
         for parameter, value in zip(network.trained_parameters(), record.last, strict=True):
             parameter.data.copy_(value)

@@ -36,6 +36,8 @@ _BATCH, _MIB = 128, 256
 
 SHARES = (0.01, 0.1, 0.5)
 ORDERS = ("fixed", "varied")
+# Points of the distribution over queries, for its curve.
+QUANTILES = tuple(np.round(np.arange(0.05, 1, 0.05), 2))
 
 
 def retrain_subsets(
@@ -125,8 +127,8 @@ def _retrained(
     from torch.func import functional_call, grad, vmap
     from torch.nn.functional import cross_entropy
 
-    from glitchtrace.influence.metagradient import steps_of
     from glitchtrace.influence.metagradient_networks import check_network
+    from glitchtrace.training.sgd import steps
     from glitchtrace.training.stage import build, learner, seen
 
     whole = build(cell, model, model_settings)
@@ -146,8 +148,8 @@ def _retrained(
         return tuple(part.detach() for part in other.trained_parameters())
 
     def order(number: int) -> list[np.ndarray]:
-        drawn = generator(seed, f"loader {number}" if number else "loader")
-        return steps_of(drawn, samples, training["epochs"], training["batch_size"], network.smallest_batch)
+        draw = f"loader {number}" if number else "loader"
+        return steps(seed, samples, training["epochs"], training["batch_size"], network.smallest_batch, draw)
 
     def logits(parameters: tuple["Tensor", ...], x: "Tensor") -> "Tensor":
         named = dict(zip(network.trained, parameters, strict=True))
@@ -278,7 +280,3 @@ def summarise_truth(
                 }
             )
     files.write_parquet(pd.DataFrame(found), summary)
-
-
-# Points of the distribution over queries, for its curve.
-QUANTILES = tuple(np.round(np.arange(0.05, 1, 0.05), 2))

@@ -24,7 +24,6 @@ from typing import Any
 import numpy as np
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.core.seeding import generator
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs, OneCheckpoint, complete_settings
 from glitchtrace.influence.factors import check_labels
 
@@ -411,24 +410,14 @@ class Metagradient(OneCheckpoint):
 
 
 def repeated_steps(cell: EstimatorInputs, smallest_batch: int = 1) -> list[np.ndarray]:
-    """The rows of each step of the training of a cell, in the order of ``training.sgd.train``."""
+    """The rows of each step of the training of a cell."""
+    from glitchtrace.training.sgd import steps
+
     assert cell.training is not None
     factors = cell.factors
-    order = generator(cell.training["seed"], "loader")
-    return steps_of(order, len(factors.train), factors.epochs, factors.batch_size, smallest_batch)
-
-
-def steps_of(
-    order: np.random.Generator, samples: int, epochs: int, batch_size: int, smallest_batch: int = 1
-) -> list[np.ndarray]:
-    """The rows of each step of a training whose order is drawn from ``order``; see ``training.sgd.train``."""
-    from glitchtrace.training.sgd import batches
-
-    return [
-        rows
-        for _ in range(epochs)
-        for rows in batches(order.permutation(samples), batch_size, smallest_batch)
-    ]
+    return steps(
+        cell.training["seed"], len(factors.train), factors.epochs, factors.batch_size, smallest_batch
+    )
 
 
 def repeated_head(cell: EstimatorInputs) -> RecordedHead:

@@ -93,11 +93,22 @@ def _step(parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor], learn
         parameter.sub_(gradient, alpha=learning_rate)
 
 
-def orders(seed: int, samples: int, epochs: int) -> Iterator[np.ndarray]:
-    """The order (n,) in which a training passes its samples, epoch by epoch."""
-    source = generator(seed, "loader")
+def orders(seed: int, samples: int, epochs: int, draw: str = "loader") -> Iterator[np.ndarray]:
+    """The order (n,) in which a training passes its samples, epoch by epoch; ``draw``: another name, other orders."""
+    source = generator(seed, draw)
     for _ in range(epochs):
         yield source.permutation(samples)
+
+
+def steps(
+    seed: int, samples: int, epochs: int, batch_size: int, smallest_batch: int = 1, draw: str = "loader"
+) -> list[np.ndarray]:
+    """The rows of each step of ``train``, for those who repeat it."""
+    return [
+        rows
+        for order in orders(seed, samples, epochs, draw)
+        for rows in batches(order, batch_size, smallest_batch)
+    ]
 
 
 def exact_convolutions() -> AbstractContextManager[None]:
