@@ -11,7 +11,7 @@ import pandas as pd
 from pages import keep_larger
 
 from glitchtrace.core import configuration, paths
-from glitchtrace.core.files import replacing
+from glitchtrace.core.files import write_text
 from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.papers.glitches import published
 from glitchtrace.papers.glitches.hours import Hours
@@ -90,8 +90,7 @@ ORDER = (
 def main() -> None:
     """Update the tables and write the page."""
     collect()
-    with replacing(PAGE) as temporary:
-        temporary.write_text(page(read()), encoding="utf-8")
+    write_text(page(read()), PAGE)
 
 
 def collect() -> None:

@@ -90,8 +90,7 @@ def _umask() -> int:
 
 def write_json(value: Any, target: str | Path) -> None:
     """Write ``value`` as sorted, indented JSON."""
-    with replacing(target) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(json.dumps(value, indent=1, sort_keys=True) + "\n", target)
 
 
 def write_text(text: str, target: str | Path) -> None:
@@ -110,8 +109,7 @@ def replace_section(file: str | Path, section: str, text: str) -> None:
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise ValueError(f"{file} has no section {section}")
-    with replacing(file) as temporary:
-        temporary.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+    write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", file)
 
 
 def write_npy(array: "np.ndarray", target: str | Path) -> None:
@@ -364,9 +362,9 @@ def _table_checksum(content: "pa.Table") -> str:
 
 def _seal(path: Path) -> None:
     """Put the checksum of an array's file behind its end, where numpy does not look."""
-    checksum = _file_checksum(path, path.stat().st_size)
+    checksum = crc32(path)
     with open(path, "ab") as stream:
-        stream.write(_SEAL + f"{checksum:08x}".encode())
+        stream.write(_SEAL + checksum.encode())
 
 
 def _check_seal(path: str | Path) -> None:
@@ -377,16 +375,8 @@ def _check_seal(path: str | Path) -> None:
     with open(path, "rb") as stream:
         stream.seek(size)
         seal = stream.read()
-    if seal.startswith(_SEAL) and seal[len(_SEAL) :] != f"{_file_checksum(path, size):08x}".encode():
+    if seal.startswith(_SEAL) and seal[len(_SEAL) :] != crc32(path, size).encode():
         raise ValueError(_ALTERED)
-
-
-def _file_checksum(path: str | Path, size: int) -> int:
-    value = 0
-    with open(path, "rb") as stream:
-        while size and (block := stream.read(min(size, 2**20))):
-            value, size = zlib.crc32(block, value), size - len(block)
-    return value
 
 
 def _checksum(arrays: "Mapping[str, np.ndarray]") -> str:
@@ -460,10 +450,10 @@ def below(folder: Path) -> list[str]:
     return [path.as_posix() for path in sorted(found)]
 
 
-def crc32(path: str | Path) -> str:
-    """CRC-32 of the content of a file, in hexadecimal."""
+def crc32(path: str | Path, size: float = math.inf) -> str:
+    """CRC-32 of the content of a file, or of its first ``size`` bytes, in hexadecimal."""
     value = 0
     with open(path, "rb") as stream:
-        while block := stream.read(2**20):
-            value = zlib.crc32(block, value)
+        while size and (block := stream.read(int(min(size, 2**20)))):
+            value, size = zlib.crc32(block, value), size - len(block)
     return f"{value:08x}"

@@ -1,7 +1,7 @@
 """Where every file lies: path templates and wildcard patterns, used by rules, library and tests.
 
-Templates carry Snakemake's path variables (``<results>``, ``<study>``, ``<detectors>``, ``<truth>``, ``<logs>``) and
-wildcards.
+Templates carry wildcards and Snakemake's path variables: ``<results>``, ``<study>``, ``<detectors>``, ``<policies>``,
+``<truth>``, ``<logs>``.
 ``<results>`` is the results folder; ``<study>`` is the same folder for the default configuration, one of its own
 for a named study, so that two studies share their cells and never overwrite each other's summaries.
 """

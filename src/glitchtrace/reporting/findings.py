@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from glitchtrace.core import registry
-from glitchtrace.core.files import replacing
+from glitchtrace.core.files import write_text
 from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.rank_tests import WRONG_LABELS, group_of
 from glitchtrace.evaluation.statistics import compare
@@ -46,11 +46,10 @@ def write_findings(
     for file in gain:
         gains = gain_table(read_table(file, [*CELL_KEYS, "seed", "policy", "part", "accuracy"]))
         parts += _repair(_named(gains, memorised))
-    text = (
+    head = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Findings</title></head>\n<body>'
     )
-    with replacing(findings) as temporary:
-        temporary.write_text("\n".join([text, *parts, "</body></html>"]) + "\n", encoding="utf-8")
+    write_text("\n".join([head, *parts, "</body></html>"]) + "\n", findings)
 
 
 # --- detection -------------------------------------------------------------------------------------------------------

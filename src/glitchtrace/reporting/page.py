@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.core.files import replacing
+from glitchtrace.core.files import write_text
 from glitchtrace.reporting.style import human_name
 
 FINDINGS = "Findings"
@@ -106,8 +106,7 @@ def write_page(path: str | Path, sections: Iterable[Section], description: str) 
 </body>
 </html>
 """
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(text, path)
 
 
 def title(caption: str, cell: Mapping[str, str]) -> str:

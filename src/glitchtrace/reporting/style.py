@@ -348,7 +348,8 @@ def spread(measure: str, counts: Iterable[int]) -> str:
 
     ``counts`` are the numbers of seeds behind the means, ``measure`` names the mean with its spread.
     """
-    low, high = min(counts := list(counts)), max(counts)
+    known = list(counts)
+    low, high = min(known), max(known)
     if high == 1:
         return "one seed"
     return f"{measure}, {high} seeds" if low == high else f"{measure}, {low} to {high} seeds"

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.core.files import replacing
+from glitchtrace.core.files import replacing, write_text
 from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.statistics import estimate
 from glitchtrace.reporting.inputs import each_cell, has_several, read_summary
@@ -107,8 +107,7 @@ def tabulate_mixed(
             f"{summary} has no cell with several kinds of glitch; add a mixture to the grid"
         )
     rows = summary_table(marked(found.merge(mixed, on=CELL_KEYS), memorised), MIXED_COLUMNS)
-    with replacing(table) as temporary:
-        temporary.write_text(markdown_table(rows) + "\n", encoding="utf-8")
+    write_text(markdown_table(rows) + "\n", table)
     write_csv(rows, csv)
 
 

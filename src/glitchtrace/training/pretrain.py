@@ -157,5 +157,4 @@ def write_weights(network: ResNet20, weights: str | Path, card: str | Path, reci
     print(f"accuracy {recipe['accuracy']} sha256 {digest}", file=sys.stderr)
     rows = {**recipe, "sha256": f"`{digest}`", "licence": "MIT"}
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
-    with files.replacing(card) as temporary:
-        temporary.write_text(CARD_TEXT.format(name=Path(weights).name, table=table), encoding="utf-8")
+    files.write_text(CARD_TEXT.format(name=Path(weights).name, table=table), card)

@@ -16,14 +16,9 @@ from glitchtrace.reporting import style
 from glitchtrace.reporting.inputs import read_summary
 from glitchtrace.reporting.tables import aggregate, write_csv
 
-# Colour and marker of the validation samples and of each kind of training sample.
-MARKS = {
-    "validation": (style.INK, "o"),
-    "clean": ("#2F5F9E", "s"),
-    "mislabelled": ("#D55E00", "D"),
-    "anomalous": ("#009E73", "^"),
-    "corrupted": ("#882255", "v"),
-    "near_duplicate": ("#8C8C8C", "X"),
+# Colour and marker of the validation samples and of each kind of training sample, as in the histories.
+MARKS = {"validation": (style.INK, "X")} | {
+    kind: (colour, style.KIND_MARKERS[kind]) for kind, colour in style.KIND_COLOURS.items()
 }
 # A training does not depend on the estimator.
 TRAINING = [key for key in CELL_KEYS if key != "estimator"]
