@@ -99,7 +99,9 @@ def api_page(room: str) -> str:
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """An API page whose docstrings' sources are links."""
+    """A page that marks options and long cells for assets/site.css; an API page whose docstrings' sources are links."""
+    html = re.sub(r"<code>(-[^<\s]{1,24})</code>", r'<code class="option">\1</code>', html)
+    html = re.sub(r"<td( style=[^>]*)?>(?=(?:(?!</td>).){80})", r'<td class="long"\1>', html)
     if not page.file.src_uri.startswith("api/"):
         return html
     return re.sub(r"docs/((?:methods/)?[\w-]+)\.md(#[\w-]+)?", r'<a href="../\1.html\2">\g<0></a>', html)

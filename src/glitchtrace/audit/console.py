@@ -20,12 +20,12 @@ _OPTIONS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("max-false", {"type": float, "metavar": "SHARE", "help": "share of the flags that may be false (0.1)"}),
     ("backbone", {"metavar": "NAME", "help": "any timm network for pictures"}),
     ("side", {"type": int, "metavar": "PIXELS", "help": "side of the pictures for the network"}),
-    ("folds", {"type": int, "help": "folds of the cross-fitting (5)"}),
+    ("folds", {"type": int, "metavar": "N", "help": "folds of the cross-fitting (5)"}),
     ("gain-repeats", {"type": int, "metavar": "N", "help": "repeats of the measurement of gain (5); 0: none"}),
     ("seed", {"type": int, "help": "seed of everything random (0)"}),
     ("delimiter", {"metavar": "SIGN", "help": "of a text file; found where not given"}),
     ("encoding", {"metavar": "NAME", "help": "of a text file; found where not given"}),
-    ("decimal", {"choices": [".", ","], "help": "decimal sign of a text file; found where not given"}),
+    ("decimal", {"choices": [".", ","], "metavar": "SIGN", "help": "of a text file (. or ,); found where not given"}),
 )  # fmt: skip
 _LOCAL = ("command", "path", "out", "no_header")
 
