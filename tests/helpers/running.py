@@ -60,15 +60,17 @@ def snakemake(
     return done
 
 
-# A process that has imported Snakemake and read the code of every stage; each call is a child of it, so that a
-# plan does not pay for both again.
+# A process that has imported Snakemake with its plugins and read the code of every stage; each call is a child of it,
+# so that a plan does not pay for them again.
 _PLANNER = """
-import json, os, sys
+import gc, json, os, sys
 import snakemake.cli
+snakemake.cli.parse_args(["--dry-run"])
 from glitchtrace.core import provenance, registry, resources
 for kind in registry.kinds():
     for name in registry.names(kind):
         provenance.fingerprint(f"{kind}={name}")
+gc.freeze()
 for line in sys.stdin:
     command, folder, environment, output = json.loads(line)
     child = os.fork()
