@@ -350,7 +350,7 @@ def test_unknown_setting(name: str) -> None:
 
 @pytest.mark.parametrize("name", registry.names("estimator"))
 def test_cards_describe_every_setting(name: str) -> None:
-    for setting in registry.card("estimator", name)["settings"].values():
+    for setting in registry.settings("estimator", name).values():
         assert {"description", "default"} <= setting.keys()
 
 

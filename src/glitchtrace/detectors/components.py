@@ -52,6 +52,15 @@ KINDS = {
                     "default": None,
                 }
             },
+            "promise": {
+                "max_false": {
+                    "type": "number",
+                    "exclusiveMinimum": 0,
+                    "exclusiveMaximum": 1,
+                    "description": "Share of its flags that may be false.",
+                    "default": 0.1,
+                }
+            },
             "damping": {
                 "damping": {
                     "type": "number",

@@ -47,41 +47,16 @@ KIND = "estimator"
 CARDS = {
     "captum_tracincp": {
         "summary": "Captum's TracInCP on the head, with its bias: an independent implementation, slow.",
-        "settings": {
-            "batch": {
-                "description": "Samples per pass through the network.",
-                "default": 128,
-                "type": "integer",
-                "minimum": 1,
-            },
-            "memory_mib": {
-                "description": "Memory of one block of rows of the influence matrix, MiB.",
-                "default": 64,
-                "type": "number",
-                "exclusiveMinimum": 0,
-            },
-        },
+        "shares": ["passes", "blocks"],
     },
     "captum_tracincp_fast": {
         "summary": "Captum's TracInCPFast on the head, without its bias: an independent implementation.",
-        "settings": {
-            "batch": {
-                "description": "Samples per pass through the network.",
-                "default": 128,
-                "type": "integer",
-                "minimum": 1,
-            },
-            "memory_mib": {
-                "description": "Memory of one block of rows of the influence matrix, MiB.",
-                "default": 64,
-                "type": "number",
-                "exclusiveMinimum": 0,
-            },
-        },
+        "shares": ["passes", "blocks"],
     },
     "captum_arnoldi": {
         "label": "Arnoldi (captum)",
         "summary": "Captum's ArnoldiInfluenceFunction: Koh and Liang on the top eigenvectors of the Hessian.",
+        "shares": ["passes", "blocks"],
         "settings": {
             "layers": {
                 "description": "`head`, or a list of module names whose parameters all count.",
@@ -103,18 +78,6 @@ CARDS = {
             "damping": {
                 "description": "Added to the eigenvalues.",
                 "default": 0.001,
-                "type": "number",
-                "exclusiveMinimum": 0,
-            },
-            "batch": {
-                "description": "Samples per pass through the network.",
-                "default": 128,
-                "type": "integer",
-                "minimum": 1,
-            },
-            "memory_mib": {
-                "description": "Memory of one block of rows of the influence matrix, MiB.",
-                "default": 64,
                 "type": "number",
                 "exclusiveMinimum": 0,
             },

@@ -5,6 +5,24 @@ KINDS = {
         "table": "estimators",
         "function": "open_cell",
         "card": {},
+        "shared": {
+            "passes": {
+                "batch": {
+                    "description": "Samples per pass through the network, where one is needed.",
+                    "default": 128,
+                    "type": "integer",
+                    "minimum": 1,
+                }
+            },
+            "blocks": {
+                "memory_mib": {
+                    "description": "Memory of one block of the influence matrix, MiB.",
+                    "default": 64,
+                    "type": "number",
+                    "exclusiveMinimum": 0,
+                }
+            },
+        },
         "settings": {
             "epochs": {
                 "description": "Epochs whose checkpoints count, from 1; null: all.",

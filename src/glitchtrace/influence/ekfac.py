@@ -38,6 +38,7 @@ KIND = "estimator"
 CARD = {
     "label": "EK-FAC",
     "summary": "Influence functions by the Kronecker-factored Fisher matrix of dense layers, at the last checkpoint.",
+    "shares": ["passes", "blocks"],
     "settings": {
         "layers": {
             "description": "All trained layers, which must be dense, or the head.",
@@ -48,18 +49,6 @@ CARD = {
             "description": "Added to the eigenvalues; null: a tenth of their mean.",
             "default": None,
             "anyOf": [{"type": "null"}, {"type": "number", "exclusiveMinimum": 0}],
-        },
-        "batch": {
-            "description": "Samples per pass through the network, where one is needed.",
-            "default": 128,
-            "type": "integer",
-            "minimum": 1,
-        },
-        "memory_mib": {
-            "description": "Memory of one block of rows of the influence matrix, MiB.",
-            "default": 64,
-            "type": "number",
-            "exclusiveMinimum": 0,
         },
     },
 }

@@ -22,6 +22,7 @@ KIND = "estimator"
 CARD = {
     "label": "Koh & Liang",
     "summary": "Influence functions of Koh and Liang for the head, at the last checkpoint.",
+    "shares": "blocks",
     "settings": {
         "solver": {
             "description": "How the Hessian is inverted: `direct`, conjugate gradients (`cg`), or LiSSA (`lissa`).",
@@ -31,12 +32,6 @@ CARD = {
         "damping": {
             "description": "λ, added to the diagonal of the Hessian.",
             "default": 0.001,
-            "type": "number",
-            "exclusiveMinimum": 0,
-        },
-        "memory_mib": {
-            "description": "Memory of one block of rows of the influence matrix, MiB.",
-            "default": 64,
             "type": "number",
             "exclusiveMinimum": 0,
         },

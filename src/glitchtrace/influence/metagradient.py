@@ -30,13 +30,9 @@ from glitchtrace.influence.factors import check_labels
 KIND = "estimator"
 CARD = {
     "summary": "Influence through every step of the training, of a softmax head or a small network.",
+    "shares": "blocks",
+    "defaults": {"memory_mib": 256},
     "settings": {
-        "memory_mib": {
-            "description": "Memory of one block of queries, MiB.",
-            "default": 256,
-            "type": "number",
-            "exclusiveMinimum": 0,
-        },
         "most_minutes": {
             "description": "Estimated minutes above which a network is refused.",
             "default": 120,

@@ -18,6 +18,8 @@ from glitchtrace.influence.factors import Factors
 KIND = "estimator"
 CARD = {
     "summary": "TracIn of the head in closed form, or of chosen layers by per-sample gradients.",
+    "shares": ["passes", "blocks"],
+    "defaults": {"memory_mib": 32},
     "settings": {
         "layers": {
             "description": "`head`, or a list of module names whose parameters all count.",
@@ -39,18 +41,6 @@ CARD = {
             "the input of the last residual block at the last checkpoint (last_block_input).",
             "default": "head",
             "enum": ["head", "last_block_input"],
-        },
-        "batch": {
-            "description": "Samples per pass through the network, where one is needed.",
-            "default": 128,
-            "type": "integer",
-            "minimum": 1,
-        },
-        "memory_mib": {
-            "description": "Memory of one block of the closed form, MiB.",
-            "default": 32,
-            "type": "number",
-            "exclusiveMinimum": 0,
         },
         "gradient_memory_mib": {
             "description": "Memory of the per-sample gradients held at once, MiB, where layers are chosen.",

@@ -28,14 +28,8 @@ KIND = "estimator"
 CARD = {
     "label": "TracIn per step",
     "summary": "TracIn at every step of the training in place of checkpoints, of a softmax head.",
-    "settings": {
-        "memory_mib": {
-            "description": "Memory of one block of queries, MiB.",
-            "default": 256,
-            "type": "number",
-            "exclusiveMinimum": 0,
-        },
-    },
+    "shares": "blocks",
+    "defaults": {"memory_mib": 256},
 }
 
 

@@ -20,15 +20,7 @@ CARDS = {
         "finds": "label",
         "family": "jury",
         "views": "all",
-        "settings": {
-            "max_false": {
-                "type": "number",
-                "exclusiveMinimum": 0,
-                "exclusiveMaximum": 1,
-                "description": "Share of its flags that may be false.",
-                "default": 0.1,
-            }
-        },
+        "shares": "promise",
     },
     "jury_validated": {
         "label": "jury, validated",
@@ -38,15 +30,7 @@ CARDS = {
         "finds": "both",
         "family": "jury",
         "views": "all",
-        "settings": {
-            "max_false": {
-                "type": "number",
-                "exclusiveMinimum": 0,
-                "exclusiveMaximum": 1,
-                "description": "Share of its flags that may be false.",
-                "default": 0.1,
-            }
-        },
+        "shares": "promise",
     },
 }
 

@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
 from glitchtrace.detectors.influence_signals import score
 from glitchtrace.influence import sgd_influence as influences
 from glitchtrace.influence import tracin as estimator_of_heads
-from glitchtrace.influence.estimator import EstimatorInputs
+from glitchtrace.influence.estimator import EstimatorInputs, complete_settings
 from glitchtrace.influence.estimator import Problem as Passes
 from glitchtrace.influence.factors import assemble_factors
 from glitchtrace.influence.profile import Profiles, build_profiles
@@ -262,8 +261,7 @@ def _signal(problem: Problem, name: str) -> np.ndarray:
     """
     if not problem.profiles:
         problem.profiles.append(_profiles(problem))
-    settings = registry.card("estimator", "tracin")["settings"]
-    return score(name, problem.profiles[0], {key: fragment["default"] for key, fragment in settings.items()})
+    return score(name, problem.profiles[0], complete_settings("tracin", {}))
 
 
 def _profiles(problem: Problem) -> Profiles:
