@@ -120,6 +120,27 @@ def test_options_that_pages_name_exist(capsys: pytest.CaptureFixture[str]) -> No
     assert len(programs) > 10
 
 
+def test_calls_of_snakemake_on_pages_and_in_studies_are_such_as_it_takes() -> None:
+    """Each that runs something says on how many cores, and no target stands where a second study would."""
+    texts = [spans(page) for page in GUIDES]
+    texts += [file.read_text(encoding="utf-8") for file in (ROOT / "config/studies").glob("*.yaml")]
+    found = [
+        call.split("  ")[0].strip('`"')
+        for text in texts
+        for call in re.findall(r"\bsnakemake (?:-|[\w/@.-]+ --)[^`\n#]*", text.replace("\\\n ", ""))
+        # What stands for any file of the reader's own is no call.
+        if "…" not in call and "study.yaml" not in call
+    ]
+    looks = {"-n", "--unlock", "--rulegraph", "--report", "--reporter", "--snakefile", "--lint"}
+    for call in found:
+        words = call.split()
+        assert {"--cores", "--profile", *looks} & {*words}, call
+        if "--configfile" in words[:-1]:
+            after = words[words.index("--configfile") + 2 :]
+            assert not after or after[0].startswith("-"), f"{call}: a target goes before --configfile"
+    assert len(found) > 50
+
+
 def calls_of_ours(program: Path) -> Iterator[tuple[ast.Call, object]]:
     """The calls in a program whose function it imports from the package, each with that function."""
     tree = ast.parse(program.read_text(encoding="utf-8"))
