@@ -615,6 +615,31 @@ def test_near_copies_are_told_from_rows_that_are_near_by_chance(columns: int, st
     assert _twins(matrix) == set(range(380, 400))
 
 
+@pytest.mark.parametrize("kind", ["switches", "numbers", "switches and a number", "long rows of switches"])
+def test_equal_rows_of_an_array_are_chance_where_few_values_make_them(kind: str) -> None:
+    from glitchtrace.audit import neighbourhood
+
+    rng = np.random.default_rng(0)
+    switches = rng.choice([0.0, 1.0], (300, 60))
+    rows = {
+        "switches": switches[:, :6],
+        "numbers": rng.normal(size=(300, 5)),
+        "switches and a number": np.c_[switches[:, :4], rng.normal(size=300)],
+        "long rows of switches": switches,
+    }[kind]
+    if kind != "switches":
+        rows[200:] = rows[:100]
+    near, distances = neighbourhood.nearest(rows, neighbourhood.NEIGHBOURS, 0)
+    hashes = np.array([row.tobytes().hex() for row in rows], dtype=object)
+    found = neighbourhood.duplicates(hashes, rows, near, distances, table=False)
+    assert found.by_chance == (kind == "switches")
+
+
+def test_rows_that_are_all_equal_are_refused_as_such() -> None:
+    with pytest.raises(GlitchtraceError, match="all rows are equal or of one group"):
+        glitchtrace.audit(np.ones((60, 3)), np.arange(60) % 2, gain_repeats=0)
+
+
 def test_many_near_copies_of_one_row_are_a_cluster_and_no_crowd() -> None:
     rng = np.random.default_rng(0)
     matrix = rng.normal(size=(1000, 10))
@@ -692,6 +717,23 @@ def test_distances_to_classes_are_the_same_in_blocks(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(neighbourhood, "_BLOCK", 70)
     for one, other in zip(whole, neighbourhood.far_rows(rows, labels, np.empty((300, 0)), 0.1), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+def test_of_two_doubtful_classes_the_number_may_be_as_low_as_odd_right_labels_make_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from glitchtrace.audit import judgement
+    from glitchtrace.detectors.jury import promise
+
+    rng = np.random.default_rng(0)
+    p = rng.choice([0.03, 0.5, 0.9], 900)  # chance decides: every label is right
+    labels = (rng.random(900) < p).astype(np.int64)
+    found = []
+    for odd in (promise.ODD, 0.0):
+        monkeypatch.setattr(promise, "ODD", odd)
+        found.append(judgement.judge({"one": np.c_[1 - p, p]}, labels, 2, 0.1, 0))
+    assert found[0].low < found[1].low
+    assert found[0].high == found[1].high
 
 
 def test_an_interval_counts_the_rows_that_decide_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ def grouped_folds(
     size = np.bincount(groups)
     if len(size) < 2:
         raise GlitchtraceError(
-            "group: all rows are of one group, and folds never divide one; choose another column"
+            "all rows are equal or of one group, so none can judge another; give other columns or another group"
         )
     if times is not None:
         when, count = np.unique(times, return_inverse=True, return_counts=True)[1:]

@@ -13,7 +13,7 @@ import numpy as np
 from glitchtrace.audit.learners import floored
 from glitchtrace.audit.representation import Representation
 from glitchtrace.core.seeding import generator
-from glitchtrace.detectors.jury.promise import DRAWS, largest_by_posterior, paired_steps, with_odd
+from glitchtrace.detectors.jury.promise import DRAWS, largest_by_posterior, odd_share, paired_steps, with_odd
 
 _FITTED_ROWS = 50_000
 _CALIBRATED_ROWS = 5000  # decide whether given probabilities say anything of the labels
@@ -60,6 +60,8 @@ def judge(
     cautious = max(0.0, epsilon - 1.645 * error)
     held = _fit(z[:, rows], y[rows], classes, start=theta, share=cautious)
     p = _pool(z, theta)
+    if classes == 2:  # as many as odd right labels may be, of which the others know: see ``class_number``
+        low = max(0.0, low - odd_share(p))
     wrong = _wrong(p, y, epsilon)
     score = _score(p, y)
     flags = np.zeros(len(y), dtype=bool)
@@ -73,7 +75,7 @@ def judge(
     return Judgement(
         p, wrong, score, proposed, confidence, flags, epsilon * len(y), low * len(y), high * len(y),
         dict(zip(names, np.exp(theta[: len(names)]).round(4).tolist(), strict=True)),
-        "It holds where wrong labels do not follow pairs of classes.",
+        "It holds where wrong labels do not follow pairs of classes, and right labels that look wrong are rare.",
     )  # fmt: skip
 
 

@@ -130,7 +130,7 @@ def duplicates(
     known = np.asarray(hashes, dtype=str) if hashes.dtype == object else hashes
     _, first, codes = np.unique(known, return_index=True, return_inverse=True)
     twins = n - len(first)
-    by_chance = table and twins > CHANCE * n
+    by_chance = twins > CHANCE * n and (table or (matrix is not None and _repeated_by_chance(matrix, codes)))
     edges = [np.stack([np.arange(n), first[codes]], axis=1)]
     if matrix is not None and distances.size and not by_chance:
         pairs = close(
@@ -149,6 +149,33 @@ def duplicates(
         edges.append(pairs)
     cluster = connected(n, np.concatenate(edges))
     return Duplicates(cluster, first[codes], by_chance)
+
+
+def _repeated_by_chance(matrix: np.ndarray, codes: np.ndarray) -> bool:
+    """Whether more than a tenth of the rows of an array (n, d) repeat another one, of the same code (n,), by chance.
+
+    Values that meet by chance meet in all columns but one as well, and none of them is theirs alone.  Copies of numbers
+    that scatter have cells of their own, and copies of long rows of few values differ from others in many.
+    """
+    _, first, repeats = np.unique(codes, return_index=True, return_counts=True)
+    distinct, repeats = matrix[first], repeats - 1
+    common = np.ones(len(distinct), dtype=bool)
+    marks: list[
+        np.ndarray
+    ] = []  # of each cell a random number, so that a sum of them names a row or a part of it
+    rng = generator(0, "audit cells of equal rows")
+    for column in distinct.T:
+        _, value, count = np.unique(column, return_inverse=True, return_counts=True)
+        common &= (count > 1)[value]
+        if repeats[common].sum() <= CHANCE * len(matrix):
+            return False
+        marks.append(rng.integers(2**63, size=len(count), dtype=np.uint64)[value])
+    whole = np.sum(marks, axis=0, dtype=np.uint64)
+    beside = np.zeros(len(distinct), dtype=bool)
+    for mark in marks:
+        _, rest, count = np.unique(whole - mark, return_inverse=True, return_counts=True)
+        beside |= (count > 1)[rest]
+    return bool(repeats[common & beside].sum() > CHANCE * len(matrix))
 
 
 def close(

@@ -7,7 +7,7 @@ import numpy as np
 from glitchtrace.detectors.jury import noise
 from glitchtrace.detectors.jury.ballots import Ballots
 from glitchtrace.detectors.jury.pool import Pool, loss_at_rate
-from glitchtrace.detectors.jury.promise import Scale, with_odd
+from glitchtrace.detectors.jury.promise import Scale, odd_share
 
 TWO_SIDED = 1.96
 
@@ -45,7 +45,7 @@ def class_number(pool: Pool, scale: Scale, ballots: Ballots, labels: np.ndarray,
         high = max(high, _possible(pool, ballots, labels, training))
     low = share - TWO_SIDED * error * share
     if ballots.classes == 2:
-        low -= 0.5 * float(np.abs(with_odd(p) - p).sum(axis=1).mean())
+        low -= odd_share(p)
     return Number(share, max(0.0, low), min(1.0, high), "classes")
 
 

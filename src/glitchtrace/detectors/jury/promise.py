@@ -113,6 +113,11 @@ def with_odd(p: np.ndarray) -> np.ndarray:
     return result
 
 
+def odd_share(p: np.ndarray) -> float:
+    """The share of rows (N, 2) that ``with_odd`` adds: so many labels that look wrong may be right."""
+    return 0.5 * float(np.abs(with_odd(p) - p).sum(axis=1).mean())
+
+
 def weakened(matrix: np.ndarray) -> np.ndarray:
     """T (K, K) that trusts a pair of classes by PAIRED only: the smaller of T and PAIRED T + (1 - PAIRED) uniform.
 
