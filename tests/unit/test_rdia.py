@@ -24,6 +24,7 @@ from glitchtrace.influence.closed_form import influence_matrix
 from glitchtrace.influence.solvers import conjugate_gradients, direct, lissa
 from glitchtrace.papers.rdia import methods, regression
 from glitchtrace.papers.rdia.cells import SOLVER_SETTINGS, cells
+from glitchtrace.papers.rdia.data import load_cell
 from glitchtrace.papers.rdia.influence import measure
 from glitchtrace.papers.rdia.proposal import Problem
 from glitchtrace.papers.rdia.regression import Regression
@@ -700,6 +701,15 @@ def test_each_part_is_measured_on_its_own_samples(files):
     _, two = relabel(files, "erm", "two")
     pd.testing.assert_frame_equal(one.sort_index(), two.rename(index=other).sort_index())
     assert one["log_loss"].nunique() == 2
+
+
+def test_labels_of_validation_are_those_observed_and_of_test_the_clean_ones(files):
+    clean = load_cell(**files.inputs)
+    split = pd.read_parquet(files.inputs["split"])
+    write_parquet(split.assign(label=1 - split["label"]), files.inputs["split"])
+    dirty = load_cell(**files.inputs)
+    np.testing.assert_array_equal(dirty.validation.labels, 1 - clean.validation.labels)
+    np.testing.assert_array_equal(dirty.test.labels, clean.test.labels)
 
 
 def test_a_threshold_is_chosen_by_the_validation_loss_after_retraining(files):

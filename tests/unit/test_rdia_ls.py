@@ -527,6 +527,18 @@ def test_each_part_of_the_files_is_measured_on_its_own_samples(files):
     assert (one["test_accuracy"] != one["validation_accuracy"]).any()
 
 
+def test_samples_are_those_of_the_cell_as_every_other_system_sees_them(files):
+    """Validation labels as observed, training pictures as corrupted."""
+    one = history(files)
+    split, table = pd.read_parquet(files["split"]), pd.read_parquet(files["glitch"])
+    write_parquet(split.assign(label=1 - split["label"]), files["split"])
+    dirty = history(files)
+    np.testing.assert_allclose(dirty["validation_accuracy"], 1 - one["validation_accuracy"])
+    pd.testing.assert_frame_equal(dirty[["loss", "test_accuracy"]], one[["loss", "test_accuracy"]])
+    write_parquet(table.assign(corruption="contrast", severity=np.int8(5)), files["glitch"])
+    assert history(files)["loss"].iloc[1] != one["loss"].iloc[1]
+
+
 def test_gamma_is_chosen_by_the_validation_accuracy(files):
     alone = {gamma: history(files, gamma=gamma) for gamma in (0.05, 0.9)}
     chosen = history(files, gamma=None, gammas=[0.05, 0.9])

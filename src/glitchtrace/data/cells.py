@@ -59,16 +59,16 @@ def load_cell(
     labels = files.read_npy(folder / "labels.npy", memory_mapped=True)
     description = read_description(folder / "source.json")
     sources = Sources(features)
-    parts = _thinned(parts, table, labels)
-    held_out = {part: rows_of(parts, part) for part in (VALIDATION, TEST)}
+    beside = held_out(parts, table, labels, split)
+    rows_beside = {part: rows for part, (rows, _) in beside.items()}
     inputs: dict[str, Inputs]
     if view == "features":
-        inputs = _stored(features, stored, sources.host, table, held_out, representation)
+        inputs = _stored(features, stored, sources.host, table, rows_beside, representation)
     else:
         prepare = _view(
             view, dataset, lambda: sources.host_rows(rows_of(parts, TRAIN)), category_counts(description)
         )
-        inputs = {part: prepare(sources.host_rows(rows)) for part, rows in held_out.items()}
+        inputs = {part: prepare(sources.host_rows(rows)) for part, rows in rows_beside.items()}
         inputs[TRAIN] = prepare(sources.samples(table))
     return CellData(
         train=inputs[TRAIN],
@@ -76,11 +76,27 @@ def load_cell(
         true_labels=table["true_label"].to_numpy(np.int64),
         kinds=table["kind"].to_numpy(np.int8),
         validation=inputs[VALIDATION],
-        validation_labels=_observed(parts, VALIDATION, split),
+        validation_labels=beside[VALIDATION][1],
         test=inputs[TEST],
-        test_labels=np.asarray(labels[held_out[TEST]]),
+        test_labels=beside[TEST][1],
         classes=len(description["classes"]),
     )
+
+
+def held_out(
+    split: pd.DataFrame, table: pd.DataFrame, labels: np.ndarray, path: str | Path
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Part -> its rows of the source and their labels, both (n,) int64: validation as observed, test clean.
+
+    ``table``: the sample table of the cell, ``labels`` (N,) of the whole source, ``path``: where the split lies.
+    Raises GlitchtraceError where the split says no labels.
+    """
+    kept = _thinned(split, table, labels)
+    tested = rows_of(kept, TEST)
+    return {
+        VALIDATION: (rows_of(kept, VALIDATION), _observed(kept, VALIDATION, path)),
+        TEST: (tested, np.asarray(labels[tested], np.int64)),
+    }
 
 
 def _thinned(split: pd.DataFrame, table: pd.DataFrame, labels: np.ndarray) -> pd.DataFrame:

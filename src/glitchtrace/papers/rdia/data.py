@@ -13,9 +13,10 @@ import numpy as np
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.data.cells import held_out
 from glitchtrace.data.description import read_description
 from glitchtrace.data.sparse import read_sparse
-from glitchtrace.data.split import TEST, TRAIN, VALIDATION, rows_of
+from glitchtrace.data.split import TEST, VALIDATION
 from glitchtrace.glitches.kinds import Kind
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Cell:
-    """Training samples with observed labels, clean validation and test samples.
+    """Training and validation samples with observed labels, clean test samples.
 
     ``mislabelled``: (n,) bool, which observed labels are wrong; for evaluation, and its sum for methods at the
     known ratio.
@@ -61,17 +62,14 @@ def load_cell(*, features: Sequence[str], split: str, glitch: str) -> Cell:
         raise GlitchtraceError(f"{glitch} has samples from outside {folder.name}; RDIA repairs labels only")
     labels = files.read_npy(folder / "labels.npy", memory_mapped=True)
     read = _reader(features[0])
-    held_out = {part: rows_of(parts, part) for part in (TRAIN, VALIDATION, TEST)}
-
-    def clean(part: str) -> Rows:
-        rows = held_out[part]
-        return Rows(read(rows), np.asarray(labels[rows], dtype=np.int64))
-
+    beside = {
+        part: Rows(read(rows), own) for part, (rows, own) in held_out(parts, table, labels, split).items()
+    }
     return Cell(
         train=Rows(read(table["row"].to_numpy()), table["label"].to_numpy(np.int64)),
         mislabelled=(table["kind"] == Kind.MISLABELLED).to_numpy(),
-        validation=clean(VALIDATION),
-        test=clean(TEST),
+        validation=beside[VALIDATION],
+        test=beside[TEST],
         classes=len(read_description(folder / "source.json")["classes"]),
     )
 

@@ -11,9 +11,9 @@ import torch
 from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.seeding import generator
+from glitchtrace.data.cells import held_out
 from glitchtrace.data.description import read_description
 from glitchtrace.data.sources import Sources
-from glitchtrace.data.split import TEST, VALIDATION, rows_of
 from glitchtrace.models.network import Network
 from glitchtrace.papers.rdia_ls.schedule import Schedule
 from glitchtrace.papers.rdia_ls.training import Part, fit
@@ -48,11 +48,11 @@ def train_selection(
     the samples do not fit, and for a diverged training.
     """
     place = choose(device)
-    train, clean, held_out, classes = _parts(
+    train, clean, beside, classes = _parts(
         features, split, glitch, registry.card("model", model)["view"], place
     )
     gammas = _gammas(settings)
-    if len(gammas) > 1 and not len(held_out["validation"]):
+    if len(gammas) > 1 and not len(beside["validation"]):
         raise GlitchtraceError(
             f"selections.{selection}.gamma is null, but the split has no validation samples to choose it by; "
             "give gamma, or datasets.<name>.validation_source: holdout"
@@ -65,7 +65,7 @@ def train_selection(
             networks,
             train,
             clean,
-            held_out,
+            beside,
             loss=registry.load("selection", selection).batch_loss,
             settings={**settings, "gamma": gamma},
             schedule=schedule(settings, noise),
@@ -119,15 +119,13 @@ def _parts(
             torch.from_numpy(of.astype(np.int64)).to(device),
         )
 
-    train = part(
-        sources.gather(table["source"].to_numpy(), table["row"].to_numpy()), table["label"].to_numpy()
-    )
-    held_out = {}
-    for name in (VALIDATION, TEST):
-        rows = rows_of(parts, name)
-        held_out[name] = part(sources.host_rows(rows), np.asarray(labels[rows]))
+    train = part(sources.samples(table), table["label"].to_numpy())
+    beside = {
+        name: part(sources.host_rows(rows), own)
+        for name, (rows, own) in held_out(parts, table, labels, split).items()
+    }
     clean = (table["label"] == table["true_label"]).to_numpy()
-    return train, clean, held_out, len(read_description(folder / "source.json")["classes"])
+    return train, clean, beside, len(read_description(folder / "source.json")["classes"])
 
 
 def _prepared(stored: np.ndarray, view: str) -> np.ndarray:
