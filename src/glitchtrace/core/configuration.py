@@ -78,7 +78,11 @@ def located(
     error: GlitchtraceError, config: Mapping[str, Any], given_by: Sequence[str | Path]
 ) -> GlitchtraceError:
     """An error in what follows from a configuration, with file and line where a file holds what it speaks of."""
-    return study_files.located(error, [study_files.read(file) for file in given_by], config)
+    try:
+        files = [study_files.read(file) for file in given_by]
+    except GlitchtraceError:
+        return error  # of a file that cannot be read it says so, with the line
+    return study_files.located(error, files, config)
 
 
 def _complete(
