@@ -22,7 +22,13 @@ from glitchtrace.influence.sgd_influence import validation_gradient
 from glitchtrace.models.dense import build_mlp
 from glitchtrace.papers.cleansing import cells, fidelity
 from glitchtrace.papers.cleansing.comparison import choose, gain_table
-from glitchtrace.papers.cleansing.figures import agreement_table, draw_fidelity
+from glitchtrace.papers.cleansing.figures import (
+    agreement_table,
+    cost_table,
+    draw_cleansing,
+    draw_cost,
+    draw_fidelity,
+)
 from glitchtrace.papers.cleansing.problem import open_setting, removal_order
 from glitchtrace.papers.cleansing.stage import record_training, remove_and_retrain, score_cleansing
 from glitchtrace.training.recorded.recording import layout_of, make_plan, record, replay
@@ -428,6 +434,31 @@ def test_a_trial_without_an_estimate_is_missing_and_the_others_stay(
     assert table.loc[("koh_liang@published", "tau"), "n"] == table.loc[("sgd_all", "tau"), "n"] == 2
     assert table["mean"].notna().all()
     assert isinstance(draw_fidelity(found, agreement_table(found)), Figure)
+
+
+def test_figures_tell_protocols_and_variants_of_a_method_apart() -> None:
+    cell = {"dataset": "iris", "model": "linear", "glitch": "uniform", "ratio": "0.1", "seed": "0"}
+    rows = pd.DataFrame(
+        {
+            **cell,
+            "protocol": protocol,
+            "retrained": "all",
+            "method": method,
+            "removed": removed,
+            "part": "test",
+        }
+        for protocol in ("sgd", "sgd@crop")
+        for method in ("random", "koh_liang@published", "koh_liang@published_cifar10")
+        for removed in (0, 5)
+    ).assign(accuracy=0.5, loss=1.0, cpu_seconds=0.1, cache_bytes=0, last_movement=0.0)
+    figure = draw_cleansing(rows)
+    assert len({axes.get_title("left") for axes in figure.axes[::2]}) == 2
+    markers = [handle.get_marker() for handle in figure.legends[0].legend_handles]
+    assert len(set(markers)) == len(markers) == 4
+    # None of these methods reads stored parameters.
+    costs = cost_table(rows[rows["removed"] == 0])
+    assert len({axes.get_title("left") for axes in draw_cost(costs).axes[::2]}) == 2
+    assert set(costs["n"]) == {1}
 
 
 @pytest.mark.data

@@ -154,7 +154,7 @@ def check_card(found: registry.Entry) -> None:
             f"{file}: '{found.name}' cannot name a {found.kind}; use {'lower-case ' if in_paths else ''}letters, "
             'digits and _, in the name of the file or in CARD["name"]'
         )
-    if found.kind == "dataset" and found.name in paths.RESERVED:
+    if found.kind == "dataset" and found.name in (*paths.RESERVED, "cleansing"):
         raise GlitchtraceError(f"{file}: a folder of the results is named '{found.name}'; give another name")
     groups = sorted(spec.get("shared", {}))
     keys = {

@@ -19,7 +19,8 @@ WILDCARDS = {
     "source": NAME,
     "annotation": NAME,
     "backbone": r"[a-z][a-z0-9_]*-[0-9a-f]{12}",
-    "dataset": NAME,
+    # Beside the datasets of a study lies its folder cleansing, which has a cost.parquet and gain.parquet, too.
+    "dataset": rf"(?!cleansing/){NAME}",
     "model": NAME,
     "glitch": NAME,
     "ratio": r"0\.\d+|clean|native",

@@ -1,6 +1,7 @@
 """Figures of data cleansing: misclassification and gain by removals, cost of each method, and fidelity."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
+from glitchtrace.core import registry
 from glitchtrace.papers.cleansing.comparison import KEYS
 from glitchtrace.reporting import style
-from glitchtrace.reporting.inputs import read_table
+from glitchtrace.reporting.inputs import has_several, read_table
 from glitchtrace.reporting.tables import aggregate, write_csv
 
 # Colour, marker and dash of the methods in the order in which they are drawn; others follow, by name.
-MARKS: dict[str, tuple[str, str, Any]] = {
+Mark = tuple[str, str, Any]
+MARKS: dict[str, Mark] = {
     "sgd_all": ("#D55E00", "o", "-"),
     "sgd_last": ("#882255", "s", "-"),
     "sgd_final": ("#009E73", "D", "-"),
@@ -31,7 +34,13 @@ MARKS: dict[str, tuple[str, str, Any]] = {
     "isolation_forest": ("#8C6D31", "X", ":"),
     "random": ("#7F7F7F", "x", "--"),
 }
-_OTHER: tuple[str, str, Any] = ("#555555", "*", "-")
+# Of further methods, and of further variants of one method.
+_OTHERS: tuple[Mark, ...] = (
+    ("#555555", "*", "-"),
+    ("#4DAF4A", "h", "-."),
+    ("#A65628", "H", "--"),
+    ("#984EA3", "8", ":"),
+)
 _MEASURES = {"accuracy": "test accuracy", "loss": "test loss"}
 _RETRAINED = {"all": "all epochs trained again", "last": "last epoch trained again"}
 
@@ -63,17 +72,17 @@ def draw_cleansing(removal: pd.DataFrame) -> Figure:
     rows = list(removal.groupby(KEYS, sort=True))
     figure = style.new_figure(style.PAGE, 2.5 * len(rows) + 0.6)
     grid = figure.subplots(len(rows), len(_MEASURES), squeeze=False)
-    methods = ordered_methods(removal["method"])
+    marks = marks_of(removal["method"])
+    several = has_several(removal["protocol"])
     for line, (keys, cell) in zip(grid, rows, strict=True):
         for axes, measure in zip(line, _MEASURES, strict=True):
-            _draw_panel(axes, curves(cell, measure), methods)
+            _draw_panel(axes, curves(cell, measure), marks)
             axes.set_ylabel(_MEASURES[measure])
-        line[0].set_title(
-            _heading(dict(zip(KEYS, map(str, keys), strict=True))), loc="left", fontweight="bold"
-        )
+        heading = _heading(dict(zip(KEYS, map(str, keys), strict=True)), several)
+        line[0].set_title(heading, loc="left", fontweight="bold")
     for axes in grid[-1]:
         axes.set_xlabel("removed samples")
-    handles = [_handle(method) for method in methods]
+    handles = [_handle(method, mark) for method, mark in marks.items()]
     handles.append(Line2D([], [], color=style.INK, linewidth=0.8, label="no removal"))
     trials = removal.groupby(KEYS)["seed"].nunique()
     figure.legend(
@@ -85,10 +94,9 @@ def draw_cleansing(removal: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_panel(axes: Any, table: pd.DataFrame, methods: Sequence[str]) -> None:
-    for method in methods:
+def _draw_panel(axes: Any, table: pd.DataFrame, marks: dict[str, Mark]) -> None:
+    for method, (colour, marker, dash) in marks.items():
         line = table[(table["method"] == method) & (table["removed"] > 0)].sort_values("removed")
-        colour, marker, dash = MARKS.get(method, _OTHER)
         axes.plot(line["removed"], line["mean"], color=colour, marker=marker, linestyle=dash, markersize=3.5)
         low, high = line["mean"] - line["std"], line["mean"] + line["std"]
         axes.fill_between(line["removed"], low, high, color=colour, alpha=0.1, linewidth=0)
@@ -102,29 +110,39 @@ def _draw_panel(axes: Any, table: pd.DataFrame, methods: Sequence[str]) -> None:
     axes.set_xticks(counts, [f"{count:,}" for count in counts])
 
 
-def ordered_methods(methods: pd.Series) -> list[str]:
-    """Methods in the order of ``MARKS``, others by name."""
+def marks_of(methods: Iterable[str]) -> dict[str, Mark]:
+    """Colour, marker and dash of every method, in the order of ``MARKS``; variants of a method are told apart."""
     places = {method: place for place, method in enumerate(MARKS)}
-    return sorted(set(methods), key=lambda method: (places.get(method, len(places)), method))
+    ordered = sorted(
+        set(methods), key=lambda method: (places.get(registry.base_name(method), len(places)), method)
+    )
+    free, known = cycle(_OTHERS), dict(MARKS)
+    found = {}
+    for method in ordered:
+        base = registry.base_name(method)
+        found[method] = known.pop(base) if base in known else next(free)
+    return found
 
 
-def _heading(keys: dict[str, str]) -> str:
+def _heading(keys: dict[str, str], several: bool) -> str:
+    """What a row of panels shows; the protocol where there are several."""
     parts = [style.human_name("dataset", keys["dataset"]), style.human_name("model", keys["model"])]
     glitch = "clean" if keys["ratio"] == "clean" else style.human_glitch(keys["glitch"], keys["ratio"])
-    return ", ".join([*parts, glitch, _RETRAINED[keys["retrained"]]])
+    protocol = [style.human_name("protocol", keys["protocol"])] if several else []
+    return ", ".join([*parts, glitch, *protocol, _RETRAINED[keys["retrained"]]])
 
 
-def _handle(method: str) -> Line2D:
-    colour, marker, dash = MARKS.get(method, _OTHER)
+def _handle(method: str, mark: Mark) -> Line2D:
+    colour, marker, dash = mark
     label = style.human_name("cleansing_method", method)
     return Line2D([], [], color=colour, marker=marker, linestyle=dash, markersize=3.5, label=label)
 
 
-_COST_CELL = ["dataset", "model"]
+_COST_CELL = ["dataset", "model", "protocol"]
 
 
 def plot_cleansing_cost(*, cost: str | Path, figures: Sequence[str | Path], table: str | Path) -> None:
-    """Stage: draw and tabulate cache and CPU seconds of every method, for each dataset and model.
+    """Stage: draw and tabulate cache and CPU seconds of every method, for each dataset, model and protocol.
 
     ``cost`` is the ``cost.parquet`` of a study.  Raises GlitchtraceError where it cannot be read.
     """
@@ -143,34 +161,35 @@ def cost_table(cost: pd.DataFrame) -> pd.DataFrame:
 
 @style.styled()
 def draw_cost(costs: pd.DataFrame) -> Figure:
-    """CPU seconds and stored megabytes side by side, both logarithmic, a row per dataset and model."""
+    """CPU seconds and stored megabytes side by side, both logarithmic, a row per dataset, model and protocol."""
     cells = list(costs.groupby(_COST_CELL, sort=True))
     lines = sum(len(cell) for _, cell in cells)
     figure = style.new_figure(style.PAGE, 0.22 * lines + 0.75 * len(cells))
     grid = figure.subplots(len(cells), 2, squeeze=False, sharey="row")
+    marks, several = marks_of(costs["method"]), has_several(costs["protocol"])
     for panels, (keys, cell) in zip(grid, cells, strict=True):
-        dataset, model = map(str, keys)
-        methods = ordered_methods(cell["method"])
-        ordered = cell.set_index("method").loc[methods]
-        colours = [MARKS[method][0] if method in MARKS else style.FAINT for method in methods]
+        names = [
+            style.human_name(kind, str(name))
+            for kind, name in zip(_COST_CELL, keys, strict=True)
+            if several or kind != "protocol"
+        ]
+        panels[0].set_title(", ".join(names), loc="left", fontweight="bold")
+        ordered = cell.set_index("method").loc[[method for method in marks if method in set(cell["method"])]]
+        colours = [marks[method][0] for method in ordered.index]
         _draw_bars(panels[0], ordered["mean"].tolist(), colours, "s")
         _draw_bars(panels[1], (ordered["cache_bytes"] / 1e6).tolist(), colours, "MB")
-        names = [style.human_name("cleansing_method", name) for name in methods]
-        panels[0].set_yticks(range(len(methods)), names)
+        methods = [style.human_name("cleansing_method", name) for name in ordered.index]
+        panels[0].set_yticks(range(len(methods)), methods)
         panels[0].invert_yaxis()
-        panels[0].set_title(
-            f"{style.human_name('dataset', dataset)}, {style.human_name('model', model)}",
-            loc="left",
-            fontweight="bold",
-        )
     for axes, label in zip(grid[-1], ("CPU seconds", "stored parameters that are read, MB"), strict=True):
         axes.set_xlabel(label)
     return figure
 
 
 def _draw_bars(axes: Axes, values: list[float], colours: list[str], unit: str) -> None:
-    """Bars on a logarithmic axis of at most four decades, each with its value."""
-    left = max(min(value for value in values if value > 0) / 2, max(values) / 1e4)
+    """Bars on a logarithmic axis of at most four decades, each with its value; an axis without any where all are 0."""
+    least = min((value for value in values if value > 0), default=1.0)
+    left = max(least / 2, max(values) / 1e4)
     for place, (value, colour) in enumerate(zip(values, colours, strict=True)):
         axes.barh(place, value, height=0.6, color=colour)
         axes.annotate(
@@ -181,8 +200,9 @@ def _draw_bars(axes: Axes, values: list[float], colours: list[str], unit: str) -
             va="center",
             fontsize=6.5,
         )
+    axes.set_xlim(left, 10 * max(*values, least))
     axes.set_xscale("log")
-    axes.set_xlim(left, 10 * max(values))
+    axes.minorticks_off()
     axes.grid(visible=False, axis="y")
     style.strip_frame(axes, keep="l")
 
@@ -250,7 +270,7 @@ def draw_fidelity(fidelity: pd.DataFrame, agreement: pd.DataFrame) -> Figure:
         (row.task, row.network, row.method): f"{row.mean:.2f}" + ("" if row.n == 1 else f" ± {row.std:.2f}")
         for row in agreement[(agreement["measure"] == "tau") & (agreement["n"] > 0)].itertuples()
     }
-    drawn = [name for name in ordered_methods(fidelity["method"]) if name in _DRAWN]
+    drawn = [name for name in marks_of(fidelity["method"]) if name in _DRAWN]
     for axes, (keys, cell) in zip(panels, cells, strict=False):
         task, network = map(str, keys)
         first = cell[cell["seed"] == cell["seed"].min()]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from glitchtrace.core import registry
 from glitchtrace.evaluation.statistics import estimate
@@ -102,6 +103,7 @@ def _draw_panel(axes: Any, cell: pd.DataFrame) -> None:
         seeds.append(accuracies.shape[1])
     axes.set_ylim(bottom=0, top=min(100.0, float(np.ceil(axes.get_ylim()[1] / 10) * 10)))
     axes.margins(x=0.01)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(title=style.spread("mean (thin: each seed)", seeds), loc="best")
 
 
