@@ -269,6 +269,32 @@ def test_verify_recomputes_beside_results_that_lie_outside_of_the_folder(
         verify.verify(str(tmp_path / "mine.yaml"), seed=0, cores=1)
 
 
+def test_what_a_study_names_beside_it_is_found_from_the_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("mine.csv", "mine.safetensors", "part.py"):
+        (tmp_path / name).touch()
+    study = {
+        "components": ["part.py", "their.module"],
+        "datasets": {"table_file@mine": {"path": "mine.csv"}, "iris@part": {"subset_size": 60}},
+        "models": {"vit_b16@mine": {"weights": "mine.safetensors"}, "vit_b16@any": {"weights": "random"}},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
+    verify._copy_with_results_here("study.yaml", tmp_path / "copy.yaml")
+    assert yaml.safe_load((tmp_path / "copy.yaml").read_text()) == {
+        "components": [str(tmp_path / "part.py"), "their.module"],
+        "datasets": {
+            "table_file@mine": {"path": str(tmp_path / "mine.csv")},
+            "iris@part": {"subset_size": 60},
+        },
+        "models": {
+            "vit_b16@mine": {"weights": str(tmp_path / "mine.safetensors")},
+            "vit_b16@any": {"weights": "random"},
+        },
+    }
+
+
 def test_a_plan_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "study.yaml").write_bytes((ROOT / "config/studies/smoke.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)

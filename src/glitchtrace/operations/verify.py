@@ -22,6 +22,8 @@ from glitchtrace.operations.jobs import (
 
 # Records, benchmarks and tables of costs hold times, which never come again.
 _COMPARED = (".parquet", ".safetensors", ".npy")
+# Settings that name a file or folder of the user's own, from the folder that Snakemake runs in: table, setting.
+_OWN_FILES = (("datasets", "path"), ("models", "weights"))
 
 
 def verify(study: str | None, seed: int, cores: int) -> str:
@@ -68,16 +70,25 @@ def verify(study: str | None, seed: int, cores: int) -> str:
 
 
 def _copy_with_results_here(file: str | Path, copy: Path) -> None:
-    """Copy a file of the configuration; where it names a results folder, that is the one beside the copy."""
+    """Copy a file of the configuration, which is then read from elsewhere: files that it names stay where they lie.
+
+    Where it names a results folder, that is the one beside the copy.
+    """
     content = configuration.read(file)
-    places = content.get("components") or []
-    if places:
-        content["components"] = [
-            str(Path(place).resolve()) if Path(place).exists() else place for place in places
-        ]
+    if content.get("components"):
+        content["components"] = [_absolute(place) for place in content["components"]]
+    for table, key in _OWN_FILES:
+        for settings in (content.get(table) or {}).values():
+            if key in (settings or {}):
+                settings[key] = _absolute(settings[key])
     if "results" in (content.get("pathvars") or {}):
         content["pathvars"]["results"] = "results"
     copy.write_text(yaml.safe_dump(content), encoding="utf-8")
+
+
+def _absolute(place: str) -> str:
+    """The whole path of a file or folder; what is none, such as a module, as it is."""
+    return str(Path(place).resolve()) if Path(place).exists() else place
 
 
 def whole_cells(study: str | None, results: Path) -> dict[str, list[str]]:
