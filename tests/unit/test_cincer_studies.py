@@ -212,10 +212,14 @@ def test_scores_and_changes_are_drawn_with_their_rank_correlation(source: Path, 
     assert table.loc["if@exact", "repeats"] == 2
     constant = parts[0].assign(score=1.0)
     assert np.isnan(correlation_table(constant)["spearman"]).all()
+    for one in (constant, constant.assign(repeat="2")):  # before and after the repeat that has one
+        half = correlation_table(pd.concat([one, parts[1]]))
+        assert half[["spearman", "spearman_least"]].isna().all(axis=None)
     assert "true change of the loss" in (tmp_path / "figure.svg").read_text()
 
 
 SETTINGS = {kind: default_settings(kind) for kind in ("loop", "model", "negotiator")}
+SETTINGS["loop"]["interactive@warm"] = {**INTERACTIVE, "warm_start": True}
 SETTINGS["loop"]["interactive@one"] = {**INTERACTIVE, "known": 1}
 SETTINGS["negotiator"] |= {
     "if@published": {**SETTINGS["negotiator"]["if"], "draws": "all"},
@@ -250,6 +254,7 @@ def test_blocks_of_one_cell_are_joined() -> None:
         ({"negotiators": ["if@published"]}, "set draws: known"),
         ({"models": ["fullnet"]}, r"write refits: \[training\]"),
         ({"models": ["convnet"], "refits": ["training"]}, "takes image data"),
+        ({"loops": ["interactive@warm"], "refits": ["training"]}, "set its warm_start to false"),
         ({"loops": ["interactive@one"]}, "known: 1 means 120 of 120"),
         (IMAGES | {"negotiators": ["if@exact"]}, "convnet has 515146 on mnist; write cg"),
         (IMAGES | {"negotiators": ["full_fisher"]}, "when 100 samples of mnist are known"),

@@ -295,6 +295,10 @@ def _estimate(
         return f"negotiator {negotiator} draws from samples that the model is not fitted to; set draws: known"
     if keys["refit"] == "optimum" and registry.base_name(keys["model"]) != "logreg":
         return f"refit optimum is that of logreg, not of {keys['model']}; write refits: [training]"
+    if keys["refit"] == "training" and settings["loop"][keys["loop"]]["warm_start"]:
+        return (
+            f"loop {keys['loop']} trains on from the fit before, with the sample; set its warm_start to false"
+        )
     return None
 
 

@@ -252,7 +252,10 @@ def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def correlation_table(changes: pd.DataFrame) -> pd.DataFrame:
-    """One row per run and negotiator: Spearman's correlation with its error over repeats, and samples in all."""
+    """One row per run and negotiator: Spearman's correlation with its error over repeats, and samples in all.
+
+    NaN where that of a repeat is; see ``spearman``.
+    """
     rows = []
     for keys, run in changes.groupby([*LEFT_OUT_KEYS, "negotiator"], sort=True):
         each = [spearman(part)[0] for _, part in run.groupby("repeat")]
@@ -264,7 +267,7 @@ def correlation_table(changes: pd.DataFrame) -> pd.DataFrame:
                 "samples": len(run),
                 "spearman": mean,
                 "spearman_error": error,
-                "spearman_least": min(each),
+                "spearman_least": float(np.min(each)),
             }
         )
     return pd.DataFrame(rows)
