@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glitchtrace.detectors.evidence import Evidence, Validation, detect
-from glitchtrace.detectors.jury import Jury
+from glitchtrace.detectors.jury import Jury, typicality
 from glitchtrace.detectors.jury import evidence as evidence_
 from glitchtrace.detectors.jury.kernel import KernelRidge
 from glitchtrace.detectors.jury.panel import seat
@@ -135,6 +135,14 @@ def test_axes_rank_a_far_cluster_without_validation():
     assert set(np.argsort(-found.score)[:30]) == set(range(30))
     assert not found.checked
     assert not found.probability.any()
+
+
+def test_axes_of_many_rows_do_not_depend_on_where_the_cluster_stands(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(typicality, "_AXIS_ROWS", 300)
+    X, _ = blobs(500, 3, 3, width=6)
+    X[-60:] += 25.0  # behind the first 300
+    found = along_axes({"x": X.astype(np.float32)}, 500, 0)
+    assert set(np.argsort(-found.score)[:60]) == set(range(440, 500))
 
 
 def test_two_sources_that_differ_by_a_factor_of_two_open_the_gate_as_seldom_as_chance_allows():

@@ -203,20 +203,20 @@ def along_axes(views: Mapping[str, np.ndarray], training: int, seed: int) -> Typ
     best, score = -np.inf, np.zeros(training)
     for name, whole in views.items():
         view = whole[:training].astype(np.float64)
-        some = view
+        some: slice | np.ndarray = slice(None)
         if training > _AXIS_ROWS:
-            some = view[generator(seed, f"jury axes {name}").choice(training, _AXIS_ROWS, replace=False)]
-        count = min(_AXES, view.shape[1], len(some) - 1)
+            some = generator(seed, f"jury axes {name}").choice(training, _AXIS_ROWS, replace=False)
+        count = min(_AXES, view.shape[1], min(training, _AXIS_ROWS) - 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             ica = FastICA(
                 count, whiten="unit-variance", random_state=seed % 2**32, max_iter=100, tol=1e-3
-            ).fit(some)
+            ).fit(view[some])
         for axis in ica.transform(view).T:
             axis = axis * np.sign(np.mean(axis**3) or 1.0)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ConvergenceWarning)
-                mixture = GaussianMixture(2, random_state=0, max_iter=50).fit(axis[:_AXIS_ROWS, None])
+                mixture = GaussianMixture(2, random_state=0, max_iter=50).fit(axis[some, None])
             minor = int(np.argmin(mixture.weights_))
             if not _SHARES[0] <= mixture.weights_[minor] <= _SHARES[1]:
                 continue
