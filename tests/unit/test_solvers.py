@@ -236,6 +236,8 @@ def test_an_indefinite_matrix_is_solved_where_that_is_asked_for_and_a_singular_o
     found = direct(hessian_of(matrix, damping=0.5), targets, indefinite=True)
     np.testing.assert_allclose(found.vector, np.linalg.solve(np.diag([1.5, -1.5]), targets))
     assert "has 1 negative eigenvalues; raise the damping above 2 " in caplog.text
+    assert np.isnan(found.residual)
+    assert 0 <= direct(hessian_of(matrix, damping=0.5), targets[0], indefinite=True).residual < 1e-12
     with pytest.raises(GlitchtraceError, match="damping 2 is singular to rounding; raise the damping"):
         direct(hessian_of(matrix, damping=2.0), targets, indefinite=True)
 

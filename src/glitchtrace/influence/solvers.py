@@ -183,6 +183,7 @@ def direct(
 
     ``target``: (d,), or (d, k) for k systems at once.  ``indefinite``: take the symmetric factorisation of Bunch and
     Kaufman in the place of Cholesky's, and warn where eigenvalues are negative: influence then describes a saddle.
+    The residual is that of one system; NaN of several.
 
     Raises GlitchtraceError where A has more than ``DIRECT_LIMIT`` rows, is singular to rounding, or is not positive
     definite where it must be.
@@ -190,9 +191,10 @@ def direct(
     _check_finite(target)
     if indefinite:
         _check_size(operator)
-        return Solution(_by_bunch_and_kaufman(operator, target), 1, 0.0)
-    solution = factorised(operator)(target)
-    return Solution(solution, 1, operator.residual(solution, target) if target.ndim == 1 else 0.0)
+        solution = _by_bunch_and_kaufman(operator, target)
+    else:
+        solution = factorised(operator)(target)
+    return Solution(solution, 1, operator.residual(solution, target) if target.ndim == 1 else math.nan)
 
 
 def factorised(operator: Operator[np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
