@@ -12,7 +12,7 @@ _BLACK = -1.0  # a pixel of 0 in pictures scaled to [−1, 1]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Crop to the own size after padding ``padding`` black pixels on each side; flip left and right by chance."""
+    """Crop to its own size after padding ``padding`` black pixels on each side; flip left and right by chance."""
 
     padding: int = 0
     flip: bool = False
