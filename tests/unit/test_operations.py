@@ -9,10 +9,10 @@ import yaml
 from running import ROOT
 
 from glitchtrace import command
-from glitchtrace.core import files
+from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.operations import jobs, verify
-from glitchtrace.operations.costs import Costs
+from glitchtrace.operations.costs import Costs, training_samples
 from glitchtrace.operations.jobs import Job, cell_of, parse_jobs
 
 CELL = "results/{}/linear/uniform-0.1/seed-0"
@@ -139,6 +139,16 @@ def test_an_estimate_is_the_mean_of_the_nearest_jobs_scaled_by_samples(measured:
     assert measured.seconds(job("train", "iris", "factors.safetensors")) == 2
     assert measured.seconds(job("train", "wine", "factors.safetensors")) == 4
     assert measured.bytes(job("train", "wine", "factors.safetensors")) == 2000
+
+
+def test_a_dataset_of_another_study_is_scaled_by_its_recorded_settings(measured: Costs) -> None:
+    whole = {key: spec["default"] for key, spec in registry.kinds()["dataset"]["settings"].items()}
+    Path("results/settings/dataset").mkdir(parents=True)
+    files.write_record(
+        {"settings": {**whole, "subset_ratio": 0.5}}, "results/settings/dataset/wine@half.json"
+    )
+    samples = training_samples({"dataset": {"wine": whole}}, Path("results"))
+    assert (samples("wine"), samples("wine@half"), samples("iris")) == (115, 57, None)
 
 
 def test_what_a_study_keeps_for_itself_is_estimated_by_dataset_and_model_too(measured: Costs) -> None:

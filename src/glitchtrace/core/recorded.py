@@ -65,6 +65,14 @@ def write(resolved: Mapping[str, Any]) -> None:
         pass  # the records may be there already
 
 
+def settings_of(kind: str, name: str, results: Path) -> Mapping[str, Any] | None:
+    """The settings with which a component stands in the paths below ``results``; None where none are recorded."""
+    try:
+        return files.read_record(results / FOLDER / kind / f"{name}.json").get("settings")
+    except GlitchtraceError:
+        return None
+
+
 @contextmanager
 def _writable(results: Path) -> Iterator[None]:
     try:

@@ -9,10 +9,11 @@ estimate.
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from glitchtrace.core import grid
+from glitchtrace.core import grid, recorded
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import read_record
 from glitchtrace.operations.jobs import Job
@@ -82,12 +83,16 @@ class Costs:
         return item.value * here / there if here and there else None
 
 
-def training_samples(settings: Mapping[str, Mapping[str, Any]]) -> Callable[[str], int | None]:
-    """The function that gives the training samples of the datasets that a study names."""
+def training_samples(settings: Mapping[str, Mapping[str, Any]], results: Path) -> Callable[[str], int | None]:
+    """The function that gives the training samples of the datasets of a study, and of others that have results."""
 
+    @cache
     def samples(dataset: str) -> int | None:
-        known = settings["dataset"].get(dataset)
-        return grid.sizes(dataset, known)[0] if known else None
+        known = settings["dataset"].get(dataset) or recorded.settings_of("dataset", dataset, results)
+        try:
+            return grid.sizes(dataset, known)[0] if known else None
+        except GlitchtraceError:  # a dataset of another study, whose file or component is not at hand
+            return None
 
     return samples
 

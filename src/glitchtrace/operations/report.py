@@ -55,7 +55,7 @@ def _open(study: str | None) -> tuple[list[Job], Costs, str]:
     """The jobs of a study, the measured costs, and the line that counts its cells."""
     config = read_config(study)
     results, jobs = results_folder(config), read_jobs(study)
-    return jobs, Costs(results, training_samples(config["settings"])), _cells(jobs, results)
+    return jobs, Costs(results, training_samples(config["settings"], results)), _cells(jobs, results)
 
 
 def _cells(jobs: Sequence[Job], results: Path) -> str:
