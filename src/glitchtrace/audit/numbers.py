@@ -235,8 +235,7 @@ def judge_numbers(
     from which a fold may be judged.  Values ``far`` (n,) out are wrong, but where the features tell of them; of those
     that rows have ``shared`` (n,) the likelihood knows nothing.
     """
-    n, near = len(z), ~(far & shared)
-    taught = np.ones(n, dtype=bool)
+    near, taught = ~(far & shared), np.ones(len(z), dtype=bool)
     if far.any():
         told = _told(far, z, predictions(taught))
         near, taught, far = near & ~told, ~far, far & ~told
@@ -244,46 +243,53 @@ def judge_numbers(
         found = predictions(taught)
         size = _sizes(views, found, np.abs(z - found), fold, may_train, taught, seed)
         terms = _Terms.of(z[near], found[near], size[near])
-        some, theta = terms.some(seed), terms.fit(seed)
+        theta = terms.fit(seed)
         wrong = terms.wrong(theta)
         if last or (wrong < 0.5).all() or (wrong >= 0.5).all():
             break
         taught = near & ~far
         taught[near] &= wrong < 0.5
-    share, rows = _share(theta), int(near.sum())
-    spread = np.linalg.pinv(some.information(theta))
-    error = float(np.sqrt(max(spread[0, 0], 0.0))) * share * (1 - share / _MOST_WRONG)
-    high = min(1.0, share + 1.96 * error)
-    cautious = share - ONE_SIDED * error
-    none = terms.fit(seed, np.r_[_BOUNDS[0][0], theta[1:]])
-    if some.told(theta) - some.told(none) < _EVIDENT:
-        theta, wrong, share, cautious = none, terms.wrong(none), 0.0, 0.0
-    number, low, high = share * rows, 0.0, high * rows
-    flags = np.zeros(rows, dtype=bool)
-    score = terms.odds(theta)
-    if cautious * rows >= 0.5:
-        held = terms.fit(seed, np.r_[np.log(cautious / (_MOST_WRONG - cautious)), theta[1:]], _HEAVIER)
-        root = np.linalg.inv(np.linalg.cholesky(some.information(held)[1:, 1:])).T
-        right = np.empty((DRAWS, rows), dtype=np.float32)
-        for place, step in enumerate(paired_steps(len(held) - 1)):
-            right[place] = 1 - terms.wrong(held + np.r_[0.0, np.clip(root @ step, -1, 1)])
-        flags = promised(right, score, max_false)
-        # A heap of another shape than f takes right values for wrong ones: those that are surely wrong are counted.
-        number = float((1 - right.mean(axis=0)).sum())
-        low = min(number, (1 - max_false) * float(flags.sum()))
-    surely = far[near]
-    number, low = max(number, float(surely.sum())), max(low, float(surely.sum()))
-    wrong, flags = np.where(surely, np.maximum(wrong, 1 - _CHANCE), wrong), flags | surely
-    score = np.where(surely, score.max() + 1, score)
-    whole = np.where(far, 1 - _CHANCE, 0.0), np.where(far, score.max(), score.min()), far.copy()
-    for values, part in zip(whole, (wrong, score, flags), strict=True):
-        values[near] = part
-    more = float((far & ~near).sum())
+    wrong, score, flags, (number, low, high) = _believed(terms, theta, max_false, seed)
+    # What is surely wrong comes first, whatever the likelihood says of it, and is counted.
+    sure, more = far[near], float((far & ~near).sum())
+    number, low = max(number, float(sure.sum())), max(low, float(sure.sum()))
+    best = score.max() + 1 if sure.any() else score.max()
+    whole = np.where(far, 1 - _CHANCE, 0.0), np.where(far, best, score.min()), far.copy()
+    whole[0][near] = np.where(sure, np.maximum(wrong, 1 - _CHANCE), wrong)
+    whole[1][near] = np.where(sure, best, score)
+    whole[2][near] |= flags
     return NumberJudgement(
         whole[0], whole[1], found, whole[2], number + more, low + more, max(high, number) + more,
         "It holds where right values scatter in one heap about what the features tell, as wide as they tell, and wrong "
         "ones lie anywhere among the values or far out.",
     )  # fmt: skip
+
+
+def _believed(
+    terms: "_Terms", theta: np.ndarray, max_false: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[float, float, float]]:
+    """How probably each row is wrong, its log odds and whether it is flagged (n,); how many are, with an interval."""
+    some, rows, share = terms.some(seed), len(terms.residual), _share(theta)
+    spread = np.linalg.pinv(some.information(theta))
+    error = float(np.sqrt(max(spread[0, 0], 0.0))) * share * (1 - share / _MOST_WRONG)
+    high = min(1.0, share + 1.96 * error) * rows
+    cautious = share - ONE_SIDED * error
+    wrong = terms.wrong(theta)
+    none = terms.fit(seed, np.r_[_BOUNDS[0][0], theta[1:]])
+    if some.told(theta) - some.told(none) < _EVIDENT:
+        theta, wrong, share, cautious = none, terms.wrong(none), 0.0, 0.0
+    score = terms.odds(theta)
+    if cautious * rows < 0.5:
+        return wrong, score, np.zeros(rows, dtype=bool), (share * rows, 0.0, high)
+    held = terms.fit(seed, np.r_[np.log(cautious / (_MOST_WRONG - cautious)), theta[1:]], _HEAVIER)
+    root = np.linalg.inv(np.linalg.cholesky(some.information(held)[1:, 1:])).T
+    right = np.empty((DRAWS, rows), dtype=np.float32)
+    for place, step in enumerate(paired_steps(len(held) - 1)):
+        right[place] = 1 - terms.wrong(held + np.r_[0.0, np.clip(root @ step, -1, 1)])
+    flags = promised(right, score, max_false)
+    # A heap of another shape than f takes right values for wrong ones: those that are surely wrong are counted.
+    number = float((1 - right.mean(axis=0)).sum())
+    return wrong, score, flags, (number, min(number, (1 - max_false) * float(flags.sum())), high)
 
 
 def _told(far: np.ndarray, z: np.ndarray, predictions: np.ndarray) -> np.ndarray:
