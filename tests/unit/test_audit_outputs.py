@@ -247,6 +247,8 @@ def test_an_interval_and_a_proof_need_repeats_that_differ(changes: list[float], 
     assert (" to " in record["sentence"].split("loss")[0]) == interval
     assert interval or not any(word in record["sentence"] for word in ("rises", "falls", "improvement"))
     assert "nan" not in page._gain(record)
+    assert "<svg" in page._gain(record)
+    assert "<svg" not in page._gain({**record, "rows_repaired": 0.0}), "nothing repaired, nothing measured"
 
 
 @pytest.mark.parametrize(

@@ -259,7 +259,8 @@ _ARMS = {
 
 
 def _gain(gain: Mapping[str, Any]) -> str:
-    if not gain.get("measured"):
+    # Where nothing was repaired, a chart of zeros would look like a measurement.
+    if not gain.get("measured") or gain["rows_repaired"] == 0:
         return _section("What the repairs bring", f"<p>{html.escape(str(gain.get('sentence', '')))}</p>")
     arms = gain["arms"]
     differences = {arm: arms[arm]["accuracy_difference"] for arm in _ARMS}
