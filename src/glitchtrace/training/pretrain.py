@@ -43,7 +43,7 @@ in any choice.
 {table}
 
 JPEG compression matters: compare this accuracy with that of other networks on the JPEG pictures only.
-Remake: `snakemake pretrain`.
+Remake: `snakemake --cores 1 pretrain`.
 """
 
 
