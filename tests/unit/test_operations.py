@@ -11,7 +11,7 @@ from running import ROOT
 from glitchtrace import command
 from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
-from glitchtrace.operations import jobs, verify
+from glitchtrace.operations import jobs, report, verify
 from glitchtrace.operations.costs import Costs, training_samples
 from glitchtrace.operations.jobs import Job, cell_of, parse_jobs
 
@@ -173,6 +173,11 @@ def test_what_was_never_measured_has_no_estimate(measured: Costs) -> None:
     assert measured.seconds(job("retrain", "iris", "gain.parquet")) is None
     assert measured.bytes(job("train", "iris", "factors.safetensors", "new.parquet")) is None
     assert measured.seconds(job("train", "unknown", "factors.safetensors")) is None
+    left = [job("train", "iris", "factors.safetensors")]
+    assert "; about 2 s of CPU" in report._left(left, measured, 2)
+    assert "; at least 2 s of CPU" in report._left(
+        [*left, job("retrain", "iris", "gain.parquet")], measured, 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def _left(jobs: Sequence[Job], costs: Costs, cores: int) -> str:
     known = [seconds for seconds in found if seconds is not None]
     text = f"jobs: {len(jobs) - len(left)} of {len(jobs)} whole, {len(left)} left"
     if known:
-        text += f"; {_time(sum(known))} of CPU, about {_time(sum(known) / cores)} on {cores} cores"
+        about = "about" if len(known) == len(left) else "at least"
+        text += f"; {about} {_time(sum(known))} of CPU, {_time(sum(known) / cores)} on {cores} cores"
     if len(known) < len(left):
         text += f" ({len(left) - len(known)} of them without a measured cost)"
     return text
