@@ -150,7 +150,9 @@ def test_a_target_outside_the_study_is_told_with_what_the_study_has(target: str,
     ("study", "stages"),
     [
         ("cleansing_smoke", {"record_training", "score_cleansing", "remove_and_retrain"}),
+        ("cleansing_fidelity", {"measure_fidelity"}),
         ("cincer_smoke", {"clean_interactively"}),
+        ("cincer_influence", {"measure_leave_one_out"}),
         ("rdia_digits", {"measure_rdia", "relabel_rdia", "train_selection"}),
     ],
 )

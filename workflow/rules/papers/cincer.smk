@@ -378,7 +378,10 @@ CINCER_FILES = [
     loop_influence,
 ]
 EVERYTHING += CINCER_FILES
-RECORDS.append((LOOPS.rows(), [rules.clean_interactively.output.record]))
+RECORDS += [
+    (LOOPS.rows(), [rules.clean_interactively.output.record]),
+    (INFLUENCE_ROWS, [rules.measure_leave_one_out.output.record]),
+]
 
 
 rule cincer:

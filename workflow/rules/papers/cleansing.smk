@@ -325,6 +325,7 @@ RECORDS += [
         [rules.record_training.output.record, rules.score_cleansing.output.record],
     ),
     (REMOVALS, [rules.remove_and_retrain.output.record]),
+    (FIDELITY_KEYS, [rules.measure_fidelity.output.record]),
 ]
 
 
