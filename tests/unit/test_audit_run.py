@@ -265,7 +265,7 @@ def test_tails_of_any_kind_are_not_far_out(name: str) -> None:
 
     rng = np.random.default_rng(0)
     more = {"lognormal": (0, 3), "poisson": (2,), "geometric": (0.1,), "pareto": (1,)}
-    draws = [getattr(rng, name)(*more.get(name, ()), size=500).astype(float) for _ in range(600)]
+    draws = [getattr(rng, name)(*more.get(name, ()), size=500).astype(float) for _ in range(200)]
     assert sum(set_apart(y)[1].any() for y in draws) <= 2
     for y in draws[:20]:
         y[:5] = np.median(y) - 1e3 * np.abs(y).max()

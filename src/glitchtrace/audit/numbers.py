@@ -180,8 +180,8 @@ def _far_out(y: np.ndarray) -> np.ndarray:
 
     With x_1 ≥ x_2 ≥ … the distances on one side, j log(x_j / x_j+1) of a Pareto tail of any index are independent and
     exponential (Rényi 1953), and lighter tails are shorter: the j farthest are far out where their spacing, over the
-    mean of the next k, exceeds the F(2, 2 k) point.  Every j of both sides is looked at: j has 1 / (j (j + 1)) of the
-    chance, which sum to one, and each side a half.
+    mean of the next k, exceeds the F(2, 2 k) point.  Each j has this chance, so that of tails heavy
+    enough to reach three times as far some are found more often.
     """
     far = np.zeros(len(y), dtype=bool)
     if not len(y):
@@ -198,7 +198,7 @@ def _far_out(y: np.ndarray) -> np.ndarray:
         for j in range(min(len(rows) // 2, len(rows) - 1 - told), 0, -1):
             if gap[j - 1] > np.log(_REACH):
                 usual = max(float(spacing[j : j + told].mean()), 1e-12)
-                if (1 + spacing[j - 1] / (told * usual)) ** -told < _CHANCE / (2 * j * (j + 1)):
+                if (1 + spacing[j - 1] / (told * usual)) ** -told < _CHANCE:
                     far[rows[:j]] = True
                     break
     return far
