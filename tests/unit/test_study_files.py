@@ -129,6 +129,12 @@ REFUSED = {
     STUDY + "datasets:\n  mnist@a: {test_ratio: 0.1}\n": (9, "mnist@a has an official test part"),
     STUDY + "datasets:\n  wine@a: {test_ratio: 0.1, test_size: 9}\n": (9, "no effect beside test_size"),
     STUDY + "datasets:\n  wine@a: {subset_ratio: 0.1, subset_size: 9}\n": (9, "is given beside subset_size"),
+    STUDY + "policy_settings:\n  drop@a: {share: 0.2}\n": (
+        9,
+        r"policy_settings\.drop@a\.share: has no effect with number known; leave it out, or write number: share$",
+    ),
+    STUDY + "selections:\n  rdia_ls@a: {gammas: [0.1, 0.2]}\n": (9, "with gamma 0.5; .* write gamma: null$"),
+    STUDY + "negotiators:\n  if@a: {solver: cg}\n  relatif@a:\n    depth: 3\n": (11, "with solver cg"),
     changed("[linear]", "[linear@b]"): (
         4,
         r"grid\[0\]\.models\[0\]: linear@b is a variant without settings; add models",

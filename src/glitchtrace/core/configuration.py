@@ -5,6 +5,7 @@ are added when the workflow starts, from what the registered modules declare.
 """
 
 import difflib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -100,7 +101,7 @@ def _complete(
     whole = merge(shared, config)
     if default is not None:
         check_study(whole, merge(shared, default))
-    _check_effects(whole)
+    _check_effects(whole, schema)
     resolved = resolve(whole, schema)
     recorded.check(resolved, _of_all_studies(resolved, merge(shared, default or {}), schema))
     return resolved
@@ -229,8 +230,11 @@ def _check_blocks(config: Mapping[str, Any]) -> None:
                         raise study_files.KeyedError(str(error), (key, position, axis, place)) from None
 
 
-def _check_effects(config: Mapping[str, Any]) -> None:
-    """Raise GlitchtraceError for what a table says of a dataset that there is not, or that does nothing with it."""
+def _check_effects(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Raise GlitchtraceError for what a table says of a dataset that there is not, or that does nothing.
+
+    A setting whose card says ``only_with`` works beside certain values of others alone.
+    """
     datasets = config.get("datasets") or {}
     for model, settings in (config.get("models") or {}).items():
         for name in settings.get("training") or {}:
@@ -249,6 +253,19 @@ def _check_effects(config: Mapping[str, Any]) -> None:
             if problem:
                 path = ("datasets", name, key)
                 raise study_files.KeyedError(f"{study_files.key_of(path)}: {problem}", path)
+    for table, kind in registry.tables().items():
+        for name, settings in (config.get(table) or {}).items():
+            whole = _settings(config, schema, table, name)
+            for key in settings:
+                for other, values in registry.settings(kind, name)[key].get("only_with", {}).items():
+                    if whole[other] not in values:
+                        now, needed = (json.dumps(value).strip('"') for value in (whole[other], values[0]))
+                        path = (table, name, key)
+                        raise study_files.KeyedError(
+                            f"{study_files.key_of(path)}: has no effect with {other} {now}; leave it out, or write "
+                            f"{other}: {needed}",
+                            path,
+                        )
 
 
 def check_study(config: Mapping[str, Any], base: Mapping[str, Any]) -> None:

@@ -19,11 +19,13 @@ KINDS = {
                     "default": "known",
                 },
                 "counter": {
+                    "only_with": {"number": ["estimated"]},
                     "type": "string",
                     "description": "Who estimates the number.",
                     "default": "loss_mixture",
                 },
                 "share": {
+                    "only_with": {"number": ["share"]},
                     "type": "number",
                     "exclusiveMinimum": 0,
                     "exclusiveMaximum": 1,

@@ -58,18 +58,21 @@ KINDS = {
                     "default": 0.0,
                 },
                 "depth": {
+                    "only_with": {"solver": ["lissa"]},
                     "type": "integer",
                     "minimum": 1,
                     "description": "Steps of one LiSSA run.",
                     "default": 1000,
                 },
                 "samples": {
+                    "only_with": {"solver": ["lissa"]},
                     "type": "integer",
                     "minimum": 1,
                     "description": "Independent LiSSA runs, averaged.",
                     "default": 1,
                 },
                 "draws": {
+                    "only_with": {"solver": ["lissa"]},
                     "enum": ["known", "all"],
                     "description": (
                         "What LiSSA draws from: the known samples, or, as published, all training samples."

@@ -60,12 +60,14 @@ CARDS = {
                 "default": 0.0,
             },
             "depth": {
+                "only_with": {"solver": ["lissa"]},
                 "type": "integer",
                 "minimum": 1,
                 "description": "Steps of one LiSSA run.",
                 "default": 1000,
             },
             "samples": {
+                "only_with": {"solver": ["lissa"]},
                 "type": "integer",
                 "minimum": 1,
                 "description": "Independent LiSSA runs, averaged.",

@@ -105,6 +105,7 @@ CARDS = {
                 "default": True,
             },
             "correct_counter_examples": {
+                "only_with": {"precision": [True]},
                 "type": "boolean",
                 "description": "With `precision`, correct wrong counter-examples that are shown, as published; later "
                 "questions then find fewer.",

@@ -77,6 +77,7 @@ CARDS = {
                 "default": 0.1,
             },
             "tolerance": {
+                "only_with": {"solver": ["conjugate_gradients"]},
                 "type": "number",
                 "exclusiveMinimum": 0,
                 "description": "Residual of conjugate gradients, relative to the validation gradient.",
@@ -89,24 +90,28 @@ CARDS = {
                 "default": 100,
             },
             "scale": {
+                "only_with": {"solver": ["lissa"]},
                 "type": "number",
                 "exclusiveMinimum": 0,
                 "description": "LiSSA: more than the largest eigenvalue of the damped Hessian.",
                 "default": 25.0,
             },
             "batch": {
+                "only_with": {"solver": ["lissa", "sgd"]},
                 "type": "integer",
                 "minimum": 1,
                 "description": "Samples per step of LiSSA and `sgd`.",
                 "default": 1000,
             },
             "learning_rate": {
+                "only_with": {"solver": ["sgd"]},
                 "type": "number",
                 "exclusiveMinimum": 0,
                 "description": "Rate of `sgd`.",
                 "default": 0.005,
             },
             "momentum": {
+                "only_with": {"solver": ["sgd"]},
                 "type": "number",
                 "minimum": 0,
                 "maximum": 1,
@@ -114,6 +119,7 @@ CARDS = {
                 "default": 0.9,
             },
             "start": {
+                "only_with": {"solver": ["sgd"]},
                 "enum": ["zero", "gradient"],
                 "description": "Where `sgd` starts.",
                 "default": "zero",

@@ -16,6 +16,7 @@ KINDS = {
                     "default": None,
                 },
                 "alphas": {
+                    "only_with": {"alpha": [None]},
                     "type": "array",
                     "minItems": 1,
                     "items": {"type": "number", "minimum": 0},

@@ -61,6 +61,7 @@ CARDS = {
                 "default": 0.5,
             },
             "gammas": {
+                "only_with": {"gamma": [None]},
                 "type": "array",
                 "minItems": 1,
                 "items": {"type": "number", "minimum": 0, "maximum": 1},
@@ -90,6 +91,7 @@ CARDS = {
                 "default": 10,
             },
             "warm_up_divided": {
+                "only_with": {"loss": ["original"]},
                 "type": "boolean",
                 "description": (
                     "Divide the loss of the warm-up by the number of kept samples once more, as the published "
