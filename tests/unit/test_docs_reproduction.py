@@ -363,6 +363,13 @@ def test_a_statement_is_decided_by_our_means(page, gd: float, verdict: str) -> N
     assert "(1 seed)" in text
 
 
+@pytest.mark.parametrize("stages", [[], ["train"], ["profile_influence", "detect"]])
+def test_no_statement_is_decided_for_a_study_without_its_cells(stages: list[str]) -> None:
+    cell = (published.MNIST, published.RESNET, "uniform", "0.1", "")
+    tables = table(*((*cell, f"cpu_seconds_{stage}", 10.0, 1.0, 5) for stage in stages))
+    assert [row.what for row in statements() if row.check(tables)] == []
+
+
 def test_per_epoch_values_are_read_in_order() -> None:
     rows = [(*CELL[:5], f"f1_epoch_{epoch}", epoch / 10, 0.0, 5) for epoch in (2, 1, 3)]
     assert [found.mean for found in table(*rows).per_epoch(*CELL[:5])] == [0.1, 0.2, 0.3]

@@ -439,9 +439,9 @@ def _cost(tables: Tables) -> Judged | None:
         tables.value(MNIST, RESNET, "uniform", "0.1", "", f"cpu_seconds_{stage}")
         for stage in ("train", "profile_influence", "detect")
     ]
-    train, *influence = (value for value in found if value)
-    if len(influence) < 2:
+    if None in found:
         return None
+    train, *influence = (value for value in found if value)
     mean = mean_of(influence)
     share = ratio_of(Found(2 * mean.mean, 2 * mean.deviation, mean.seeds), train)
     return f"{share[0]:.1%} of {train.mean:.0f} CPU seconds, by the closed form", within(*share, 0.08, 0.03)
