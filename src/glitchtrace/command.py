@@ -75,10 +75,16 @@ def _parser() -> argparse.ArgumentParser:
             "--configfile", metavar="FILE", help="a study; the default configuration without it"
         )
         command.add_argument(
-            "--cores", type=int, default=os.cpu_count() or 1, help="cores to run or reckon with"
+            "--cores", type=_cores, default=os.cpu_count() or 1, help="cores to run or reckon with"
         )
         if name == "verify":
             command.add_argument("--seed", type=int, default=0, help="another seed draws another cell")
     text = 'print where the workflow lies: snakemake --snakefile "$(glitchtrace workflow)"'
     commands.add_parser("workflow", help=text, description=text)
     return parser
+
+
+def _cores(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of cores; write 1 or more")
+    return int(text)

@@ -219,6 +219,13 @@ def test_a_study_that_cannot_be_read_is_refused_in_one_line_that_names_it(
     assert message in said[0]
 
 
+@pytest.mark.parametrize("cores", ["0", "-2", "all"])
+def test_no_cores_are_refused(cores: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["plan", f"--cores={cores}"])
+    assert f"'{cores}' is no number of cores; write 1 or more" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("output", "reason"),
     [
