@@ -147,7 +147,7 @@ def test_ekfac_is_koh_and_liang_where_the_hessian_is_a_kronecker_product() -> No
     cell = EstimatorInputs(lambda: replace(found, train=replace(found.train, features=features)), no_network)
     expected = registry.load("estimator", "influence_functions").open_cell(cell, {"damping": DAMPING})
     for memory in (1e-3, 64):
-        estimator = opened_ekfac(cell, damping=DAMPING, memory_mib=memory)
+        estimator = opened_ekfac(cell, damping=DAMPING, memory_mib=memory, layers="head")
         np.testing.assert_allclose(matrix_of(estimator), matrix_of(expected), rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose(estimator.self_influence(), expected.self_influence(), rtol=1e-9)
 
@@ -229,6 +229,9 @@ def test_ekfac_of_a_network_is_the_diagonal_of_the_fisher_matrix_in_kronecker_s_
         np.testing.assert_allclose(estimator.self_influence(), selves, rtol=1e-4)
     head = opened_ekfac(cell, damping=damping, layers="head")
     assert np.abs(matrix_of(head) - matrix_of(estimator)).max() > 1e-3
+    # One checkpoint has one array of features, and is no reason to leave the other layers out.
+    chosen = opened_ekfac(cell, damping=damping, batch=7, memory_mib=1e-4, epochs=[2])
+    np.testing.assert_array_equal(matrix_of(chosen), matrix_of(estimator))
 
 
 def test_ekfac_refuses_what_it_does_not_cover() -> None:
@@ -245,4 +248,4 @@ def test_ekfac_refuses_what_it_does_not_cover() -> None:
     sure = Part((np.ones((2, 1)),), (np.eye(2),), np.array([0, 1]))
     certain = EstimatorInputs(lambda: Factors(np.array([0.1]), 2, sure, sure), no_network)
     with pytest.raises(GlitchtraceError, match="every probability is 0 or 1"):
-        matrix_of(opened_ekfac(certain))
+        matrix_of(opened_ekfac(certain, layers="head"))

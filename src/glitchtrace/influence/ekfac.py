@@ -70,7 +70,7 @@ def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
         )
     factors = cell.factors.select(complete["epochs"])
     sides: list[HeadSide] | list[NetworkSide]
-    if complete["layers"] == "head" or factors.frozen:
+    if complete["layers"] == "head" or cell.head_alone:
         sides = [HeadSide(part) for part in (factors.train, factors.validation)]
     else:
         problem, last = cell.problem, checkpoints(cell, complete)[-1]

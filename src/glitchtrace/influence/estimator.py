@@ -110,6 +110,16 @@ class EstimatorInputs:
             )
         return problem
 
+    @property
+    def head_alone(self) -> bool:
+        """Whether the head alone was trained, on features that stay.
+
+        One array of features for several checkpoints says so; of a single checkpoint only the network can.
+        """
+        if self.factors.epochs > 1:
+            return self.factors.frozen
+        return self.problem.network.frozen_features
+
 
 @dataclass(frozen=True)
 class Checkpoint:

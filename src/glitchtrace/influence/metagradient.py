@@ -280,7 +280,7 @@ def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
     if cell.training is None:
         raise GlitchtraceError("metagradient needs the settings and the seed of the training; give both")
     query_labels = factors.validation.labels
-    if not factors.frozen:
+    if not cell.head_alone:
         from glitchtrace.influence import metagradient_networks as networks
 
         training = networks.repeated(cell)

@@ -46,7 +46,7 @@ def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
             )
     if cell.training is None:
         raise GlitchtraceError("tracin_steps needs the settings and the seed of the training; give both")
-    if not cell.factors.frozen:
+    if not cell.head_alone:
         raise GlitchtraceError(
             "tracin_steps goes through the training of one linear head; choose tracin, or the model linear"
         )
