@@ -99,12 +99,18 @@ def api_page(room: str) -> str:
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """A page that marks options and long cells for assets/site.css; an API page whose docstrings' sources are links."""
-    html = re.sub(r"<code>(-[^<\s]{1,24})</code>", r'<code class="option">\1</code>', html)
-    html = re.sub(r"<td( style=[^>]*)?>(?=(?:(?!</td>).){80})", r'<td class="long"\1>', html)
+    """A page with marks for assets/site.css: short names, long cells; an API page whose sources are links, too."""
+    html = re.sub(r"<code>([^<\s]{1,24})</code>", r'<code class="whole">\1</code>', html)
+    html = re.sub(r"<td( style=[^>]*)?>(.*?)</td>", marked, html, flags=re.DOTALL)
     if not page.file.src_uri.startswith("api/"):
         return html
     return re.sub(r"docs/((?:methods/)?[\w-]+)\.md(#[\w-]+)?", r'<a href="../\1.html\2">\g<0></a>', html)
+
+
+def marked(cell: re.Match[str]) -> str:
+    """A cell of a table, with a mark where it holds a sentence rather than a name or a number."""
+    long = len(re.sub(r"<[^>]*>", "", cell[2])) > 60
+    return f'<td class="long"{cell[1] or ""}>{cell[2]}</td>' if long else cell[0]
 
 
 SHIM = '<script src="https://unpkg.com/iframe-worker/shim"></script>'
