@@ -238,7 +238,14 @@ def test_the_gain_compares_with_nothing_done_with_random_and_with_drops(audited:
 
 @pytest.mark.parametrize(
     ("changes", "interval"),
-    [([0.003], False), ([0.01, 0.01], False), ([0.01, 0.02], True), ([0.0, 0.0], True)],
+    [
+        ([0.003], False),
+        ([0.01, 0.01], False),
+        ([0.01, 0.01 + 2e-16], False),
+        ([0.01, 0.02], True),
+        ([0.0, 0.0], True),
+        ([0.0, 2e-16], True),
+    ],
 )
 def test_an_interval_and_a_proof_need_repeats_that_differ(changes: list[float], interval: bool) -> None:
     record = measured(changes, [(200, 100)] * len(changes))

@@ -30,6 +30,7 @@ _MOST_ROWS = 3000
 _LEAST_ROWS = 60
 _LEAST_OUTSIDE = 10
 _INNER = 3
+_ROUNDED = 1e-9  # differences of shares that are equal differ by less
 
 
 def unmeasured(why: str) -> dict[str, Any]:
@@ -233,7 +234,7 @@ def _estimate(differences: np.ndarray, share: float) -> dict[str, float | None]:
 
     mean = float(differences.mean())
     found: dict[str, float | None] = {"mean": round(mean, 5), "low": None, "high": None}
-    if len(differences) > 1 and (np.ptp(differences) > 0 or mean == 0):
+    if len(differences) > 1 and (np.ptp(differences) > _ROUNDED or abs(mean) <= _ROUNDED):
         spread = float(differences.var(ddof=1))
         half = float(student.ppf(0.975, len(differences) - 1)) * (spread * share) ** 0.5
         found |= {"low": round(mean - half, 5), "high": round(mean + half, 5)}
