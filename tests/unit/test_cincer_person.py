@@ -26,6 +26,7 @@ from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import write_json, write_npy
 from glitchtrace.papers.cincer.loop import Loop
 from glitchtrace.papers.cincer.person import __main__ as program
+from glitchtrace.papers.cincer.person import own_data
 from glitchtrace.papers.cincer.person import page as page_module
 from glitchtrace.papers.cincer.person import session as session_module
 from glitchtrace.papers.cincer.person.page import PageServer
@@ -759,6 +760,16 @@ def test_arrays_of_ones_own_are_cleaned(
     loop_data = load_problem(tmp_path / "s" / "data" / "sources" / "own_data" / "features.npy")
     assert loop_data.classes == 3
     assert loop_data.inputs.shape == (120, 4)
+
+
+def test_time_stamps_of_a_file_stay_apart(tmp_path: Path) -> None:
+    times = 1_700_000_000 + np.arange(80) % 40
+    table = pd.DataFrame({"time": times, "b": np.where(np.arange(80) % 40 < 20, "x", "y")})
+    table.to_csv(tmp_path / "own.csv", index=False)
+    pool = own_data.read(str(tmp_path / "own.csv"), "b")
+    assert pool.columns == ("time",)
+    np.testing.assert_array_equal(np.argsort(pool.features[:40, 0]), np.arange(40))
+    assert len(np.unique(pool.features)) == 40
 
 
 @pytest.mark.parametrize(

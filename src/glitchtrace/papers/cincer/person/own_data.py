@@ -1,7 +1,8 @@
 """A file of the person's own as a dataset of the loop: read as the audit reads it.
 
-Numbers stand as they are, a missing one as the median of its column; categories as categories, a missing one as one
-of its own.  Columns of text are left out, as is what tells nothing (see ``glitchtrace.audit``).
+Numbers stand as they are, a missing one as the median of its column; those that float32 would make the same, such as
+time stamps, are standardised before.  Categories stand as categories, a missing one as one of its own.  Columns of
+text are left out, as is what tells nothing (see ``glitchtrace.audit``).
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from glitchtrace.core import files, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.table_files import Column
-from glitchtrace.data.tables import MISSING
+from glitchtrace.data.tables import MISSING, standardised
 
 NAME = "own_data"
 _COMPONENT = '''"""The data of this session, written by its program."""
@@ -106,7 +107,8 @@ def _columns(path: str, columns: tuple[Column, ...]) -> _Columns:
         if column.role in ("numeric", "date", "boolean"):
             numbers = column.values.astype(np.float64)
             known = numbers[np.isfinite(numbers)]
-            values.append(np.where(np.isfinite(numbers), numbers, np.median(known) if len(known) else 0.0))
+            filled = np.where(np.isfinite(numbers), numbers, np.median(known) if len(known) else 0.0)
+            values.append(standardised(filled))
             names.append(column.name)
         elif column.role == "categorical":
             found = column.categories
