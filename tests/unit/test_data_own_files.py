@@ -11,6 +11,7 @@ from glitchtrace.core import grid, provenance, registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.data.description import read_description
 from glitchtrace.data.fetch import fetch_data
+from glitchtrace.data.tables import standardised
 
 TABLE = """age;price;when;colour;smokes;nurse;y
 31;1,5;2024-01-01;red;yes;same;sick
@@ -211,3 +212,21 @@ def test_the_stage_writes_the_source_of_a_variant(table, tmp_path):
     description = read_description(tmp_path / "source.json")
     assert description["classes"] == ["sick", "well"]
     assert list(description["checksums"]) == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "kept"),
+    [
+        ([1.5, -2.0, 1e30], True),
+        ([1_700_000_000.0, 1_700_000_001.0, 1_700_000_003.0], False),
+        ([1.0, 2.0, 1e39], False),
+        ([0.0, 1e-60, 2e-60], False),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_numbers_are_finite_and_in_order_in_float32(numbers: list[float], kept: bool) -> None:
+    stored = standardised(np.array(numbers))
+    assert stored.dtype == np.float32
+    assert np.isfinite(stored).all()
+    assert bool(abs(stored.mean()) < 1e-6) is not kept
+    np.testing.assert_array_equal(np.argsort(stored, kind="stable"), np.argsort(numbers, kind="stable"))

@@ -112,10 +112,11 @@ def labels_of(column: "pd.Series", classes: Mapping[object, str], origin: str) -
 def standardised(values: np.ndarray) -> np.ndarray:
     """Numbers (n,) float64 as float32; standardised in float64 before where float32 would make different ones the same.
 
-    So it is with time stamps.  Models see standardised numbers in any case.
+    So it is with time stamps, and with numbers beyond its range.  Models see standardised numbers in any case.
     """
-    stored: np.ndarray = values.astype(np.float32)
-    if len(np.unique(stored)) == len(np.unique(values)):
+    with np.errstate(over="ignore"):
+        stored: np.ndarray = values.astype(np.float32)
+    if np.isfinite(stored).all() and len(np.unique(stored)) == len(np.unique(values)):
         return stored
     scaled: np.ndarray = (values - values.mean()) / values.std()
     return scaled.astype(np.float32)
