@@ -6,6 +6,7 @@ import sys
 import unicodedata
 from collections.abc import Sequence
 
+from glitchtrace import __version__
 from glitchtrace.audit.console import add_parsers
 from glitchtrace.core.errors import GlitchtraceError
 
@@ -63,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="glitchtrace", description="Audit your own data; watch and check runs."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     add_parsers(commands)
     for name, text in (

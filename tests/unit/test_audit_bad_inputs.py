@@ -144,7 +144,7 @@ def test_arrays_and_frames_are_checked(X: object, y: object, message: str) -> No
         ),
         ("t.csv", "t.csv: no array of labels; give a .npy file, written by numpy.save"),
         ("both.npz", "both.npz: no array of labels; give a .npy file"),
-        ("none.npy", "No such file"),
+        ("none.npy", "no such file"),
     ],
 )
 def test_a_file_that_holds_no_array_is_told_what_it_lacks(name: str, message: str, tmp_path: Path) -> None:

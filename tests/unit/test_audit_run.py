@@ -1093,6 +1093,38 @@ def test_bad_input_is_one_line(
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("", "no file or folder is named; give its path"),
+        ("nowhere", "nowhere: there is no such file or folder"),
+        ("https://a.example/b.csv", "https://a.example/b.csv: this is an address, not a path; download it"),
+        ("book.xlsx", "unknown kind of file '.xlsx'; save its sheet as CSV"),
+        ("book.json", "unknown kind of file '.json'; write it as one of these"),
+        ("tables", "no pictures (.jpg, .jpeg, .png, …) lie in this folder; give another, or a file"),
+    ],
+)
+def test_what_is_no_file_of_samples_is_told_with_its_remedy(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    path: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("tables").mkdir()
+    for file in ("book.xlsx", "book.json", "tables/t.csv"):
+        Path(file).write_text("a,b\n1,x\n2,y\n")
+    assert main(["audit", path, "--label", "b"]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"glitchtrace {glitchtrace.__version__}\n")
+
+
 def test_labels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(GlitchtraceError, match="3 rows where the data have 4"):
         glitchtrace.audit(np.zeros((4, 2)), [0, 1, 0])

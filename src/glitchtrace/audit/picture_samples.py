@@ -35,10 +35,10 @@ def read_pictures(path: Path, settings: Settings, dialect: Dialect) -> Samples:
     used = ["labels", *(("label", *DIALECT) if settings.labels else ())]
     if not (settings.features or settings.probabilities):  # else no network sees the pictures
         used += ["side", "backbone", *(() if settings.backbone else ("quality",))]
-    settings.refuse_idle(str(path), "this folder of pictures", used)
     from_file = _labels_file(settings, dialect) if settings.labels else None
     named, stored, origin, name = from_file or (None, False, str(path), "label")
     pictures = read_folder(path, named)
+    settings.refuse_idle(str(path), "this folder of pictures", used)
     observed = np.array(pictures.labels, dtype=object)
     role: table_files.Role = "numeric" if settings.task == "numbers" else "categorical"
     column = table_files._typed_text(name, observed, ".", role, role == "categorical")

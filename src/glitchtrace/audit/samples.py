@@ -26,6 +26,7 @@ FLAG = "glitchtrace_flag"  # the column of cleaned data that marks rows to look 
 _FEW_VALUES = 20  # a column of at most so many whole numbers is a column of classes
 _OFTEN = 10  # rows of a value, or of a class, that are no accident
 _NPY = b"\x93NUMPY"  # with which such a file begins
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods", ".numbers")
 _MOST_CELLS = 3 * 10**8  # of a table of probabilities, rows × classes
 
 
@@ -130,10 +131,8 @@ class Target:
 
 def read(path: str | Path, settings: Settings, dialect: Dialect | None = None) -> Samples:
     """Samples of a file or folder.  Raises GlitchtraceError, one line, where they cannot be read."""
-    path = Path(path)
+    path = table_files.at_hand(path)
     dialect = dialect or Dialect(settings.delimiter, settings.encoding, settings.decimal, settings.header)
-    if not path.exists():
-        raise GlitchtraceError(f"{path}: there is no such file or folder; correct the path")
     if path.is_dir():
         from glitchtrace.audit.picture_samples import read_pictures
 
@@ -153,8 +152,9 @@ def read(path: str | Path, settings: Settings, dialect: Dialect | None = None) -
         samples = from_table(table, settings)
     else:
         known = " ".join(table_files.SUFFIXES)
+        remedy = "save its sheet as CSV" if path.suffix.lower() in _SHEETS else "write it as one of these"
         raise GlitchtraceError(
-            f"{path}: unknown kind of file '{path.suffix}'; known: a folder of pictures, .npy, {known}"
+            f"{path}: unknown kind of file '{path.suffix}'; {remedy} (known: a folder of pictures, .npy, {known})"
         )
     return with_extras(samples, settings)
 
@@ -208,9 +208,7 @@ def read_trusted(path: str | Path, samples: Samples, settings: Settings) -> Samp
 
     Raises GlitchtraceError where they cannot be read, are of another kind or lack a column.
     """
-    path = Path(path)
-    if not path.exists():
-        raise GlitchtraceError(f"{path}: there is no such file or folder; correct the path")
+    path = table_files.at_hand(path)
     kind = "pictures" if path.is_dir() else "arrays" if path.suffix == ".npy" else "table"
     if kind != samples.kind:
         raise GlitchtraceError(
@@ -697,6 +695,7 @@ def hash_features(features: np.ndarray) -> np.ndarray:
 
 def load_array(path: str | Path, what: str) -> np.ndarray:
     """An array from ``.npy``.  Raises GlitchtraceError where it is none."""
+    path = table_files.at_hand(path)
     try:
         with open(path, "rb") as stream:
             begun = stream.read(len(_NPY))

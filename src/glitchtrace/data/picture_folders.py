@@ -64,7 +64,7 @@ def read_folder(
     found = [file for file in pictures if "/." not in f"/{file}"]
     if not (found if labels is None else pictures):
         raise GlitchtraceError(
-            f"{folder}: no pictures ({', '.join(SUFFIXES[:3])}, …) lie in this folder; give another"
+            f"{folder}: no pictures ({', '.join(SUFFIXES[:3])}, …) lie in this folder; give another, or a file"
         )
     notes = []
     if labels is not None:

@@ -239,6 +239,17 @@ class Table:
         return replace(column, role="identifier") if counts else column
 
 
+def at_hand(path: str | Path) -> Path:
+    """The path of a file or folder that exists.  Raises GlitchtraceError, with a remedy, where none does."""
+    if not str(path).strip():
+        raise GlitchtraceError("no file or folder is named; give its path")
+    if "://" in str(path):
+        raise GlitchtraceError(f"{path}: this is an address, not a path; download it and give the file")
+    if not Path(path).exists():
+        raise GlitchtraceError(f"{path}: there is no such file or folder; correct the path")
+    return Path(path)
+
+
 def is_table(path: Path) -> bool:
     """Whether the name of a file says that it holds a table."""
     return path.suffix.lower() in SUFFIXES or (
@@ -252,10 +263,8 @@ def read_table(path: str | Path, dialect: Dialect | None = None, label: str | No
     ``label``: the name of the column wanted; a first row that holds it is a header.  Raises GlitchtraceError, one
     line with file, place, value and remedy, where the file cannot be read as a table.
     """
-    path = Path(path)
+    path = at_hand(path)
     dialect = dialect or Dialect()
-    if not path.exists():
-        raise GlitchtraceError(f"{path}: there is no such file; correct the path")
     if not files.is_text(path):
         raise GlitchtraceError(f"{path}: the path is no UTF-8; rename what is not")
     if path.is_dir():
