@@ -239,6 +239,13 @@ def test_no_dataset_has_the_name_of_a_reserved_folder() -> None:
     assert not set(registry.names("dataset")) & set(paths.RESERVED)
 
 
+def test_every_glitch_of_labels_alone_is_one_of_wrong_labels() -> None:
+    cards = {name: registry.card("glitch", name) for name in registry.names("glitch")}
+    assert {
+        name for name, card in cards.items() if card.get("labels_only") and not card.get("label_repair")
+    } == {"none"}
+
+
 # --- configuration and grid -----------------------------------------------------------------------------------------
 
 

@@ -303,6 +303,10 @@ def test_confusion_is_the_mean_over_seeds_and_is_written_into_the_table() -> Non
     assert texts == expected
     accuracy = summary[summary["metric"] == "characterisation_accuracy_anomalous"]["value"].mean()
     assert f"anomalous {accuracy:.2f} ±" in axes.get_xlabel()
+    # Of one detected sample in two seeds there is half a one, not none.
+    few = summary.assign(value=summary["value"].where(~summary["metric"].str.contains("count"), 0.5))
+    [axes] = characterisation.draw_characterisation(few).axes
+    assert axes.get_xlabel().count(" of 0.5") == 2
 
 
 def test_gain_is_the_paired_difference_on_test() -> None:

@@ -18,6 +18,7 @@ CARD = {
     "modalities": ["image", "table", "sparse"],
     "foreign": False,
     "labels_only": True,
+    "label_repair": True,
     "settings": {
         "pattern": {
             "enum": ["symmetric", "pair_flip"],

@@ -93,11 +93,12 @@ def _detection(summary: pd.DataFrame, headline: str, memorised: Sequence[Sequenc
         return
     seeds = settings["seeds"]
     runs = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    runs = "1 run each" if runs == "1" else f"{runs} runs each, other seeds"
     another = ", and an estimator of the influence" if has_several(settings["estimator"]) else ""
     yield "<h2>What was found</h2>"
     yield (
         f"<p>Glitches were planted in {_count(len(settings), 'setting')} (a dataset, a model, a glitch and its share"
-        f"{another}; {runs} {'run' if runs == '1' else 'runs'} each, other seeds). Each detector ranked the "
+        f"{another}; {runs}). Each detector ranked the "
         "training samples, and as many were flagged as there are glitches. F1 then is the share of the glitches that "
         "were found.</p>"
     )

@@ -82,7 +82,7 @@ def _draw_panel(axes: Any, cell: pd.DataFrame) -> None:
     totals = counts.sum(axis=1, keepdims=True)
     shares = np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
     texts = [
-        [f"{count:,.0f}\n{100 * share:.0f} %" for count, share in zip(*row, strict=True)]
+        [f"{_count(count)}\n{100 * share:.0f} %" for count, share in zip(*row, strict=True)]
         for row in zip(counts, shares, strict=True)
     ]
     names = [kind.label for kind in KINDS]
@@ -121,4 +121,9 @@ def _accuracy_line(cell: pd.DataFrame, kind: Kind) -> str:
     by_metric = {metric: values.to_numpy() for metric, values in cell.groupby("metric")["value"]}
     accuracy = mean_and_deviation(by_metric[f"characterisation_accuracy_{kind.label}"], 2)
     detected = by_metric[f"characterisation_count_{kind.label}"].mean()
-    return f"{kind.label} {accuracy} of {detected:,.0f}"
+    return f"{kind.label} {accuracy} of {_count(detected)}"
+
+
+def _count(mean: float) -> str:
+    """A mean count over seeds, which need not be whole: half a sample is not none."""
+    return f"{mean:,.1f}".removesuffix(".0") if mean < 9.95 else f"{mean:,.0f}"
