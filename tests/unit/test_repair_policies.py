@@ -253,5 +253,5 @@ def test_what_policies_ask_follows_from_cards_and_settings():
     estimated = {"relabel": {"detector": "AUM", "number": "estimated", "counter": "confident_joint"}}
     assert asked(estimated) == (["AUM"], ["confident_joint"])
     for wrong in ({"detector": "magic"}, {"detector": "knn_vote@k5"}):
-        with pytest.raises(GlitchtraceError, match=r"magic|variant"):
+        with pytest.raises(GlitchtraceError, match=r"^policy_settings\.drop\.detector: .*(magic|variant)"):
             asked({"drop": {"number": "known", **wrong}})

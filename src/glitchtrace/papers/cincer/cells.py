@@ -384,5 +384,9 @@ def _threshold(inspector: str, threshold: str) -> str | None:
     }[meaning]
     if legal:
         return None
-    wanted = "is unused: write thresholds: [0]" if meaning == "unused" else f"must be {_MEANINGS[meaning]}"
-    return f"the threshold of inspector {inspector} {wanted}, not {threshold}"
+    if meaning == "unused":
+        return f"the threshold of inspector {inspector} is unused: write thresholds: [0], not {threshold}"
+    return (
+        f"the threshold of inspector {inspector} must be {_MEANINGS[meaning]}, not {threshold}; give another in "
+        "thresholds"
+    )
