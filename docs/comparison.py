@@ -33,6 +33,8 @@ PEOPLE, CHECKED, MEASURES = "comparison_people", "checked_labels", ("f1", "auroc
 EVERYWHERE = ("loss", "AUM", "confident_learning", "knn_vote", "CNCI")
 # The study of what CNCI depends on and its table, the estimator that forbids the observed label, and its column.
 CNCI, OTHER, ANOTHER = "cnci", "tracin@other_label", "CNCI, another label"
+# The study that asks every estimator of the number of wrong labels, its table, and the detector that flags so many.
+RIVALS, COUNTERS, FLAGGING = "rivals_digits", "comparison_counters", "simifeat"
 STAGES = ("train", "cross_fit", "profile_influence", "detect")
 METRIC = "f1"
 
@@ -44,6 +46,7 @@ def main() -> None:
     for study in (*STUDIES, CHECKED):
         take_people(study)
     take_cnci()
+    take_counters()
     compared, costs = read()
     style.save(draw_ranks(compared.cells, compared.chosen), [PICTURE])
     for section, text in sections(compared, costs).items():
@@ -87,6 +90,18 @@ def take_cnci() -> None:
         write_csv(by_seed(summary, METRIC), FOLDER / f"{CNCI}.csv")
 
 
+def take_counters() -> None:
+    """Put what every estimator of the number of wrong labels said, seed by seed, into its table, with the truth."""
+    summary = result(RIVALS, "summary.parquet")
+    if summary is None:
+        return
+    known = summary["metric"].eq("count_mislabelled") | summary["metric"].str.startswith("number_")
+    flagged = summary["metric"].str.fullmatch(r"f1|f1_at_.*") & summary["signal"].eq(FLAGGING)
+    found = summary[known | flagged].assign(seed="seed_" + summary["seed"].astype(str))
+    wide = found.pivot_table(index=[*CELL_KEYS, "metric"], columns="seed", values="value")
+    write_csv(wide.reset_index(), FOLDER / f"{COUNTERS}.csv")
+
+
 def _merge(name: str, found: pd.DataFrame, keys: list[str]) -> None:
     """Write a table with new rows; of the old ones those stay whose keys are not among the new."""
     old = table(name)
@@ -123,6 +138,7 @@ def sections(compared: Comparison, costs: pd.DataFrame) -> dict[str, str]:
         "cost": f"{together(costs)}\n\n{markdown_table(cost(costs))}",
         "people": people(),
         "cnci": cnci(),
+        "counters": counters(),
     }
 
 
@@ -374,6 +390,33 @@ def cnci() -> str:
     values.insert(0, "data", [human_name("dataset", key["dataset"]) for key in keys])
     values.insert(1, "wrong labels", [human_glitch(key["glitch"], key["ratio"]) for key in keys])
     return f"{lead}\n\n{markdown_table(values)}"
+
+
+def counters() -> str:
+    """What each estimator says of the number of wrong labels, and F1 where so many are flagged."""
+    found = table(COUNTERS)
+    assert found is not None
+    seeds = seed_columns(found)
+    rows = []
+    for (glitch, ratio), part in found.groupby(["glitch", "ratio"]):
+        values = part.set_index("metric")[seeds]
+        truth = values.loc["count_mislabelled"]
+        first = {"wrong labels": human_glitch(str(glitch), str(ratio)), "estimator": "known"}
+        rows.append({**first, "number": f"{truth.mean():.0f}", "F1": f"{values.loc['f1'].mean():.3f}"})
+        for name in registry.names("counter"):
+            low, high = values.loc[f"number_low_{name}"], values.loc[f"number_high_{name}"]
+            rows.append(
+                {
+                    "wrong labels": first["wrong labels"],
+                    "estimator": human_name("counter", name),
+                    "number": f"{values.loc[f'number_{name}'].mean():.0f}",
+                    "interval": f"{low.mean():.0f} to {high.mean():.0f}",
+                    "holds the truth": f"{((low <= truth) & (truth <= high)).sum()} of {len(seeds)}",
+                    "F1": f"{values.loc[f'f1_at_{name}'].mean():.3f}",
+                }
+            )
+    heads = [*rows[1]]
+    return markdown_table(pd.DataFrame(rows)[heads].fillna("").sort_values("wrong labels", kind="stable"))
 
 
 if __name__ == "__main__":

@@ -199,6 +199,25 @@ def comparison(text: str) -> Iterator[Claim]:
     for _, line, shown in rows(text, "cnci"):
         for head, cell in list(shown.items())[2:]:
             yield from claims(page, line, cell, of_cnci[shown["data"], shown["wrong labels"], head])
+    counted = {
+        (human_glitch(row["glitch"], row["ratio"]), row["metric"]): [
+            float(row[f"seed_{n}"]) for n in range(5)
+        ]
+        for row in table("comparison_counters")
+    }
+    counters = {human_name("counter", name): name for name in registry.names("counter")}
+    for _, line, shown in rows(text, "counters"):
+        noise, name = shown["wrong labels"], counters.get(shown["estimator"])
+        truth = counted[noise, "count_mislabelled"]
+        said = counted[noise, f"number_{name}"] if name else truth
+        f1 = counted[noise, f"f1_at_{name}" if name else "f1"]
+        yield from claims(page, line, shown["number"], statistics.fmean(said))
+        yield from claims(page, line, shown["F1"], statistics.fmean(f1))
+        if name:
+            low, high = (counted[noise, f"number_{end}_{name}"] for end in ("low", "high"))
+            held = sum(a <= t <= b for a, t, b in zip(low, truth, high, strict=True))
+            yield from claims(page, line, shown["interval"], statistics.fmean(low), statistics.fmean(high))
+            yield from claims(page, line, shown["holds the truth"], held, 5)
 
 
 def rdia(text: str) -> Iterator[Claim]:
