@@ -66,6 +66,17 @@ def test_the_published_example():
     assert found.holm.to_dict() == pytest.approx(expected, abs=2e-3)
 
 
+def test_values_that_rounding_alone_tells_apart_are_ties() -> None:
+    """Means of equal shares, summed in another order, differ in their last bits."""
+    shifted = DEMSAR * (1 + 1e-15 * np.random.default_rng(0).integers(-2, 3, DEMSAR.shape))
+    assert (shifted != DEMSAR).any(axis=None)
+    shifted.loc[9] = [0.1 + 0.2, 0.3, 0.6 - 0.3, 0.3]
+    found, exact = rank_tests(shifted), rank_tests(DEMSAR)
+    assert found.ranks.to_dict() == exact.ranks.to_dict()
+    assert (found.chi_square, found.p_value) == (exact.chi_square, exact.p_value)
+    assert found.nemenyi.equals(exact.nemenyi)
+
+
 def test_friedman_equals_scipy_and_nemenyi_its_definition():
     table = pd.DataFrame(
         np.random.default_rng(0).normal(size=(12, 5)) + 0.4 * np.arange(5), columns=list("abcde")

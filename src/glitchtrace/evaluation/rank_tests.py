@@ -15,7 +15,7 @@ from scipy import stats
 from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.grid import CELL_KEYS
-from glitchtrace.evaluation.statistics import estimate
+from glitchtrace.evaluation.statistics import estimate, rounding
 
 ALPHA = 0.05
 WRONG_LABELS, OTHERS = "wrong labels", "anomalies, corruptions, mixtures"
@@ -45,6 +45,7 @@ class RankTests:
 def rank_tests(table: pd.DataFrame, control: str | None = None) -> RankTests:
     """Tests of the methods, the columns of ``table``, over its rows, the blocks; a higher value is better.
 
+    Values that rounding alone tells apart are ties.
     ``control``: the method that Holm compares with, by default that of the best mean rank.  Raises GlitchtraceError
     with fewer than three methods or two blocks, and where a value is missing.
     """
@@ -59,6 +60,7 @@ def rank_tests(table: pd.DataFrame, control: str | None = None) -> RankTests:
         )
     import scikit_posthocs
 
+    table = (table / rounding(table.to_numpy().ravel())).round()
     places = table.rank(axis=1, ascending=False)
     ranks = places.mean().sort_values(kind="stable")
     if (places == places.iloc[0, 0]).to_numpy().all():

@@ -91,7 +91,7 @@ def compare(first: np.ndarray, second: np.ndarray, confidence: float = CONFIDENC
     minuend, subtrahend = _paired(first, second)
     difference = minuend - subtrahend
     difference = difference[~np.isnan(difference)]
-    step = _rounding(minuend, subtrahend)
+    step = rounding(minuend, subtrahend)
     found = estimate(difference, confidence)
     if abs(found.mean) < step:
         found = replace(found, mean=0.0)
@@ -135,9 +135,9 @@ def share_of_oracle_gain(
     count = gains.shape[1]
     if count == 0:
         return Share(math.nan, math.nan, math.nan)
-    rounding = _rounding(baseline, perfect)
+    step = rounding(baseline, perfect)
     means = gains.mean(axis=1)
-    means[np.abs(means) < rounding] = 0.0
+    means[np.abs(means) < step] = 0.0
     if means[1] <= 0:
         return Share(math.nan, math.nan, math.nan)
     share = float(means[0] / means[1])
@@ -145,7 +145,7 @@ def share_of_oracle_gain(
         return Share(share, math.nan, math.nan)
     draws = generator(seed, "share of the oracle's gain").integers(count, size=(RESAMPLES, count))
     policy_gain, oracle_gain = gains[:, draws].mean(axis=2)
-    defined = oracle_gain >= rounding
+    defined = oracle_gain >= step
     ratios = np.divide(policy_gain, oracle_gain, out=np.zeros(RESAMPLES), where=defined)
     # Order statistics, not interpolation: a quantile beside an infinite resample would be NaN.
     tail = (1 - confidence) / 2
@@ -154,7 +154,7 @@ def share_of_oracle_gain(
     return Share(share, float(low), float(high))
 
 
-def _rounding(*samples: np.ndarray) -> float:
+def rounding(*samples: np.ndarray) -> float:
     """The size below which a difference of these values is rounding; positive, even where all are 0 or missing."""
     sizes = np.abs(np.concatenate(samples))
     return ROUNDING * float(sizes.max(initial=0.0, where=np.isfinite(sizes))) or 1.0
