@@ -11,6 +11,7 @@ from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.grid import CELL_KEYS
 from glitchtrace.evaluation.rank_tests import (
+    GROUPS,
     cell_table,
     chosen_by_seed,
     measured,
@@ -78,7 +79,7 @@ def draw_ranks(cells: pd.DataFrame, chosen: dict[str, list[str]]) -> Figure:
     """One critical-difference diagram per group: mean ranks, a bar over those that Nemenyi cannot tell apart."""
     import scikit_posthocs
 
-    groups = list(dict.fromkeys(cells["group"]))
+    groups = [group for group in GROUPS if group in set(cells["group"])]
     longest = max(len(chosen[group]) for group in groups)
     figure = style.new_figure(style.PAGE, len(groups) * (0.16 * longest + 0.9))
     for group, axes in zip(groups, figure.subplots(len(groups), 1, squeeze=False)[:, 0], strict=True):
