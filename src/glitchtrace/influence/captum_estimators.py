@@ -61,7 +61,10 @@ CARDS = {
             "layers": {
                 "description": "`head`, or a list of module names whose parameters all count.",
                 "default": "head",
-                "anyOf": [{"const": "head"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+                "anyOf": [
+                    {"const": "head"},
+                    {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
+                ],
             },
             "projection": {
                 "description": "Eigenvectors kept.",

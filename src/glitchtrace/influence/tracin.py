@@ -24,7 +24,10 @@ CARD = {
         "layers": {
             "description": "`head`, or a list of module names whose parameters all count.",
             "default": "head",
-            "anyOf": [{"const": "head"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+            "anyOf": [
+                {"const": "head"},
+                {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True},
+            ],
         },
         "include_bias": {
             "description": "Whether the bias of the layers counts.",

@@ -48,6 +48,7 @@ CARD = {
         "trainable_layers": {
             "type": "array",
             "items": {"type": "string"},
+            "uniqueItems": True,
             "description": "Modules that are trained beside the head.",
             "default": ["layer3.2"],
         },

@@ -102,6 +102,7 @@ CARDS = {
             },
             "leave_out": {
                 "type": "array",
+                "uniqueItems": True,
                 "items": {"type": ["string", "integer"], "minimum": 0},
                 "description": "Columns that no model may see.",
                 "default": [],

@@ -19,6 +19,7 @@ KINDS = {
                     "only_with": {"alpha": [None]},
                     "type": "array",
                     "minItems": 1,
+                    "uniqueItems": True,
                     "items": {"type": "number", "minimum": 0},
                     "description": "Thresholds to choose from where `alpha` is null.",
                     "default": [0.01, 0.002, 0.0002],

@@ -64,6 +64,7 @@ CARDS = {
                 "only_with": {"gamma": [None]},
                 "type": "array",
                 "minItems": 1,
+                "uniqueItems": True,
                 "items": {"type": "number", "minimum": 0, "maximum": 1},
                 "description": "Weights to choose from where `gamma` is null; each costs a training.",
                 "default": [0.05, 0.2, 0.5],
