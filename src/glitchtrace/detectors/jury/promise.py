@@ -186,7 +186,8 @@ def largest_by_validation(right: np.ndarray, validation: np.ndarray, max_false: 
     """The largest R of 25 geometric steps whose number of false flags, told by validation rows, stays allowed.
 
     V0: validation rows judged as training rows whose l is not above the R-th smallest; the 95 % point of
-    BetaBinomial(n, V0 + 1, m - V0) is at most max_false R.  Right whatever the noise is.
+    BetaBinomial(n, V0 + 1, m - V0) is at most max_false R.  Right whatever errors follow, but for what T, which has
+    seen the labels of the training rows alone, owes to each: little where a pair of classes has many rows.
     """
     n, m = len(right), len(validation)
     if not n or not m:
