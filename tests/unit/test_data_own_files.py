@@ -221,6 +221,9 @@ def test_the_stage_writes_the_source_of_a_variant(table, tmp_path):
         ([1_700_000_000.0, 1_700_000_001.0, 1_700_000_003.0], False),
         ([1.0, 2.0, 1e39], False),
         ([0.0, 1e-60, 2e-60], False),
+        ([0.0, 1e-200, 2e-200], False),
+        ([-1e308, 1e308, 1.5e308], False),
+        ([1e39, 1e39, 1e39], False),
     ],
 )
 @pytest.mark.filterwarnings("error")
