@@ -116,6 +116,7 @@ def test_binary_files_keep_their_types(tmp_path: Path, suffix: str) -> None:
         (b"", "the file is empty"),
         (b"a,b\n1,2\n1,2,3\n", "3 cells where the first row has 2"),
         (b"sep=;\na;b\n1;2\n", "line 1: .sep=;. tells Excel .* take this line off"),
+        (b'"SEP=;"\r\na;b\r\n1;2\r\n', "line 1: .*SEP=;.* tells Excel"),
         (b"\x00\x01\x02", "zero bytes"),
         (b"a,b\n", "no rows"),
     ],

@@ -353,7 +353,7 @@ def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
 
     encoding = dialect.encoding or _encoding(path)
     start = _beginning(path, encoding)
-    if re.match(r"sep=.?[\r\n]", start):
+    if re.match(r"(\"?)sep=.?\1[\r\n]", start, re.IGNORECASE):
         raise GlitchtraceError(
             f"{path}, line 1: {start.splitlines()[0]!r} tells Excel the delimiter and is no row; take this line off"
         )
