@@ -147,8 +147,11 @@ def test_a_dataset_of_another_study_is_scaled_by_its_recorded_settings(measured:
     files.write_record(
         {"settings": {**whole, "subset_ratio": 0.5}}, "results/settings/dataset/wine@half.json"
     )
+    # Of a release that had fewer settings.
+    files.write_record({"settings": {"subset_ratio": 0.5}}, "results/settings/dataset/wine@early.json")
     samples = training_samples({"dataset": {"wine": whole}}, Path("results"))
-    assert (samples("wine"), samples("wine@half"), samples("iris")) == (115, 57, None)
+    found = [samples(name) for name in ("wine", "wine@half", "wine@early", "iris")]
+    assert found == [115, 57, 57, None]
 
 
 def test_what_a_study_keeps_for_itself_is_estimated_by_dataset_and_model_too(measured: Costs) -> None:
