@@ -300,7 +300,9 @@ def test_what_a_study_names_beside_it_is_found_from_the_copy(
     monkeypatch.chdir(tmp_path)
     for name in ("mine.csv", "mine.safetensors", "part.py"):
         (tmp_path / name).touch()
+    (tmp_path / "raw").mkdir()
     study = {
+        "data_root": "raw",
         "components": ["part.py", "their.module"],
         "datasets": {"table_file@mine": {"path": "mine.csv"}, "iris@part": {"subset_size": 60}},
         "models": {"vit_b16@mine": {"weights": "mine.safetensors"}, "vit_b16@any": {"weights": "random"}},
@@ -308,6 +310,7 @@ def test_what_a_study_names_beside_it_is_found_from_the_copy(
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     verify._copy_with_results_here("study.yaml", tmp_path / "copy.yaml")
     assert yaml.safe_load((tmp_path / "copy.yaml").read_text()) == {
+        "data_root": str(tmp_path / "raw"),
         "components": [str(tmp_path / "part.py"), "their.module"],
         "datasets": {
             "table_file@mine": {"path": str(tmp_path / "mine.csv")},

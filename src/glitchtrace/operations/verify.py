@@ -77,6 +77,8 @@ def _copy_with_results_here(file: str | Path, copy: Path) -> None:
     content = configuration.read(file)
     if content.get("components"):
         content["components"] = [_absolute(place) for place in content["components"]]
+    if content.get("data_root"):
+        content["data_root"] = _absolute(content["data_root"])
     for table, key in _OWN_FILES:
         for settings in (content.get(table) or {}).values():
             if key in (settings or {}):
