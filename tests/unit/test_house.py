@@ -96,6 +96,18 @@ BROKEN = [
         r"random_features\.py: CARD\.shares: ",
     ),
     ("random_features.py", '"settings"', '"defaults": {"x": 1}, "settings"', "there is no setting 'x'"),
+    (
+        "collapse.py",
+        '"default": 0,',
+        '"default": 0, "only_with": {"x": [1]},',
+        "only_with: there is no setting 'x'",
+    ),
+    (
+        "collapse.py",
+        '"default": 0,',
+        '"default": 0, "only_with": {"target": 1},',
+        r"only_with\.target: 1 should be",
+    ),
     ("other_classes.py", '["profile"]', '["profiles"]', r"CARD\.needs\[0\]: unknown value 'profiles'"),
     ("other_classes.py", '"finds": "label"', '"finds": "labels"', r"CARD\.finds: unknown value 'labels'"),
 ]

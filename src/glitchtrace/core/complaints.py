@@ -154,7 +154,7 @@ def check_card(found: registry.Entry) -> None:
             f"{file}: '{found.name}' cannot name a {found.kind}; use {'lower-case ' if in_paths else ''}letters, "
             'digits and _, in the name of the file or in CARD["name"]'
         )
-    if found.kind == "dataset" and found.name in (*paths.RESERVED, "cleansing"):
+    if found.kind == "dataset" and found.name in paths.RESERVED:
         raise GlitchtraceError(f"{file}: a folder of the results is named '{found.name}'; give another name")
     groups = sorted(spec.get("shared", {}))
     keys = {
@@ -185,6 +185,11 @@ def check_card(found: registry.Entry) -> None:
                 f"{where}.settings.{key}: {_brief(error.instance)} is no JSON schema{f' ({at})' if at else ''}; "
                 "write it as the settings in docs/extending.md"
             ) from None
+        for other in fragment.get("only_with", {}):
+            if other not in settings:
+                raise GlitchtraceError(
+                    f"{where}.settings.{key}.only_with: there is no setting '{other}'; known: {', '.join(settings)}"
+                )
         if "default" in fragment:
             _check_value(fragment["default"], fragment, f"{where}.settings.{key}.default")
 
@@ -200,6 +205,9 @@ _CARD = {
             "type": "object",
             "required": ["description"],
             "anyOf": [{"required": ["default"]}, {"required": ["properties"]}],
+            "properties": {
+                "only_with": {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}}
+            },
         },
     },
     "defaults": {"type": "object"},

@@ -146,6 +146,7 @@ RESERVED = (
     "benchmarks",
     "weights",
     "settings",
+    "cleansing",
 )
 
 
