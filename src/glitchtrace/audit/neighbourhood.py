@@ -160,20 +160,20 @@ def _repeated_by_chance(matrix: np.ndarray, codes: np.ndarray) -> bool:
     _, first, repeats = np.unique(codes, return_index=True, return_counts=True)
     distinct, repeats = matrix[first], repeats - 1
     common = np.ones(len(distinct), dtype=bool)
-    marks: list[
-        np.ndarray
-    ] = []  # of each cell a random number, so that a sum of them names a row or a part of it
+    # Each value of a column has a random number, and a sum of them names a row or a part of it.
     rng = generator(0, "audit cells of equal rows")
+    whole, columns = np.zeros(len(distinct), dtype=np.uint64), []
     for column in distinct.T:
         _, value, count = np.unique(column, return_inverse=True, return_counts=True)
         common &= (count > 1)[value]
         if repeats[common].sum() <= CHANCE * len(matrix):
             return False
-        marks.append(rng.integers(2**63, size=len(count), dtype=np.uint64)[value])
-    whole = np.sum(marks, axis=0, dtype=np.uint64)
+        number = rng.integers(2**63, size=len(count), dtype=np.uint64)
+        whole += number[value]
+        columns.append((number, value.astype(np.min_scalar_type(len(count)))))
     beside = np.zeros(len(distinct), dtype=bool)
-    for mark in marks:
-        _, rest, count = np.unique(whole - mark, return_inverse=True, return_counts=True)
+    for number, value in columns:
+        _, rest, count = np.unique(whole - number[value], return_inverse=True, return_counts=True)
         beside |= (count > 1)[rest]
     return bool(repeats[common & beside].sum() > CHANCE * len(matrix))
 
