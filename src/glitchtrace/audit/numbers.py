@@ -180,8 +180,8 @@ def _far_out(y: np.ndarray) -> np.ndarray:
 
     With x_1 ≥ x_2 ≥ … the distances on one side, j log(x_j / x_j+1) of a Pareto tail of any index are independent and
     exponential (Rényi 1953), and lighter tails are shorter: the j farthest are far out where their spacing, over the
-    mean of the next k, exceeds the F(2, 2 k) point.  Each j has this chance, so that of tails heavy
-    enough to reach three times as far some are found more often.
+    mean of the next k, exceeds the F(2, 2 k) point.  Each j is tested at the whole chance: of tails so heavy that right
+    values lie three times as far out as the next, more are called far than one test would call.
     """
     far = np.zeros(len(y), dtype=bool)
     if not len(y):
