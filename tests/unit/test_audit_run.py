@@ -615,24 +615,40 @@ def test_near_copies_are_told_from_rows_that_are_near_by_chance(columns: int, st
     assert _twins(matrix) == set(range(380, 400))
 
 
-@pytest.mark.parametrize("kind", ["switches", "numbers", "switches and a number", "long rows of switches"])
-def test_equal_rows_of_an_array_are_chance_where_few_values_make_them(kind: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "by_chance"),
+    [
+        ("switches", True),
+        ("categories", True),
+        ("one category", True),
+        ("whole numbers", True),
+        ("numbers", False),
+        ("switches and a number", False),
+        ("long rows of switches", False),
+        ("long rows of categories", False),
+    ],
+)
+def test_equal_rows_of_an_array_are_chance_where_few_values_make_them(kind: str, by_chance: bool) -> None:
     from glitchtrace.audit import neighbourhood
 
     rng = np.random.default_rng(0)
     switches = rng.choice([0.0, 1.0], (300, 60))
     rows = {
         "switches": switches[:, :6],
+        "categories": np.eye(9)[rng.integers(9, size=(300, 2))].reshape(300, -1),
+        "one category": np.eye(5)[rng.integers(5, size=300)],
+        "whole numbers": rng.integers(100, size=(300, 1)).astype(float),
         "numbers": rng.normal(size=(300, 5)),
         "switches and a number": np.c_[switches[:, :4], rng.normal(size=300)],
         "long rows of switches": switches,
+        "long rows of categories": np.eye(3)[rng.integers(3, size=(300, 20))].reshape(300, -1),
     }[kind]
-    if kind != "switches":
+    if not by_chance:
         rows[200:] = rows[:100]
     near, distances = neighbourhood.nearest(rows, neighbourhood.NEIGHBOURS, 0)
     hashes = np.array([row.tobytes().hex() for row in rows], dtype=object)
     found = neighbourhood.duplicates(hashes, rows, near, distances, table=False)
-    assert found.by_chance == (kind == "switches")
+    assert found.by_chance == by_chance
 
 
 def test_rows_that_are_all_equal_are_refused_as_such() -> None:

@@ -26,6 +26,7 @@ _ALIKE = 0.05
 _PARTNERS = 5  # nearest trusted rows that are looked at
 _WIDER = 10  # times the tolerance: how near rows come by chance shows there
 _BY_CHANCE = 0.05  # of the rows found nearly equal, at most so many may be expected by chance
+_OFTEN = 10  # times that rows stand on average where no copying explains it
 _CROWDED = 3  # columns: in arrays of more, hardly one of 10,000 independent rows is that near to another
 
 
@@ -154,10 +155,14 @@ def duplicates(
 def _repeated_by_chance(matrix: np.ndarray, codes: np.ndarray) -> bool:
     """Whether more than a tenth of the rows of an array (n, d) repeat another one, of the same code (n,), by chance.
 
-    Values that meet by chance meet in all columns but one as well, and none of them is theirs alone.  Copies of numbers
-    that scatter have cells of their own, and copies of long rows of few values differ from others in many.
+    Values that meet by chance meet in all columns but one as well, and none of them is theirs alone; the columns of one
+    category as 0 and 1 count as one.  Copies of numbers that scatter have cells of their own, and copies of long rows
+    of few values differ from others in many.  Of a single column, and where rows stand ``_OFTEN`` times on average,
+    equality is the rule.
     """
     _, first, repeats = np.unique(codes, return_index=True, return_counts=True)
+    if len(first) > 1 and (matrix.shape[1] == 1 or len(matrix) >= _OFTEN * len(first)):
+        return True
     distinct, repeats = matrix[first], repeats - 1
     common = np.ones(len(distinct), dtype=bool)
     # Each value of a column has a random number, and a sum of them names a row or a part of it.
@@ -171,11 +176,31 @@ def _repeated_by_chance(matrix: np.ndarray, codes: np.ndarray) -> bool:
         number = rng.integers(2**63, size=len(count), dtype=np.uint64)
         whole += number[value]
         columns.append((number, value.astype(np.min_scalar_type(len(count)))))
-    beside = np.zeros(len(distinct), dtype=bool)
-    for number, value in columns:
-        _, rest, count = np.unique(whole - number[value], return_inverse=True, return_counts=True)
+    beside, start = np.zeros(len(distinct), dtype=bool), 0
+    while start < len(columns):
+        end = start + _one_category(columns[start:])
+        others = whole.copy()
+        for number, value in columns[start:end]:
+            others -= number[value]
+        _, rest, count = np.unique(others, return_inverse=True, return_counts=True)
         beside |= (count > 1)[rest]
+        start = end
     return bool(repeats[common & beside].sum() > CHANCE * len(matrix))
+
+
+def _one_category(columns: Sequence[tuple[np.ndarray, np.ndarray]]) -> int:
+    """How many of the first columns are one category as 0 and 1, each row having exactly one of them; else 1.
+
+    ``columns``: of each its values, in order, and the place among them of that of each row (n,).
+    """
+    taken = np.zeros(len(columns[0][1]), dtype=bool)
+    for width, (values, place) in enumerate(columns, start=1):
+        if len(values) != 2 or (taken & (place == 1)).any():
+            return 1
+        taken |= place == 1
+        if taken.all():
+            return width
+    return 1
 
 
 def close(
