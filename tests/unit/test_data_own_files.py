@@ -26,9 +26,12 @@ MEASURED = "a;b;c;d\n" + "".join(
 )
 
 
+def complete(name, **settings):
+    return {key: each["default"] for key, each in registry.settings("dataset", name).items()} | settings
+
+
 def read(name, path, **settings):
-    defaults = {key: each["default"] for key, each in registry.card("dataset", name)["settings"].items()}
-    return registry.load("dataset", name).read({**defaults, "path": str(path), **settings})
+    return registry.load("dataset", name).read(complete(name, path=str(path), **settings))
 
 
 @pytest.fixture
@@ -152,9 +155,10 @@ def test_rows_are_known_before_the_data_are_read(table, tmp_path):
         ("table_file", tmp_path / "t.parquet", 7),
         ("array_file", tmp_path / "a.npz", 6),
     ):
-        assert registry.load("dataset", name).rows({"path": str(path)}) >= rows - 1
+        settings = complete(name, path=str(path), label="x" if path.suffix == ".parquet" else "y")
+        assert registry.load("dataset", name).rows(settings) >= rows - 1
     settings = {
-        "path": str(tmp_path / "a.npz"),
+        **complete("array_file", path=str(tmp_path / "a.npz")),
         "test_size": 1,
         "subset_size": None,
         "subset_ratio": None,
@@ -162,6 +166,8 @@ def test_rows_are_known_before_the_data_are_read(table, tmp_path):
         "holdout_ratio": 0.4,
     }
     assert grid.sizes("array_file@mine", settings) == (3, 2)
+    with pytest.raises(GlitchtraceError, match=r"\.labels: .*no array 'y' in it, but features, labels;"):
+        grid.sizes("array_file@mine", {**settings, "labels": "y"})
 
 
 def test_variants_are_sources_of_their_own_and_need_a_path_that_is_there(table):
@@ -171,12 +177,25 @@ def test_variants_are_sources_of_their_own_and_need_a_path_that_is_there(table):
 
     def problem(**settings):
         return grid.illegal_data(
-            "table_file@mine", "uniform", "0.1", {"dataset": {"table_file@mine": settings}}
+            "table_file@mine",
+            "uniform",
+            "0.1",
+            {"dataset": {"table_file@mine": complete("table_file", **settings)}},
         )
 
-    assert problem(path=str(table)) is None
+    assert problem(path=str(table), label="y") is None
+    assert problem(path=str(table), label=6) is None
     assert "has no path" in problem(path=None)
     assert "there is no nowhere.csv" in problem(path="nowhere.csv")
+    for key, settings in (("label", {"label": "z"}), ("leave_out", {"label": "y", "leave_out": ["z"]})):
+        with pytest.raises(
+            GlitchtraceError, match=rf"^datasets\.table_file@mine\.{key}: .*no column 'z' .* y$"
+        ):
+            problem(path=str(table), **settings)
+    with pytest.raises(GlitchtraceError, match=r"\.label: .*which column is the label is not said"):
+        problem(path=str(table))
+    with pytest.raises(GlitchtraceError, match=r"\.subset_size: 9 is above the 5 rows there are; write 5"):
+        problem(path=str(table), label="y", subset_size=9)
 
 
 def test_content_and_names_count_and_dates_do_not(table, tmp_path):

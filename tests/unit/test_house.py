@@ -397,6 +397,17 @@ def test_a_wrong_configuration_is_one_line_that_names_the_key(changes: dict, mes
     assert "\n" not in str(caught.value)
 
 
+LONG = {"training": {"default": {"epochs": 31}}}
+VARIANTS = {
+    "estimators": {"tracin@late": {"epochs": [2, 31]}, "ekfac@head": {"layers": "head"}},
+    "glitches": {
+        "class_dependent@two": {"transition_matrix": [[0, 1], [1, 0]]},
+        "mixture@five": {"steps": [{"glitch": "class_dependent", "ratio": 0.1, "classes_to_contaminate": 5}]},
+    },
+    "datasets": {"digits@large": {"subset_size": 1439}, "digits@few": {"test_size": 9}},
+}
+
+
 @pytest.mark.parametrize(
     ("block", "message"),
     [
@@ -412,12 +423,57 @@ def test_a_wrong_configuration_is_one_line_that_names_the_key(changes: dict, mes
             {"datasets": ["wine"], "glitches": ["mixture@mu_ua"], "ratios": ["native"]},
             "takes image data",
         ),
+        (
+            {"estimators": ["tracin@late"]},
+            r"grid\[0\]: estimator tracin@late counts epoch 31, but linear is trained for 30 on digits; set .* 1 to 30",
+        ),
+        (
+            {"models": ["small_cnn"], "estimators": ["ekfac"]},
+            r"ekfac covers .* layers: head, or choose another",
+        ),
+        ({"models": ["mlp"], "estimators": ["tracin_steps"]}, "and mlp trains dense layers; choose another"),
+        (
+            {"glitches": ["class_dependent@two"]},
+            r"class_dependent@two\.transition_matrix: digits has 10 classes; write 10 rows of 10 numbers",
+        ),
+        (
+            {"datasets": ["wine"], "glitches": ["mixture@five"], "ratios": ["native"]},
+            r"mixture@five\.steps\.classes_to_contaminate: 5 is above the 3 classes of wine; write 'all' or fewer",
+        ),
+        (
+            {"datasets": ["digits@large"]},
+            r"^datasets\.digits@large\.subset_size: 1439 is above the 1438 rows",
+        ),
+        (
+            {"datasets": ["digits@few"]},
+            r"test_size: divides 1797 rows into 9 and 1788; both need 10 at least, one",
+        ),
     ],
 )
 def test_an_illegal_combination_is_refused_with_a_remedy(block: dict, message: str) -> None:
     with pytest.raises(GlitchtraceError, match=message):
-        complete = resolved(grid=[{**BLOCK, **block}])
+        complete = resolved(
+            **configuration.merge(load(CONFIGS[0]), {**VARIANTS, "grid": [{**BLOCK, **block}]})
+        )
         grid.cells(complete["grid"], complete["settings"])
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        {"models": ["small_cnn", "resnet20"], "estimators": ["ekfac@head", "tracin@late"]},
+        {"models": ["resnet20@head"], "estimators": ["ekfac", "tracin_steps"]},
+        {"datasets": ["wine"], "glitches": ["class_dependent@two"], "estimators": ["influence_functions"]},
+    ],
+)
+def test_what_fits_the_training_and_the_classes_is_legal(block: dict) -> None:
+    fitting = {
+        "models": {"small_cnn": LONG, "resnet20": LONG, "resnet20@head": {"trainable_layers": []}},
+        "glitches": {"class_dependent@two": {"transition_matrix": [[0, 1, 0], [0, 0, 1], [1, 0, 0]]}},
+    }
+    changes = configuration.merge({**VARIANTS, "grid": [{**BLOCK, **block}]}, fitting)
+    complete = resolved(**configuration.merge(load(CONFIGS[0]), changes))
+    assert grid.cells(complete["grid"], complete["settings"])
 
 
 @pytest.mark.parametrize("source", ["test_split", "none"])

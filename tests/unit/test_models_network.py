@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from glitchtrace.core import registry
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.influence.ekfac import dense_layers
 from glitchtrace.models.dense import build_linear, build_mlp
 from glitchtrace.models.network import Head, Network
 
@@ -130,3 +132,23 @@ def test_the_head_alone_shares_its_parameters():
     with torch.no_grad():
         head.head.bias.add_(1)
     assert torch.equal(head.head.bias, network.head.bias)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in registry.names("model") if registry.card("model", name)["view"] != "features"]
+)
+def test_a_card_says_which_layers_are_trained(name):
+    """Plans refuse by it what an estimator does not cover."""
+    settings = {key: each.get("default") for key, each in registry.settings("model", name).items()}
+    pictures = registry.card("model", name)["view"] == "pictures"
+    network = registry.load("model", name).build(
+        (3, 32, 32) if pictures else (5,), 3, {**settings, "weights": "random"}
+    )
+    alone = all(trained.startswith("head.") for trained in network.trained)
+    try:
+        dense_layers(network)
+        found = "head" if alone else "dense"
+    except GlitchtraceError:
+        found = "other"
+    assert registry.card("model", name)["trained"] == found
+    assert network.frozen_features == alone

@@ -137,6 +137,16 @@ REFUSED = {
         r"policy_settings\.drop@a\.share: has no effect with number known; leave it out, or write number: share$",
     ),
     STUDY + "selections:\n  rdia_ls@a: {gammas: [0.1, 0.2]}\n": (9, "with gamma 0.5; .* write gamma: null$"),
+    STUDY + "estimators:\n  ekfac@a: {epochs: [1]}\n  metagradient@a:\n    epochs: [1]\n": (
+        11,
+        r"estimators\.metagradient@a\.epochs: the metagradient is that of the whole training; leave it out",
+    ),
+    STUDY + "estimators: {ekfac@a: {divide_by_batch_size: true}}\n": (8, "no learning rate to divide; leave"),
+    STUDY + "glitches:\n  class_dependent@a: {transition_matrix: pairflip}\n": (
+        9,
+        "'pairflip' is not a legal",
+    ),
+    STUDY + "glitches:\n  class_dependent@a: {classes_to_contaminate: 0}\n": (9, "write a number at least 1"),
     STUDY + "negotiators:\n  if@a: {solver: cg}\n  relatif@a:\n    depth: 3\n": (11, "with solver cg"),
     changed("[linear]", "[linear@b]"): (
         4,

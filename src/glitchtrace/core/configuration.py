@@ -233,7 +233,8 @@ def _check_blocks(config: Mapping[str, Any]) -> None:
 def _check_effects(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
     """Raise GlitchtraceError for what a table says of a dataset that there is not, or that does nothing.
 
-    A setting whose card says ``only_with`` works beside certain values of others alone.
+    A setting that says ``only_with`` works beside certain values of others alone; ``without`` of a card names settings
+    of its kind for which a component has no use, each with the reason.
     """
     datasets = config.get("datasets") or {}
     for model, settings in (config.get("models") or {}).items():
@@ -255,8 +256,16 @@ def _check_effects(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None
                 raise study_files.KeyedError(f"{study_files.key_of(path)}: {problem}", path)
     for table, kind in registry.tables().items():
         for name, settings in (config.get(table) or {}).items():
-            whole = _settings(config, schema, table, name)
+            whole, unused = (
+                _settings(config, schema, table, name),
+                registry.card(kind, name).get("without", {}),
+            )
             for key in settings:
+                if settings[key] and key in unused:
+                    path = (table, name, key)
+                    raise study_files.KeyedError(
+                        f"{study_files.key_of(path)}: {unused[key]}; leave it out", path
+                    )
                 for other, values in registry.settings(kind, name)[key].get("only_with", {}).items():
                     if whole[other] not in values:
                         now, needed = (json.dumps(value).strip('"') for value in (whole[other], values[0]))

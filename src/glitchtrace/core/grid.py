@@ -30,6 +30,8 @@ AXES = {
 CELL_KEYS = [key for key in AXES.values() if key != "seed"]
 # What stands for a ratio where the card of a glitch says so (``ratio``): no glitch, or one that fixes its own.
 FIXED_RATIOS = ("clean", "native")
+# What the cards of models (``trained``) say that is trained, and those of estimators that they cover.
+_TRAINED = {"head": "the head alone", "dense": "dense layers", "other": "layers that are not dense"}
 
 
 @dataclass(frozen=True, order=True)
@@ -57,7 +59,11 @@ def cells(grid: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str,
     found: set[Cell] = set()
     for position, keys in product(grid, AXES):
         dataset, model, glitch, ratio, seed, estimator = keys.values()
-        problem = illegal(dataset, model, glitch, ratio, settings) or without_validation(dataset, settings)
+        problem = (
+            illegal(dataset, model, glitch, ratio, settings)
+            or without_validation(dataset, settings)
+            or unmeasured(dataset, model, estimator, settings)
+        )
         if problem:
             raise GlitchtraceError(f"grid[{position}]: {problem}")
         found.add(Cell(dataset, model, glitch, ratio, int(seed), estimator))
@@ -132,13 +138,18 @@ def illegal(
 def illegal_data(
     dataset: str, glitch: str, ratio: str, settings: Mapping[str, Mapping[str, Any]]
 ) -> str | None:
-    """Why a dataset cannot have a glitch at a ratio, with the remedy; None if it can."""
+    """Why a dataset cannot have a glitch at a ratio, with the remedy; None if it can.
+
+    Raises GlitchtraceError, naming the key, where the dataset has too few rows for its settings.
+    """
     data, kind = registry.card("dataset", dataset), registry.card("glitch", glitch)
     if data.get("foreign_only"):
         return f"dataset {dataset} only serves as a source of foreign samples; choose another dataset"
     problem = without_file(dataset, settings) or without_part(dataset, settings)
     if problem:
         return problem
+    if dataset in settings.get("dataset", {}):
+        sizes(dataset, settings["dataset"][dataset])
     if data["modality"] not in kind["modalities"]:
         return _mismatch("glitch", glitch, kind, dataset, data)
     hosts = kind.get("datasets")
@@ -150,6 +161,9 @@ def illegal_data(
     if not expected and ratio in FIXED_RATIOS:
         return f"glitch {glitch} needs a ratio such as 0.1, not {ratio}"
     chosen = settings.get("glitch", {}).get(glitch, {})
+    problem = _other_classes(glitch, glitch, chosen, dataset)
+    if problem:
+        return problem
     if "steps" in chosen and not chosen["steps"]:
         return f"glitch {glitch} has no steps; set glitches.{glitch}.steps, or use a recipe such as mixture@mu_ua"
     for step in chosen.get("steps") or ():
@@ -160,6 +174,9 @@ def illegal_data(
         problem = illegal_data(dataset, name, str(step["ratio"]), settings)
         if problem:
             return f"glitches.{glitch}.steps: {problem}"
+        problem = _other_classes(f"{glitch}.steps", name, step, dataset)
+        if problem:
+            return problem
     for foreign in foreign_sources(dataset, glitch, chosen):
         if foreign is None:
             return f"glitch {glitch} has no foreign dataset for {dataset}; set glitches.{glitch}.foreign"
@@ -170,6 +187,50 @@ def illegal_data(
         if registry.card("dataset", foreign)["modality"] != data["modality"]:
             return f"glitches.{glitch}.foreign: {foreign} and {dataset} are not of one modality"
     return None
+
+
+def _other_classes(place: str, glitch: str, chosen: Mapping[str, Any], dataset: str) -> str | None:
+    """Why settings of a glitch that count classes (``per_class``) do not fit the dataset; None where they do."""
+    classes = registry.card("dataset", dataset)["classes"]
+    known = registry.settings("glitch", glitch)
+    for key, value in chosen.items():
+        if not classes or not known.get(key, {}).get("per_class"):
+            continue
+        if isinstance(value, list) and any(len(row) != classes for row in [value, *value]):
+            return f"glitches.{place}.{key}: {dataset} has {classes} classes; write {classes} rows of {classes} numbers"
+        if isinstance(value, int) and value > classes:
+            return f"glitches.{place}.{key}: {value} is above the {classes} classes of {dataset}; write 'all' or fewer"
+    return None
+
+
+def unmeasured(
+    dataset: str, model: str, estimator: str, settings: Mapping[str, Mapping[str, Any]]
+) -> str | None:
+    """Why an estimator has no influence for a training of a model on a dataset, with the remedy; None where it has."""
+    chosen = settings.get("estimator", {}).get(estimator, {})
+    epochs = training_settings(settings["model"][model], dataset)["epochs"]
+    later = [epoch for epoch in chosen.get("epochs") or () if epoch > epochs]
+    if later:
+        return (
+            f"estimator {estimator} counts epoch {later[0]}, but {model} is trained for {epochs} on {dataset}; set "
+            f"estimators.{estimator}.epochs to some of 1 to {epochs}, or the epochs in models.{model}.training"
+        )
+    covered, own = registry.card("estimator", estimator).get("trained"), _trained(model, settings)
+    if covered and own and own not in covered and chosen.get("layers") != "head":
+        remedy = "take a variant with layers: head, or choose" if "layers" in chosen else "choose"
+        return (
+            f"estimator {estimator} covers models that train {' or '.join(_TRAINED[name] for name in covered)}, and "
+            f"{model} trains {_TRAINED[own]}; {remedy} another model or estimator"
+        )
+    return None
+
+
+def _trained(model: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Which layers a model trains, a key of ``_TRAINED``; None where nobody says."""
+    card = registry.card("model", model)
+    head = card["view"] == "features" or settings["model"][model].get("trainable_layers") == []
+    found: str | None = "head" if head else card.get("trained")
+    return found
 
 
 def without_file(dataset: str, settings: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -273,30 +334,66 @@ def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
     """Training rows before injection and validation rows of a dataset under its settings.
 
     Known from the card, or of the user's own data at most so many, so that memory and disk are planned before the
-    data are read.
+    data are read; a setting that is not given has its default.  Raises GlitchtraceError, naming the key, where there
+    are too few rows for a setting, and where the user's own data lack what a setting names.
     """
     card = registry.card("dataset", dataset)
     try:
         rows = {"all": registry.load("dataset", dataset).rows(settings)} if card.get("own") else card["rows"]
     except GlitchtraceError as error:
-        raise GlitchtraceError(f"datasets.{dataset}.path: {error}") from None
+        key = getattr(error, "path", ("path",))[0]
+        raise GlitchtraceError(f"datasets.{dataset}.{key}: {error}") from None
     if not {"train", "all"} & set(rows):
         raise GlitchtraceError(
             f'{registry.place("dataset", dataset)}: its card counts no rows; add "all": ... to rows'
         )
+    defaults = {key: each["default"] for key, each in registry.kinds()["dataset"]["settings"].items()}
+    split = {**defaults, **settings}
+    draws = _draws(rows, split)
+    for part, (key, count, available) in draws.items():
+        if count > available:
+            raise GlitchtraceError(
+                f"datasets.{dataset}.{key}: {count} is above the {available} rows there are; write {available} at most"
+            )
+        # Draws are by class, but for the last rows in their order; all rows are no draw.
+        by_class = key != "holdout_ratio" or split["holdout_order"] != "tail"
+        least = (card["classes"] or 1) if by_class else 1
+        whole = count == available and (part == "subset" or (part == "test" and "test" in rows))
+        if min(count, available - count) < least and not whole:
+            raise GlitchtraceError(
+                f"datasets.{dataset}.{key}: divides {available} rows into {count} and {available - count}; both need "
+                f"{least} at least{', one per class' if least > 1 else ''}: write another value"
+            )
+    kept = draws["subset"][1]
+    key, validation, _ = draws.get("validation", ("", 0, 0))
+    return kept - validation if key == "holdout_ratio" else kept, validation
+
+
+def _draws(rows: Mapping[str, int], settings: Mapping[str, Any]) -> dict[str, tuple[str, int, int]]:
+    """Part of a split -> the setting that says its size, its rows, and of how many; see ``data.split.make_split``."""
+    found = {}
     pool = rows.get("train")
     if pool is None:
-        pool = rows["all"] - (settings["test_size"] or portion(settings["test_ratio"], rows["all"]))
+        key = "test_size" if settings["test_size"] else "test_ratio"
+        tested = settings["test_size"] or portion(settings["test_ratio"], rows["all"])
+        found["test"] = key, tested, rows["all"]
+        pool = rows["all"] - tested
     kept = settings["subset_size"] or portion(settings["subset_ratio"] or 1, pool)
-    if settings["validation_source"] == "none":
-        return kept, 0
-    if settings["validation_source"] == "test_split" or (
-        settings["validation_source"] is None and "test" in rows
-    ):
+    found["subset"] = "subset_size" if settings["subset_size"] else "subset_ratio", kept, pool
+    tests = rows.get("test", 0)
+    source = settings["validation_source"] or ("test_split" if tests else "holdout")
+    if source == "holdout":
+        held = portion(settings["holdout_ratio"], kept)
+        if settings["holdout_order"] == "tail":
+            held = kept - portion(1 - Fraction(str(settings["holdout_ratio"])), kept)
+        found["validation"] = "holdout_ratio", held, kept
+    elif source == "test_split":
         ratio = settings["validation_ratio"] or (Fraction(kept, pool) if kept < pool else 0.5)
-        return kept, portion(ratio, rows["test"])
-    held_out = portion(settings["holdout_ratio"], kept)
-    return kept - held_out, held_out
+        found["validation"] = "validation_ratio", portion(ratio, tests), tests
+        tests -= portion(ratio, tests)
+    if tests and settings["test_size"]:
+        found["test"] = "test_size", settings["test_size"], tests
+    return found
 
 
 def training_settings(model: Mapping[str, Any], dataset: str) -> dict[str, Any]:

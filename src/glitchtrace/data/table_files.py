@@ -208,16 +208,7 @@ class Table:
 
         Raises GlitchtraceError where there is none.
         """
-        if str(column) in self.names:
-            return str(column)
-        if re.fullmatch(r"\d+", str(column)) and int(column) < len(self.names):
-            return self.names[int(column)]
-        known = ", ".join(self.names[:8]) + (", …" if len(self.names) > 8 else "")
-        last = f" (by position 0 to {len(self.names) - 1})" if re.fullmatch(r"-?\d+", str(column)) else ""
-        above = ", or take off what stands above the line of names" if self.dialect.delimiter else ""
-        raise GlitchtraceError(
-            f"{self.name}: there is no column '{column}'{last} for {option}; give one of these{above}: {known}"
-        )
+        return resolved(column, option, self.names, self.name, of_text=bool(self.dialect.delimiter))
 
     def place(self, row: int) -> str:
         """Where a row stands, for a message: its line, or its position from 0 where there are no lines."""
@@ -237,6 +228,20 @@ class Table:
         column = self.column(name, role)
         counts = role is None and column.role == "numeric" and _number_the_rows(column.values)
         return replace(column, role="identifier") if counts else column
+
+
+def resolved(column: str | int, option: str, names: Sequence[str], table: str, *, of_text: bool) -> str:
+    """``Table.resolve`` from the names of the columns alone."""
+    if str(column) in names:
+        return str(column)
+    if re.fullmatch(r"\d+", str(column)) and int(column) < len(names):
+        return names[int(column)]
+    known = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+    last = f" (by position 0 to {len(names) - 1})" if re.fullmatch(r"-?\d+", str(column)) else ""
+    above = ", or take off what stands above the line of names" if of_text else ""
+    raise GlitchtraceError(
+        f"{table}: there is no column '{column}'{last} for {option}; give one of these{above}: {known}"
+    )
 
 
 def at_hand(path: str | Path) -> Path:
@@ -347,10 +352,21 @@ def _without_views(cells: "pa.Table") -> "pa.Table":
     return cells
 
 
-def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
-    import pyarrow as pa
-    from pyarrow import csv as arrow_csv
+def names_in_text(path: Path, dialect: Dialect, label: str | None) -> list[str]:
+    """Names of the columns of a text file, told from its beginning.  Raises as ``read_table``."""
+    _, _, first = _sniffed(path, dialect)
+    header = dialect.header if dialect.header is not None else _has_header(first, label)
+    return _unique(_names(first[0], header=header))
 
+
+def _names(first: Sequence[str], *, header: bool) -> list[str]:
+    """Names of the columns by the first row, which is a header or none."""
+    named = [cell.lstrip("\ufeff").strip() if header else "" for cell in first]
+    return [name or f"column {position}" for position, name in enumerate(named)]
+
+
+def _sniffed(path: Path, dialect: Dialect) -> tuple[str, str, list[list[str]]]:
+    """Encoding, delimiter and first rows of a text file."""
     encoding = dialect.encoding or _encoding(path)
     start = _beginning(path, encoding)
     if re.match(r"(\"?)sep=.?\1[\r\n]", start, re.IGNORECASE):
@@ -365,9 +381,19 @@ def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
     first = _first_rows(start, delimiter)
     if not first:
         raise GlitchtraceError(f"{path}: the file holds no rows; give a file with rows")
+    if len(first[0]) > _WIDEST:
+        raise GlitchtraceError(
+            f"{path}: {len(first[0])} columns; at most {_WIDEST} are read: select some of them"
+        )
+    return encoding, delimiter, first
+
+
+def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    encoding, delimiter, first = _sniffed(path, dialect)
     width = len(first[0])
-    if width > _WIDEST:
-        raise GlitchtraceError(f"{path}: {width} columns; at most {_WIDEST} are read: select some of them")
     names = [f"c{position}" for position in range(width)]
 
     def read(threads: bool, block: int) -> "pa.Table":
@@ -406,10 +432,8 @@ def _read_text(path: Path, dialect: Dialect, label: str | None) -> Table:
             ) from None
         raise GlitchtraceError(f"{path}: not a table of text ({_first_line(error)}); mend the file") from None
     header = dialect.header if dialect.header is not None else _has_header(first, label)
-    found_names = [f"column {position}" for position in range(width)]
+    found_names = _names([str(cells.column(position)[0]) for position in range(width)], header=header)
     if header:
-        found_names = [str(cells.column(position)[0]).lstrip("\ufeff").strip() for position in range(width)]
-        found_names = [name or f"column {position}" for position, name in enumerate(found_names)]
         cells = cells.slice(1)
     elif cells.num_rows:
         cells = (

@@ -25,6 +25,9 @@ CARD = {
     "settings": {
         "classes_to_contaminate": {
             "type": ["integer", "string", "null"],
+            "minimum": 1,
+            "pattern": "^all$",
+            "per_class": True,
             "description": (
                 "Number of source classes, in an order shuffled with the seed; `all`; null: 1, or all with a "
                 "transition matrix."
@@ -33,6 +36,9 @@ CARD = {
         },
         "transition_matrix": {
             "type": ["string", "array", "null"],
+            "pattern": "^(pair_flip|dominant_target)$",
+            "items": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}},
+            "per_class": True,
             "description": (
                 "Where the labels of class c go: null for its neighbour in the shuffled order; `pair_flip` "
                 "for c + 1 mod K; `dominant_target` for c + 1 mod K in 3 of 4 cases, else any other class; "

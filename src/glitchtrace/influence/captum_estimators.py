@@ -27,7 +27,6 @@ from torch import Tensor
 from torch.nn import CrossEntropyLoss
 from torch.utils.data import DataLoader, Dataset
 
-from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.closed_form import rows_in, slices
 from glitchtrace.influence.estimator import (
     Checkpoint,
@@ -57,6 +56,7 @@ CARDS = {
         "label": "Arnoldi (captum)",
         "summary": "Captum's ArnoldiInfluenceFunction: Koh and Liang on the top eigenvectors of the Hessian.",
         "shares": ["passes", "blocks"],
+        "without": {"divide_by_batch_size": "there is no learning rate to divide"},
         "settings": {
             "layers": {
                 "description": "`head`, or a list of module names whose parameters all count.",
@@ -223,12 +223,8 @@ class ArnoldiEstimator:
     """The component of ``CaptumArnoldi``."""
 
     def open_cell(self, cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
-        """The estimator of one cell.  Raises GlitchtraceError for settings that it has no use for."""
+        """The estimator of one cell."""
         complete = complete_settings("captum_arnoldi", settings)
-        if complete["divide_by_batch_size"]:
-            raise GlitchtraceError(
-                "estimators.captum_arnoldi.divide_by_batch_size: there is no learning rate to divide; leave it out"
-            )
         if complete["layers"] != "head":
             parameters_of(cell.problem.network, complete["layers"])
         return CaptumArnoldi(cell, complete)

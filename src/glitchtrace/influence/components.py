@@ -4,7 +4,10 @@ KINDS = {
     "estimator": {
         "table": "estimators",
         "function": "open_cell",
-        "card": {},
+        "card": {
+            "trained": {"type": "array", "items": {"enum": ["head", "dense", "other"]}},
+            "without": {"type": "object", "additionalProperties": {"type": "string"}},
+        },
         "shared": {
             "passes": {
                 "batch": {

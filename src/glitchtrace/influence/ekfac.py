@@ -39,6 +39,8 @@ CARD = {
     "label": "EK-FAC",
     "summary": "Influence functions by the Kronecker-factored Fisher matrix of dense layers, at the last checkpoint.",
     "shares": ["passes", "blocks"],
+    "trained": ["head", "dense"],
+    "without": {"divide_by_batch_size": "there is no learning rate to divide"},
     "settings": {
         "layers": {
             "description": "All trained layers, which must be dense, or the head.",
@@ -61,13 +63,9 @@ Pass = list[tuple[np.ndarray, np.ndarray]]
 def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
     """The estimator of one cell; torch is imported only where more than a head is asked for.
 
-    Raises GlitchtraceError where the batch size shall count, and for trained layers that are not dense.
+    Raises GlitchtraceError for trained layers that are not dense.
     """
     complete = complete_settings("ekfac", settings)
-    if complete["divide_by_batch_size"]:
-        raise GlitchtraceError(
-            "estimators.ekfac.divide_by_batch_size: there is no learning rate to divide; leave it out"
-        )
     factors = cell.factors.select(complete["epochs"])
     sides: list[HeadSide] | list[NetworkSide]
     if complete["layers"] == "head" or cell.head_alone:

@@ -153,12 +153,14 @@ def counted_epochs(cell: EstimatorInputs, settings: Mapping[str, Any]) -> list[i
 def complete_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of an estimator with the defaults of its card and the common ones filled in.
 
-    Raises GlitchtraceError for a key that the estimator does not have.
+    Raises GlitchtraceError for a key that the estimator does not have, or has no use for (``without`` of its card).
     """
-    known = registry.settings("estimator", name)
+    known, unused = registry.settings("estimator", name), registry.card("estimator", name).get("without", {})
     for key in settings:
         if key not in known:
             raise GlitchtraceError(
                 f"estimators.{name}.{key}: unknown setting; known: {', '.join(sorted(known))}"
             )
+        if settings[key] and key in unused:
+            raise GlitchtraceError(f"estimators.{name}.{key}: {unused[key]}; leave it out")
     return {key: schema["default"] for key, schema in known.items()} | dict(settings)

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.influence.closed_form import residuals, rows_in, slices
 from glitchtrace.influence.estimator import Estimator, EstimatorInputs, OneCheckpoint, complete_settings
 from glitchtrace.influence.factors import Factors, check_labels, check_positions
@@ -23,6 +22,7 @@ CARD = {
     "label": "Koh & Liang",
     "summary": "Influence functions of Koh and Liang for the head, at the last checkpoint.",
     "shares": "blocks",
+    "without": {"divide_by_batch_size": "there is no learning rate to divide"},
     "settings": {
         "solver": {
             "description": "How the Hessian is inverted: `direct`, conjugate gradients (`cg`), or LiSSA (`lissa`).",
@@ -40,12 +40,8 @@ CARD = {
 
 
 def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
-    """The estimator of one cell.  Raises GlitchtraceError where the batch size shall count."""
+    """The estimator of one cell."""
     complete = complete_settings("influence_functions", settings)
-    if complete["divide_by_batch_size"]:
-        raise GlitchtraceError(
-            "estimators.influence_functions.divide_by_batch_size: there is no learning rate to divide; leave it out"
-        )
     return HeadInfluenceFunctions(
         cell.factors.select(complete["epochs"]),
         solver=complete["solver"],

@@ -32,6 +32,10 @@ CARD = {
     "summary": "Influence through every step of the training, of a softmax head or a small network.",
     "shares": "blocks",
     "defaults": {"memory_mib": 256},
+    "without": {
+        "epochs": "the metagradient is that of the whole training",
+        "divide_by_batch_size": "the metagradient is that of the whole training",
+    },
     "settings": {
         "most_minutes": {
             "description": "Estimated minutes above which a network is refused.",
@@ -267,16 +271,11 @@ def record_training(
 def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
     """The estimator of one cell, whose training is repeated step by step and compared with its checkpoints.
 
-    Raises GlitchtraceError where a subset of epochs is asked for, where a step of the training depends on more than
-    the parameters (dropout, BatchNorm), and where the repeated training is another one.
+    Raises GlitchtraceError where a step of the training depends on more than the parameters (dropout, BatchNorm), and
+    where the repeated training is another one.
     """
     complete = complete_settings("metagradient", settings)
     factors, memory = cell.factors, complete["memory_mib"]
-    for key in ("epochs", "divide_by_batch_size"):
-        if complete[key]:
-            raise GlitchtraceError(
-                f"estimators.metagradient.{key}: the metagradient is that of the whole training; leave it out"
-            )
     if cell.training is None:
         raise GlitchtraceError("metagradient needs the settings and the seed of the training; give both")
     query_labels = factors.validation.labels

@@ -29,6 +29,11 @@ CARD = {
     "label": "TracIn per step",
     "summary": "TracIn at every step of the training in place of checkpoints, of a softmax head.",
     "shares": "blocks",
+    "trained": ["head"],
+    "without": {
+        "epochs": "it is that of all steps, each by its batch",
+        "divide_by_batch_size": "it is that of all steps, each by its batch",
+    },
     "defaults": {"memory_mib": 256},
 }
 
@@ -39,11 +44,6 @@ def open_cell(cell: EstimatorInputs, settings: Mapping[str, Any]) -> Estimator:
     Raises GlitchtraceError where more than a head is trained, and as ``metagradient.open_cell``.
     """
     complete = complete_settings("tracin_steps", settings)
-    for key in ("epochs", "divide_by_batch_size"):
-        if complete[key]:
-            raise GlitchtraceError(
-                f"estimators.tracin_steps.{key}: it is that of all steps, each by its batch; leave it out"
-            )
     if cell.training is None:
         raise GlitchtraceError("tracin_steps needs the settings and the seed of the training; give both")
     if not cell.head_alone:

@@ -9,6 +9,7 @@ KINDS = {
             "view": {"enum": ["vector", "pictures", "tokens", "features"]},
             "memory_mib": {"type": "integer"},
             "loop": {"type": "object"},
+            "trained": {"enum": ["head", "dense", "other"]},
             "trunk": {"type": "object"},
             "memorised": {"type": "object"},
         },

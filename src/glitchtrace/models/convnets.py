@@ -24,6 +24,7 @@ CARDS = {
         "label": "convolutional network",
         "modalities": ["image"],
         "view": "pictures",
+        "trained": "other",
         "shares": "seeded",
         # In the loop of CINCER: its own passes for dense networks, and where early stopping stops.
         "loop": {"dense": None, "stop_accuracy": 0.9},
@@ -41,6 +42,7 @@ CARDS = {
         "summary": "Two convolutions 5 × 5 with 20 channels and a linear head, all trained from random values.",
         "modalities": ["image"],
         "view": "pictures",
+        "trained": "other",
         "shares": "seeded",
     },
     "nine_layer_cnn": {
@@ -48,12 +50,14 @@ CARDS = {
         "summary": "Six convolutions in three pairs, a hidden layer and a linear head, trained from random values.",
         "modalities": ["image"],
         "view": "pictures",
+        "trained": "other",
         "shares": "seeded",
     },
     "six_conv_cnn": {
         "summary": "Six convolutions 3 × 3 with BatchNorm and a linear head, all trained from random values.",
         "modalities": ["image"],
         "view": "pictures",
+        "trained": "other",
         "shares": "seeded",
     },
 }

@@ -20,6 +20,7 @@ CARDS = {
         "summary": "A linear head on the standardised inputs (multinomial logistic regression).",
         "modalities": ["image", "table"],
         "view": "vector",
+        "trained": "head",
         "shares": "seeded",
     },
     "logreg": {
@@ -27,6 +28,7 @@ CARDS = {
         "label": "logistic regression",
         "modalities": ["image", "table"],
         "view": "vector",
+        "trained": "head",
         "shares": "seeded",
         # In the loop of CINCER: its own passes for dense networks, and where early stopping stops.
         "loop": {"dense": "plain", "stop_accuracy": 0.7},
@@ -36,6 +38,7 @@ CARDS = {
         "label": "kernel logistic regression",
         "modalities": ["table"],
         "view": "vector",
+        "trained": "head",
         "shares": "seeded",
         # In the loop of CINCER: its own passes for dense networks, and where early stopping stops.
         "loop": {"dense": "products", "stop_accuracy": 0.7},
@@ -44,6 +47,7 @@ CARDS = {
         "summary": "Hidden layers with ReLU and a linear head, all trained on the standardised inputs.",
         "modalities": ["image", "table"],
         "view": "vector",
+        "trained": "dense",
         "shares": "seeded",
         "settings": {
             "hidden": {
@@ -60,6 +64,7 @@ CARDS = {
         "label": "fully connected network",
         "modalities": ["image", "table"],
         "view": "vector",
+        "trained": "dense",
         "shares": "seeded",
         # In the loop of CINCER: its own passes for dense networks, and where early stopping stops.
         "loop": {"dense": "plain", "stop_accuracy": 0.9},

@@ -25,6 +25,7 @@ CARD = {
     "summary": "ResNet-20 with CIFAR-10 weights; the last residual block and a new head are trained.",
     "modalities": ["image"],
     "view": "pictures",
+    "trained": "other",
     # Where only these are trained, the layers before them are passed once for all labels; values per pixel after them.
     "trunk": {"trained": ["layer3.1", "layer3.2"], "values": 4},
     # The weights of that name have seen the training pictures of these datasets with their true labels.

@@ -23,6 +23,7 @@ CARDS = {
         "summary": "The MLP of the study of tabular networks: linear layers with ReLU and dropout, and a linear head.",
         "modalities": ["table"],
         "view": "vector",
+        "trained": "dense",
         "shares": "seeded",
         "settings": {
             "blocks": {
@@ -50,6 +51,7 @@ CARDS = {
         "summary": "The ResNet of the study of tabular networks: residual blocks of linear layers, and a linear head.",
         "modalities": ["table"],
         "view": "vector",
+        "trained": "other",
         "shares": "seeded",
         "settings": {
             "blocks": {
@@ -90,6 +92,7 @@ CARDS = {
         "summary": "FT-Transformer: a token per column, Transformer blocks, and a linear head on the CLS token.",
         "modalities": ["table"],
         "view": "tokens",
+        "trained": "other",
         "shares": "seeded",
         # Measured with 54 columns and batches of 128; attention grows with the square of the columns.
         "memory_mib": 500,

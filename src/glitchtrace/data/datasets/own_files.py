@@ -4,9 +4,10 @@ A variant is a data set: ``table_file@mine`` and ``table_file@yours`` have a sou
 when it was written, decides what runs again.
 """
 
+import json
 import sys
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,11 +17,12 @@ import numpy as np
 
 from glitchtrace.core import files
 from glitchtrace.core.errors import GlitchtraceError
+from glitchtrace.core.study_files import KeyedError
 from glitchtrace.data import doors
 from glitchtrace.data.picture_folders import SUFFIXES, read_folder, squares
 from glitchtrace.data.pool import Pool
 from glitchtrace.data.raw_files import checksum, read_arrays
-from glitchtrace.data.table_files import Column, Dialect, check_decimal, read_table
+from glitchtrace.data.table_files import Column, Dialect, check_decimal, names_in_text, read_table, resolved
 from glitchtrace.data.tables import MISSING, standardised
 
 KIND = "dataset"
@@ -132,18 +134,19 @@ class OwnReader:
     """Data of the user's own as a component.
 
     ``read`` gives the pool of the settings; ``rows`` how many rows it will have at most, told from names, header or
-    line ends.  Both raise GlitchtraceError, one line, where the path is no such data.
+    line ends.  Both raise GlitchtraceError, one line, where the path is no such data; a KeyedError where another
+    setting names what the data have not.
     """
 
     read: Callable[[Mapping[str, Any]], Pool]
-    count: Callable[[Path], int]
+    count: Callable[[Path, Mapping[str, Any]], int]
 
     def rows(self, settings: Mapping[str, Any]) -> int:
         """Rows at most, for planning; each state of a file is counted once."""
         path = Path(settings["path"])
         try:
             state = path.stat()
-            return _counted(self.count, path, state.st_mtime_ns, state.st_size)
+            return _counted(self.count, path, state.st_mtime_ns, state.st_size, json.dumps(dict(settings)))
         except OSError as error:
             raise GlitchtraceError(
                 f"{path}: cannot be read ({error.strerror or error}); correct datasets.*.path"
@@ -151,8 +154,10 @@ class OwnReader:
 
 
 @cache
-def _counted(count: Callable[[Path], int], path: Path, _changed: int, _size: int) -> int:
-    return count(path)
+def _counted(
+    count: Callable[[Path, Mapping[str, Any]], int], path: Path, _changed: int, _size: int, settings: str
+) -> int:
+    return count(path, json.loads(settings))
 
 
 # --- tables ---------------------------------------------------------------------------------------------------------
@@ -168,10 +173,7 @@ def read_table_file(settings: Mapping[str, Any]) -> Pool:
     column is left.
     """
     path = settings["path"]
-    if settings["label"] is None:
-        raise GlitchtraceError(f"{path}: which column is the label is not said; set datasets.*.label")
-    dialect = Dialect(settings["delimiter"], settings["encoding"], settings["decimal"])
-    table = read_table(path, dialect, str(settings["label"]))
+    table = read_table(path, _dialect(settings), _wanted(settings))
     label = table.resolve(settings["label"], "label")
     left = {table.resolve(column, "leave_out") for column in settings["leave_out"]}
     if label in left:
@@ -265,19 +267,48 @@ def _labels(
     return np.array([codes[text] for text in texts], dtype=np.int64), tuple(names)
 
 
-def _count_table(path: Path) -> int:
+def _wanted(settings: Mapping[str, Any]) -> str:
+    """The column of the label as text.  Raises KeyedError where none is named."""
+    if settings["label"] is None:
+        raise KeyedError(
+            f"{settings['path']}: which column is the label is not said; set datasets.*.label", ["label"]
+        )
+    return str(settings["label"])
+
+
+def _dialect(settings: Mapping[str, Any]) -> Dialect:
+    return Dialect(settings["delimiter"], settings["encoding"], settings["decimal"])
+
+
+def _count_table(path: Path, settings: Mapping[str, Any]) -> int:
+    label = _wanted(settings)
     if path.suffix.lower() in (".csv", ".tsv", ".txt", ".tab"):
         with open(path, "rb") as stream:
             lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(2**20), b""))
+        _look_for(settings, names_in_text(path, _dialect(settings), label), of_text=True)
         return lines + 1
-    if path.suffix.lower() == ".parquet":
+    table = read_table(path, _dialect(settings), label) if path.suffix.lower() != ".parquet" else None
+    if table is None:
         from pyarrow import ArrowException, parquet
 
         try:
-            return int(parquet.read_metadata(path).num_rows)
+            rows, names = int(parquet.read_metadata(path).num_rows), parquet.read_schema(path).names
         except ArrowException:
-            pass  # reading says what is wrong with it
-    return len(read_table(path))
+            table = read_table(path)  # says what is wrong with it
+    if table is not None:
+        rows, names = len(table), table.names
+    _look_for(settings, names, of_text=False)
+    return rows
+
+
+def _look_for(settings: Mapping[str, Any], names: Sequence[str], *, of_text: bool) -> None:
+    """Raise KeyedError where the label, or a column to leave out, is none of a table's."""
+    for key, columns in (("label", [settings["label"]]), ("leave_out", settings["leave_out"])):
+        for column in columns:
+            try:
+                resolved(column, key, names, settings["path"], of_text=of_text)
+            except GlitchtraceError as error:
+                raise KeyedError(str(error), [key]) from None
 
 
 # --- arrays ---------------------------------------------------------------------------------------------------------
@@ -303,10 +334,10 @@ def read_array_file(settings: Mapping[str, Any]) -> Pool:
     )
 
 
-def _count_arrays(path: Path) -> int:
-    """The longest of the arrays, from their headers."""
+def _count_arrays(path: Path, settings: Mapping[str, Any]) -> int:
+    """Rows of the two arrays, the longer of them, from their headers."""
+    rows: dict[str, int] = {}
     try:
-        longest = 0
         with zipfile.ZipFile(path) as archive:
             for member in archive.namelist():
                 with archive.open(member) as stream:
@@ -317,10 +348,17 @@ def _count_arrays(path: Path) -> int:
                         else np.lib.format.read_array_header_2_0
                     )
                     shape = read(stream)[0]
-                    longest = max(longest, shape[0] if shape else 0)
-        return longest
+                    rows[member.removesuffix(".npy")] = shape[0] if shape else 0
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise GlitchtraceError(f"{path}: not an npz file ({error}); write it with numpy.savez") from None
+    for key in ("features", "labels"):
+        if settings[key] not in rows:
+            raise KeyedError(
+                f"{path}: there is no array '{settings[key]}' in it, but {', '.join(rows) or 'none'}; name one of "
+                "these",
+                [key],
+            )
+    return max(rows[settings["features"]], rows[settings["labels"]])
 
 
 # --- pictures -------------------------------------------------------------------------------------------------------
@@ -352,7 +390,7 @@ def read_picture_folder(settings: Mapping[str, Any]) -> Pool:
     )
 
 
-def _count_pictures(folder: Path) -> int:
+def _count_pictures(folder: Path, _settings: Mapping[str, Any]) -> int:
     return sum(Path(file).suffix.lower() in SUFFIXES for file in files.below(folder))
 
 
