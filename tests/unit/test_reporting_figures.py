@@ -16,6 +16,7 @@ from docutils.core import publish_string
 from jinja2 import Environment, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.markers import CARETLEFT, CARETRIGHT
 from matplotlib.text import Text
 
 from glitchtrace.core.errors import GlitchtraceError
@@ -332,6 +333,30 @@ def test_gain_marks_lie_at_the_differences() -> None:
         if line.get_marker() in style.POLICY_MARKERS.values()
     ]
     assert marks == pytest.approx(list(table["points"]))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+def test_an_interval_of_two_seeds_is_cut_where_the_axis_ends(seeds: int) -> None:
+    rows = gain_rows(seeds=seeds)
+    rows.loc[(rows["seed"] == seeds - 1) & (rows["policy"] == "random"), "accuracy"] -= 0.2
+    table = gain.gain_table(rows)
+    figure = gain.draw_gain(table)
+    assert_legible(figure)
+    [axes] = figure.axes
+    low, high = axes.get_xlim()
+    arrows = [line for line in axes.lines if line.get_marker() in (CARETLEFT, CARETRIGHT)]
+    lines = [line.get_xdata() for line in axes.lines if len(line.get_xdata()) == 2][1:]
+    for row, ends in zip(table.to_dict("records"), lines, strict=True):
+        if seeds > 1:
+            assert list(ends) == [max(row["low"], low), min(row["high"], high)]
+    if seeds == 2:
+        assert (table["high"] > 100).any()
+        assert -25 < low < table["points"].min() - 10  # the seed with 20 points less is on the axis
+        assert high < 10
+        assert {arrow.get_xdata()[0] for arrow in arrows} == {low, high}
+    else:
+        assert not arrows
+    assert ("reaches further" in figure.legends[0].get_texts()[-1].get_text()) == (seeds == 2)
 
 
 def test_gain_leaves_out_cells_without_glitch() -> None:

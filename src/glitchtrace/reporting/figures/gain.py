@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.markers import CARETLEFT, CARETRIGHT
+from scipy import stats
 
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.grid import CELL_KEYS
@@ -17,6 +19,8 @@ from glitchtrace.reporting.tables import write_csv
 
 _ROW_INCHES = 0.36
 _BASELINE, _PERFECT = "none", "oracle"
+# Of what it spans an axis leaves so much free on either side.
+_MARGIN = 0.08
 
 
 def plot_gain(
@@ -78,7 +82,8 @@ def gain_table(gain: pd.DataFrame) -> pd.DataFrame:
 def draw_gain(gains: pd.DataFrame) -> Figure:
     """Marks with their 95 % t-intervals, one panel per dataset, one line per model and glitch.
 
-    ``gains`` is a ``gain_table``.  A single seed has a mark without an interval.
+    ``gains`` is a ``gain_table``.  A single seed has a mark without an interval.  An interval of two seeds, 12.7 times
+    as wide as these lie apart, does not widen the axis: it ends in an arrow where it reaches beyond.
     """
     datasets = sorted(gains["dataset"].unique())
     policies = style.ordered_policies(gains["policy"])
@@ -86,15 +91,29 @@ def draw_gain(gains: pd.DataFrame) -> Figure:
     heights = [len(lines[name]) for name in datasets]
     figure = style.new_figure(style.MIDDLE, _ROW_INCHES * sum(heights) + 0.35 * len(datasets) + 0.9)
     grid = figure.subplots(len(datasets), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    limits = _limits(gains)
     for name, axes in zip(datasets, grid, strict=True):
-        _draw_panel(axes, gains[gains["dataset"] == name], lines[name], policies)
+        _draw_panel(axes, gains[gains["dataset"] == name], lines[name], policies, limits)
         axes.set_title(style.human_name("dataset", name), loc="left", fontweight="bold")
     grid[-1].set_xlabel("change of test accuracy against no repair (percentage points)")
     handles = [_handle(policy) for policy in policies]
     interval = style.spread(f"{100 * CONFIDENCE:.0f} % interval", gains["n"])
+    if limits:
+        interval += " (arrow: reaches further)"
+        grid[0].set_xlim(limits)
     handles.append(Line2D([], [], color=style.INK, linewidth=1, label=interval))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2)
     return figure
+
+
+def _limits(gains: pd.DataFrame) -> tuple[float, float] | None:
+    """Ends of an axis that spans the marks, the values of two seeds, and the intervals of more; None if all fit it."""
+    of_two = stats.t.ppf((1 + CONFIDENCE) / 2, 1)  # width of their interval, in distances between the two
+    reach = (gains["high"] - gains["low"]).fillna(0) / 2 / gains["n"].map(lambda n: of_two if n == 2 else 1)
+    low, high = min(0, (gains["points"] - reach).min()), max(0, (gains["points"] + reach).max())
+    margin = _MARGIN * (high - low)
+    low, high = low - margin, high + margin
+    return (low, high) if gains["low"].min() < low or gains["high"].max() > high else None
 
 
 def _lines(gains: pd.DataFrame) -> list[tuple[str, ...]]:
@@ -102,14 +121,25 @@ def _lines(gains: pd.DataFrame) -> list[tuple[str, ...]]:
     return sorted({*gains[CELL_KEYS[1:]].itertuples(index=False, name=None)})
 
 
-def _draw_panel(axes: Any, gains: pd.DataFrame, lines: list[tuple[str, ...]], policies: list[str]) -> None:
+def _draw_panel(
+    axes: Any,
+    gains: pd.DataFrame,
+    lines: list[tuple[str, ...]],
+    policies: list[str],
+    limits: tuple[float, float] | None,
+) -> None:
     axes.axvline(0, color=style.INK, linewidth=0.8)
     step = 0.6 / len(policies)
     for row in gains.to_dict("records"):
         place = lines.index(tuple(row[key] for key in CELL_KEYS[1:]))
         height = place + (policies.index(row["policy"]) - (len(policies) - 1) / 2) * step
         colour, marker = style.policy_mark(row["policy"])
-        axes.plot([row["low"], row["high"]], [height, height], color=colour, linewidth=1)
+        ends = [row["low"], row["high"]]
+        for end, arrow in enumerate((CARETLEFT, CARETRIGHT) if limits else ()):
+            if limits and not limits[0] <= ends[end] <= limits[1]:
+                ends[end] = limits[end]
+                axes.plot(ends[end], height, marker=arrow, color=colour, markersize=4, linestyle="")
+        axes.plot(ends, [height, height], color=colour, linewidth=1)
         axes.plot(row["points"], height, marker=marker, color=colour, markersize=4, linestyle="")
     for boundary in range(1, len(lines)):
         axes.axhline(boundary - 0.5, color="#EEEEEE", linewidth=0.6, zorder=0.5)
