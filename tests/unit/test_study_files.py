@@ -148,6 +148,14 @@ REFUSED = {
     ),
     STUDY + "glitches:\n  class_dependent@a: {classes_to_contaminate: 0}\n": (9, "write a number at least 1"),
     STUDY + "negotiators:\n  if@a: {solver: cg}\n  relatif@a:\n    depth: 3\n": (11, "with solver cg"),
+    STUDY + "negotiators:\n  full_fisher@a: {cutoff: 1.e-8}\n": (
+        9,
+        "with damping 0.01; .* write damping: 0$",
+    ),
+    STUDY + "models:\n  efficientnet_lite1@a: {preprocessing: own, interpolation: bilinear}\n": (
+        9,
+        "with preproc",
+    ),
     changed("[linear]", "[linear@b]"): (
         4,
         r"grid\[0\]\.models\[0\]: linear@b is a variant without settings; add models",

@@ -113,6 +113,7 @@ KINDS = {
             },
             "lite": {
                 "interpolation": {
+                    "only_with": {"preprocessing": ["published"]},
                     "enum": ["bicubic", "bilinear"],
                     "description": "How `published` resizes; weights were trained with bicubic.",
                     "default": "bicubic",

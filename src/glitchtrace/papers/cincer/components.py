@@ -25,6 +25,7 @@ KINDS = {
                     "default": 0.0,
                 },
                 "cutoff": {
+                    "only_with": {"damping": [0]},
                     "type": "number",
                     "exclusiveMinimum": 0,
                     "maximum": 1,
