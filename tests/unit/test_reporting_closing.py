@@ -107,6 +107,9 @@ def test_a_dataset_that_a_network_has_learnt_is_marked_and_explained(tmp_path: P
 
 def test_a_study_without_repair_or_without_a_grid_has_less_to_say(tmp_path: Path) -> None:
     assert closing_lines(tmp_path, 1.0) == []
+    (tmp_path / "tables").mkdir()
+    (line,) = closing_lines(tmp_path, 1.0)
+    assert line.startswith(f"Took 1 s. Look at {tmp_path}/figures and {tmp_path}/tables;")
     summary(tmp_path, SI=0.75)
     assert len(closing_lines(tmp_path, 1.0)) == 3
 

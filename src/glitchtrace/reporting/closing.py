@@ -16,7 +16,10 @@ _NAMED = 6
 def closing_lines(
     folder: str | Path, seconds: float, headline: str = "f1", memorised: Sequence[Sequence[str]] = ()
 ) -> list[str]:
-    """The closing summary of the study whose summaries lie in ``folder``; empty where there are none.
+    """The closing summary of the study whose summaries lie in ``folder``.
+
+    A study without detection has its tables in ``folder``, and is told where these lie; the summary is empty where
+    there are none either.
 
     ``headline``: the metric that is compared, a name of the column ``metric`` of ``summary.parquet``; ``memorised``:
     the pairs of a dataset and a model whose rows are marked (``core.grid.memorised``).  Raises GlitchtraceError where
@@ -24,19 +27,21 @@ def closing_lines(
     """
     folder = Path(folder)
     if not (folder / "summary.parquet").is_file():
-        return []
+        return [_last(folder, "tables", seconds)] if (folder / "tables").is_dir() else []
     found = list(_detection(read_summary(folder / "summary.parquet"), headline, memorised))
     title = "What was found (best detector by mean F1 over models, ratios and seeds):"
     lines = [title, *found] if found else []
     if (folder / "gain.parquet").is_file():
         keys = [*CELL_KEYS, "seed", "policy", "part", "accuracy"]
         lines += _repair(read_table(folder / "gain.parquet", keys))
-    places = [f"{folder}/figures", f"{folder}/summary.parquet"]
-    lines.append(
-        f"Took {_spoken(seconds)}. Look at {' and '.join(places)}; for one page: "
-        "the same call with --reporter glitchtrace."
+    return [*lines, _last(folder, "summary.parquet", seconds)]
+
+
+def _last(folder: Path, numbers: str, seconds: float) -> str:
+    return (
+        f"Took {_spoken(seconds)}. Look at {folder}/figures and {folder}/{numbers}; for one page: the same call with "
+        "--reporter glitchtrace."
     )
-    return lines
 
 
 def _detection(summary: pd.DataFrame, headline: str, memorised: Sequence[Sequence[str]]) -> Iterator[str]:
