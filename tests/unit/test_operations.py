@@ -149,9 +149,12 @@ def test_a_dataset_of_another_study_is_scaled_by_its_recorded_settings(measured:
     )
     # Of a release that had fewer settings.
     files.write_record({"settings": {"subset_ratio": 0.5}}, "results/settings/dataset/wine@early.json")
+    Path("own.csv").write_text("a,b\n" + "1,x\n2,y\n" * 40)
+    own = {"path": "own.csv", "label": "b", "test_size": 20}
+    files.write_record({"settings": own}, "results/settings/dataset/table_file@early.json")
     samples = training_samples({"dataset": {"wine": whole}}, Path("results"))
-    found = [samples(name) for name in ("wine", "wine@half", "wine@early", "iris")]
-    assert found == [115, 57, 57, None]
+    names = ("wine", "wine@half", "wine@early", "table_file@early", "iris")
+    assert [samples(name) for name in names] == [115, 57, 57, 50, None]
 
 
 def test_what_a_study_keeps_for_itself_is_estimated_by_dataset_and_model_too(measured: Costs) -> None:

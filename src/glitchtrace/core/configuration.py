@@ -256,10 +256,8 @@ def _check_effects(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None
                 raise study_files.KeyedError(f"{study_files.key_of(path)}: {problem}", path)
     for table, kind in registry.tables().items():
         for name, settings in (config.get(table) or {}).items():
-            whole, unused = (
-                _settings(config, schema, table, name),
-                registry.card(kind, name).get("without", {}),
-            )
+            whole = _settings(config, schema, table, name)
+            unused = registry.card(kind, name).get("without", {})
             for key in settings:
                 if settings[key] and key in unused:
                     path = (table, name, key)

@@ -338,8 +338,10 @@ def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
     are too few rows for a setting, and where the user's own data lack what a setting names.
     """
     card = registry.card("dataset", dataset)
+    defaults = {key: each.get("default") for key, each in registry.settings("dataset", dataset).items()}
+    split = {**defaults, **settings}
     try:
-        rows = {"all": registry.load("dataset", dataset).rows(settings)} if card.get("own") else card["rows"]
+        rows = {"all": registry.load("dataset", dataset).rows(split)} if card.get("own") else card["rows"]
     except GlitchtraceError as error:
         key = getattr(error, "path", ("path",))[0]
         raise GlitchtraceError(f"datasets.{dataset}.{key}: {error}") from None
@@ -347,8 +349,6 @@ def sizes(dataset: str, settings: Mapping[str, Any]) -> tuple[int, int]:
         raise GlitchtraceError(
             f'{registry.place("dataset", dataset)}: its card counts no rows; add "all": ... to rows'
         )
-    defaults = {key: each["default"] for key, each in registry.kinds()["dataset"]["settings"].items()}
-    split = {**defaults, **settings}
     draws = _draws(rows, split)
     for part, (key, count, available) in draws.items():
         if count > available:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from glitchtrace.core import grid, recorded, registry
+from glitchtrace.core import grid, recorded
 from glitchtrace.core.errors import GlitchtraceError
 from glitchtrace.core.files import read_record
 from glitchtrace.operations.jobs import Job
@@ -89,13 +89,8 @@ def training_samples(settings: Mapping[str, Mapping[str, Any]], results: Path) -
     @cache
     def samples(dataset: str) -> int | None:
         known = settings["dataset"].get(dataset) or recorded.settings_of("dataset", dataset, results)
-        if not known:
-            return None
         try:
-            # What another study recorded may lack a setting that a later release added.
-            fragments = registry.settings("dataset", dataset)
-            defaults = {key: fragment.get("default") for key, fragment in fragments.items()}
-            return grid.sizes(dataset, {**defaults, **known})[0]
+            return grid.sizes(dataset, known)[0] if known else None
         except GlitchtraceError:  # a dataset of another study, whose file or component is not at hand
             return None
 
