@@ -601,6 +601,11 @@ def test_illegal_cells_are_refused(changes, settings_of, message):
         cells([{**BLOCK, "relabellings": ["rdia"], **changes}], settings_of)
 
 
+def test_a_dataset_whose_rows_nobody_counts_is_legal():
+    settings = {"dataset": {"own_libsvm": {"test_size": 60}}}
+    assert cells([{**BLOCK, "datasets": ["own_libsvm"], "relabellings": ["rdia"]}], settings)
+
+
 def test_every_solver_accepts_its_own_settings_and_the_card_knows_them_all():
     known = set(registry.card("learner", "logistic")["settings"]["solver_settings"]["properties"])
     assert known == {key for keys in SOLVER_SETTINGS.values() for key in keys}

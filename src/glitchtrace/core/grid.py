@@ -148,7 +148,7 @@ def illegal_data(
     problem = without_file(dataset, settings) or without_part(dataset, settings)
     if problem:
         return problem
-    if dataset in settings.get("dataset", {}):
+    if dataset in settings.get("dataset", {}) and (data.get("own") or data["rows"]):
         sizes(dataset, settings["dataset"][dataset])
     if data["modality"] not in kind["modalities"]:
         return _mismatch("glitch", glitch, kind, dataset, data)
