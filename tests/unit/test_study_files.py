@@ -146,6 +146,11 @@ REFUSED = {
         9,
         "'pairflip' is not a legal",
     ),
+    changed("[uniform]", "[mixture@a]")
+    + "glitches: {mixture@a: {steps: [{glitch: corruption, ratio: 0.1, severity: 9}]}}\n": (
+        8,
+        r"glitches: a mixture's step corruption\.severity: 9 is out of range",
+    ),
     STUDY + "glitches:\n  class_dependent@a: {classes_to_contaminate: 0}\n": (9, "write a number at least 1"),
     STUDY + "negotiators:\n  if@a: {solver: cg}\n  relatif@a:\n    depth: 3\n": (11, "with solver cg"),
     STUDY + "negotiators:\n  full_fisher@a: {cutoff: 1.e-8}\n": (

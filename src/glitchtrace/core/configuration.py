@@ -402,4 +402,9 @@ def _step(config: Mapping[str, Any], schema: Mapping[str, Any], step: Mapping[st
             f"glitches: a mixture's step {step['glitch']} has the unknown key '{unknown[0]}'; "
             f"known: {', '.join(sorted(complete))}"
         )
+    own = {key: value for key, value in step.items() if key not in ("glitch", "ratio", "seed")}
+    try:
+        complaints.check_settings("glitch", name, own, name)
+    except GlitchtraceError as error:
+        raise GlitchtraceError(f"glitches: a mixture's step {error}") from None
     return {**complete, **step}
