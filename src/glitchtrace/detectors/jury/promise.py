@@ -260,7 +260,7 @@ def make_promise(
         )
         why = (
             "told by the validation rows, whatever the errors follow; it rests on training and validation rows "
-            "coming from one source"
+            "coming from one source, and on many rows for each pair of classes that errors follow"
             if rule == "validation counts"
             else f"it rests on {follows}, and the validation rows do not contradict it"
         )
