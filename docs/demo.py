@@ -40,7 +40,8 @@ def main() -> None:
         .agg(["mean", "std", "count"])
     )
     table.columns = pd.Index(["mean", "std", "n"])
-    TABLE.write_text(table.round(6).reset_index().to_csv(index=False), encoding="utf-8")
+    # Enough digits that a rounded mean is rounded once.
+    TABLE.write_text(table.round(9).reset_index().to_csv(index=False), encoding="utf-8")
     fill()
     picture(results)
 
@@ -67,11 +68,11 @@ def detection(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         [
             named(keys)
-            | {label: row[name] for name, label in PLAIN.items()}
-            | {name: row[name] for name in SIGNALS}
+            | {label: f"{row[name]:.3f}" for name, label in PLAIN.items()}
+            | {name: f"{row[name]:.3f}" for name in SIGNALS}
             for keys, row in found.iterrows()
         ]
-    ).round(3)
+    )
 
 
 def repair(table: pd.DataFrame) -> pd.DataFrame:
