@@ -1,18 +1,23 @@
-"""Learning rates of the models for tables: validation accuracy after every epoch, on clean labels.
+"""Learning rates of the models for tables, on clean labels: docs/tables/tabular_rates.csv.
 
-    python benchmarks/tabular_rates.py jannis_sample tabular_mlp --rows 3014 --rates 0.01 0.03 0.1 0.3
+    python benchmarks/tabular_rates.py [--datasets NAME …] [--models NAME …] [--rates RATE …] [--table FILE]
 
-Prints one line per rate, with the share of the largest validation class and the CPU seconds of training and
-evaluation on one thread.  The raw data lie below GLITCHTRACE_DATA.
+Adds a line per data set, model and rate to the table, or puts it in the place of the old one: the share of the largest
+validation class, the accuracy on validation rows after every epoch (none after a training has diverged), and the CPU
+seconds of training and evaluation on one thread.  A tenth of the rows at hand is drawn, a fifth of it for validation.
+The raw data lie below GLITCHTRACE_DATA.  ``python docs/datasets.py`` then fills the page.
 """
 
 import argparse
+import itertools
 import os
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from glitchtrace.core import registry
@@ -21,28 +26,44 @@ from glitchtrace.data.description import category_counts, read_description
 from glitchtrace.data.fetch import fetch_data
 from glitchtrace.data.preprocess import TokenInputs, VectorInputs, standardisation
 from glitchtrace.data.split import TRAIN, VALIDATION, make_split, rows_of
+from glitchtrace.reporting.tables import write_csv
 from glitchtrace.training.evaluation import evaluate
 from glitchtrace.training.sgd import train
 
 EPOCHS, BATCH, CPU = 10, 128, torch.device("cpu")
+ROWS = {"covtype_sample": 9296, "jannis_sample": 3014}
+MODELS, RATES = ("tabular_mlp", "tabular_resnet", "ft_transformer"), (0.01, 0.03, 0.1, 0.3)
+KEYS = ["dataset", "model", "rate"]
 
 
 def main() -> None:
-    """Train with each rate and print the accuracies."""
+    """Train with each rate and keep the accuracies."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dataset", help="name of a table")
-    parser.add_argument("model", help="tabular_mlp, tabular_resnet or ft_transformer")
-    parser.add_argument("--rates", nargs="+", type=float, default=[0.01, 0.03, 0.1, 0.3])
-    parser.add_argument("--rows", type=int, help="rows for training and validation together; all by default")
+    parser.add_argument("--datasets", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
+    parser.add_argument("--rates", nargs="+", type=float, default=RATES)
+    parser.add_argument("--table", type=Path, default=Path("docs/tables/tabular_rates.csv"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        problem = load(options.dataset, options.model, options.rows, Path(folder))
-    for rate in options.rates:
-        print(options.dataset, options.model, rate, *measure(options.model, rate, *problem), flush=True)
+    for dataset, model in itertools.product(options.datasets, options.models):
+        with tempfile.TemporaryDirectory() as folder:
+            problem = load(dataset, model, ROWS[dataset], Path(folder))
+        for rate in options.rates:
+            keep(
+                {"dataset": dataset, "model": model, "rate": rate, **measure(model, rate, *problem)},
+                options.table,
+            )
 
 
-def load(dataset: str, model: str, rows: int | None, folder: Path) -> tuple:
+def keep(row: dict[str, float | str], file: Path) -> None:
+    """Put a row into a table, in the place of one of the same keys."""
+    found = pd.DataFrame([row])
+    if file.exists():
+        found = pd.concat([pd.read_csv(file), found]).drop_duplicates(KEYS, keep="last")
+    write_csv(found.sort_values(KEYS), file)
+
+
+def load(dataset: str, model: str, rows: int, folder: Path) -> tuple:
     """Training and validation inputs and labels, and the number of classes."""
     paths = [folder / name for name in ("features.npy", "labels.npy", "source.json")]
     names = ("features", "labels", "description")
@@ -62,19 +83,20 @@ def load(dataset: str, model: str, rows: int | None, folder: Path) -> tuple:
     return (*parts, len(description["classes"]))
 
 
-def measure(model, rate, inputs, labels, validation, validation_labels, classes) -> tuple:
-    """Share of the largest class, accuracy after every epoch (the last entry says where training ended) and CPU s."""
+def measure(model, rate, inputs, labels, validation, validation_labels, classes) -> dict[str, float]:
+    """Share of the largest class, accuracy after every epoch and CPU seconds."""
     settings = {key: part["default"] for key, part in registry.settings("model", model).items()}
     columns = {"categories": inputs.categories} if isinstance(inputs, TokenInputs) else {}
     network = registry.load("model", model).build(inputs.shape, classes, settings, **columns)
-    accuracies: list[float | str] = []
+    found = {"largest": np.bincount(validation_labels).max() / len(validation_labels)}
+    found |= {f"accuracy_{epoch}": np.nan for epoch in range(1, EPOCHS + 1)}
 
-    def after_epoch(_: int) -> None:
-        found = evaluate(network, validation, batch_size=100, device=CPU)
-        accuracies.append(round(found.accuracy(validation_labels), 3))
+    def after_epoch(epoch: int) -> None:
+        seen = evaluate(network, validation, batch_size=100, device=CPU)
+        found[f"accuracy_{epoch}"] = seen.accuracy(validation_labels)
 
     started = time.process_time()
-    try:
+    with suppress(GlitchtraceError):  # it has diverged
         train(
             network,
             inputs,
@@ -87,10 +109,7 @@ def measure(model, rate, inputs, labels, validation, validation_labels, classes)
             smallest_batch=network.smallest_batch,
             on_epoch=after_epoch,
         )
-    except GlitchtraceError as error:
-        accuracies.append(str(error))
-    largest = round(np.bincount(validation_labels).max() / len(validation_labels), 3)
-    return largest, accuracies, round(time.process_time() - started, 1)
+    return {**found, "cpu_seconds": round(time.process_time() - started, 1)}
 
 
 if __name__ == "__main__":

@@ -80,5 +80,6 @@ def test_the_facts_of_every_dataset_are_those_of_its_card() -> None:
         assert f"<!-- {name}: begin -->\n{module.facts(name)}\n<!-- {name}: end -->" in text, (
             "run `make docs`"
         )
+    assert f"<!-- rates: begin -->\n{module.rates()}\n<!-- rates: end -->" in text, "run `make docs`"
     assert "* source: https://zenodo.org/record/3239543/files/mnist_c.zip" in text
     assert module.facts("mnist_c_stripe").endswith("`mnist_c.zip`, md5 4b34b33045869ee6d424616cd3a65da3")

@@ -456,6 +456,18 @@ def audit(text: str) -> Iterator[Claim]:
             yield from claims(page, line, shown[head], sum(int(row[key]) for row in of))
 
 
+def datasets(text: str) -> Iterator[Claim]:
+    measured = {
+        (human_name("dataset", row["dataset"]), human_name("model", row["model"]), float(row["rate"])): row
+        for row in table("tabular_rates")
+    }
+    for _, line, shown in rows(text, "rates"):
+        data, _, network = shown["data, network"].partition(", ")
+        for rate, cell in list(shown.items())[1:]:
+            value = measured[data, network, float(rate)]["accuracy_10"]
+            yield from claims("docs/datasets.md", line, cell, float(value) if value else None)
+
+
 def jury(text: str) -> Iterator[Claim]:
     page = "docs/jury.md"
     short = {
@@ -548,6 +560,7 @@ READERS: dict[str, Callable[[str], Iterator[Claim]]] = {
     "docs/cincer.md": cincer,
     "docs/cleansing.md": cleansing,
     "docs/comparison.md": comparison,
+    "docs/datasets.md": datasets,
     "docs/faults.md": copied("docs/faults.md", "fuzz", "fuzz", 1),
     "docs/fidelity.md": fidelity,
     "docs/jury.md": jury,
