@@ -685,6 +685,31 @@ def test_rows_that_are_near_by_chance_are_no_leaks(tmp_path: Path) -> None:
     assert found.summary["facts"]["leaks"] == found.summary["facts"]["leaks_exact"] == 2
 
 
+@pytest.mark.parametrize("form", ["csv", "npy"])
+def test_rows_that_are_equal_by_chance_are_no_leaks_and_copies_are(tmp_path: Path, form: str) -> None:
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 2, 400)
+    trusted = str(tmp_path / f"test.{form}")
+
+    def leaks(train: np.ndarray, test: np.ndarray) -> dict[str, object]:
+        if form == "csv":
+            pd.DataFrame(test).rename(columns=str).to_csv(trusted, index=False)
+            X: object = pd.DataFrame(train).rename(columns=str).assign(y=y)
+            found = glitchtrace.audit(X, label="y", trusted=trusted, gain_repeats=0)
+        else:
+            np.save(trusted, test)
+            found = glitchtrace.audit(train, y, trusted=trusted, gain_repeats=0)
+        facts = found.summary["facts"]
+        return {key: facts[key] for key in ("leaks", "leaks_by_chance")}
+
+    switches = rng.integers(0, 2, (500, 6)).astype(float)
+    assert leaks(switches[:400], switches[400:]) == {"leaks": 0, "leaks_by_chance": True}
+    numbers = rng.normal(size=(500, 4))
+    numbers[300:400] = numbers[:100]  # copies, and more than a tenth of the rows
+    numbers[400:403] = numbers[200:203]
+    assert leaks(numbers[:400], numbers[400:]) == {"leaks": 3, "leaks_by_chance": False}
+
+
 def test_neighbours_of_many_rows_are_looked_for_among_a_bounded_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -115,12 +115,19 @@ def detect(
     leak_exact = np.zeros(n, dtype=bool)
     if samples.trusted is not None:
         places = np.full(n, -1)
-        places[read], leak_exact[read] = neighbourhood.leaks(
-            samples.hashes[read], samples.trusted.hashes, None if matrix is None else matrix[read],
-            None if views is None else views.trusted, distances[read], table=samples.kind == "table",
-            seed=settings.seed, small=None if views is None or views.small is None else views.small[read],
-            others_small=None if views is None else views.trusted_small,
-        )  # fmt: skip
+        # Rows that equal others of the data by chance equal trusted ones by chance, too.
+        facts["leaks_by_chance"] = (
+            twins.by_chance
+            and matrix is not None
+            and neighbourhood.repeated_by_chance(matrix[read], twins.equal[read])
+        )
+        if not facts["leaks_by_chance"]:
+            places[read], leak_exact[read] = neighbourhood.leaks(
+                samples.hashes[read], samples.trusted.hashes, None if matrix is None else matrix[read],
+                None if views is None else views.trusted, distances[read], table=samples.kind == "table",
+                seed=settings.seed, small=None if views is None or views.small is None else views.small[read],
+                others_small=None if views is None else views.trusted_small,
+            )  # fmt: skip
         for row in map(int, np.flatnonzero(places >= 0)):
             leak_of[row] = str(samples.trusted.ids[places[row]])
         facts["leaks"] = int((places >= 0).sum())

@@ -131,7 +131,7 @@ def duplicates(
     known = np.asarray(hashes, dtype=str) if hashes.dtype == object else hashes
     _, first, codes = np.unique(known, return_index=True, return_inverse=True)
     twins = n - len(first)
-    by_chance = twins > CHANCE * n and (table or (matrix is not None and _repeated_by_chance(matrix, codes)))
+    by_chance = twins > CHANCE * n and (table or (matrix is not None and repeated_by_chance(matrix, codes)))
     edges = [np.stack([np.arange(n), first[codes]], axis=1)]
     if matrix is not None and distances.size and not by_chance:
         pairs = close(
@@ -152,7 +152,7 @@ def duplicates(
     return Duplicates(cluster, first[codes], by_chance)
 
 
-def _repeated_by_chance(matrix: np.ndarray, codes: np.ndarray) -> bool:
+def repeated_by_chance(matrix: np.ndarray, codes: np.ndarray) -> bool:
     """Whether more than a tenth of the rows of an array (n, d) repeat another one, of the same code (n,), by chance.
 
     Values that meet by chance meet in all columns but one as well, and none of them is theirs alone; the columns of one

@@ -334,6 +334,10 @@ def _method(summary: Mapping[str, Any]) -> str:
         lines.append(
             "More than a tenth of the rows have an equal twin: here duplicates are the rule and are not flagged."
         )
+    if facts.get("leaks_by_chance"):
+        lines.append(
+            "Rows equal others by chance, so that one that stands in the trusted data, too, is no leak for this."
+        )
     lines += list(summary["notes"])
     blind = [
         "A label that is wrong in the way that most labels of its kind are wrong: it looks right to every model.",
