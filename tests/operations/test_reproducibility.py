@@ -1,6 +1,7 @@
 """The same seed gives the same bytes, whatever the number of cores; the demo's numbers stay where they were."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -94,8 +95,8 @@ def test_status_and_plan_count_what_is_left(copy: Checkout) -> None:
     row = next(line.split() for line in partly.splitlines() if line.split()[:1] == ["detect"])
     assert row[1:] == ["3", "2", "1", "1", "missing"]
     planned = glitchtrace(copy, "plan", "--cores", "16").stdout
-    assert "about" in planned
-    assert "on 16 cores" in planned
+    # Tables and figures of a study leave no record of their cost.
+    assert re.search(r"10 left; at least .* of CPU, .* on 16 cores \(8 of them without", planned), planned
     assert "disk:" in planned
 
 
