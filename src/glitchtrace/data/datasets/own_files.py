@@ -8,6 +8,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -287,18 +288,15 @@ def _count_table(path: Path, settings: Mapping[str, Any]) -> int:
             lines = sum(block.count(b"\n") for block in iter(lambda: stream.read(2**20), b""))
         _look_for(settings, names_in_text(path, _dialect(settings), label), of_text=True)
         return lines + 1
-    table = read_table(path, _dialect(settings), label) if path.suffix.lower() != ".parquet" else None
-    if table is None:
+    if path.suffix.lower() == ".parquet":
         from pyarrow import ArrowException, parquet
 
-        try:
-            rows, names = int(parquet.read_metadata(path).num_rows), parquet.read_schema(path).names
-        except ArrowException:
-            table = read_table(path)  # says what is wrong with it
-    if table is not None:
-        rows, names = len(table), table.names
-    _look_for(settings, names, of_text=False)
-    return rows
+        with suppress(ArrowException):  # reading says what is wrong with it
+            _look_for(settings, parquet.read_schema(path).names, of_text=False)
+            return int(parquet.read_metadata(path).num_rows)
+    table = read_table(path, _dialect(settings), label)
+    _look_for(settings, table.names, of_text=False)
+    return len(table)
 
 
 def _look_for(settings: Mapping[str, Any], names: Sequence[str], *, of_text: bool) -> None:
