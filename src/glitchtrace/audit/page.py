@@ -336,7 +336,7 @@ def _method(summary: Mapping[str, Any]) -> str:
         )
     if facts.get("leaks_by_chance"):
         lines.append(
-            "Rows equal others by chance, so that one that stands in the trusted data, too, is no leak for this."
+            "Rows equal others by chance: one that also stands in the trusted data is therefore not called a leak."
         )
     lines += list(summary["notes"])
     blind = [
